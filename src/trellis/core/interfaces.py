@@ -1,0 +1,190 @@
+"""The seams: what the parts of Trellis expect of each other, and of users' plug-ins."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from trellis.core.jobs import JobStatus
+
+# -- running tasks ---------------------------------------------------------------------------------------------
+
+
+class RunInfo(NamedTuple):
+    """Where and when an attempt ran, as told by the process that ran it."""
+
+    hostname: str
+    block_id: str
+    manager_id: str  # the thread's name for thread pools
+    worker: int  # rank of the worker at its manager
+    started_at: float  # seconds since the epoch, by that host's clock
+    duration_s: float
+
+
+class Attempt:
+    """One try of one task, as the kernel (or a bare ``executor.submit``) hands it to an executor.
+
+    Whoever makes an attempt gets exactly one outcome for it, through ``sink``.
+    """
+
+    __slots__ = ("args", "executor_id", "func", "key", "kwargs", "name", "resources", "sink", "walltime_s")
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        sink: AttemptSink,
+        key: Any = None,
+        name: str = "",
+        resources: Mapping[str, Any] | None = None,
+        walltime_s: float | None = None,
+    ) -> None:
+        self.func = func
+        self.args = args
+        self.kwargs = kwargs
+        self.sink = sink
+        self.key = key  # the maker's own handle; executors leave it alone
+        self.name = name or getattr(func, "__name__", "task")
+        self.resources = resources
+        self.walltime_s = walltime_s  # enforced by the executor when it says enforces_walltime
+        self.executor_id: Any = None  # for the executor's use
+
+
+class Outcome:
+    """How an attempt ended: ``exception`` is None and ``value`` holds, or ``exception`` says what went wrong."""
+
+    __slots__ = ("exception", "run_info", "value")
+
+    def __init__(self, value: Any, exception: BaseException | None = None, run_info: RunInfo | None = None) -> None:
+        self.value = value
+        self.exception = exception
+        self.run_info = run_info
+
+
+class AttemptSink(Protocol):
+    """Who waits for outcomes."""
+
+    def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        """Take the outcomes of attempts. Called from any thread; returns at once and never raises."""
+
+
+@dataclass(frozen=True)
+class ExecutorContext:
+    """What an executor is told when it is started. Without a kernel the defaults hold."""
+
+    run_dir: str = "."
+    run_id: str = ""
+    # How the executor scales its blocks, see trellis.Config.
+    strategy: str = "simple"
+    strategy_period_s: float = 5.0
+    max_idletime_s: float = 120.0
+    # Told of things the user should know of (a warning on the console); the default is the logger only.
+    notify: Callable[[str], None] | None = field(default=None, compare=False)
+
+
+class Executor(ABC):
+    """Runs attempts. The kernel's view; users subclass ``trellis.executors.base.TrellisExecutor``."""
+
+    label: str
+    enforces_walltime: bool = False  # True: the executor itself ends an attempt that outlives walltime_s
+
+    @abstractmethod
+    def start(self, context: ExecutorContext | None = None) -> None:
+        """Get ready for attempts. Quick: what takes long goes on in the background."""
+
+    @abstractmethod
+    def launch(self, attempt: Attempt) -> None:
+        """Take an attempt. Never raises for a fault of the task: that is an outcome."""
+
+    @abstractmethod
+    def cancel(self, attempt: Attempt) -> bool:
+        """Try to end an attempt; True when its result, if any, will not count. Its outcome may still be delivered."""
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """End everything that was started. Attempts still outstanding fail. A second call does nothing.
+
+        After it ``start`` may be called again.
+        """
+
+    @abstractmethod
+    def submit(
+        self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """Run ``func(*args, **kwargs)`` without a kernel."""
+
+
+# -- blocks and batch systems ----------------------------------------------------------------------------------
+
+
+class CommandResult(NamedTuple):
+    """What a command left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class CommandRunner(Protocol):
+    """Runs the commands of a batch system; the fake one in tests plays transcripts."""
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> CommandResult: ...
+
+
+class Provider(Protocol):
+    """Gets blocks of nodes from a batch system."""
+
+    label: str
+    nodes_per_block: int
+    init_blocks: int
+    min_blocks: int
+    max_blocks: int
+    parallelism: float
+
+    @property
+    def status_polling_interval(self) -> float: ...
+
+    def submit(self, command: str, tasks_per_node: int, job_name: str = "trellis.auto") -> object: ...
+
+    def status(self, job_ids: list[Any]) -> list[JobStatus]: ...
+
+    def cancel(self, job_ids: list[Any]) -> list[bool]: ...
+
+
+class BlockLoad(NamedTuple):
+    """What a scalable executor knows of one block."""
+
+    managers: int  # connected now
+    tasks: int  # running or queued at its managers
+    idle_s: float  # since when all its managers have been without a task; 0 when one has a task
+
+
+@dataclass(frozen=True)
+class PoolLoad:
+    """What a scalable executor has to do, and with what."""
+
+    outstanding: int  # tasks without a result
+    workers_per_node: float
+    blocks: Mapping[str, BlockLoad]  # by block id; blocks that never connected are absent
+
+
+class ScalableExecutor(Protocol):
+    """What the block controller asks of an executor."""
+
+    label: str
+
+    def launch_command(self, block_id: str) -> str:
+        """The command that starts this block's managers, for the provider to run on each node."""
+
+    def load(self) -> PoolLoad: ...
+
+    def release(self, block_ids: Sequence[str]) -> None:
+        """Give these blocks no more tasks: they are about to be cancelled."""
+
+    def fail_all(self, exception: Exception) -> None:
+        """The executor cannot work any more: fail what is outstanding and refuse what comes."""

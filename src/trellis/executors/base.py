@@ -1,0 +1,93 @@
+"""What all executors of Trellis have in common: a label, and submission without a kernel."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, Self
+
+from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
+
+
+class _FutureSink:
+    """Puts outcomes into futures; the future is the attempt's key."""
+
+    def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        for attempt, outcome in outcomes:
+            try:
+                if outcome.exception is not None:
+                    attempt.key.set_exception(outcome.exception)
+                else:
+                    attempt.key.set_result(outcome.value)
+            except InvalidStateError:  # cancelled meanwhile: the outcome does not count any more
+                continue
+
+
+_FUTURE_SINK = _FutureSink()
+
+
+class _ExecutorFuture(Future[Any]):
+    """Future of a bare ``executor.submit``; cancelling reaches the executor."""
+
+    def __init__(self, executor: TrellisExecutor) -> None:
+        super().__init__()
+        self._executor = executor
+        self._attempt: Attempt | None = None
+
+    def cancel(self) -> bool:
+        if self.cancelled():
+            return True
+        if self.done() or self._attempt is None or not self._executor.cancel(self._attempt):
+            return False
+        return super().cancel()
+
+
+class TrellisExecutor(Executor):
+    """Base of Trellis's executors.
+
+    A subclass gives ``start``, ``launch``, ``cancel`` and ``shutdown``; see ``trellis.core.interfaces.Executor``.
+    """
+
+    label: str = "undefined"
+    storage_access: Sequence[Any] | None = None
+    working_dir: str | None = None
+
+    def __init__(self) -> None:
+        self.run_dir = "."
+        self.run_id = ""
+
+    @abstractmethod
+    def start(self, context: ExecutorContext | None = None) -> None: ...
+
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
+        """Raise ``InvalidResourceSpecification`` for keys or values that this executor does not take."""
+
+    def submit(
+        self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """Run ``func(*args, **kwargs)`` and give its future. Needs ``start()`` first, but no kernel.
+
+        Raises:
+            InvalidResourceSpecification: the specification has a key or value that this executor does not take.
+        """
+        self.validate_resource_spec(resource_specification)
+        future = _ExecutorFuture(self)
+        attempt = Attempt(func, args, kwargs, sink=_FUTURE_SINK, key=future, resources=resource_specification or None)
+        future._attempt = attempt
+        self.launch(attempt)
+        return future
+
+    def monitor_resources(self) -> bool:
+        """Whether resource monitoring makes sense for tasks of this executor."""
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.shutdown()
+
+
+# Parsl's name for the base class.
+ParslExecutor = TrellisExecutor
