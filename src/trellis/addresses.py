@@ -80,7 +80,7 @@ def address_by_interface(ifname: str) -> str:
     interfaces = psutil.net_if_addrs()
     if ifname not in interfaces:
         raise OSError(errno.ENODEV, f"no interface {ifname!r}; there are {', '.join(sorted(interfaces))}")
-    usable = [address for address in map(_usable, interfaces[ifname]) if address is not None]
+    usable = [address for entry in interfaces[ifname] if (address := _usable(entry.family, entry.address))]
     if not usable:
         raise OSError(errno.EADDRNOTAVAIL, f"interface {ifname!r} has no address")
     return min(usable, key=lambda address: ":" in address)
@@ -89,7 +89,7 @@ def address_by_interface(ifname: str) -> str:
 def get_all_addresses() -> set[str]:
     """Every address of this machine, loopback too: IPv4, and IPv6 without the link-local ones."""
     entries = [entry for interface in psutil.net_if_addrs().values() for entry in interface]
-    return {address for address in map(_usable, entries) if address is not None}
+    return {address for entry in entries if (address := _usable(entry.family, entry.address))}
 
 
 def get_any_address() -> str:
@@ -120,10 +120,10 @@ def tcp_url(address: str, port: str | int | None = None) -> str:
     return f"tcp://{host}" if port is None else f"tcp://{host}:{port}"
 
 
-def _usable(entry: psutil._common.snicaddr) -> str | None:
-    """The address of an entry if it is one by which this machine can be reached."""
-    if entry.family not in (socket.AF_INET, socket.AF_INET6):
+def _usable(family: int, address: str) -> str | None:
+    """The address of an interface if it is one by which this machine can be reached."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
         return None
-    address = ipaddress.ip_address(entry.address.partition("%")[0])
+    parsed = ipaddress.ip_address(address.partition("%")[0])
     # Link-local IPv6 addresses mean nothing without the name of an interface of the other machine.
-    return None if address.version == 6 and address.is_link_local else str(address)
+    return None if parsed.version == 6 and parsed.is_link_local else str(parsed)

@@ -173,7 +173,7 @@ class RepresentationMixin:
         line = f"{name}({', '.join(shown)})"
         if len(line) <= self.__max_width__ and "\n" not in line:
             return line
-        return f"{name}(\n{textwrap.indent(',\n'.join(shown), '    ')}\n)"
+        return "\n".join((f"{name}(", textwrap.indent(",\n".join(shown), "    "), ")"))
 
     def _shown(self, parameter: inspect.Parameter) -> str:
         name = parameter.name
