@@ -1,0 +1,1 @@
+"""Where Parsl's programs look for the HighThroughputExecutor; it lives in ``trellis.executors.htex``."""

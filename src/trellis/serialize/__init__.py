@@ -1,0 +1,21 @@
+"""Objects to bytes and back, as Trellis itself does it; see ``trellis.serialize.facade``."""
+
+from trellis.serialize.facade import (
+    deserialize,
+    pack_apply_message,
+    pack_res_spec_apply_message,
+    serialize,
+    unpack_and_deserialize,
+    unpack_apply_message,
+    unpack_res_spec_apply_message,
+)
+
+__all__ = [
+    "deserialize",
+    "pack_apply_message",
+    "pack_res_spec_apply_message",
+    "serialize",
+    "unpack_and_deserialize",
+    "unpack_apply_message",
+    "unpack_res_spec_apply_message",
+]
