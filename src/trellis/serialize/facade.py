@@ -60,8 +60,8 @@ def pack_apply_message(
 
 
 def unpack_apply_message(packed_buffer: bytes) -> list[Any]:
-    """Function, arguments and keyword arguments of a packed call."""
-    return unpack_and_deserialize(packed_buffer)
+    """Function, arguments and keyword arguments of a packed call; see ``unpack_and_deserialize``."""
+    return _unpack(packed_buffer, 3)
 
 
 def pack_res_spec_apply_message(
@@ -77,7 +77,7 @@ def pack_res_spec_apply_message(
 
 def unpack_res_spec_apply_message(packed_buffer: bytes) -> list[Any]:
     """Function, arguments, keyword arguments and resource specification of a packed call."""
-    return unpack_and_deserialize(packed_buffer)
+    return _unpack(packed_buffer, 4)
 
 
 def unpack_and_deserialize(packed_buffer: bytes) -> list[Any]:
@@ -92,6 +92,13 @@ def unpack_and_deserialize(packed_buffer: bytes) -> list[Any]:
 def _pack(*objects: Any, buffer_threshold: int) -> bytes:
     parts = [serialize(obj, buffer_threshold) for obj in objects]
     return b"".join(piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
+
+
+def _unpack(packed: bytes, expected: int) -> list[Any]:
+    objects = unpack_and_deserialize(packed)
+    if len(objects) != expected:
+        raise DeserializationError(f"the packed call has {len(objects)} parts instead of {expected}")
+    return objects
 
 
 def _parts(packed: bytes) -> Iterator[bytes]:
