@@ -1,0 +1,151 @@
+"""Who may import what, beyond the contracts of ``.importlinter``: packages with one user, machines, cycles."""
+
+from __future__ import annotations
+
+import ast
+
+import grimp
+import pytest
+
+from tests.architecture.source import Import, imports, is_within, modules, tree
+
+# Packages that are used in one place only.
+ONLY_HERE = {
+    "zmq": ("trellis.transport",),
+    "cloudpickle": ("trellis.wire.payload", "trellis.dataflow.memo_keys", "trellis.dataflow.checkpoint"),
+    "sqlalchemy": ("trellis.monitoring",),
+    "starlette": ("trellis.dashboard",),
+    "rich": ("trellis.cli",),
+    "asyncio": ("trellis.futures",),  # to be awaited, nothing more
+}
+
+# Who reads pickles: results and arguments from authenticated connections, and our own checkpoints.
+UNPICKLERS = ("trellis.wire.payload", "trellis.dataflow.checkpoint")
+
+# Who starts processes.
+SUBPROCESS = (
+    "trellis.app.bash_runner",
+    "trellis.cli",
+    "trellis.executors.htex",
+    "trellis.providers",
+    "trellis.utils",  # execute_wait
+)
+
+# Decisions without effects: a test or a simulation can run them in any order, at any time.
+MACHINES = [
+    "trellis.blocks.pool",
+    "trellis.blocks.scaling",
+    "trellis.dataflow.graph",
+    "trellis.executors.htex.interchange",
+    "trellis.executors.htex.manager",
+    "trellis.executors.htex.pending",
+    "trellis.executors.htex.selection",
+    "trellis.executors.htex.submission",
+    "trellis.wire.codec",
+    "trellis.wire.messages",
+    "trellis.wire.stream",
+]
+NOT_IN_MACHINES = ("zmq", "threading", "queue", "socket", "subprocess", "os", "time", "random", "logging", "asyncio")
+# The type of an argument: chance itself comes from outside.
+ALLOWED_IN_MACHINES = {Import("random", "Random")}
+
+# Imports that close a circle, each made at call time only.
+LAZY_ARROWS: set[tuple[str, str]] = set()
+
+
+@pytest.mark.parametrize("package", ONLY_HERE)
+def test_package_has_one_user(package: str) -> None:
+    users = [module for module in modules() if any(is_within(found.module, (package,)) for found in imports(module))]
+    assert [module for module in users if not is_within(module, ONLY_HERE[package])] == []
+
+
+def test_processes_are_started_in_few_places() -> None:
+    users = [module for module in modules() if any(found.module == "subprocess" for found in imports(module))]
+    assert [module for module in users if not is_within(module, SUBPROCESS)] == []
+
+
+def test_pickles_are_read_in_few_places() -> None:
+    readers = [module for module in modules() if _reads_pickles(tree(module))]
+    assert [module for module in readers if module not in UNPICKLERS] == []
+
+
+def _reads_pickles(node: ast.AST) -> bool:
+    for child in ast.walk(node):
+        match child:
+            case ast.Attribute(ast.Name("pickle" | "cloudpickle" | "marshal"), "load" | "loads" | "Unpickler"):
+                return True
+            case ast.ImportFrom("pickle" | "cloudpickle" | "marshal", names) if {alias.name for alias in names} & {
+                "load",
+                "loads",
+                "Unpickler",
+            }:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_machine_has_no_effects(machine: str) -> None:
+    assert machine in modules(), "the list above names a module that is not there"
+    effects = [
+        found
+        for found in imports(machine)
+        if is_within(found.module, NOT_IN_MACHINES) and found not in ALLOWED_IN_MACHINES
+    ]
+    assert effects == []
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_machine_reads_no_global_chance(machine: str) -> None:
+    # Random() without a seed would be hidden chance; a machine is handed its generator.
+    calls = [
+        child.lineno
+        for child in ast.walk(tree(machine))
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id == "Random"
+        if not child.args and not child.keywords
+    ]
+    if machine == "trellis.executors.htex.selection":
+        return  # its public selectors, which users make, own their generator
+    assert calls == []
+
+
+def test_no_relative_imports() -> None:
+    relative = [
+        module
+        for module in modules()
+        if any(isinstance(child, ast.ImportFrom) and child.level for child in ast.walk(tree(module)))
+    ]
+    assert relative == []
+
+
+def test_nothing_prints_but_the_command_line() -> None:
+    printing = [
+        module
+        for module in modules()
+        if not is_within(module, ("trellis.cli",))
+        and any(
+            isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id == "print"
+            for child in ast.walk(tree(module))
+        )
+    ]
+    assert printing == []
+
+
+def test_modules_import_each_other_without_cycles() -> None:
+    graph = grimp.build_graph("trellis", exclude_type_checking_imports=True, cache_dir=None)
+    arrows = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    for importer, imported in LAZY_ARROWS:
+        assert imported in arrows[importer], f"{importer} -> {imported} is not needed any more"
+        arrows[importer].discard(imported)
+    assert _on_cycles(arrows) == set()
+
+
+def _on_cycles(arrows: dict[str, set[str]]) -> set[str]:
+    """What is left when everything without arrows out, then everything without arrows in, is taken away again
+    and again."""
+    left = {module: set(targets) for module, targets in arrows.items()}
+    while True:
+        imported = set().union(*left.values()) if left else set()
+        gone = {module for module, targets in left.items() if not targets or module not in imported}
+        if not gone:
+            return set(left)
+        left = {module: targets - gone for module, targets in left.items() if module not in gone}
