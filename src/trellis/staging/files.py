@@ -1,0 +1,63 @@
+"""``File``: a name for data that may have to be moved before it can be opened. Moves nothing itself."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import Self
+from urllib.parse import urlsplit
+
+from trellis.core.validation import check_type
+
+
+class File:
+    """A file, named by a URL or a path; a plain path is a ``file:`` URL.
+
+    Attributes:
+        url: as it was given, as a str.
+        scheme, netloc, path: parts of the URL; ``scheme`` is ``"file"`` for a plain path.
+        filename: last part of ``path``.
+        local_path: where staging has put the file for a task; None when it has not been staged. It is valid on the
+            side where the task runs, and nowhere else.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        check_type("File", "url", url, str, os.PathLike)
+        self.url = os.fspath(url)
+        parts = urlsplit(self.url) if isinstance(url, str) else None
+        if parts is not None and parts.scheme:
+            self.scheme, self.netloc, self.path = parts.scheme, parts.netloc, parts.path
+        else:
+            # A path is taken as it is: '#' and '?' are ordinary characters in it.
+            self.scheme, self.netloc, self.path = "file", "", self.url
+        self.filename = os.path.basename(self.path)
+        self.local_path: str | None = None
+
+    def cleancopy(self) -> Self:
+        """The file as it was named, without what staging has noted on it."""
+        clean = copy.copy(self)
+        clean.local_path = None
+        return clean
+
+    @property
+    def filepath(self) -> str:
+        """Path for ``open``.
+
+        Raises:
+            ValueError: the file is remote and has not been staged.
+        """
+        if self.local_path is not None:
+            return self.local_path
+        if self.scheme == "file":
+            return self.path
+        raise ValueError(f"{self.url} has no local path: it has not been staged for a task")
+
+    def __fspath__(self) -> str:
+        return self.filepath
+
+    def __str__(self) -> str:
+        return self.filepath
+
+    def __repr__(self) -> str:
+        staged = "" if self.local_path is None else f", local_path={self.local_path!r}"
+        return f"<{type(self).__name__} url={self.url!r}, scheme={self.scheme!r}, path={self.path!r}{staged}>"
