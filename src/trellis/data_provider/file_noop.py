@@ -1,0 +1,5 @@
+"""Public name of staging for shared file systems."""
+
+from trellis.staging.noop import NoOpFileStaging
+
+__all__ = ["NoOpFileStaging"]

@@ -1,0 +1,5 @@
+"""Public name of files."""
+
+from trellis.staging.files import File
+
+__all__ = ["File"]

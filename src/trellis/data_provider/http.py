@@ -1,0 +1,5 @@
+"""Public names of staging over HTTP."""
+
+from trellis.staging.http import HTTPInTaskStaging, HTTPSeparateTaskStaging
+
+__all__ = ["HTTPInTaskStaging", "HTTPSeparateTaskStaging"]

@@ -1,0 +1,5 @@
+"""Public name of staging by rsync."""
+
+from trellis.staging.rsync import RSyncStaging
+
+__all__ = ["RSyncStaging"]

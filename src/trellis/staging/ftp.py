@@ -1,0 +1,73 @@
+"""Staging in over FTP. Reads only: nothing is ever sent to a server."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from trellis.staging.base import Staging
+from trellis.staging.files import File
+from trellis.staging.transfer import FetchFirst, place_in_working_dir, submit_fetch, whole_file
+
+if TYPE_CHECKING:
+    from trellis.futures import DataFuture
+    from trellis.staging.data_manager import DataManager
+
+# A server that says nothing for a minute will say nothing; this does not limit the length of a transfer.
+_SILENCE_LIMIT_S = 60
+
+
+def download(file: File) -> None:
+    """Fetch ``file.url`` to ``file.local_path``, as the user named in the URL or anonymously.
+
+    Raises:
+        OSError: the message names the URL and what the server said, or what broke.
+    """
+    import ftplib
+
+    parts = urlsplit(file.url)
+    shown = f"ftp://{parts.hostname or ''}{parts.path}"  # the URL without its password
+    try:
+        with ftplib.FTP(timeout=_SILENCE_LIMIT_S) as server:
+            server.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
+            server.login(unquote(parts.username or ""), unquote(parts.password or ""))
+            directory = posixpath.dirname(file.path)
+            if directory.strip("/"):
+                server.cwd(directory)
+            with whole_file(file.filepath) as target:
+                server.retrbinary(f"RETR {file.filename}", target.write)
+    except ftplib.all_errors as error:
+        raise OSError(f"cannot fetch {shown}: {error}") from error
+
+
+def _ftp_stage_in(parent_fut: object, outputs: Sequence[File]) -> None:
+    download(outputs[0])
+
+
+class _FTPStaging(Staging):
+    def can_stage_in(self, file: File) -> bool:
+        return file.scheme == "ftp"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class FTPSeparateTaskStaging(_FTPStaging):
+    """Fetches each file by a task of its own in the user's process. Needs a file system shared with the workers."""
+
+    def stage_in(self, dm: DataManager, executor: str, file: File, parent_fut: Future[Any] | None) -> DataFuture:
+        place_in_working_dir(dm, executor, file)
+        return submit_fetch(dm, _ftp_stage_in, file, parent_fut)
+
+
+class FTPInTaskStaging(_FTPStaging):
+    """Fetches each file on the worker, within the task that needs it. Needs no shared file system."""
+
+    def stage_in(self, dm: DataManager, executor: str, file: File, parent_fut: Future[Any] | None) -> None:
+        place_in_working_dir(dm, executor, file)
+
+    def replace_task(self, dm: DataManager, executor: str, file: File, func: Callable[..., Any]) -> Callable[..., Any]:
+        return FetchFirst(func, download, file)
