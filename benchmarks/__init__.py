@@ -1,0 +1,1 @@
+"""How fast Trellis is beside its peers, measured in one run: ``python -m benchmarks``. Never part of the tests."""
