@@ -1,0 +1,245 @@
+"""Which block is which job, and in what state. Decides nothing about numbers; no I/O, threads or clock here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from trellis.core.jobs import JobState, JobStatus
+
+# Blocks that failed one after the other, without any that worked in between, make the next one wait: no time after
+# the first, then this long, doubled each time up to the limit. A broken site gets a few jobs per hour, not a storm.
+BACKOFF_S = 10.0
+BACKOFF_LIMIT_S = 600.0
+
+_FAILED = (JobState.FAILED, JobState.MISSING)
+
+
+# -- events ------------------------------------------------------------------------------------------------------
+
+
+class BlocksWanted(NamedTuple):
+    """So many more blocks shall be started."""
+
+    number: int
+
+
+class JobSubmitted(NamedTuple):
+    block_id: str
+    job_id: Any
+
+
+class JobRejected(NamedTuple):
+    """The provider took no job for this block."""
+
+    block_id: str
+    reason: str
+
+
+class StatusesObserved(NamedTuple):
+    """What the provider says of jobs, by job id. Jobs that are not named keep their status."""
+
+    statuses: Mapping[Any, JobStatus]
+
+
+class ManagersSeen(NamedTuple):
+    """Blocks from which a manager has ever connected."""
+
+    block_ids: Sequence[str]
+
+
+class ScaleInWanted(NamedTuple):
+    """These blocks shall end."""
+
+    block_ids: Sequence[str]
+
+
+class JobCancelled(NamedTuple):
+    """The provider has ended the job of this block."""
+
+    block_id: str
+
+
+Event = BlocksWanted | JobSubmitted | JobRejected | StatusesObserved | ManagersSeen | ScaleInWanted | JobCancelled
+
+
+# -- actions -----------------------------------------------------------------------------------------------------
+
+
+class SubmitJob(NamedTuple):
+    block_id: str
+
+
+class CancelJob(NamedTuple):
+    block_id: str
+    job_id: Any
+
+
+Action = SubmitJob | CancelJob
+
+
+# -- the machine -------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Block:
+    block_id: str
+    status: JobStatus
+    job_id: Any = None  # None: not submitted yet, or rejected
+    connected: bool = False  # a manager of it has connected, at some time
+    leaving: bool = False  # we want its end
+    running_since: float | None = None
+
+
+class BlockPool:
+    """The blocks of one executor, from "0" on. Changes through ``handle`` only."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._blocks: dict[str, _Block] = {}
+        self._live: dict[str, _Block] = {}  # those not terminal, oldest first
+        self._by_job: dict[Any, _Block] = {}  # live ones: a batch system may use a number again
+        self._failures_in_a_row = 0
+        self._failed_at = float("-inf")
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take an event in; give what the shell has to do. ``now`` in seconds never goes back."""
+        match event:
+            case StatusesObserved(statuses):
+                return self._on_statuses(statuses, now)
+            case ManagersSeen(block_ids):
+                self._on_managers(block_ids)
+            case BlocksWanted(number):
+                return [self._new_block() for _ in range(min(number, self.limit - len(self._live)))]
+            case JobSubmitted(block_id, job_id):
+                return self._on_submitted(self._blocks[block_id], job_id)
+            case JobRejected(block_id, reason):
+                self._end(self._blocks[block_id], JobStatus(JobState.FAILED, reason), now)
+            case ScaleInWanted(block_ids):
+                return self._on_scale_in(block_ids)
+            case JobCancelled(block_id):
+                if block := self._live.get(block_id):
+                    self._end(block, self._last_words(block, JobState.SCALED_IN), now)
+        return []
+
+    # -- what readers may ask --
+
+    def statuses(self) -> dict[str, JobStatus]:
+        """Status of every block there has been, by block id, oldest first."""
+        return {block_id: block.status for block_id, block in self._blocks.items()}
+
+    def jobs(self) -> dict[str, Any]:
+        """Job ids by block id, oldest first; blocks that were rejected have none."""
+        return {block_id: block.job_id for block_id, block in self._blocks.items() if block.job_id is not None}
+
+    def live(self) -> dict[str, Any]:
+        """Job ids of the blocks that have not ended, by block id, oldest first."""
+        return {block_id: block.job_id for block_id, block in self._live.items()}
+
+    def staying(self) -> list[str]:
+        """Blocks that have not ended and shall not end, oldest first."""
+        return [block_id for block_id, block in self._live.items() if not block.leaving]
+
+    def silent(self, now: float, longer_than_s: float) -> list[str]:
+        """Blocks that run for longer than this, and no manager has ever connected."""
+        return [
+            block_id
+            for block_id, block in self._live.items()
+            if not block.connected and block.running_since is not None and now - block.running_since >= longer_than_s
+        ]
+
+    def retry_at(self) -> float:
+        """The time before which no further block should be started, as the last ones have failed."""
+        if self._failures_in_a_row <= 1:
+            return self._failed_at
+        # The exponent is limited too: a float ends at about 2**1000.
+        return self._failed_at + min(BACKOFF_S * 2.0 ** min(self._failures_in_a_row - 2, 30), BACKOFF_LIMIT_S)
+
+    def check_invariants(self) -> None:
+        """Raise ``AssertionError`` when the pool contradicts itself."""
+        assert len(self._live) <= max(self.limit, 0), f"{len(self._live)} blocks live, {self.limit} allowed"
+        assert list(self._blocks) == [str(n) for n in range(len(self._blocks))], "block ids are not consecutive"
+        for block in self._blocks.values():
+            name = f"block {block.block_id}"
+            assert block.status.terminal != (block.block_id in self._live), f"{name}: live and ended, or neither"
+            assert block.leaving or block.status.state is not JobState.SCALED_IN, f"{name}: nobody asked for its end"
+        for block in self._live.values():
+            if block.job_id is not None:
+                assert self._by_job.get(block.job_id) is block, f"block {block.block_id}: its job is not known as its"
+        assert all(block.block_id in self._live for block in self._by_job.values()), "a job of a block that ended"
+
+    # -- events --
+
+    def _new_block(self) -> SubmitJob:
+        block = _Block(str(len(self._blocks)), JobStatus(JobState.PENDING))
+        self._blocks[block.block_id] = self._live[block.block_id] = block
+        return SubmitJob(block.block_id)
+
+    def _on_submitted(self, block: _Block, job_id: Any) -> list[Action]:
+        block.job_id = job_id
+        self._by_job[job_id] = block
+        return [CancelJob(block.block_id, job_id)] if block.leaving else []
+
+    def _on_scale_in(self, block_ids: Sequence[str]) -> list[Action]:
+        actions: list[Action] = []
+        for block_id in block_ids:
+            block = self._live.get(block_id)
+            if block is None or block.leaving:
+                continue
+            block.leaving = True
+            if block.job_id is not None:  # otherwise it is cancelled as soon as its job is known
+                actions.append(CancelJob(block_id, block.job_id))
+        return actions
+
+    def _on_managers(self, block_ids: Sequence[str]) -> None:
+        for block_id in block_ids:
+            block = self._live.get(block_id)
+            if block is not None and not block.connected:
+                block.connected = True
+                self._failures_in_a_row = 0
+
+    def _on_statuses(self, statuses: Mapping[Any, JobStatus], now: float) -> list[Action]:
+        actions: list[Action] = []
+        for job_id, status in statuses.items():
+            block = self._by_job.get(job_id)
+            if block is None:  # it ended while the question was on its way
+                continue
+            if status.terminal:
+                self._end(block, _judge(block, status), now)
+                continue
+            block.status = status
+            if status.state is JobState.RUNNING and block.running_since is None:
+                block.running_since = now
+            if block.leaving:  # the provider could not cancel it: try again
+                actions.append(CancelJob(block.block_id, job_id))
+        return actions
+
+    def _end(self, block: _Block, status: JobStatus, now: float) -> None:
+        block.status = status
+        del self._live[block.block_id]
+        self._by_job.pop(block.job_id, None)
+        # Blocks that fail together count once.
+        if status.state in _FAILED and (now > self._failed_at or self._failures_in_a_row == 0):
+            self._failures_in_a_row += 1
+            self._failed_at = now
+
+    @staticmethod
+    def _last_words(block: _Block, state: JobState) -> JobStatus:
+        known = block.status
+        return JobStatus(state, known.message, known.exit_code, known.stdout_path, known.stderr_path)
+
+
+def _judge(block: _Block, status: JobStatus) -> JobStatus:
+    """What the end of a job means for its block."""
+    if block.leaving:
+        state, message = JobState.SCALED_IN, status.message
+    elif not block.connected and status.state is not JobState.MISSING:
+        # It may have ended with exit code 0 and still done nothing for us: wrong address, firewall, missing package.
+        state = JobState.MISSING
+        message = f"its job ended ({status.state.name}) before any of its managers had connected"
+        if status.message:
+            message += f": {status.message}"
+    else:
+        return status
+    return JobStatus(state, message, status.exit_code, status.stdout_path, status.stderr_path)

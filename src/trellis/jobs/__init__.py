@@ -1,0 +1,1 @@
+"""Public paths for states of jobs and for block error handlers."""
