@@ -1,0 +1,1 @@
+"""The HighThroughputExecutor: submit side, interchange, managers, workers."""

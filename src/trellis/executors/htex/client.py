@@ -1,0 +1,505 @@
+"""The submit side: the interchange's process, the socket to it, and the thread that owns both.
+
+Users' threads put tasks into an inbox; outcomes go to the sinks of their attempts. The thread cannot end without
+giving every attempt its outcome.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from trellis.core.interfaces import Attempt, AttemptSink, Outcome, RunInfo
+from trellis.errors import (
+    AppTimeout,
+    BadMessage,
+    CommandClientBadError,
+    CommandClientTimeoutError,
+    ExecutorError,
+    InterchangeLost,
+    InternalConsistencyError,
+    TrellisError,
+)
+from trellis.errors import ManagerLost as ManagerLostError
+from trellis.errors import WorkerLost as WorkerLostError
+from trellis.executors.htex import submission as machine
+from trellis.executors.htex.functions import FunctionTable
+from trellis.executors.htex.settings import Ports, Settings
+from trellis.transport.context import new_context
+from trellis.transport.endpoint import ClientEndpoint
+from trellis.transport.inbox import Inbox
+from trellis.transport.keys import load_client_keys
+from trellis.transport.service import TURN, Loop
+from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.messages import (
+    CancelTasks,
+    DefineFunctions,
+    ForgetFunctions,
+    ManagerJoined,
+    ManagerLost,
+    ManagerRefused,
+    Message,
+    Results,
+    Shutdown,
+    StatusReply,
+    StatusRequest,
+    Tasks,
+    TasksCancelled,
+    TasksTimedOut,
+    ToSubmitSide,
+    WorkerLost,
+)
+from trellis.wire.payload import dump_call, load_exception, load_result
+
+logger = logging.getLogger(__name__)
+
+# Tasks in one message: large enough to make the cost of a message nothing, small enough for the first of a flood
+# to run while the rest is being packed.
+_BATCH = 1_000
+# The interchange's start takes about 0.2 s on an idle machine.
+_START_TIMEOUT_S = 30.0
+
+
+class _Task(NamedTuple):
+    id: int
+    function: int
+    arguments: Payload
+    priority: float
+    walltime_s: float
+    attempt: Attempt
+
+
+class _Send(NamedTuple):
+    """A message to pass on, in its turn among the tasks."""
+
+    frames: list[Buffer]
+
+
+class _Cancel(NamedTuple):
+    id: int
+
+
+class _Ask(NamedTuple):
+    reply: Future[StatusReply]
+
+
+class _End(NamedTuple):
+    """All that is outstanding, and all that comes, fails for this."""
+
+    cause: TrellisError
+
+
+class Notices(NamedTuple):
+    """What the owner of the client wants to hear of; called on the client's thread, so they return at once."""
+
+    manager_joined: Callable[[ManagerJoined], None]
+    manager_lost: Callable[[ManagerLost], None]
+    manager_refused: Callable[[ManagerRefused], None]
+    interchange_lost: Callable[[TrellisError], None]
+
+
+class InterchangeClient:
+    """One interchange, from its start to its end."""
+
+    def __init__(self, label: str, command: Sequence[str], settings: Settings, notices: Notices) -> None:
+        self._label = label
+        self._command = list(command)
+        self._settings = settings
+        self._notices = notices
+        self._inbox: Inbox[Any] = Inbox()
+        self._ids = itertools.count()
+        self._requests = itertools.count()
+        self._machine = machine.Submission()
+        self._attempts: dict[int, tuple[Attempt, int]] = {}  # and the number of its function
+        self._sending: dict[int, _Task] = {}  # tasks of the batch that is being submitted
+        self._functions = FunctionTable(self._define, self._forget)
+        self._where: dict[str, tuple[str, str]] = {}  # hostname and block of each manager
+        self._asked: dict[int, Future[StatusReply]] = {}
+        self._ended = False  # by a cause of which the machine knows
+        self._closing = False
+        self._closed = threading.Lock()  # held by who takes the inbox's last items
+        self._finished = False
+
+    # -- start and end -----------------------------------------------------------------------------------------
+
+    def start(self) -> Ports:
+        """Start the interchange and the thread.
+
+        Raises:
+            ExecutorError: the interchange does not start; the message has its last words.
+        """
+        self._stderr_path = Path(self._settings.logdir) / "interchange.stderr"
+        with open(self._stderr_path, "ab") as stderr:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+            )
+        try:
+            ports = self._read_ports()
+        except BaseException:
+            self._end_process(0.0)
+            self._inbox.close()
+            raise
+        self._context = new_context()
+        cert_dir = self._settings.cert_dir
+        keys = None if cert_dir is None else load_client_keys(Path(cert_dir))
+        self._endpoint = ClientEndpoint(self._context, keys)
+        host = self._settings.client_address
+        self._endpoint.connect(f"tcp://[{host}]:{ports.client}" if ":" in host else f"tcp://{host}:{ports.client}")
+        self._thread = threading.Thread(target=self._run, name=f"trellis-htex-{self._label}", daemon=True)
+        self._thread.start()
+        return ports
+
+    def _read_ports(self) -> Ports:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
+            self._process.stdin.flush()
+        loop = Loop()
+        loop.add_fd(self._process.stdout.fileno(), lambda: None)
+        loop.run_once(_START_TIMEOUT_S)
+        loop.close()
+        os.set_blocking(self._process.stdout.fileno(), False)
+        line = self._process.stdout.readline()
+        if not line:
+            self._end_process(1.0)
+            raise ExecutorError(self._label, f"the interchange does not start. {self._last_words()}")
+        return msgspec.json.decode(line, type=Ports)
+
+    def _last_words(self) -> str:
+        code = self._process.poll()
+        if code is None:
+            ending = f"It said nothing for {_START_TIMEOUT_S:g} s."
+        elif code < 0:
+            ending = f"It was killed by signal {-code} ({signal.Signals(-code).name})."
+        else:
+            ending = f"It ended with exit code {code}."
+        return ending + _tail(self._stderr_path) + _tail(self._stderr_path.with_name("interchange.log"))
+
+    def close(self, timeout_s: float) -> None:
+        """End the interchange and the thread; what is outstanding fails. A second call does nothing."""
+        if self._closing:
+            return
+        self._closing = True
+        self._inbox.put(_End(ExecutorError(self._label, "it was shut down before the task had ended")))
+        self._thread.join()
+        self._end_process(timeout_s)
+        self._endpoint.close()
+        self._context.term()
+
+    def _end_process(self, timeout_s: float) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    # -- any thread --------------------------------------------------------------------------------------------
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks without an outcome."""
+        return self._machine.outstanding + len(self._inbox)
+
+    def submit(self, attempt: Attempt, priority: float) -> None:
+        """Take an attempt.
+
+        Raises:
+            SerializationError: its function or its arguments cannot be serialized.
+        """
+        number = self._functions.intern(attempt.func)
+        try:
+            arguments = dump_call(attempt.args, attempt.kwargs, attempt.name)
+        except BaseException:
+            self._functions.release((number,))
+            raise
+        attempt.executor_id = id_ = next(self._ids)
+        self._put(_Task(id_, number, arguments, priority, attempt.walltime_s or 0.0, attempt))
+
+    def cancel(self, attempt: Attempt) -> None:
+        self._put(_Cancel(attempt.executor_id))
+
+    def send(self, message: Message) -> None:
+        self._put(_Send([encode_header(message)]))
+
+    def fail_all(self, cause: TrellisError) -> None:
+        """Fail what is outstanding, and from now on everything."""
+        self._put(_End(cause))
+
+    def status(self, timeout_s: float) -> StatusReply:
+        """Ask the interchange how things are.
+
+        Raises:
+            CommandClientTimeoutError: no answer within ``timeout_s``.
+            CommandClientBadError: the interchange is gone.
+        """
+        reply: Future[StatusReply] = Future()
+        self._put(_Ask(reply))
+        try:
+            return reply.result(timeout_s)
+        except TimeoutError:
+            raise CommandClientTimeoutError(f"the interchange did not answer within {timeout_s:g} s") from None
+
+    def _put(self, item: object) -> None:
+        self._inbox.put(item)
+        if self._finished:  # nobody drains any more: do it here, so that nothing waits for ever
+            with self._closed:
+                self._on_inbox()
+
+    def _define(self, number: int, data: bytes) -> None:
+        sizes, frames = pack([data])
+        self._put(_Send([encode_header(DefineFunctions([number], sizes)), *frames]))
+
+    def _forget(self, numbers: list[int]) -> None:
+        self._put(_Send([encode_header(ForgetFunctions(numbers))]))
+
+    # -- the thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:
+            logger.exception("the thread of executor %s failed", self._label)
+            failure = InternalConsistencyError(f"the thread of executor {self._label} failed: {error!r}")
+            self._end(failure)
+            self._notices.interchange_lost(failure)
+        finally:
+            with self._closed:
+                self._finished = True
+                self._on_inbox()
+                self._inbox.close()
+
+    def _serve(self) -> None:
+        loop = Loop()
+        decoder: Decoder[Message] = Decoder(ToSubmitSide)
+        loop.add_source(self._endpoint, lambda: self._on_messages(decoder))
+        loop.add_fd(self._inbox.fileno(), self._on_inbox)
+        sentinel = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
+        if sentinel is not None:
+            loop.add_fd(sentinel, lambda: self._on_process_ended(loop, sentinel, decoder))
+        try:
+            while not self._closing:
+                # Where processes have no sentinel, look once a second.
+                loop.run_once(None if sentinel is not None else 1.0)
+                if sentinel is None and self._process.poll() is not None and not self._ended:
+                    self._on_process_ended(loop, None, decoder)
+            self._on_inbox()
+        finally:
+            if sentinel is not None:
+                loop.remove_fd(sentinel)
+                os.close(sentinel)
+            loop.close()
+
+    def _on_process_ended(self, loop: Loop, sentinel: int | None, decoder: Decoder[Message]) -> None:
+        if sentinel is not None:
+            loop.remove_fd(sentinel)
+        if self._closing:
+            return
+        self._process.wait()
+        self._on_messages(decoder)  # results that it had sent
+        failure = InterchangeLost(f"the interchange of executor {self._label} died. {self._last_words()}")
+        logger.error("%s", failure)
+        self._end(failure)
+        self._notices.interchange_lost(failure)
+
+    def _on_inbox(self) -> None:
+        batch: list[_Task] = []
+        for item in self._inbox.drain():
+            if type(item) is _Task:
+                batch.append(item)
+                if len(batch) == _BATCH:
+                    self._submit(batch)
+                    batch = []
+                continue
+            if batch:
+                self._submit(batch)
+                batch = []
+            match item:
+                case _Send(frames):
+                    self._send(frames)
+                case _Cancel(id_):
+                    self._perform(self._machine.handle(machine.CancelRequested([id_])))
+                case _Ask(reply):
+                    self._ask(reply)
+                case _End(cause):
+                    self._end(cause)
+        if batch:
+            self._submit(batch)
+
+    def _submit(self, batch: list[_Task]) -> None:
+        self._sending = {task.id: task for task in batch}
+        self._attempts.update((task.id, (task.attempt, task.function)) for task in batch)
+        self._perform(self._machine.handle(machine.TasksSubmitted(list(self._sending))))
+        self._sending = {}
+
+    def _ask(self, reply: Future[StatusReply]) -> None:
+        if self._ended:
+            reply.set_exception(CommandClientBadError("the interchange is gone"))
+            return
+        request = next(self._requests)
+        self._asked[request] = reply
+        self._send([encode_header(StatusRequest(request))])
+
+    def _end(self, cause: TrellisError) -> None:
+        ended, self._ended = self._ended, True
+        # The tasks first: they get their outcomes even when the socket is broken.
+        self._perform(self._machine.handle(machine.ConnectionLost(cause)))
+        if not ended:
+            self._endpoint.send([encode_header(Shutdown())])
+        for reply in self._asked.values():
+            reply.set_exception(CommandClientBadError(str(cause)))
+        self._asked.clear()
+
+    def _send(self, frames: list[Buffer]) -> None:
+        if not self._ended:
+            self._endpoint.send(frames)
+
+    # -- messages ----------------------------------------------------------------------------------------------
+
+    def _on_messages(self, decoder: Decoder[Message]) -> None:
+        for _ in range(TURN):
+            frames = self._endpoint.receive()
+            if frames is None:
+                return
+            try:
+                self._on_message(decoder.decode(frames[0]), frames[1:])
+            except BadMessage as error:  # our own interchange: a defect, but no reason to stop
+                logger.error("a message of the interchange is dropped: %s", error)
+
+    def _on_message(self, message: Message, frames: list[Buffer]) -> None:
+        match message:
+            case Results():
+                self._on_results(message, frames)
+            case ManagerLost():
+                self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
+                self._notices.manager_lost(message)
+            case WorkerLost():
+                self._perform(self._machine.handle(machine.TasksFailed([message.id], message)))
+            case TasksTimedOut() | TasksCancelled():
+                self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
+            case ManagerJoined():
+                self._where[message.manager] = (message.hostname, message.block)
+                self._notices.manager_joined(message)
+            case ManagerRefused():
+                self._notices.manager_refused(message)
+            case StatusReply():
+                reply = self._asked.pop(message.request, None)
+                if reply is not None:
+                    reply.set_result(message)
+
+    def _on_results(self, message: Results, frames: list[Buffer]) -> None:
+        payloads = unpack(message.sizes, frames)
+        hostname, block = self._where.get(message.manager, ("", ""))
+        failed = set(message.failed)
+        for action in self._machine.handle(machine.ResultsArrived(message.ids)):
+            assert isinstance(action, machine.Resolve)
+            outcomes = []
+            numbers = []
+            for id_, position in zip(action.ids, action.positions, strict=True):
+                attempt, number = self._attempts.pop(id_)
+                numbers.append(number)
+                run_info = RunInfo(
+                    hostname,
+                    block,
+                    message.manager,
+                    message.workers[position],
+                    message.started[position],
+                    message.durations_s[position],
+                )
+                outcomes.append((attempt, _outcome(payloads[position], position in failed, run_info)))
+            self._functions.release(numbers)
+            _deliver(outcomes)
+
+    # -- actions -----------------------------------------------------------------------------------------------
+
+    def _perform(self, actions: Sequence[machine.Action]) -> None:
+        for action in actions:
+            match action:
+                case machine.SendTasks():
+                    self._send_tasks(list(self._sending.values()))
+                case machine.SendCancel(ids):
+                    self._send([encode_header(CancelTasks(ids))])
+                case machine.Fail(ids, cause):
+                    ended = [self._attempts.pop(id_) for id_ in ids]
+                    self._functions.release([number for _, number in ended])
+                    _deliver(
+                        [
+                            (attempt, Outcome(None, failure(cause, position, attempt, self._label)))
+                            for position, (attempt, _) in enumerate(ended)
+                        ]
+                    )
+
+    def _send_tasks(self, batch: list[_Task]) -> None:
+        ids, functions, arguments, priorities, walltimes_s, _ = zip(*batch, strict=True)
+        sizes, frames = pack(arguments)
+        header = Tasks(
+            list(ids),
+            list(functions),
+            sizes,
+            list(priorities) if any(priorities) else None,
+            list(walltimes_s) if any(walltimes_s) else None,
+        )
+        self._send([encode_header(header), *frames])
+
+
+def _outcome(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
+    if failed:
+        return Outcome(None, load_exception(payload), run_info)
+    try:
+        return Outcome(load_result(payload), None, run_info)
+    except Exception as error:
+        return Outcome(None, error, run_info)
+
+
+def failure(cause: object, position: int, attempt: Attempt, label: str) -> BaseException:
+    """The exception of one task, from what was reported of several; each task gets one of its own."""
+    match cause:
+        case ManagerLost():
+            return ManagerLostError(cause.manager, cause.hostname, f"{cause.reason}; task {attempt.name} was there")
+        case WorkerLost():
+            return WorkerLostError(cause.worker, cause.hostname, f"{cause.reason}; it was running {attempt.name}")
+        case TasksTimedOut():
+            return AppTimeout(f"{attempt.name} ran for longer than its walltime of {attempt.walltime_s:g} s")
+        case TasksCancelled():
+            return CancelledError(f"{attempt.name} was cancelled")
+        case TrellisError():
+            return cause
+    return InternalConsistencyError(f"executor {label} cannot tell why {attempt.name} failed: {cause!r}")
+
+
+def _deliver(outcomes: list[tuple[Attempt, Outcome]]) -> None:
+    sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Outcome]]]] = {}
+    for pair in outcomes:
+        sink = pair[0].sink
+        sinks.setdefault(id(sink), (sink, []))[1].append(pair)
+    for sink, pairs in sinks.values():
+        sink.deliver(pairs)
+
+
+def _tail(path: Path, most: int = 2_000) -> str:
+    try:
+        text = path.read_text(errors="replace")[-most:].strip()
+    except OSError:
+        return ""
+    return f"\nEnd of {path}:\n{text}" if text else ""
+
+
+def interchange_command() -> list[str]:
+    """How the interchange is started unless the user says otherwise."""
+    return [sys.executable, "-P", "-m", "trellis.executors.htex.interchange_service"]

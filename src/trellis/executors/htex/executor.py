@@ -1,0 +1,497 @@
+"""HighThroughputExecutor: what users configure, and the parts that it starts and ends."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trellis.addresses import get_all_addresses
+from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
+from trellis.core.validation import check_at_least, check_type
+from trellis.errors import (
+    BadStateException,
+    CommandClientBadError,
+    CommandClientTimeoutError,
+    ConfigurationError,
+    ExecutorError,
+    InvalidResourceSpecification,
+    TrellisError,
+    VersionMismatch,
+)
+from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
+from trellis.executors.htex.settings import Ports, Settings
+from trellis.executors.scalable import BlockProviderExecutor
+from trellis.transport.keys import create_keys
+from trellis.utils import RepresentationMixin
+from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLost, ManagerRefused, StatusReply
+
+if TYPE_CHECKING:
+    from trellis.executors.htex.client import InterchangeClient
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_LAUNCH_CMD = (
+    "{python} -P -m trellis.executors.htex.manager_service {debug} -a {addresses} -p {worker_port} "
+    "--cert_dir {cert_dir} -l {logdir} -b {{block_id}} -c {cores_per_worker} -m {mem_per_worker} "
+    "--max_workers_per_node {max_workers_per_node} --prefetch_capacity {prefetch_capacity} "
+    "--hb_period {heartbeat_period} --hb_threshold {heartbeat_threshold} --drain_period {drain_period} "
+    "{address_probe_timeout_string}"
+)
+
+# How long introspection waits for the interchange: it answers in a millisecond unless something is very wrong.
+_STATUS_TIMEOUT_S = 5.0
+_PROBE_TIMEOUT_S = 30
+
+
+_TYPES: dict[str, tuple[type | None, ...]] = {
+    "label": (str,),
+    "launch_cmd": (str,),
+    "interchange_launch_cmd": (list, tuple, None),
+    "address": (str, None),
+    "loopback_address": (str,),
+    "worker_ports": (tuple, list, None),
+    "worker_port": (int, None),
+    "worker_port_range": (tuple, list, None),
+    "interchange_port_range": (tuple, list, None),
+    "storage_access": (list, tuple, None),
+    "working_dir": (str, None),
+    "worker_debug": (bool,),
+    "cores_per_worker": (int, float),
+    "mem_per_worker": (int, float, None),
+    "max_workers_per_node": (int, float, None),
+    "cpu_affinity": (str,),
+    "available_accelerators": (int, list, tuple),
+    "prefetch_capacity": (int,),
+    "heartbeat_threshold": (int, float),
+    "heartbeat_period": (int, float),
+    "drain_period": (int, float, None),
+    "poll_period": (int,),
+    "address_probe_timeout": (int, float, None),
+    "worker_logdir_root": (str, None),
+    "manager_selector": (ManagerSelector,),
+    "encrypted": (bool,),
+}
+
+
+class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
+    """Runs tasks on workers of many nodes: this process, an interchange, a manager on each node, its workers.
+
+    Args:
+        label: name of the executor; also of its log directory.
+        provider: where blocks of nodes come from; None: ``LocalProvider()``, this computer.
+        launch_cmd: command that starts a manager, with ``{placeholders}``; ``{{block_id}}`` is filled in per block.
+        interchange_launch_cmd: command (list of words) that starts the interchange.
+        address: how workers reach this host (name or address); None: every address of this host is tried, or only
+            ``loopback_address`` when the blocks run on this host.
+        loopback_address: what this process and the interchange use between them.
+        worker_ports: fixed port for managers; the first of the two is used.
+        worker_port: newer spelling of the same: one port.
+        worker_port_range: ports (low, high), low <= port < high, to choose the managers' port from.
+        interchange_port_range: the same for the port between this process and the interchange.
+        storage_access: staging providers for this executor; None: the default ones.
+        working_dir: directory on the workers into which files are staged.
+        worker_debug: whether the interchange and managers log details.
+        cores_per_worker: cores of a node divided by this gives its workers; below 1 oversubscribes.
+        mem_per_worker: GB; limits the workers of a node by its memory.
+        max_workers_per_node: limits the workers of a node.
+        prefetch_capacity: tasks sent to a manager beyond what its workers run.
+        heartbeat_threshold: seconds of silence after which a manager or the interchange counts as lost.
+        heartbeat_period: seconds between signs of life.
+        drain_period: seconds after its start at which a manager takes no more tasks, finishes, and ends; None: never.
+        address_probe_timeout: seconds to find an address that works; None: 30.
+        worker_logdir_root: where managers write their logs; None: the run directory.
+        manager_selector: which manager gets the next tasks: ``RandomManagerSelector()`` (the default) or
+            ``BlockIdManagerSelector()``.
+        block_error_handler: True: give up when all blocks fail; False: never; or a function of executor and statuses.
+        encrypted: encrypt and authenticate all connections (CURVE); the workers read the keys from the run directory.
+
+    Raises:
+        ConfigurationError: a value cannot work; the message names the parameter.
+    """
+
+    enforces_walltime = True
+
+    def __init__(
+        self,
+        label: str = "HighThroughputExecutor",
+        provider: Any = None,
+        launch_cmd: str | None = None,
+        interchange_launch_cmd: Sequence[str] | None = None,
+        address: str | None = None,
+        loopback_address: str = "127.0.0.1",
+        worker_ports: tuple[int, int] | None = None,
+        worker_port_range: tuple[int, int] | None = (54000, 55000),
+        interchange_port_range: tuple[int, int] | None = (55000, 56000),
+        storage_access: Sequence[Any] | None = None,
+        working_dir: str | None = None,
+        worker_debug: bool = False,
+        cores_per_worker: float = 1.0,
+        mem_per_worker: float | None = None,
+        max_workers_per_node: float | None = None,
+        cpu_affinity: str = "none",
+        available_accelerators: int | Sequence[str] = (),
+        prefetch_capacity: int = 0,
+        heartbeat_threshold: int = 120,
+        heartbeat_period: int = 30,
+        drain_period: int | None = None,
+        poll_period: int = 10,
+        address_probe_timeout: int | None = None,
+        worker_logdir_root: str | None = None,
+        manager_selector: ManagerSelector | None = None,
+        block_error_handler: bool | Callable[..., None] = True,
+        encrypted: bool = True,
+        worker_port: int | None = None,
+    ) -> None:
+        if provider is None:
+            from trellis.providers.local import LocalProvider
+
+            provider = LocalProvider()
+        super().__init__(provider=provider, block_error_handler=block_error_handler)
+        self.label = label
+        self.launch_cmd = DEFAULT_LAUNCH_CMD if launch_cmd is None else launch_cmd
+        self.interchange_launch_cmd = interchange_launch_cmd
+        self.address = address
+        self.loopback_address = loopback_address
+        self.worker_ports = worker_ports
+        self.worker_port = worker_port
+        self.worker_port_range = worker_port_range
+        self.interchange_port_range = interchange_port_range
+        self.storage_access = storage_access
+        self.working_dir = working_dir
+        self.worker_debug = worker_debug
+        self.cores_per_worker = cores_per_worker
+        self.mem_per_worker = mem_per_worker
+        self.max_workers_per_node = max_workers_per_node
+        self.cpu_affinity = cpu_affinity
+        self.available_accelerators = available_accelerators
+        self.prefetch_capacity = prefetch_capacity
+        self.heartbeat_threshold = heartbeat_threshold
+        self.heartbeat_period = heartbeat_period
+        self.drain_period = drain_period
+        self.poll_period = poll_period
+        self.address_probe_timeout = address_probe_timeout
+        self.worker_logdir_root = worker_logdir_root
+        self.manager_selector = RandomManagerSelector() if manager_selector is None else manager_selector
+        self.encrypted = encrypted
+        self._ports = Ports(0, 0)
+        self._client: InterchangeClient | None = None
+        self._validate()
+        self._joined: dict[str, ManagerJoined] = {}
+        self._last_status = StatusReply(0, 0, 0, [], [])
+        self._notify: Callable[[str], None] = logger.warning
+
+    # -- configuration -----------------------------------------------------------------------------------------
+
+    def _validate(self) -> None:
+        owner = type(self).__name__
+        for name, types in _TYPES.items():
+            check_type(owner, name, getattr(self, name), *types)
+        for name in ("worker_ports", "worker_port_range", "interchange_port_range"):
+            _check_ports(owner, name, getattr(self, name))
+        if not self.cores_per_worker > 0:
+            raise ConfigurationError(f"{owner}: cores_per_worker must be above 0, not {self.cores_per_worker!r}")
+        if self.mem_per_worker is not None and not self.mem_per_worker > 0:
+            raise ConfigurationError(f"{owner}: mem_per_worker must be above 0 GB, not {self.mem_per_worker!r}")
+        if self.max_workers_per_node is not None:
+            check_at_least(owner, "max_workers_per_node", self.max_workers_per_node, 1)
+        check_at_least(owner, "prefetch_capacity", self.prefetch_capacity, 0)
+        if not 0 < self.heartbeat_period < self.heartbeat_threshold:
+            raise ConfigurationError(
+                f"{owner}: heartbeat_period must be above 0 and below heartbeat_threshold, not "
+                f"{self.heartbeat_period!r} and {self.heartbeat_threshold!r}"
+            )
+        self._refuse_what_is_missing(owner)
+        self._launch_template()
+
+    def _refuse_what_is_missing(self, owner: str) -> None:
+        if self.cpu_affinity != "none":
+            raise NotImplementedError(f"{owner}: cpu_affinity={self.cpu_affinity!r} is not implemented yet")
+        if self.available_accelerators:
+            raise NotImplementedError(f"{owner}: available_accelerators is not implemented yet")
+        if type(self.manager_selector) not in (RandomManagerSelector, BlockIdManagerSelector):
+            raise NotImplementedError(f"{owner}: a manager_selector of your own is not implemented yet")
+        if self.poll_period != 10:
+            warnings.warn(
+                f"{owner}: poll_period has no effect, nothing is polled: Trellis waits for events", stacklevel=4
+            )
+
+    def _launch_template(self) -> str:
+        """The launch command with what is known now; only ``{block_id}`` is left."""
+        known = {
+            "python": shlex.quote(sys.executable),
+            "debug": "--debug" if self.worker_debug else "",
+            "addresses": ",".join(self._worker_addresses()),
+            # Parsl once had two ports; one serves for both.
+            "task_port": self._ports.worker,
+            "result_port": self._ports.worker,
+            "worker_port": self._ports.worker,
+            "cert_dir": shlex.quote(str(self._cert_dir)) if self.encrypted else "None",
+            "logdir": shlex.quote(self.worker_logdir),
+            "cores_per_worker": self.cores_per_worker,
+            "mem_per_worker": self.mem_per_worker,
+            "max_workers_per_node": math.inf if self.max_workers_per_node is None else self.max_workers_per_node,
+            "prefetch_capacity": self.prefetch_capacity,
+            "heartbeat_period": self.heartbeat_period,
+            "heartbeat_threshold": self.heartbeat_threshold,
+            "drain_period": self.drain_period,
+            "poll_period": self.poll_period,
+            "nodes_per_block": 1 if self.provider is None else self.provider.nodes_per_block,
+            "address_probe_timeout_string": f"--address_probe_timeout {self.address_probe_timeout or _PROBE_TIMEOUT_S}",
+            "cpu_affinity": self.cpu_affinity,
+            "accelerators": "",
+            "enable_mpi_mode": "",
+            "mpi_launcher": "mpiexec",
+            "logconf": "",
+        }
+        try:
+            return self.launch_cmd.format(**known)
+        except (KeyError, IndexError, ValueError) as error:
+            fields = ", ".join(sorted(known))
+            raise ConfigurationError(
+                f"{type(self).__name__}: launch_cmd has a placeholder that is not known ({error}); "
+                f"there are {fields}, and {{{{block_id}}}} in double braces"
+            ) from None
+
+    @property
+    def _runs_here(self) -> bool:
+        """Whether the managers run on this host, so that nothing has to listen beyond loopback."""
+        return self.address is None and bool(getattr(self.provider, "same_host", False))
+
+    def _worker_addresses(self) -> list[str]:
+        if self.address is not None:
+            return [self.address]
+        return [self.loopback_address] if self._runs_here else sorted(get_all_addresses())
+
+    def _worker_ports(self) -> tuple[int, int]:
+        fixed = self.worker_port if self.worker_port is not None else self.worker_ports and self.worker_ports[0]
+        if fixed:
+            return fixed, fixed + 1
+        return self.worker_port_range or _ANY_PORT
+
+    @property
+    def logdir(self) -> str:
+        """Directory of this executor's logs, below the run directory."""
+        return os.path.join(os.path.abspath(self.run_dir), self.label)
+
+    @property
+    def worker_logdir(self) -> str:
+        """Directory of the managers' logs."""
+        if self.worker_logdir_root is None:
+            return self.logdir
+        return os.path.join(self.worker_logdir_root, self.label)
+
+    @property
+    def _cert_dir(self) -> Path:
+        return Path(self.logdir) / "certificates"
+
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
+        """The only key is ``priority``, a number; lower is sooner, and 0 is what a task without one has."""
+        unknown = set(resource_specification) - {"priority"}
+        if unknown:
+            raise InvalidResourceSpecification(unknown, "HighThroughputExecutor takes only 'priority'")
+        priority = resource_specification.get("priority", 0)
+        if isinstance(priority, bool) or not isinstance(priority, int | float) or math.isnan(priority):
+            raise InvalidResourceSpecification({"priority"}, f"it must be a number, not {priority!r}")
+
+    # -- start and end -----------------------------------------------------------------------------------------
+
+    def start(self, context: ExecutorContext | None = None) -> None:
+        """Start the interchange, and ask for the first blocks.
+
+        Raises:
+            ExecutorError: the interchange does not start.
+        """
+        from trellis.executors.htex.client import InterchangeClient, Notices, interchange_command
+
+        if self._client is not None:
+            return
+        context = context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id)
+        self.run_dir, self.run_id = context.run_dir, context.run_id
+        self._notify = context.notify or logger.warning
+        self._joined = {}
+        os.makedirs(self.logdir, exist_ok=True)
+        if self.encrypted:
+            create_keys(self._cert_dir)
+        command = list(self.interchange_launch_cmd or interchange_command())
+        notices = Notices(
+            self._on_manager_joined, self._on_manager_lost, self._on_manager_refused, self._on_interchange_lost
+        )
+        client = InterchangeClient(self.label, command, self._settings(), notices)
+        self._ports = client.start()
+        self._client = client
+        self.start_blocks(context)
+
+    def _settings(self) -> Settings:
+        return Settings(
+            client_address=self.loopback_address,
+            client_ports=self.interchange_port_range or _ANY_PORT,
+            worker_address=self.loopback_address if self._runs_here else "*",
+            worker_ports=self._worker_ports(),
+            cert_dir=str(self._cert_dir) if self.encrypted else None,
+            logdir=self.logdir,
+            debug=self.worker_debug,
+            heartbeat_threshold_s=float(self.heartbeat_threshold),
+            selection="block_id" if isinstance(self.manager_selector, BlockIdManagerSelector) else "random",
+            import_paths=[os.path.abspath(path) for path in sys.path if os.path.isdir(path or ".")],
+        )
+
+    def shutdown(self, timeout: float = 10.0) -> None:
+        """End the interchange, the blocks, and what runs in them; outstanding tasks fail. A second call does nothing.
+
+        Args:
+            timeout: seconds for the interchange to end by itself; then it is killed.
+        """
+        client, self._client = self._client, None
+        if client is None:
+            return
+        # Managers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
+        client.close(timeout)
+        self.stop_blocks()
+
+    # -- tasks -------------------------------------------------------------------------------------------------
+
+    def launch(self, attempt: Attempt) -> None:
+        client = self._client
+        try:
+            if client is None:
+                raise ExecutorError(self, "it is not running: start it, or load a configuration that has it")
+            client.submit(attempt, attempt.resources.get("priority", 0) if attempt.resources else 0)
+        except TrellisError as error:
+            attempt.sink.deliver([(attempt, Outcome(None, error))])
+
+    def cancel(self, attempt: Attempt) -> bool:
+        client = self._client
+        if client is None or attempt.executor_id is None:
+            return False
+        client.cancel(attempt)
+        return True
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks without a result."""
+        return 0 if self._client is None else self._client.outstanding
+
+    # -- for the block controller ------------------------------------------------------------------------------
+
+    def launch_command(self, block_id: str) -> str:
+        """The command that starts a manager of this block."""
+        return self._launch_template().format(block_id=block_id)
+
+    def load(self) -> PoolLoad:
+        """What there is to do, and with what. When the interchange does not answer: what it said last."""
+        reply = self._status()
+        blocks: dict[str, BlockLoad] = {block: BlockLoad(0, 0, 0.0) for block in reply.blocks}
+        for manager in reply.managers:
+            known = blocks[manager.block]
+            first = known.managers == 0
+            idle_s = manager.idle_s if first else min(known.idle_s, manager.idle_s)
+            blocks[manager.block] = BlockLoad(known.managers + 1, known.tasks + manager.tasks, idle_s)
+        return PoolLoad(self.outstanding, self.workers_per_node, blocks)
+
+    def release(self, block_ids: Sequence[str]) -> None:
+        """Give these blocks no more tasks."""
+        if self._client is not None:
+            self._client.send(HoldManagers([], list(block_ids)))
+
+    def fail_outstanding(self, exception: BadStateException) -> None:
+        if self._client is not None:
+            self._client.fail_all(exception)
+
+    @property
+    def workers_per_node(self) -> float:
+        """Workers of one node: as registered, or as configured before any manager has come."""
+        workers = [joined.workers for joined in self._joined.values()]
+        if workers:
+            return sum(workers) / len(workers)
+        limits = [math.inf if self.max_workers_per_node is None else self.max_workers_per_node]
+        cores = getattr(self.provider, "cores_per_node", None)
+        memory_gb = getattr(self.provider, "mem_per_node", None)
+        if cores is not None:
+            limits.append(math.floor(cores / self.cores_per_worker))
+        if memory_gb is not None and self.mem_per_worker is not None:
+            limits.append(math.floor(memory_gb / self.mem_per_worker))
+        # Nobody knows: one worker errs on the side of asking for more blocks, never of waiting with too few.
+        return 1 if min(limits) == math.inf else max(1, min(limits))
+
+    # -- notices, on the client's thread -----------------------------------------------------------------------
+
+    def _on_manager_joined(self, message: ManagerJoined) -> None:
+        self._joined[message.manager] = message
+        logger.info("manager %s on %s joined, %d workers", message.manager, message.hostname, message.workers)
+
+    def _on_manager_lost(self, message: ManagerLost) -> None:
+        self._joined.pop(message.manager, None)
+        logger.warning("manager %s on %s is lost: %s", message.manager, message.hostname, message.reason)
+        self.poll_facade()  # its block's job may have ended
+
+    def _on_manager_refused(self, message: ManagerRefused) -> None:
+        text = f"executor {self.label} refused manager {message.manager} on {message.hostname}: {message.reason}"
+        if message.versions is not None:
+            text += f" ({VersionMismatch(*message.versions)})"
+        self._notify(text)
+
+    def _on_interchange_lost(self, error: TrellisError) -> None:
+        self.set_bad_state_and_fail_all(error)
+
+    # -- introspection -----------------------------------------------------------------------------------------
+
+    def _status(self) -> StatusReply:
+        client = self._client
+        if client is not None:
+            try:
+                self._last_status = client.status(_STATUS_TIMEOUT_S)
+            except (CommandClientTimeoutError, CommandClientBadError) as error:
+                logger.debug("no status of executor %s: %s", self.label, error)
+        return self._last_status
+
+    @property
+    def connected_workers(self) -> int:
+        """Workers of all managers that are connected."""
+        return sum(manager.workers for manager in self._status().managers)
+
+    def connected_managers(self) -> list[dict[str, Any]]:
+        """A dictionary for each manager that is connected; ``idle_duration`` in seconds."""
+        return [
+            {
+                "manager": manager.manager,
+                "block_id": manager.block,
+                "hostname": manager.hostname,
+                "worker_count": manager.workers,
+                "tasks": manager.tasks,
+                "idle_duration": manager.idle_s,
+                "active": manager.active,
+                "draining": manager.draining,
+                "parsl_version": manager.trellis_version,
+                "python_version": manager.python_version,
+            }
+            for manager in self._status().managers
+        ]
+
+    def connected_blocks(self) -> list[str]:
+        """Blocks of which a manager ever connected."""
+        return list(self._status().blocks)
+
+    def hold_worker(self, worker_id: str) -> None:
+        """Give no more tasks to the manager with this id; what it has goes on."""
+        if self._client is not None:
+            self._client.send(HoldManagers([worker_id], []))
+
+
+# Where a range of ports is None: any port that users' programs may have.
+_ANY_PORT = (1024, 65536)
+
+
+def _check_ports(owner: str, name: str, ports: Sequence[int] | None) -> None:
+    if ports is None:
+        return
+    if len(ports) != 2 or not all(isinstance(port, int) and 0 < port < 65537 for port in ports):
+        raise ConfigurationError(f"{owner}: {name} must be two port numbers, not {ports!r}")
+    if name.endswith("range") and not ports[0] < ports[1]:
+        raise ConfigurationError(f"{owner}: {name} must be (low, high) with low < high, not {ports!r}")

@@ -1,0 +1,357 @@
+"""The interchange process: the shell around ``InterchangeState``. It never opens what tasks carry.
+
+Started by the submit side with its settings on standard input, which then stays open: when it closes, the user's
+process is gone, and the interchange dismisses the managers and ends. The ports it listens on go to standard output.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import random
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import setproctitle
+
+from trellis.errors import BadMessage
+from trellis.executors.htex import interchange as machine
+from trellis.executors.htex.settings import Ports, Settings
+from trellis.transport.authentication import Authenticator
+from trellis.transport.context import new_context
+from trellis.transport.endpoint import Incoming, ServerEndpoint
+from trellis.transport.keys import load_server_keys
+from trellis.transport.service import TURN, Loop
+from trellis.version import VERSION
+from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.messages import (
+    PROTOCOL_VERSION,
+    CancelTasks,
+    DefineFunctions,
+    DismissManager,
+    Draining,
+    ForgetFunctions,
+    FromManager,
+    FromSubmitSide,
+    Goodbye,
+    Heartbeat,
+    HoldManagers,
+    ManagerJoined,
+    ManagerLost,
+    ManagerRefused,
+    ManagerStatus,
+    Message,
+    Refused,
+    Register,
+    Results,
+    Shutdown,
+    StatusReply,
+    StatusRequest,
+    Tasks,
+    TasksCancelled,
+    TasksTimedOut,
+    Welcome,
+    WorkerLost,
+)
+
+logger = logging.getLogger("trellis.interchange")
+
+
+class InterchangeService:
+    """Owns all sockets. Single-threaded."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._context = new_context()
+        keys = None if settings.cert_dir is None else load_server_keys(Path(settings.cert_dir))
+        self._authenticator = None if keys is None else Authenticator(self._context, keys.client_public)
+        self._clients = ServerEndpoint(self._context, keys)
+        self._managers = ServerEndpoint(self._context, keys)
+        self._state = machine.InterchangeState(settings.heartbeat_threshold_s, settings.selection, random.Random())
+        self._client: bytes | None = None  # the submit side, once it has spoken
+        self._from_client: Decoder[Message] = Decoder(FromSubmitSide)
+        self._from_manager: Decoder[Message] = Decoder(FromManager)
+        self._functions: dict[int, Payload] = {}
+        self._tasks: dict[int, tuple[int, Payload, float]] = {}  # function, arguments, walltime of tasks in the queue
+        self._known_functions: dict[str, set[int]] = {}  # by manager
+        self._connections: dict[int, str] = {}  # manager of each connection (a file descriptor)
+        self._running = True
+
+    def bind(self) -> Ports:
+        """Raises:
+        OSError: no port of a range is free.
+        """
+        settings = self._settings
+        return Ports(
+            client=self._clients.bind(settings.client_address, settings.client_ports),
+            worker=self._managers.bind(settings.worker_address, settings.worker_ports),
+        )
+
+    def run(self, lifeline: int) -> None:
+        """Serve until told to end, or until ``lifeline`` closes."""
+        loop = Loop()
+        loop.add_source(self._clients, self._on_client_messages)
+        loop.add_source(self._managers, self._on_manager_messages)
+        if self._authenticator is not None:
+            loop.add_source(self._authenticator, self._authenticator.answer_all)
+        monitor = self._managers.monitor()
+        if monitor is not None:
+            loop.add_source(monitor, self._on_closed_connections)
+        loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
+        try:
+            while self._running:
+                deadline = self._state.next_deadline()
+                loop.run_once(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                if deadline is not None and time.monotonic() >= deadline:
+                    self._handle(machine.DeadlinePassed())
+        finally:
+            self._close(loop)
+
+    def _close(self, loop: Loop) -> None:
+        for manager in self._state.managers:
+            self._to_manager(manager, DismissManager("the executor is shut down"))
+        loop.close()
+        if self._authenticator is not None:
+            self._authenticator.close()
+        self._clients.close()
+        self._managers.close()
+        self._context.term()
+
+    def _on_lifeline(self, lifeline: int) -> None:
+        if not os.read(lifeline, 4096):
+            logger.warning("the user's process is gone")
+            self._running = False
+
+    # -- from the submit side ----------------------------------------------------------------------------------
+
+    def _on_client_messages(self) -> None:
+        for _ in range(TURN):
+            incoming = self._clients.receive()
+            if incoming is None:
+                return
+            try:
+                self._client = incoming.peer
+                self._on_client_message(self._from_client.decode(_header(incoming)), incoming.frames[1:])
+            except BadMessage as error:
+                logger.error("a message of the submit side is dropped: %s", error)
+
+    def _on_client_message(self, message: Message, frames: list[Buffer]) -> None:
+        match message:
+            case Tasks(ids=ids):
+                arguments = unpack(message.sizes, frames)
+                walltimes_s = message.walltimes_s or [0.0] * len(ids)
+                self._tasks.update(zip(ids, zip(message.functions, arguments, walltimes_s, strict=True), strict=True))
+                self._handle(machine.TasksSubmitted(ids, message.priorities))
+            case DefineFunctions(ids=ids):
+                self._functions.update(zip(ids, unpack(message.sizes, frames), strict=True))
+            case ForgetFunctions(ids=ids):
+                self._forget(ids)
+            case CancelTasks(ids=ids):
+                self._handle(machine.CancelRequested(ids))
+            case HoldManagers():
+                self._handle(machine.HoldRequested(message.managers, message.blocks))
+            case StatusRequest():
+                self._to_client(self._status(message.request))
+            case Shutdown():
+                logger.info("shut down by the submit side")
+                self._running = False
+
+    def _forget(self, ids: list[int]) -> None:
+        for id_ in ids:
+            self._functions.pop(id_, None)
+        for manager, known in self._known_functions.items():
+            gone = known.intersection(ids)
+            if gone:
+                known -= gone
+                self._to_manager(manager, ForgetFunctions(sorted(gone)))
+
+    def _status(self, request: int) -> StatusReply:
+        now = time.monotonic()
+        managers = [
+            ManagerStatus(
+                manager=name,
+                block=manager.registration.block,
+                hostname=manager.registration.hostname,
+                workers=manager.registration.workers,
+                capacity=manager.registration.capacity,
+                tasks=len(manager.tasks),
+                idle_s=0.0 if manager.idle_since is None else now - manager.idle_since,
+                active=not (manager.held or manager.draining),
+                draining=manager.draining,
+                last_heard_s=now - manager.last_heard,
+                start_time=manager.registration.start_time,
+                trellis_version=manager.registration.trellis_version,
+                python_version=manager.registration.python_version,
+            )
+            for name, manager in self._state.managers.items()
+        ]
+        return StatusReply(request, self._state.pending, self._state.running, managers, self._state.blocks)
+
+    # -- from managers -----------------------------------------------------------------------------------------
+
+    def _on_manager_messages(self) -> None:
+        for _ in range(TURN):
+            incoming = self._managers.receive()
+            if incoming is None:
+                return
+            name = incoming.peer.decode(errors="replace")
+            try:
+                message = self._from_manager.decode(_header(incoming))
+                self._on_manager_message(name, message, incoming)
+            except BadMessage as error:
+                logger.error("manager %s is dropped for a bad message: %s", name, error)
+                self._handle(machine.ManagerLeft(name, f"it sent a bad message: {error}"))
+
+    def _on_manager_message(self, name: str, message: Message, incoming: Incoming) -> None:
+        # The identity of the connection is the name that counts: nobody can speak for another manager.
+        self._note_connection(name, incoming.connection)
+        match message:
+            case Results():
+                # As it came: what it says of tasks that were given up is dropped by the submit side.
+                self._to_client_raw(incoming.frames)
+                self._handle(machine.TasksEnded(name, message.ids))
+            case Heartbeat():
+                self._handle(machine.HeartbeatReceived(name))
+            case WorkerLost():
+                self._to_client_raw(incoming.frames)
+                self._handle(machine.TasksEnded(name, [message.id]))
+            case TasksTimedOut(ids=ids) | TasksCancelled(ids=ids):
+                self._to_client_raw(incoming.frames)
+                self._handle(machine.TasksEnded(name, ids))
+            case Register():
+                if message.manager != name:
+                    raise BadMessage(f"it registers as {message.manager}")
+                logger.info("manager %s on %s registers, block %s", name, message.hostname, message.block)
+                self._handle(machine.ManagerRegistered(message))
+            case Draining():
+                self._handle(machine.ManagerDraining(name))
+            case Goodbye():
+                logger.info("manager %s leaves: %s", name, message.reason)
+                self._handle(machine.ManagerLeft(name, message.reason))
+
+    def _note_connection(self, name: str, connection: int) -> None:
+        if self._connections.get(connection) != name:
+            # A descriptor may be used again: news of its former connection's end must not hit the new one.
+            self._on_closed_connections()
+            self._connections[connection] = name
+
+    def _on_closed_connections(self) -> None:
+        for connection in self._managers.closed_connections():
+            name = self._connections.pop(connection, None)
+            if name is not None and name not in self._connections.values():
+                self._handle(machine.ManagerDisconnected(name))
+
+    # -- actions -----------------------------------------------------------------------------------------------
+
+    def _handle(self, event: machine.Event) -> None:
+        for action in self._state.handle(event, time.monotonic()):
+            self._perform(action)
+
+    def _perform(self, action: machine.Action) -> None:
+        match action:
+            case machine.SendTasks(manager, ids):
+                self._send_tasks(manager, ids)
+            case machine.AnswerHeartbeat(manager):
+                self._to_manager(manager, Heartbeat())
+            case machine.SendCancel(manager, ids):
+                self._to_manager(manager, CancelTasks(ids))
+            case machine.ReportCancelled(ids):
+                for id_ in ids:
+                    del self._tasks[id_]
+                self._to_client(TasksCancelled(ids))
+            case machine.WelcomeManager(manager):
+                self._welcome(manager)
+            case machine.RefuseManager(manager, hostname, reason, versions):
+                logger.warning("manager %s on %s is refused: %s %s", manager, hostname, reason, versions or "")
+                self._to_manager(manager, Refused(f"{reason} {versions or ''}"))
+                self._to_client(ManagerRefused(manager, hostname, reason, versions))
+            case machine.DismissManager(manager, reason):
+                self._to_manager(manager, DismissManager(reason))
+            case machine.ReportManagerLost(manager, block, hostname, ids, reason):
+                logger.warning("manager %s on %s is lost, with %d tasks: %s", manager, hostname, len(ids), reason)
+                self._known_functions.pop(manager, None)
+                self._to_client(ManagerLost(manager, block, hostname, ids, reason))
+
+    def _welcome(self, manager: str) -> None:
+        self._known_functions[manager] = set()
+        registration = self._state.managers[manager].registration
+        self._to_manager(manager, Welcome(self._settings.import_paths))
+        self._to_client(ManagerJoined(manager, registration.block, registration.hostname, registration.workers))
+
+    def _send_tasks(self, manager: str, ids: list[int]) -> None:
+        functions, arguments, walltimes_s = zip(*[self._tasks.pop(id_) for id_ in ids], strict=True)
+        known = self._known_functions[manager]
+        missing = sorted(set(functions) - known)
+        if missing:
+            known.update(missing)
+            sizes, frames = pack([self._functions[id_] for id_ in missing])
+            self._managers.send(manager.encode(), [encode_header(DefineFunctions(missing, sizes)), *frames])
+        sizes, frames = pack(arguments)
+        header = Tasks(ids, list(functions), sizes, None, list(walltimes_s) if any(walltimes_s) else None)
+        self._managers.send(manager.encode(), [encode_header(header), *frames])
+
+    # Sending to a manager that is just gone does nothing: the end of its connection is reported on its own.
+
+    def _to_manager(self, manager: str, message: Message) -> None:
+        self._managers.send(manager.encode(), [encode_header(message)])
+
+    def _to_client(self, message: Message) -> None:
+        self._to_client_raw([encode_header(message)])
+
+    def _to_client_raw(self, frames: list[Buffer]) -> None:
+        if self._client is not None:
+            self._clients.send(self._client, frames)
+
+
+def _header(incoming: Incoming) -> Buffer:
+    if not incoming.frames:
+        raise BadMessage("an empty message")
+    return incoming.frames[0]
+
+
+def _start_log(settings: Settings) -> None:
+    handler = logging.FileHandler(Path(settings.logdir) / "interchange.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("trellis")
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
+
+
+def main() -> int:
+    """Entry point: ``python -m trellis.executors.htex.interchange_service``."""
+    setproctitle.setproctitle("trellis: interchange")
+    line = _read_line(sys.stdin.fileno())
+    settings = msgspec.json.decode(line, type=Settings)
+    _start_log(settings)
+    try:
+        service = InterchangeService(settings)
+        ports = service.bind()
+        logger.info("Trellis %s, protocol %d, Python %s", VERSION, PROTOCOL_VERSION, platform.python_version())
+        logger.info("submit side at port %d, managers at port %d", ports.client, ports.worker)
+        sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
+        sys.stdout.flush()
+        service.run(sys.stdin.fileno())
+    except Exception as error:
+        logger.exception("the interchange failed")
+        print(f"the interchange failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    logger.info("the interchange ends")
+    return 0
+
+
+def _read_line(fd: int) -> bytes:
+    """One line, and not a byte more: what follows is the lifeline."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(fd, 1)
+        if not byte:
+            raise EOFError("no settings came")
+        line += byte
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

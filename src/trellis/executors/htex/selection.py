@@ -1,0 +1,80 @@
+"""Which manager gets the next tasks. Pure: chance is an argument."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from random import Random
+from typing import Any
+
+from trellis.utils import RepresentationMixin
+
+
+class ManagerSelector(ABC):
+    """Orders managers that can take tasks: tasks go to the first until it is full, then to the next."""
+
+    @abstractmethod
+    def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
+        """Order the ids in ``manager_list``; ``ready_managers`` has a record with at least ``block_id`` for each."""
+
+
+class RandomManagerSelector(ManagerSelector, RepresentationMixin):
+    """Any order: spreads tasks over managers. The default."""
+
+    def __init__(self) -> None:
+        self._random = Random()
+
+    def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
+        ids = list(manager_list)
+        self._random.shuffle(ids)
+        return ids
+
+
+class BlockIdManagerSelector(ManagerSelector, RepresentationMixin):
+    """Lowest block first (by number): keeps the latest blocks idle, so that they can be scaled in."""
+
+    def __init__(self) -> None:
+        pass
+
+    def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
+        return sorted(manager_list, key=lambda id_: (block_order(ready_managers[id_]["block_id"] or ""), id_))
+
+
+def block_order(block_id: str) -> tuple[int, int, str]:
+    """Sort key of block ids: numbers by value, before everything else."""
+    return (0, int(block_id), "") if block_id.isdecimal() else (1, 0, block_id)
+
+
+class ReadySet:
+    """Ids of the managers that can take a task now; adding, removing and picking cost the same for any number."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._place: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._place
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def add(self, id_: str) -> None:
+        if id_ not in self._place:
+            self._place[id_] = len(self._ids)
+            self._ids.append(id_)
+
+    def discard(self, id_: str) -> None:
+        place = self._place.pop(id_, None)
+        if place is None:
+            return
+        last = self._ids.pop()
+        if last != id_:
+            self._ids[place] = last
+            self._place[last] = place
+
+    def pick(self, rng: Random) -> str:
+        """Any of them; there must be one."""
+        return self._ids[int(rng.random() * len(self._ids))]

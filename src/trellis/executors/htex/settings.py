@@ -1,0 +1,29 @@
+"""What the submit side and the interchange tell each other when the interchange starts. Plain values."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trellis.executors.htex.interchange import Selection
+
+
+class Settings(msgspec.Struct):
+    """What the interchange has to know. Port ranges are ``low <= port < high``."""
+
+    client_address: str
+    client_ports: tuple[int, int]
+    worker_address: str
+    worker_ports: tuple[int, int]
+    cert_dir: str | None
+    logdir: str
+    debug: bool
+    heartbeat_threshold_s: float
+    selection: Selection
+    import_paths: list[str]
+
+
+class Ports(msgspec.Struct):
+    """What the submit side has to know of the interchange."""
+
+    client: int
+    worker: int

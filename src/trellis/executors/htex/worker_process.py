@@ -1,0 +1,169 @@
+"""Starting, watching, and ending one worker process. Decides nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+
+from trellis.wire import stream
+from trellis.wire.codec import Buffer
+
+# One receive takes at most this much: enough for many small results, little enough to share the loop.
+_RECEIVE_BYTES = 262_144
+# The kernel's buffer of each direction: a task of ordinary size is written with one call.
+_SOCKET_BUFFER_BYTES = 262_144
+# Buffers that one call can write (IOV_MAX is 1024), less one for the head.
+_MAX_IOV = 1023
+
+
+def exit_reason(status: int, peak_memory_bytes: int) -> str:
+    """What people should know about the end of a process, from its wait status."""
+    peak = f"peak memory {peak_memory_bytes / 2**20:.0f} MB"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(number).name
+            hint = ", perhaps by the system for lack of memory" if number == signal.SIGKILL else ""
+            return f"killed by signal {number} ({name}){hint}; {peak}"
+        return f"killed by signal {number}; {peak}"
+    return f"exit code {os.WEXITSTATUS(status)}; {peak}"
+
+
+class Lifeline:
+    """A pipe whose one end only this process holds: when it closes, all workers are killed (see worker.py)."""
+
+    def __init__(self) -> None:
+        self.worker_end, self._own_end = os.pipe()
+
+    def close(self) -> None:
+        os.close(self.worker_end)
+        os.close(self._own_end)
+
+
+class WorkerProcess:
+    """One running worker, in a session of its own."""
+
+    def __init__(self, lifeline: Lifeline, environment: Mapping[str, str]) -> None:
+        own, other = socket.socketpair()
+        try:
+            for end in (own, other):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "trellis.executors.htex.worker", str(other.fileno()), str(lifeline.worker_end)],
+                pass_fds=(other.fileno(), lifeline.worker_end),
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except BaseException:
+            own.close()
+            raise
+        finally:
+            other.close()
+        own.setblocking(False)
+        self.pid = self._process.pid
+        self.functions: set[int] = set()  # that the worker has
+        self._socket = own
+        self._sentinel = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+        self._parser = stream.FrameParser()
+        self._unsent: deque[memoryview] = deque()
+
+    @property
+    def socket_fd(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def sentinel_fd(self) -> int | None:
+        """Readable when the process has ended; None where the system has no such thing: then the socket's end tells."""
+        return self._sentinel
+
+    def receive(self) -> Iterator[stream.StreamFrame] | None:
+        """Frames that have come; None when the worker has closed its end."""
+        try:
+            return self._receive()
+        except (BlockingIOError, InterruptedError):
+            return iter(())
+
+    def receive_rest(self) -> list[stream.StreamFrame]:
+        """What a worker that has ended still left to be read."""
+        rest: list[stream.StreamFrame] = []
+        try:
+            while (frames := self._receive()) is not None:
+                rest += frames
+        except BlockingIOError:  # a child of the task holds the other end open
+            pass
+        return rest
+
+    def _receive(self) -> Iterator[stream.StreamFrame] | None:
+        wanted = self._parser.wanted()
+        try:
+            if wanted is not None:
+                count = self._socket.recv_into(wanted)
+                return self._parser.filled(count) if count else None
+            data = self._socket.recv(_RECEIVE_BYTES)
+        except ConnectionError:
+            return None
+        return self._parser.feed(data) if data else None
+
+    def send(self, kind: int, id_: int, other: int, buffers: Sequence[Buffer]) -> bool:
+        """Write a frame; False when a rest stays, for ``flush`` when the socket can be written to."""
+        data = stream.head(kind, id_, other, 0.0, 0.0, buffers)
+        if not self._unsent:
+            try:
+                sent = self._socket.sendmsg([data, *buffers[:_MAX_IOV]])
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:  # it has died: its sentinel will say so
+                return True
+        else:
+            sent = 0
+        for buffer in (data, *buffers):
+            if sent >= len(buffer):
+                sent -= len(buffer)
+            else:
+                self._unsent.append(memoryview(buffer)[sent:])
+                sent = 0
+        return not self._unsent
+
+    def flush(self) -> bool:
+        """Write more of what could not be written; True when all is written."""
+        while self._unsent:
+            try:
+                sent = self._socket.send(self._unsent[0])
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError:
+                self._unsent.clear()
+                return True
+            if sent == len(self._unsent[0]):
+                self._unsent.popleft()
+            else:
+                self._unsent[0] = self._unsent[0][sent:]
+        return True
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal the worker and all its children that are still of its process group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def reap(self) -> str:
+        """Take leave of a process that has ended or is being killed: clean up, and say how it ended."""
+        # Before the wait: while the process is a zombie its number cannot belong to anybody else.
+        self.signal_group(signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self._socket.close()
+        if self._sentinel is not None:
+            os.close(self._sentinel)
+        return exit_reason(status, _peak_bytes(usage))
+
+
+def _peak_bytes(usage: resource.struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

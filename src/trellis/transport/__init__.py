@@ -1,0 +1,1 @@
+"""Moves frames between processes. The only user of zmq."""

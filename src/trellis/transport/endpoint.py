@@ -1,0 +1,187 @@
+"""Sockets that carry multiparts: one end that others connect to, one that connects. Each has one owner thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from trellis.transport.context import Context
+from trellis.transport.keys import ClientKeys, ServerKeys
+from trellis.wire.codec import Buffer
+
+# How long closing waits for the last messages (a Goodbye, a Shutdown) to leave, in milliseconds.
+_LINGER_MS = 500
+# Frames from this size on are sent without a copy; below, copying is cheaper (pyzmq's own measurements).
+_COPY_BYTES = 65_536
+# The largest frame taken from a peer: far above any sensible argument, far below what would exhaust a login node.
+MAX_FRAME_BYTES = 16 * 2**30
+
+
+class Incoming(NamedTuple):
+    """A message as it came."""
+
+    peer: bytes
+    connection: int  # file descriptor of the TCP connection it came on
+    frames: list[Buffer]  # header, then payload
+
+
+class Monitor:
+    """Tells when ``closed_connections`` has something to say."""
+
+    def __init__(self, monitor: zmq.Socket[bytes]) -> None:
+        self._socket = monitor
+
+    def fileno(self) -> int:
+        return int(self._socket.getsockopt(zmq.FD))
+
+    def readable(self) -> bool:
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+
+class _Endpoint:
+    """What both ends share."""
+
+    def __init__(self, context: Context, kind: int) -> None:
+        self._socket = context.socket(kind)
+        options = {
+            zmq.LINGER: _LINGER_MS,
+            # No limit: what may be under way is bounded by capacities, and a drop or a block here would lose tasks.
+            zmq.SNDHWM: 0,
+            zmq.RCVHWM: 0,
+            zmq.MAXMSGSIZE: MAX_FRAME_BYTES,
+            # Notice a dead host below the heartbeats, too.
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: 30,
+            zmq.TCP_KEEPALIVE_INTVL: 10,
+            zmq.TCP_KEEPALIVE_CNT: 6,
+            zmq.IPV6: 1,
+        }
+        for option, value in options.items():
+            self._socket.setsockopt(option, value)
+        self._monitor: zmq.Socket[bytes] | None = None
+
+    def fileno(self) -> int:
+        """Readable when there may be something; after waking, ``readable`` tells (the descriptor is edge-triggered)."""
+        return int(self._socket.getsockopt(zmq.FD))
+
+    def readable(self) -> bool:
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+    def _send(self, frames: Sequence[Buffer]) -> None:
+        last = len(frames) - 1
+        for position, frame in enumerate(frames):
+            self._socket.send(
+                frame, flags=zmq.SNDMORE if position < last else 0, copy=len(frame) < _COPY_BYTES, track=False
+            )
+
+    def _watch(self, events: int) -> zmq.Socket[bytes]:
+        self._monitor = self._socket.get_monitor_socket(events)
+        return self._monitor
+
+    def closed_connections(self) -> list[int]:
+        """File descriptors of the connections that were closed since the last call. Call it before ``receive``:
+        a descriptor may be used again by a new connection."""
+        monitor = self._monitor
+        closed: list[int] = []
+        while monitor is not None and int(monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            event = recv_monitor_message(monitor)
+            if event["event"] == zmq.EVENT_DISCONNECTED:
+                closed.append(event["value"])
+        return closed
+
+    def monitor(self) -> Monitor | None:
+        """A source that is readable when connections were closed; None when nobody watches."""
+        return None if self._monitor is None else Monitor(self._monitor)
+
+    def close(self) -> None:
+        if self._monitor is not None:
+            self._socket.disable_monitor()
+            self._monitor.close()
+            self._monitor = None
+        self._socket.close()
+
+
+class ServerEndpoint(_Endpoint):
+    """Others connect here; messages are sent to a peer by its identity."""
+
+    def __init__(self, context: Context, keys: ServerKeys | None) -> None:
+        super().__init__(context, zmq.ROUTER)
+        # A peer that reconnects before its old connection was noticed to be dead takes over its identity.
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        if keys is not None:
+            self._socket.curve_server = True
+            self._socket.curve_secretkey = keys.secret
+            self._socket.curve_publickey = keys.public
+        self._watch(zmq.EVENT_DISCONNECTED)
+
+    def bind(self, address: str, port_range: tuple[int, int]) -> int:
+        """Bind to a free port, ``low <= port < high``.
+
+        Raises:
+            OSError: no port of the range is free, or the address is not one of this host.
+        """
+        low, high = port_range
+        host = f"[{address}]" if ":" in address else address
+        if high - low == 1:
+            self._socket.bind(f"tcp://{host}:{low}")
+            return low
+        return int(self._socket.bind_to_random_port(f"tcp://{host}", low, high, max_tries=max(100, high - low)))
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
+        """False when the peer is not connected: the message is gone."""
+        try:
+            self._socket.send(peer, flags=zmq.SNDMORE)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return False
+            raise
+        self._send(frames)
+        return True
+
+    def receive(self) -> Incoming | None:
+        """The next message, None when there is none now."""
+        try:
+            parts = self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        identity, *rest = parts
+        return Incoming(identity.bytes, int(identity.get(zmq.SRCFD)), _buffers(rest))
+
+
+class ClientEndpoint(_Endpoint):
+    """Connects to a ServerEndpoint."""
+
+    def __init__(self, context: Context, keys: ClientKeys | None, identity: bytes | None = None) -> None:
+        super().__init__(context, zmq.DEALER)
+        if identity is not None:
+            self._socket.setsockopt(zmq.IDENTITY, identity)
+        if keys is not None:
+            self._socket.curve_secretkey = keys.secret
+            self._socket.curve_publickey = keys.public
+            self._socket.curve_serverkey = keys.server_public
+
+    def connect(self, url: str) -> None:
+        self._socket.connect(url)
+
+    def send(self, frames: Sequence[Buffer]) -> None:
+        self._send(frames)
+
+    def receive(self) -> list[Buffer] | None:
+        """Frames of the next message, None when there is none now."""
+        try:
+            return _buffers(self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False))
+        except zmq.Again:
+            return None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether something can be received within ``timeout_s``."""
+        return bool(self._socket.poll(int(timeout_s * 1000)))
+
+
+def _buffers(parts: Sequence[zmq.Frame]) -> list[Buffer]:
+    # Header and blob are copied out, which frees libzmq's memory; large frames stay where they are.
+    return [part.buffer if position > 1 else part.bytes for position, part in enumerate(parts)]

@@ -1,0 +1,75 @@
+"""CURVE keys: made once per executor start, read from files that only their owner can read."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from trellis.errors import ConfigurationError
+
+_SERVER_FILE = "server.json"
+_CLIENT_FILE = "client.json"
+
+
+@dataclass(frozen=True)
+class ServerKeys:
+    """What the interchange holds: its own pair, and the one client key that it lets in."""
+
+    public: bytes
+    secret: bytes
+    client_public: bytes
+
+
+@dataclass(frozen=True)
+class ClientKeys:
+    """What the submit side and managers hold."""
+
+    public: bytes
+    secret: bytes
+    server_public: bytes
+
+
+def create_keys(directory: Path) -> None:
+    """Make new keys in ``directory`` (0700), in files of mode 0600; what was there is replaced."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    server_public, server_secret = zmq.curve_keypair()
+    client_public, client_secret = zmq.curve_keypair()
+    _write(directory / _SERVER_FILE, {"public": server_public, "secret": server_secret, "client_public": client_public})
+    _write(directory / _CLIENT_FILE, {"public": client_public, "secret": client_secret, "server_public": server_public})
+
+
+def load_server_keys(directory: Path) -> ServerKeys:
+    """Raises:
+    ConfigurationError: the file cannot be read.
+    """
+    return ServerKeys(**_read(directory / _SERVER_FILE))
+
+
+def load_client_keys(directory: Path) -> ClientKeys:
+    """Raises:
+    ConfigurationError: the file cannot be read.
+    """
+    return ClientKeys(**_read(directory / _CLIENT_FILE))
+
+
+def _write(path: Path, keys: dict[str, bytes]) -> None:
+    path.unlink(missing_ok=True)
+    # Created with its mode: there is no moment at which others could read it.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as file:
+        json.dump({name: key.decode() for name, key in keys.items()}, file)
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    try:
+        return {name: key.encode() for name, key in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigurationError(
+            f"cannot read the encryption keys in {path}: {error} (the run directory must be on a file system that the "
+            "workers share; with encrypted=False no keys are needed)"
+        ) from None

@@ -1,0 +1,59 @@
+"""Which of several addresses leads to a listening port. All are tried at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+from collections.abc import Sequence
+
+
+def first_reachable(addresses: Sequence[str], port: int, timeout_s: float) -> str:
+    """The address that accepts a TCP connection first.
+
+    Raises:
+        ConnectionError: none does within ``timeout_s``; the message says for each address why.
+    """
+    if len(addresses) == 1:
+        return addresses[0]  # nothing to choose; the connection itself will tell
+    failures: dict[str, str] = dict.fromkeys(addresses, f"no answer within {timeout_s:g} s")
+    with selectors.DefaultSelector() as selector:
+        try:
+            for address in addresses:
+                reason = _begin(selector, address, port)
+                if reason is not None:
+                    failures[address] = reason
+            deadline = time.monotonic() + timeout_s
+            while selector.get_map():
+                for key, _ in selector.select(max(0.0, deadline - time.monotonic())):
+                    code = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # type: ignore[union-attr]
+                    if code == 0:
+                        return str(key.data)
+                    failures[key.data] = os.strerror(code)
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+                if time.monotonic() >= deadline:
+                    break
+        finally:
+            for key in list(selector.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]
+    reasons = "; ".join(f"{address}: {reason}" for address, reason in failures.items())
+    raise ConnectionError(f"no address of the interchange can be reached at port {port}: {reasons}")
+
+
+def _begin(selector: selectors.BaseSelector, address: str, port: int) -> str | None:
+    """Start connecting; why not, when that is known at once."""
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        return str(error)
+    probe = socket.socket(family, kind, protocol)
+    probe.setblocking(False)
+    code = probe.connect_ex(target)
+    if code not in (0, errno.EINPROGRESS):
+        probe.close()
+        return os.strerror(code)
+    selector.register(probe, selectors.EVENT_WRITE, address)
+    return None

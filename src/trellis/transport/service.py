@@ -1,0 +1,74 @@
+"""The run loop of a service: waits for its endpoints, file descriptors, and next deadline. Decides nothing."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Readable(Protocol):
+    """A source whose descriptor is edge-triggered: it must be asked before each wait."""
+
+    def fileno(self) -> int: ...
+
+    def readable(self) -> bool: ...
+
+
+# Messages taken from one source before the others get their turn: bounds how late a worker's death or a heartbeat
+# is seen under a flood, while batches stay large.
+TURN = 64
+
+
+class Loop:
+    """Calls handlers when their source has something. One thread owns a loop and everything registered with it."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._sources: list[tuple[Readable, Callable[[], None]]] = []
+
+    def add_source(self, source: Readable, handler: Callable[[], None]) -> None:
+        """A zmq socket. The handler takes at most ``TURN`` messages; it is called again if there are more."""
+        self._selector.register(source.fileno(), selectors.EVENT_READ, None)
+        self._sources.append((source, handler))
+
+    def add_fd(self, fd: int, handler: Callable[[], None]) -> None:
+        """An ordinary (level-triggered) descriptor."""
+        self._selector.register(fd, selectors.EVENT_READ, handler)
+
+    def watch_writes(self, fd: int, reader: Callable[[], None], writer: Callable[[], None] | None) -> None:
+        """From now on call ``writer`` too when ``fd`` can be written to; None: no more."""
+        if writer is None:
+            self._selector.modify(fd, selectors.EVENT_READ, reader)
+        else:
+            self._selector.modify(fd, selectors.EVENT_READ | selectors.EVENT_WRITE, (reader, writer))
+
+    def remove_fd(self, fd: int) -> None:
+        """Forget a descriptor; do it before closing it."""
+        try:
+            self._selector.unregister(fd)
+        except KeyError:
+            return
+
+    def run_once(self, timeout_s: float | None) -> None:
+        """Wait for at most ``timeout_s`` (None: for ever), then call the handlers of what is there."""
+        if any(source.readable() for source, _ in self._sources):
+            timeout_s = 0
+        for key, events in self._selector.select(timeout_s):
+            handler = key.data
+            if handler is None:
+                continue
+            if type(handler) is tuple:
+                reader, writer = handler
+                if events & selectors.EVENT_WRITE:
+                    writer()
+                if events & selectors.EVENT_READ:
+                    reader()
+            else:
+                handler()
+        for source, handle in self._sources:
+            if source.readable():
+                handle()
+
+    def close(self) -> None:
+        self._selector.close()

@@ -1,0 +1,120 @@
+"""Messages and payloads to frames, and back. No I/O here.
+
+A multipart is ``[header, blob, big frames …]``. The payload of each task is either *inline*, a slice of the blob, or
+has frames of its own: then its entry in ``sizes`` is minus the number of its frames. One blob for all the small
+payloads of a batch keeps the cost per task far below that of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from trellis.errors import BadMessage
+from trellis.wire.messages import Message
+
+# One serialized object: bytes, or its pickle followed by the buffers that were kept out of it.
+Buffer = bytes | bytearray | memoryview
+Payload = Buffer | tuple[Buffer, ...]
+
+# Payloads up to this many bytes go into the blob. Below, copying is cheaper than a frame of its own (libzmq's
+# bookkeeping for a frame that is not copied costs about what copying 64 kB does).
+INLINE_LIMIT_BYTES = 65_536
+# A header larger than this is no batch that we make (50,000 tasks of about 40 bytes), but an attack or a defect.
+MAX_HEADER_BYTES = 64 * 2**20
+# Tasks in one message: bounds the memory that decoding one header can take.
+MAX_BATCH = 1_000_000
+
+_encoder = msgspec.msgpack.Encoder()
+encode_header = _encoder.encode
+
+M = TypeVar("M", bound=Message)
+
+
+class Decoder(Generic[M]):
+    """Decodes the headers of one direction."""
+
+    def __init__(self, union: Any) -> None:
+        self._decode = msgspec.msgpack.Decoder(union).decode
+
+    def decode(self, header: Buffer) -> M:
+        """Raises:
+        BadMessage: the bytes are no message of this direction.
+        """
+        if len(header) > MAX_HEADER_BYTES:
+            raise BadMessage(f"header of {len(header)} bytes, more than {MAX_HEADER_BYTES}")
+        try:
+            message: M = self._decode(header)
+        except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+            raise BadMessage(f"not a message: {error}") from None
+        check_lengths(message)
+        return message
+
+
+def check_lengths(message: Message) -> None:
+    """Raise ``BadMessage`` unless all the parallel lists of a message about tasks are of one length."""
+    ids = getattr(message, "ids", None)
+    if ids is None:
+        return
+    count = len(ids)
+    if count > MAX_BATCH:
+        raise BadMessage(f"{count} tasks in one message, more than {MAX_BATCH}")
+    for name in ("functions", "sizes", "priorities", "walltimes_s", "workers", "started", "durations_s"):
+        column = getattr(message, name, None)
+        if column is not None and len(column) != count:
+            raise BadMessage(f"{type(message).__name__}: {len(column)} {name} for {count} tasks")
+
+
+def pack(payloads: Iterable[Payload]) -> tuple[list[int], list[Buffer]]:
+    """Lay payloads out as ``(sizes, frames)``; the first frame is the blob."""
+    sizes: list[int] = []
+    inline: list[Buffer] = []
+    frames: list[Buffer] = [b""]
+    for payload in payloads:
+        if type(payload) is tuple:
+            sizes.append(-len(payload))
+            frames.extend(payload)
+        elif len(payload) <= INLINE_LIMIT_BYTES:
+            sizes.append(len(payload))
+            inline.append(payload)  # type: ignore[arg-type]
+        else:
+            sizes.append(-1)
+            frames.append(payload)  # type: ignore[arg-type]
+    frames[0] = inline[0] if len(inline) == 1 else b"".join(inline)
+    return sizes, frames
+
+
+def unpack(sizes: Sequence[int], frames: Sequence[Buffer]) -> list[Payload]:
+    """Take apart what ``pack`` made.
+
+    Raises:
+        BadMessage: sizes and frames do not fit together.
+    """
+    if not frames:
+        if sizes:
+            raise BadMessage(f"{len(sizes)} payloads announced, none there")
+        return []
+    blob = frames[0]
+    payloads: list[Payload] = []
+    offset = 0
+    frame = 1
+    for size in sizes:
+        if size >= 0:
+            end = offset + size
+            payloads.append(blob[offset:end])
+            offset = end
+        else:
+            own = frames[frame : frame - size]
+            frame -= size
+            payloads.append(own[0] if size == -1 and own else tuple(own))
+    if offset != len(blob) or frame != len(frames):
+        announced, came = (offset, frame - 1), (len(blob), len(frames) - 1)
+        raise BadMessage(f"payloads of (bytes, frames) {announced} announced, {came} came")
+    return payloads
+
+
+def payload_buffers(payload: Payload) -> tuple[Buffer, ...]:
+    """A payload as a tuple of buffers."""
+    return payload if type(payload) is tuple else (payload,)  # type: ignore[return-value]

@@ -1,0 +1,176 @@
+"""Users' objects to payloads and back: the only user of cloudpickle and of ``pickle.loads``.
+
+Plain pickle (protocol 5, in C) comes first; cloudpickle when pickle refuses, or when the pickle refers to
+``__main__``, which is another module in a worker. Large buffers (arrays) stay out of band and are not copied.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cloudpickle
+
+from trellis.errors import DeserializationError, RemoteError, RemoteTraceback, SerializationError
+from trellis.wire.codec import INLINE_LIMIT_BYTES, Buffer, Payload
+
+_PROTOCOL = 5
+_EMPTY_CALL = pickle.dumps(((), {}), _PROTOCOL)
+
+
+def dumps(obj: object) -> bytes:
+    """Any object to bytes, in one piece.
+
+    Raises:
+        Exception: whatever the object's own pickling raises.
+    """
+    try:
+        data = pickle.dumps(obj, _PROTOCOL)
+    except Exception:
+        return bytes(cloudpickle.dumps(obj, _PROTOCOL))
+    return bytes(cloudpickle.dumps(obj, _PROTOCOL)) if b"__main__" in data else data
+
+
+def loads(data: Buffer) -> Any:
+    """What ``dumps`` took."""
+    return pickle.loads(data)
+
+
+def _dump(obj: object) -> Payload:
+    buffers: list[Buffer] = []
+
+    def keep_out(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes <= INLINE_LIMIT_BYTES:
+            return True  # small: within the pickle
+        buffers.append(raw)
+        return False
+
+    try:
+        data = pickle.dumps(obj, _PROTOCOL, buffer_callback=keep_out)
+        by_value = b"__main__" in data
+    except Exception:
+        by_value = True
+    if by_value:
+        buffers.clear()
+        data = cloudpickle.dumps(obj, _PROTOCOL, buffer_callback=keep_out)
+    return (data, *buffers) if buffers else data
+
+
+def _load(payload: Payload) -> Any:
+    if type(payload) is tuple:
+        return pickle.loads(payload[0], buffers=payload[1:])
+    return pickle.loads(payload)  # type: ignore[arg-type]
+
+
+# -- functions -------------------------------------------------------------------------------------------------
+
+
+def dump_function(func: Callable[..., Any]) -> bytes:
+    """Raises:
+    SerializationError: the function, or something it refers to, cannot be pickled.
+    """
+    try:
+        return bytes(cloudpickle.dumps(func, _PROTOCOL))
+    except Exception as error:
+        name = getattr(func, "__qualname__", repr(func))
+        raise SerializationError(f"function {name}", f"{type(error).__name__}: {error}") from error
+
+
+def load_function(data: Buffer) -> Callable[..., Any]:
+    """What ``dump_function`` took."""
+    func: Callable[..., Any] = pickle.loads(data)
+    return func
+
+
+# -- arguments -------------------------------------------------------------------------------------------------
+
+
+def dump_call(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Payload:
+    """Raises:
+    SerializationError: an argument cannot be pickled; the message says which.
+    """
+    if not args and not kwargs:
+        return _EMPTY_CALL
+    try:
+        return _dump((tuple(args), dict(kwargs)))
+    except Exception as error:
+        raise SerializationError(_culprit(args, kwargs, name), f"{type(error).__name__}: {error}") from error
+
+
+def _culprit(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> str:
+    labelled = [(f"argument {position}", value) for position, value in enumerate(args)]
+    labelled += [(f"argument {key}", value) for key, value in kwargs.items()]
+    for label, value in labelled:
+        try:
+            _dump(value)
+        except Exception:
+            return f"{label} of {name} (a {type(value).__name__})"
+    return f"the arguments of {name}"
+
+
+def load_call(payload: Payload) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments and keyword arguments that ``dump_call`` took."""
+    call: tuple[tuple[Any, ...], dict[str, Any]] = _load(payload)
+    return call
+
+
+# -- results ---------------------------------------------------------------------------------------------------
+
+
+def dump_result(value: object) -> Payload:
+    """Raises:
+    SerializationError: the value cannot be pickled.
+    """
+    try:
+        return _dump(value)
+    except Exception as error:
+        raise SerializationError(
+            f"the result (a {type(value).__name__})", f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def load_result(payload: Payload) -> Any:
+    """Raises:
+    DeserializationError: the value cannot be made again here.
+    """
+    try:
+        return _load(payload)
+    except Exception as error:
+        raise DeserializationError(f"the result: {type(error).__name__}: {error}") from error
+
+
+def dump_exception(exception: BaseException, skip_frames: int = 0) -> bytes:
+    """An exception with the text of its traceback, without the outermost ``skip_frames`` frames.
+
+    Never raises: what cannot travel is replaced by a ``RemoteError`` that tells its type, message and traceback.
+    """
+    trace = exception.__traceback__
+    for _ in range(skip_frames):
+        trace = trace.tb_next if trace is not None else None
+    text = "".join(traceback.format_exception(type(exception), exception, trace))
+    try:
+        data = dumps((exception, text))
+        pickle.loads(data)  # many exceptions with own constructors can be pickled, but not made again
+    except Exception:
+        type_name = f"{type(exception).__module__}.{type(exception).__qualname__}"
+        try:
+            message = str(exception)
+        except Exception:
+            message = "(its message cannot be shown)"
+        data = pickle.dumps((RemoteError(type_name, message, text), text), _PROTOCOL)
+    return data
+
+
+def load_exception(payload: Payload) -> BaseException:
+    """The exception, caused by a ``RemoteTraceback``; a ``DeserializationError`` when it cannot be made here."""
+    try:
+        exception, text = _load(payload)
+    except Exception as error:
+        return DeserializationError(f"the task's exception: {type(error).__name__}: {error}")
+    if not isinstance(exception, BaseException):
+        return DeserializationError(f"the task's exception is a {type(exception).__name__}")
+    exception.__cause__ = RemoteTraceback(text)
+    return exception
