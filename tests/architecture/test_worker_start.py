@@ -16,6 +16,7 @@ ALLOWED = {
     "trellis.executors",
     "trellis.executors.htex",
     "trellis.executors.htex.worker",
+    "trellis.version",
     "trellis.wire",
     "trellis.wire.codec",
     "trellis.wire.messages",
