@@ -1,0 +1,142 @@
+"""Runs a bash app's command line, on a worker. Imports little: no kernel, no network; psutil only to kill.
+
+The user's function is called here, on the worker, so that a command line is composed where it runs. The command's
+exit status becomes the app's result (0) or its failure.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import IO, Any
+
+from trellis.errors import (
+    AppBadFormatting,
+    AppTimeout,
+    BadStdStreamFile,
+    BashAppNoReturn,
+    BashExitFailure,
+    MissingOutputs,
+)
+
+_SHELL = "/bin/bash"
+
+# For processes that do not end on SIGTERM: long enough to write a last line, short against any walltime.
+_KILL_GRACE_S = 1.0
+
+
+class BashRunner:
+    """What executors run for a bash app: ``runner(*args, **kwargs)`` gives 0 or raises.
+
+    One object for all calls of an app, so that executors serialize it once.
+
+    Args:
+        func: the user's function; it gives the command line.
+        undeclared: special keyword arguments that the function does not take.
+    """
+
+    def __init__(self, func: Callable[..., Any], undeclared: frozenset[str] = frozenset()) -> None:
+        self.func = func
+        self.undeclared = undeclared
+        self.__name__ = getattr(func, "__name__", type(func).__name__)
+        self.__qualname__ = getattr(func, "__qualname__", self.__name__)
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return self.func
+
+    def __call__(self, *args: Any, **kwargs: Any) -> int:
+        """Compose the command line, run it, wait for it.
+
+        Raises:
+            BashAppNoReturn: the function failed with an AttributeError or a NameError of its own.
+            AppBadFormatting: the function failed while it put the command line together (IndexError, KeyError).
+            ValueError: the function gave something else than a string.
+            BadStdStreamFile: a file for standard output or error cannot be opened.
+            AppTimeout: the command took longer than ``walltime``; it and its descendants were killed.
+            BashExitFailure: the exit code is not zero.
+            MissingOutputs: a file of ``outputs`` does not exist.
+        """
+        command = self._compose(args, kwargs)
+        with ExitStack() as stack:
+            stdout = _open_stream("stdout", kwargs.get("stdout"), stack)
+            stderr = _open_stream("stderr", kwargs.get("stderr"), stack)
+            if stderr is not None:
+                print(f"--> executable follows <--\n{command}\n--> end executable <--", file=stderr, flush=True)
+            exit_code = _run(command, stdout, stderr, kwargs.get("walltime"), self.__name__)
+        if exit_code != 0:
+            raise BashExitFailure(self.__name__, exit_code)
+        missing = [output for output in kwargs.get("outputs") or () if not os.path.exists(_path_of(output))]
+        if missing:
+            raise MissingOutputs(f"bash app {self.__name__} ended, but not all of its outputs exist", missing)
+        return 0
+
+    def _compose(self, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+        passed = {name: value for name, value in kwargs.items() if name not in self.undeclared}
+        try:
+            command = self.func(*args, **passed)
+        except AttributeError as e:
+            raise BashAppNoReturn(f"bash app {self.__name__} gave no command line: {e}") from e
+        except (IndexError, KeyError) as e:
+            raise AppBadFormatting(f"bash app {self.__name__} could not format its command line: {e!r}") from e
+        if not isinstance(command, str):
+            raise ValueError(
+                f"bash app {self.__name__} must return a command line, a str, not {type(command).__name__}"
+            )
+        return command
+
+
+def _path_of(stream: Any) -> str:
+    return os.fspath(stream)
+
+
+def _open_stream(name: str, target: Any, stack: ExitStack) -> IO[str] | None:
+    """Open what ``stdout=`` or ``stderr=`` names: a path, a pair (path, mode), or a file object of Trellis."""
+    if target is None:
+        return None
+    path, mode = target if isinstance(target, tuple) and len(target) == 2 else (target, None)
+    try:
+        if mode is None:
+            # A File is staged out as a whole, so it begins empty; a plain path may collect several commands.
+            mode = "a+" if isinstance(path, (str, bytes)) or not hasattr(path, "cleancopy") else "w"
+        path = os.fspath(path)
+        directory = os.path.dirname(path)
+        if directory:
+            os.makedirs(directory, exist_ok=True)
+        return stack.enter_context(open(path, mode))
+    except (OSError, TypeError, ValueError) as e:
+        raise BadStdStreamFile(f"{name} {target!r} cannot be opened: {e}") from e
+
+
+def _run(command: str, stdout: IO[str] | None, stderr: IO[str] | None, walltime_s: float | None, name: str) -> int:
+    # The child stays in this process's group: who kills a worker's group kills its commands too.
+    process = subprocess.Popen(command, stdout=stdout, stderr=stderr, shell=True, executable=_SHELL, close_fds=True)
+    try:
+        return process.wait(timeout=walltime_s)
+    except subprocess.TimeoutExpired:
+        raise AppTimeout(f"bash app {name} ran for longer than its walltime of {walltime_s} s") from None
+    finally:
+        if process.returncode is None:  # too slow, or this thread was interrupted
+            _kill_tree(process)
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> None:
+    import psutil  # not needed by most workers, and slow to load
+
+    try:
+        root = psutil.Process(process.pid)
+        family = [*root.children(recursive=True), root]
+    except psutil.NoSuchProcess:
+        family = []
+    for signal_name in ("terminate", "kill"):
+        for member in family:
+            try:
+                getattr(member, signal_name)()
+            except psutil.NoSuchProcess:
+                continue
+        _, family = psutil.wait_procs(family, timeout=_KILL_GRACE_S)
+        if not family:
+            break
+    process.wait()

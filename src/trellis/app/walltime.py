@@ -1,0 +1,69 @@
+"""A time limit for a Python function that runs in a thread. Runs on workers; imports little.
+
+The limit is an exception sent into the thread: it arrives between two steps of Python code, so a call that stays in
+C code for long is interrupted only when it comes back. Executors that can kill a process do better and do not use this.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from trellis.errors import AppTimeout
+
+
+class WithWalltime:
+    """``WithWalltime(f)(seconds, *args, **kwargs)`` calls ``f(*args, **kwargs)`` and raises ``AppTimeout`` if it is slow."""
+
+    __slots__ = ("func",)
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self.func = func
+
+    @property
+    def __name__(self) -> str:
+        return str(getattr(self.func, "__name__", "app"))
+
+    def __call__(self, walltime_s: float, /, *args: Any, **kwargs: Any) -> Any:
+        if walltime_s <= 0:
+            raise AppTimeout(f"{self.__name__} has a walltime of {walltime_s} s")
+        state = _Running(threading.get_ident())
+        timer = threading.Timer(walltime_s, state.interrupt)
+        timer.daemon = True
+        timer.name = "trellis-walltime"
+        timer.start()
+        try:
+            try:
+                return self.func(*args, **kwargs)
+            finally:
+                state.end()
+                timer.cancel()
+        except _WalltimeReached:
+            raise AppTimeout(f"{self.__name__} ran for longer than its walltime of {walltime_s} s") from None
+
+
+class _WalltimeReached(BaseException):
+    """Not an Exception: user code that catches Exception must not swallow it."""
+
+
+class _Running:
+    """Whether the function still runs; one lock, so that nothing is sent after its end."""
+
+    def __init__(self, thread_id: int) -> None:
+        self._thread_id = thread_id
+        self._lock = threading.Lock()
+        self._over = False
+
+    def interrupt(self) -> None:
+        with self._lock:
+            if not self._over:
+                self._over = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread_id), ctypes.py_object(_WalltimeReached)
+                )
+
+    def end(self) -> None:
+        with self._lock:
+            self._over = True

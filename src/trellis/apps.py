@@ -1,0 +1,326 @@
+"""The decorators ``python_app``, ``bash_app`` and ``join_app``. What runs a call is the kernel; nothing runs here.
+
+An app is worked out once, when it is made. Type checkers see a call of ``def f(x: int) -> int`` as ``AppFuture[int]``,
+with the function's own parameters, and also accept futures and the special keyword arguments in their places.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from trellis.app.bash_runner import BashRunner
+from trellis.core.validation import check_at_least, check_callable, check_type
+from trellis.dataflow.spec import AppSpec, special_keywords
+from trellis.errors import ParameterTypeError
+
+if TYPE_CHECKING:
+    from trellis.dataflow.kernel import DataFlowKernel
+    from trellis.futures import AppFuture
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+__all__ = ["AppBase", "BashApp", "JoinApp", "PythonApp", "bash_app", "join_app", "python_app"]
+
+
+class AppBase(Generic[P, R]):
+    """An app: a function whose calls are tasks and give futures.
+
+    Args:
+        func: the user's function.
+        data_flow_kernel: where the tasks run; None means the kernel that is loaded when the app is called.
+        executors: labels to choose from, one label, or ``"all"``.
+        cache: look for an earlier call with the same arguments and take its result.
+        ignore_for_cache: names of keyword arguments that make no difference to the result.
+
+    Raises:
+        ParameterTypeError: a parameter has the wrong type.
+    """
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        data_flow_kernel: DataFlowKernel | None = None,
+        executors: str | Sequence[str] = "all",
+        cache: bool = False,
+        ignore_for_cache: Sequence[str] | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        check_callable(owner, "func", func, optional=False)
+        check_type(owner, "executors", executors, str, list, tuple)
+        check_type(owner, "cache", cache, bool)
+        check_type(owner, "ignore_for_cache", ignore_for_cache, list, tuple, None)
+        if data_flow_kernel is not None and not hasattr(data_flow_kernel, "submit_app"):
+            raise ParameterTypeError(
+                f"{owner}: data_flow_kernel must be a DataFlowKernel or None, not {type(data_flow_kernel).__name__}"
+            )
+        self.func = func
+        self.data_flow_kernel = data_flow_kernel
+        self.executors = executors
+        self.cache = cache
+        self.ignore_for_cache = ignore_for_cache
+        self._spec = self._make_spec()
+        self.kwargs = self._spec.defaults
+        functools.update_wrapper(self, func)
+
+    def _make_spec(self) -> AppSpec:
+        return AppSpec(
+            self.func,
+            executors=self.executors,
+            cache=self.cache,
+            ignore_for_cache=self.ignore_for_cache or (),
+        )
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R]: ...
+    # Any argument may be a future, and the special keyword arguments need not be declared.
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]:
+        """Make a task of this call, and give its future.
+
+        Raises:
+            NoDataFlowKernelError: no configuration is loaded.
+            DataFlowException: the kernel was cleaned up.
+        """
+        kernel = self.data_flow_kernel or _loader().dfk()
+        return kernel.submit_app(self._spec, args, kwargs)
+
+    def map(self, *iterables: Iterable[Any], max_outstanding: int = 10_000) -> Iterator[AppFuture[R]]:
+        """Call the app with the elements of iterables, as ``map`` does, and yield the futures in this order.
+
+        Tasks are submitted ahead of what has been taken from the iterator, but never so many that more than
+        ``max_outstanding`` are unfinished, or finished but not taken: a million elements, or an endless supply of them,
+        need memory for a few thousand only. Nothing is submitted before the first ``next()``.
+
+        ::
+
+            for future in app.map(range(1_000_000)): use(future.result())
+            for future in trellis.as_completed(app.map(paths)): ...
+        """
+        check_type(f"{self.__name__}.map", "max_outstanding", max_outstanding, int)
+        check_at_least(f"{self.__name__}.map", "max_outstanding", max_outstanding, 1)
+        if not iterables:
+            raise TypeError(f"{self.__name__}.map needs at least one iterable")
+        return self._map(iterables, max_outstanding)
+
+    def _map(self, iterables: Sequence[Iterable[Any]], max_outstanding: int) -> Iterator[AppFuture[R]]:
+        free = threading.Semaphore(max_outstanding)
+        ahead: deque[AppFuture[R]] = deque()
+        for arguments in zip(*iterables, strict=False):
+            # What can be submitted without waiting goes ahead; otherwise the oldest is handed out, and only when
+            # there is none, this waits for a task to end.
+            while len(ahead) >= max_outstanding or not free.acquire(blocking=not ahead):
+                yield ahead.popleft()
+            future = self(*arguments)
+            future.add_done_callback(lambda _: free.release())
+            ahead.append(future)
+        yield from ahead
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An app that its module knows by name is found there again; so it is with functions. The kernel stays here.
+        module, name = getattr(self, "__module__", None), getattr(self, "__qualname__", "")
+        if module and module != "__main__" and _find(module, name) is self:
+            return (_find, (module, name))
+        return (type(self), (self.func, None, self.executors, self.cache, self.ignore_for_cache))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.__name__}>"
+
+    if TYPE_CHECKING:
+        __name__: str
+        __qualname__: str
+
+
+class PythonApp(AppBase[P, R]):
+    """An app that runs its function on an executor; see ``AppBase`` for the parameters."""
+
+
+class BashApp(AppBase[P, int]):
+    """An app that runs, on an executor, the command line that its function gives; see ``AppBase``."""
+
+    def _make_spec(self) -> AppSpec:
+        _, undeclared, _ = special_keywords(self.func)
+        return AppSpec(
+            BashRunner(self.func, undeclared),
+            function=self.func,
+            executors=self.executors,
+            cache=self.cache,
+            ignore_for_cache=self.ignore_for_cache or (),
+            is_bash=True,
+        )
+
+
+class JoinApp(AppBase[P, R]):
+    """An app whose function runs in this process and gives futures; the app's result is theirs. See ``AppBase``."""
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        data_flow_kernel: DataFlowKernel | None = None,
+        executors: str | Sequence[str] = ("_parsl_internal",),
+        cache: bool = False,
+        ignore_for_cache: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(func, data_flow_kernel, executors, cache, ignore_for_cache)
+
+    def _make_spec(self) -> AppSpec:
+        return AppSpec(
+            self.func,
+            executors=self.executors,
+            cache=self.cache,
+            ignore_for_cache=self.ignore_for_cache or (),
+            join=True,
+        )
+
+
+def _find(module: str, qualified_name: str) -> Any:
+    """What ``module`` knows by a dotted name, None if nothing."""
+    found: Any = import_module(module)
+    for part in qualified_name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+@functools.cache
+def _loader() -> Any:
+    from trellis.dataflow.dflow import DataFlowKernelLoader  # not before it is needed: workers load this module too
+
+    return DataFlowKernelLoader
+
+
+class _JoinDecorator(Protocol):
+    @overload
+    def __call__(self, function: Callable[P, Future[T]], /) -> JoinApp[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, Sequence[Future[T]]], /) -> JoinApp[P, list[T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Any], /) -> JoinApp[P, Any]: ...
+
+
+class _PythonDecorator(Protocol):
+    def __call__(self, function: Callable[P, R], /) -> PythonApp[P, R]: ...
+
+
+class _BashDecorator(Protocol):
+    def __call__(self, function: Callable[P, str], /) -> BashApp[P]: ...
+
+
+@overload
+def python_app(
+    function: Callable[P, R],
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    executors: str | Sequence[str] = "all",
+    ignore_for_cache: Sequence[str] | None = None,
+) -> PythonApp[P, R]: ...
+@overload
+def python_app(
+    function: None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    executors: str | Sequence[str] = "all",
+    ignore_for_cache: Sequence[str] | None = None,
+) -> _PythonDecorator: ...
+def python_app(
+    function: Callable[..., Any] | None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    executors: str | Sequence[str] = "all",
+    ignore_for_cache: Sequence[str] | None = None,
+) -> Any:
+    """Make an app of a Python function; with or without parentheses. See ``AppBase`` for the parameters."""
+
+    def decorate(func: Callable[..., Any]) -> PythonApp[Any, Any]:
+        return PythonApp(func, data_flow_kernel, executors, cache, ignore_for_cache)
+
+    return decorate if function is None else decorate(function)
+
+
+@overload
+def bash_app(
+    function: Callable[P, str],
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    executors: str | Sequence[str] = "all",
+    ignore_for_cache: Sequence[str] | None = None,
+) -> BashApp[P]: ...
+@overload
+def bash_app(
+    function: None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    executors: str | Sequence[str] = "all",
+    ignore_for_cache: Sequence[str] | None = None,
+) -> _BashDecorator: ...
+def bash_app(
+    function: Callable[..., Any] | None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    executors: str | Sequence[str] = "all",
+    ignore_for_cache: Sequence[str] | None = None,
+) -> Any:
+    """Make an app of a function that gives a command line for ``/bin/bash``; the app's result is the exit code 0.
+
+    See ``AppBase`` for the parameters, and ``trellis.app.bash_runner`` for what a call can raise.
+    """
+
+    def decorate(func: Callable[..., Any]) -> BashApp[Any]:
+        return BashApp(func, data_flow_kernel, executors, cache, ignore_for_cache)
+
+    return decorate if function is None else decorate(function)
+
+
+@overload
+def join_app(
+    function: Callable[P, Future[T]],
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] | None = None,
+) -> JoinApp[P, T]: ...
+@overload
+def join_app(
+    function: Callable[P, Sequence[Future[T]]],
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] | None = None,
+) -> JoinApp[P, list[T]]: ...
+@overload
+def join_app(
+    function: Callable[P, Any],
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] | None = None,
+) -> JoinApp[P, Any]: ...
+@overload
+def join_app(
+    function: None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] | None = None,
+) -> _JoinDecorator: ...
+def join_app(
+    function: Callable[..., Any] | None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] | None = None,
+) -> Any:
+    """Make an app of a function that calls other apps and gives their future, or a list of futures.
+
+    The function runs in a thread of this process. The app's result is the future's result, or the list of results.
+    See ``AppBase`` for the parameters.
+    """
+
+    def decorate(func: Callable[..., Any]) -> JoinApp[Any, Any]:
+        return cast(
+            "JoinApp[Any, Any]", JoinApp(func, data_flow_kernel, cache=cache, ignore_for_cache=ignore_for_cache)
+        )
+
+    return decorate if function is None else decorate(function)

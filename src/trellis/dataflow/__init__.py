@@ -1,0 +1,1 @@
+"""The data-flow kernel: tasks, their dependencies, retries and states."""

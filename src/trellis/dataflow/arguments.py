@@ -1,0 +1,92 @@
+"""Futures in the arguments of a call: finding them, replacing them by results, naming the ones that failed.
+
+No kernel here, and no waiting: results are taken only from futures that are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+from trellis.dataflow.dependency_resolvers import ATOMIC_TYPES, DependencyResolver
+from trellis.futures import AppFuture, DataFuture
+
+
+def are_plain(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """True when no argument can be or hold a future or a file. The quick way for most calls."""
+    return ATOMIC_TYPES.issuperset(map(type, args)) and (
+        not kwargs or ATOMIC_TYPES.issuperset(map(type, kwargs.values()))
+    )
+
+
+def gather_futures(resolver: DependencyResolver, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Future[Any]]:
+    """All futures that a call waits for, each once."""
+    gather = resolver.traverse_to_gather
+    found: list[Future[Any]] = []
+    for value in args:
+        if type(value) not in ATOMIC_TYPES:
+            found.extend(gather(value))
+    for name, value in kwargs.items():
+        if type(value) not in ATOMIC_TYPES:
+            found.extend(gather(value))
+            if name == "inputs" and type(value) in (list, tuple):  # looked into whatever the resolver
+                for element in value:
+                    found.extend(gather(element))
+    return list(dict.fromkeys(found)) if len(found) > 1 else found
+
+
+def unwrap_arguments(
+    resolver: DependencyResolver, args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Sequence[Any], dict[str, Any]]:
+    """The arguments with results in place of futures, all of which are done."""
+    unwrap = resolver.traverse_to_unwrap
+    new_args = tuple([value if type(value) in ATOMIC_TYPES else unwrap(value) for value in args])
+    new_kwargs = {name: value if type(value) in ATOMIC_TYPES else unwrap(value) for name, value in kwargs.items()}
+    inputs = new_kwargs.get("inputs")
+    if type(inputs) in (list, tuple) and any(isinstance(element, Future) for element in inputs):
+        new_kwargs["inputs"] = type(inputs)([unwrap(element) for element in inputs])
+    return new_args, new_kwargs
+
+
+def has_failed(future: Future[Any]) -> bool:
+    """Whether a future that is done has no result."""
+    return future.cancelled() or future.exception() is not None
+
+
+def failures(futures: Iterable[Future[Any]]) -> list[tuple[BaseException, str | None]]:
+    """Why futures (all done) have no result: pairs of the exception and a description of its future."""
+    found: list[tuple[BaseException, str | None]] = []
+    for future in futures:
+        if future.cancelled():
+            found.append((CancelledError("it was cancelled"), describe(future)))
+        else:
+            exception = future.exception()
+            if exception is not None:
+                found.append((exception, describe(future)))
+    return found
+
+
+def describe(future: Future[Any]) -> str | None:
+    """Which future this is, for messages; None for one that is not of Trellis."""
+    if isinstance(future, AppFuture):
+        return future.task_record.describe()
+    if isinstance(future, DataFuture):
+        return f"file {future.file_obj.url}"
+    return None
+
+
+def futures_of_join(value: Any) -> Sequence[Future[Any]]:
+    """What the body of a join app gave, as a list.
+
+    Raises:
+        TypeError: it is neither a future nor a list of futures.
+    """
+    if isinstance(value, Future):
+        return (value,)
+    if isinstance(value, list | tuple) and all(isinstance(element, Future) for element in value):
+        return value
+    shown = f"a {type(value).__name__}"
+    if isinstance(value, list | tuple):
+        shown += " with elements that are no futures"
+    raise TypeError(f"the body of a join app must return a future or a list of futures, not {shown}")

@@ -1,0 +1,56 @@
+"""The kernel of the program: ``load`` one, ask for it with ``dfk``, forget it with ``clear``."""
+
+from __future__ import annotations
+
+import threading
+from typing import ClassVar
+
+from trellis.config import Config
+from trellis.dataflow.kernel import DataFlowKernel
+from trellis.errors import ConfigurationError, NoDataFlowKernelError
+
+__all__ = ["DataFlowKernel", "DataFlowKernelLoader"]
+
+
+class DataFlowKernelLoader:
+    """Holds the kernel that apps use when they are not bound to one."""
+
+    _dfk: ClassVar[DataFlowKernel | None] = None
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    @classmethod
+    def load(cls, config: Config | None = None) -> DataFlowKernel:
+        """Start a run; ``None`` means ``Config()``, two threads.
+
+        Raises:
+            ConfigurationError: a run is going on.
+        """
+        with cls._lock:
+            if cls._dfk is not None and not cls._dfk.cleanup_called:
+                raise ConfigurationError(
+                    "a Config has already been loaded: call trellis.dfk().cleanup() before the next load(), "
+                    "or use `with trellis.load(...):`"
+                )
+            cls._dfk = DataFlowKernel(Config() if config is None else config)
+            return cls._dfk
+
+    @classmethod
+    def clear(cls) -> None:
+        """Forget the kernel. It is not cleaned up; tasks that it has go on."""
+        cls._dfk = None
+
+    @classmethod
+    def dfk(cls) -> DataFlowKernel:
+        """The kernel of the program.
+
+        Raises:
+            NoDataFlowKernelError: there is none.
+        """
+        if cls._dfk is None:
+            raise NoDataFlowKernelError("no configuration is loaded: call trellis.load() first")
+        return cls._dfk
+
+    @classmethod
+    def wait_for_current_tasks(cls) -> None:
+        """Wait for all tasks known now; see ``DataFlowKernel.wait_for_current_tasks``."""
+        cls.dfk().wait_for_current_tasks()

@@ -1,0 +1,121 @@
+"""What an app is to the kernel: worked out once, when the app is made. Never changes afterwards; no kernel here.
+
+The special keyword arguments (``inputs``, ``stdout``, ``walltime``, ...) are understood here. They reach the user's
+function only if it declares them or takes ``**kwargs``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trellis.app.walltime import WithWalltime
+
+# Taken from the function's defaults when the call does not give them.
+SPECIAL_WITH_DEFAULTS = ("inputs", "outputs", "stdout", "stderr", "walltime", "parsl_resource_specification")
+SPECIAL = frozenset((*SPECIAL_WITH_DEFAULTS, "label"))
+
+# Set by staging for its own tasks: their arguments are not staged again. Never reaches a function.
+STAGING_INHIBIT = "_parsl_staging_inhibit"
+
+
+def special_keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], frozenset[str], list[str]]:
+    """What a function says about the special keyword arguments.
+
+    Returns:
+        the defaults it gives them; the names that must not be passed to it; its parameters that can be positional,
+        in order, as far as they can also be given by name.
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some builtins tell nothing: pass nothing on that they do not expect
+        return {}, SPECIAL, []
+    defaults = {
+        name: parameters[name].default
+        for name in SPECIAL_WITH_DEFAULTS
+        if name in parameters and parameters[name].default is not inspect.Parameter.empty
+    }
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    undeclared = frozenset() if takes_any else SPECIAL.difference(parameters)
+    positional: list[str] = []
+    for parameter in parameters.values():
+        if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            break
+        positional.append(parameter.name)
+    return defaults, undeclared, positional
+
+
+class AppSpec:
+    """An app, as the kernel sees it.
+
+    Args:
+        func: what executors run. One object for all calls: executors serialize it once.
+        function: the user's function, whose signature counts.
+        name: of the app, for people.
+        executors: labels to choose from, or ``"all"``.
+        cache: look for a memo before a task is launched.
+        ignore_for_cache: keyword arguments that do not matter to the memo.
+        join: the result is a future, or a list of futures, and the task's result is theirs.
+        is_bash: ``func`` understands ``stdout``, ``walltime`` etc. itself.
+    """
+
+    __slots__ = (
+        "cache",
+        "defaults",
+        "executors",
+        "first_special",
+        "func",
+        "ignore_for_cache",
+        "is_bash",
+        "join",
+        "name",
+        "positional",
+        "undeclared",
+        "with_walltime",
+    )
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        *,
+        function: Callable[..., Any] | None = None,
+        name: str = "",
+        executors: str | Sequence[str] = "all",
+        cache: bool = False,
+        ignore_for_cache: Sequence[str] = (),
+        join: bool = False,
+        is_bash: bool = False,
+    ) -> None:
+        function = function or func
+        self.func = func
+        self.with_walltime = WithWalltime(func)
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.executors = executors
+        self.cache = cache
+        self.ignore_for_cache = tuple(ignore_for_cache)
+        self.join = join
+        self.is_bash = is_bash
+        self.defaults, undeclared, self.positional = special_keywords(function)
+        # A bash app's runner wants all of them; it knows itself what the function must not get.
+        self.undeclared = frozenset() if is_bash else undeclared
+        # Calls with more positional arguments than this give a special one by position.
+        self.first_special = next(
+            (i for i, name in enumerate(self.positional) if name in SPECIAL), len(self.positional) + 1_000_000
+        )
+
+    def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The arguments of a call with the special ones among the keywords, defaults included."""
+        if len(args) > self.first_special and len(args) <= len(self.positional):
+            first = self.first_special
+            kwargs = {**dict(zip(self.positional[first:], args[first:], strict=False)), **kwargs}
+            args = args[:first]
+        if self.defaults:
+            kwargs = {**self.defaults, **kwargs}
+        return args, kwargs
+
+    def passed_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments that reach the function."""
+        if self.undeclared.isdisjoint(kwargs):
+            return kwargs
+        return {name: value for name, value in kwargs.items() if name not in self.undeclared}

@@ -1,0 +1,198 @@
+"""Runs attempts in threads of this process. No processes, no serialization: arguments and results are shared.
+
+Threads are started when there is work for them, at most ``max_threads``, and they are daemons: a function that never
+returns cannot keep the program from ending. A function that has begun cannot be stopped.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
+from trellis.core.validation import check_at_least, check_type
+from trellis.errors import ExecutorError, InvalidResourceSpecification
+from trellis.executors.base import TrellisExecutor
+
+# How long shutdown() waits for threads that are idle or about to be: they need microseconds.
+_JOIN_TIMEOUT_S = 1.0
+
+
+class _Run:
+    """One life of the pool, from start to shutdown: threads that outlive it can do no harm to the next."""
+
+    def __init__(self) -> None:
+        self.inbox: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self.lock = threading.Lock()  # over threads, idle and closed
+        self.threads: list[threading.Thread] = []
+        self.idle = 0  # threads that wait, minus attempts on their way to them
+        self.closed = False
+        self.running: dict[int, Attempt] = {}  # by the worker's number; each worker has its own entry
+
+
+class ThreadPoolExecutor(TrellisExecutor):
+    """Runs apps in threads of this process.
+
+    Args:
+        label: name for ``executors=[...]`` of apps.
+        max_threads: apps that run at a time; None means 2.
+        thread_name_prefix: begins the threads' names; the label by default.
+        storage_access: staging for this executor; None means the default staging.
+        working_dir: directory for staged files.
+
+    Raises:
+        ParameterTypeError, ConfigurationError: a parameter cannot work.
+    """
+
+    def __init__(
+        self,
+        label: str = "threads",
+        max_threads: int | None = 2,
+        thread_name_prefix: str = "",
+        storage_access: Sequence[Any] | None = None,
+        working_dir: str | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        check_type(owner, "label", label, str)
+        check_type(owner, "max_threads", max_threads, int, None)
+        check_type(owner, "thread_name_prefix", thread_name_prefix, str, None)
+        check_type(owner, "storage_access", storage_access, list, tuple, None)
+        check_type(owner, "working_dir", working_dir, str, None)
+        super().__init__()
+        self.label = label
+        self.max_threads = 2 if max_threads is None else max_threads
+        check_at_least(owner, "max_threads", self.max_threads, 1)
+        self.thread_name_prefix = thread_name_prefix or f"trellis-{label}"
+        self.storage_access = storage_access
+        self.working_dir = working_dir
+        self._hostname = socket.gethostname()
+        self._run: _Run | None = None
+
+    def start(self, context: ExecutorContext | None = None) -> None:
+        """Get ready; threads are made when there is work."""
+        if context is not None:
+            self.run_dir, self.run_id = context.run_dir, context.run_id
+        if self._run is None:
+            self._run = _Run()
+
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
+        """Threads take no resource specification.
+
+        Raises:
+            InvalidResourceSpecification: it is not empty.
+        """
+        if resource_specification:
+            raise InvalidResourceSpecification(
+                resource_specification, f"Executor {self.label} runs apps in threads, which take no resources."
+            )
+
+    def monitor_resources(self) -> bool:
+        """False: threads share one process, which cannot be told apart by task."""
+        return False
+
+    def launch(self, attempt: Attempt) -> None:
+        """Queue an attempt; a thread is started for it if none is idle."""
+        run = self._run
+        if run is None:
+            self._refuse([attempt], "it is not running: start() was not called, or shutdown() was")
+            return
+        # Popped by whoever gets the attempt first: a thread that runs it, or who cancels it.
+        attempt.executor_id = [True]
+        with run.lock:
+            if run.closed:
+                closed = True
+            else:
+                closed = False
+                run.inbox.put(attempt)
+                run.idle -= 1
+                if run.idle < 0 and len(run.threads) < self.max_threads:
+                    self._add_thread(run)
+        if closed:
+            self._refuse([attempt], "it was shut down")
+
+    def _add_thread(self, run: _Run) -> None:
+        number = len(run.threads)
+        name = f"{self.thread_name_prefix}-{number}"
+        thread = threading.Thread(target=self._work, args=(run, number, name), name=name, daemon=True)
+        run.threads.append(thread)
+        run.idle += 1
+        thread.start()
+
+    def _work(self, run: _Run, number: int, name: str) -> None:
+        while (attempt := run.inbox.get()) is not None:
+            if _claim(attempt):
+                run.running[number] = attempt
+                outcome = self._run_one(attempt, number, name)
+                # Absent: shutdown() has already said that this attempt failed.
+                if run.running.pop(number, None) is not None:
+                    attempt.sink.deliver(((attempt, outcome),))
+                del outcome
+            del attempt  # do not hold arguments and results while there is nothing to do
+            with run.lock:
+                run.idle += 1
+
+    def _run_one(self, attempt: Attempt, number: int, name: str) -> Outcome:
+        started_at, begin = time.time(), time.perf_counter()
+
+        def run_info() -> RunInfo:
+            return RunInfo(self._hostname, "", name, number, started_at, time.perf_counter() - begin)
+
+        # No local variable may hold the exception: its traceback holds this frame, and both would stay in memory.
+        try:
+            return Outcome(attempt.func(*attempt.args, **attempt.kwargs), None, run_info())
+        except BaseException as e:  # SystemExit in a task ends the task, not this thread
+            return Outcome(None, e, run_info())
+
+    def cancel(self, attempt: Attempt) -> bool:
+        """True when the attempt had not begun: it never will. A running function cannot be stopped."""
+        return attempt.executor_id is not None and _claim(attempt)
+
+    def shutdown(self, block: bool = True) -> None:
+        """Fail what has not ended. A function that runs goes on to its end, and its result is thrown away.
+
+        Args:
+            block: wait until the threads that run nothing have ended.
+        """
+        run, self._run = self._run, None
+        if run is None:
+            return
+        with run.lock:
+            run.closed = True
+            threads = list(run.threads)
+        lost: list[Attempt] = []
+        while not run.inbox.empty():
+            try:
+                attempt = run.inbox.get_nowait()
+            except queue.Empty:
+                break
+            if attempt is not None and _claim(attempt):
+                lost.append(attempt)
+        for _ in threads:
+            run.inbox.put(None)
+        busy = set()
+        for number in range(len(threads)):
+            running = run.running.pop(number, None)
+            if running is not None:
+                busy.add(number)
+                lost.append(running)
+        self._refuse(lost, "it was shut down before the task ended")
+        if block:
+            for number, thread in enumerate(threads):
+                if number not in busy and thread is not threading.current_thread():
+                    thread.join(_JOIN_TIMEOUT_S)
+
+    def _refuse(self, attempts: Sequence[Attempt], reason: str) -> None:
+        for attempt in attempts:
+            attempt.sink.deliver(((attempt, Outcome(None, ExecutorError(self, reason))),))
+
+
+def _claim(attempt: Attempt) -> bool:
+    try:
+        attempt.executor_id.pop()
+    except IndexError:
+        return False
+    return True

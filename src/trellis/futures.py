@@ -1,0 +1,212 @@
+"""The futures that apps give. They hold results; everything else about a task is in its record.
+
+An ``AppFuture`` is a ``concurrent.futures.Future`` that can also be awaited, indexed and asked for attributes.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from trellis.core.interfaces import RunInfo
+    from trellis.dataflow.taskrecord import TaskRecord
+    from trellis.staging.files import File
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Future[Any])
+
+
+def _cannot_be_pickled(future: Future[Any]) -> NoReturn:
+    raise TypeError(
+        f"{future!r} cannot be pickled: a future lives in the process that made it. Pass it as an argument of an app "
+        "(Trellis then passes its result), and do not use it in an app's body as a global or hidden in an object"
+    )
+
+
+def _await(future: Future[T]) -> Generator[Any, None, T]:
+    import asyncio  # takes longer to load than all of this package; who awaits has it already
+
+    return asyncio.wrap_future(future).__await__()
+
+
+class AppFuture(Future[T]):
+    """The result of a call of an app that may still be going on. Apps make them, users do not.
+
+    ``result()`` raises what the app raised, when its retries are used up.
+    """
+
+    def __init__(self, task_record: TaskRecord) -> None:
+        super().__init__()
+        self.task_record = task_record
+        self._streams: tuple[Any, Any] = (None, None)
+        self._outputs: list[DataFuture] | None = None
+
+    @property
+    def tid(self) -> int:
+        """Number of the task at its kernel."""
+        return self.task_record.id
+
+    @property
+    def stdout(self) -> Any:
+        """What was given as ``stdout=``; a DataFuture for a File; the path for ``AUTO_LOGNAME``."""
+        return self._streams[0]
+
+    @property
+    def stderr(self) -> Any:
+        """What was given as ``stderr=``; see ``stdout``."""
+        return self._streams[1]
+
+    @property
+    def outputs(self) -> list[DataFuture]:
+        """One DataFuture for each File of ``outputs=``, done when the file is in its place."""
+        if self._outputs is None:
+            self._outputs = []
+        return self._outputs
+
+    @property
+    def run_info(self) -> RunInfo | None:
+        """Where and when the task ran; None before its end, and when the executor does not tell."""
+        return self.task_record.run_info
+
+    def task_status(self) -> str:
+        """Name of the task's state, such as ``'launched'`` (see ``trellis.dataflow.states.States``)."""
+        return self.task_record.status.name
+
+    def cancel(self) -> bool:
+        """Try to stop the task.
+
+        A task that still waits never runs. For a running one it depends on its executor: HighThroughputExecutor kills
+        the worker process and replaces it, threads cannot be stopped. The futures that a join app waits for go on.
+
+        Returns:
+            True when the future is cancelled now (or already was): a late result is thrown away.
+            False when the task is done or cannot be stopped.
+        """
+        if self.cancelled():
+            return True
+        if self.done():
+            return False
+        return self.task_record.dfk.cancel_task(self.task_record)
+
+    def _set_cancelled(self) -> None:
+        """For the kernel, when it has decided."""
+        super().cancel()
+        self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep for mere cancel()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return _await(self)
+
+    def __getitem__(self, key: Any) -> AppFuture[Any]:
+        """A new task that takes ``[key]`` of the result; ``key`` may be a future."""
+        return self.task_record.dfk.lift_getitem(self, key)
+
+    def __getattr__(self, name: str) -> AppFuture[Any]:
+        """A new task that takes the attribute ``name`` of the result; names that begin with ``_`` are not lifted."""
+        if name.startswith("_"):
+            raise AttributeError(
+                f"AppFuture has no attribute {name!r}; names that begin with _ are not taken from results"
+            )
+        return self.task_record.dfk.lift_getattr(self, name)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            "an AppFuture cannot be iterated, its length is not known yet: iterate over future.result(), "
+            "or take the parts by future[0], future[1], ..."
+        )
+
+    def __reduce__(self) -> NoReturn:
+        _cannot_be_pickled(self)
+
+
+class DataFuture(Future["File"]):
+    """The file that a task makes: done when the file is in its place, with the ``File`` as result.
+
+    Args:
+        fut: the future that makes the file; its failure becomes this one's.
+        file_obj: the file.
+        tid: number of the task that makes it.
+    """
+
+    def __init__(self, fut: Future[Any], file_obj: File, tid: int | None = None) -> None:
+        super().__init__()
+        self.parent = fut
+        self.file_obj = file_obj
+        self._tid = tid
+        fut.add_done_callback(self._on_parent_done)
+
+    def _on_parent_done(self, parent: Future[Any]) -> None:
+        if parent.cancelled():
+            super().cancel()
+            self.set_running_or_notify_cancel()
+            return
+        exception = parent.exception()
+        if exception is not None:
+            self.set_exception(exception)
+        else:
+            self.set_result(self.file_obj)
+
+    @property
+    def tid(self) -> int | None:
+        """Number of the task that makes the file."""
+        return self._tid
+
+    @property
+    def filepath(self) -> str:
+        """Path of the file, as ``File.filepath``."""
+        return self.file_obj.filepath
+
+    @property
+    def filename(self) -> str:
+        """The same as ``filepath``."""
+        return self.filepath
+
+    def cancel(self) -> bool:
+        """Cancel the task that makes the file."""
+        return self.parent.cancel()
+
+    def running(self) -> bool:
+        return self.parent.running()
+
+    def __await__(self) -> Generator[Any, None, File]:
+        return _await(self)
+
+    def __reduce__(self) -> NoReturn:
+        _cannot_be_pickled(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.file_obj!r} {'done' if self.done() else 'not done'}>"
+
+
+def as_completed(futures: Iterable[F], timeout: float | None = None) -> Iterator[F]:
+    """Yield futures in the order in which they finish.
+
+    Works with any futures, and with an iterator that makes them as it goes (such as ``app.map``): it is read on while
+    earlier ones are yielded, so it is never held in memory as a whole.
+
+    Args:
+        futures: a collection, in which each future counts once, or an iterator.
+        timeout: in seconds from the first ``next()``, for all of them.
+
+    Raises:
+        TimeoutError: the time is over and some futures are not done.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    done: queue.SimpleQueue[F] = queue.SimpleQueue()
+    outstanding = 0
+    for future in futures if isinstance(futures, Iterator) else dict.fromkeys(futures):
+        future.add_done_callback(done.put)  # type: ignore[arg-type]
+        outstanding += 1
+        while not done.empty():
+            outstanding -= 1
+            yield done.get()
+    while outstanding:
+        try:
+            future = done.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise TimeoutError(f"{outstanding} futures are not done after {timeout} s") from None
+        outstanding -= 1
+        yield future
