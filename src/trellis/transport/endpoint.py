@@ -14,8 +14,6 @@ from trellis.wire.codec import Buffer
 
 # How long closing waits for the last messages (a Goodbye, a Shutdown) to leave, in milliseconds.
 _LINGER_MS = 500
-# Frames from this size on are sent without a copy; below, copying is cheaper (pyzmq's own measurements).
-_COPY_BYTES = 65_536
 # The largest frame taken from a peer: far above any sensible argument, far below what would exhaust a login node.
 MAX_FRAME_BYTES = 16 * 2**30
 
@@ -71,11 +69,8 @@ class _Endpoint:
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def _send(self, frames: Sequence[Buffer]) -> None:
-        last = len(frames) - 1
-        for position, frame in enumerate(frames):
-            self._socket.send(
-                frame, flags=zmq.SNDMORE if position < last else 0, copy=len(frame) < _COPY_BYTES, track=False
-            )
+        # With a copy: without one, pyzmq keeps a thread of its own to collect what was sent.
+        self._socket.send_multipart(frames)
 
     def _watch(self, events: int) -> zmq.Socket[bytes]:
         self._monitor = self._socket.get_monitor_socket(events)
