@@ -1,0 +1,134 @@
+"""The pool under arbitrary orders of events, checked against what a person would say of each block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from trellis.blocks.pool import (
+    Action,
+    BlockPool,
+    BlocksWanted,
+    CancelJob,
+    JobCancelled,
+    JobRejected,
+    JobSubmitted,
+    ManagersSeen,
+    ScaleInWanted,
+    StatusesObserved,
+    SubmitJob,
+)
+from trellis.core.jobs import JobState, JobStatus
+
+LIMIT = 3
+OBSERVABLE = [state for state in JobState if state is not JobState.SCALED_IN]
+
+
+class PoolModel(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = BlockPool(LIMIT)
+        self.now = 0.0
+        self.submitting: list[str] = []  # blocks whose job is being submitted
+        self.jobs: dict[str, int] = {}  # of blocks that were submitted
+        self.ended: dict[str, JobState] = {}  # how each block ended, as first told
+        self.connected: set[str] = set()
+        self.unwanted: set[str] = set()  # blocks that we have asked to end
+        self.to_cancel: set[str] = set()  # those for which a CancelJob came
+
+    def handle(self, event: Any) -> list[Action]:
+        self.now += 1
+        actions = self.pool.handle(event, self.now)
+        for action in actions:
+            if isinstance(action, CancelJob):
+                assert action.block_id in self.unwanted, "nobody wanted this block to end"
+                assert action.job_id == self.jobs[action.block_id]
+                self.to_cancel.add(action.block_id)
+        return actions
+
+    @property
+    def live(self) -> set[str]:
+        return (set(self.submitting) | set(self.jobs)) - set(self.ended)
+
+    @rule(number=st.integers(0, 5))
+    def want_blocks(self, number: int) -> None:
+        room = LIMIT - len(self.live)
+        actions = self.handle(BlocksWanted(number))
+        assert len(actions) == min(number, room)
+        for action in actions:
+            assert isinstance(action, SubmitJob)
+            self.submitting.append(action.block_id)
+
+    @precondition(lambda self: self.submitting)
+    @rule(accepted=st.booleans())
+    def submission_ends(self, accepted: bool) -> None:
+        block = self.submitting.pop(0)
+        if accepted:
+            self.jobs[block] = 1000 + int(block)
+            self.handle(JobSubmitted(block, self.jobs[block]))
+            assert (block in self.to_cancel) == (block in self.unwanted)
+        else:
+            self.ended[block] = JobState.FAILED
+            self.handle(JobRejected(block, "no"))
+
+    @rule(data=st.data(), state=st.sampled_from(OBSERVABLE))
+    def status_comes(self, data: st.DataObject, state: JobState) -> None:
+        if not self.jobs:
+            return
+        block = data.draw(st.sampled_from(sorted(self.jobs)))
+        actions = self.handle(StatusesObserved({self.jobs[block]: JobStatus(state)}))
+        if block in self.ended:
+            assert actions == []
+        elif JobStatus(state).terminal:
+            assert actions == []
+            if block in self.unwanted:
+                self.ended[block] = JobState.SCALED_IN
+            else:
+                self.ended[block] = state if block in self.connected else JobState.MISSING
+        else:
+            wanted = [CancelJob(block, self.jobs[block])] if block in self.unwanted else []
+            assert actions == wanted
+
+    @rule(data=st.data())
+    def manager_connects(self, data: st.DataObject) -> None:
+        if self.jobs:
+            block = data.draw(st.sampled_from(sorted(self.jobs)))
+            self.handle(ManagersSeen([block]))
+            self.connected.add(block)
+
+    @rule(numbers=st.lists(st.integers(0, 8), max_size=3))
+    def want_the_end(self, numbers: list[int]) -> None:
+        self.unwanted |= {str(n) for n in numbers} & self.live
+        self.handle(ScaleInWanted([str(n) for n in numbers]))
+
+    @rule(data=st.data())
+    def cancel_succeeds(self, data: st.DataObject) -> None:
+        if self.to_cancel:
+            block = data.draw(st.sampled_from(sorted(self.to_cancel)))
+            self.handle(JobCancelled(block))
+            self.ended.setdefault(block, JobState.SCALED_IN)
+
+    @invariant()
+    def pool_agrees(self) -> None:
+        self.pool.check_invariants()
+        assert set(self.pool.live()) == self.live
+        assert set(self.pool.staying()) == self.live - self.unwanted
+        assert self.pool.jobs() == self.jobs
+        ended = {block: status.state for block, status in self.pool.statuses().items() if status.terminal}
+        assert ended == self.ended
+
+    def teardown(self) -> None:
+        """Whatever happened: once all is unwanted and every cancel succeeds, nothing is left."""
+        while self.submitting:
+            self.submission_ends(True)
+        self.unwanted |= self.live
+        self.handle(ScaleInWanted(sorted(self.live)))
+        for block in sorted(self.live):
+            assert block in self.to_cancel, f"block {block} would stay for ever"
+            self.handle(JobCancelled(block))
+        assert self.pool.live() == {}
+
+
+TestPool = PoolModel.TestCase

@@ -1,0 +1,48 @@
+"""An executor for tests of the block controller: it remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trellis.core.interfaces import BlockLoad, PoolLoad
+
+
+class FakeExecutor:
+    label = "fake_executor"
+
+    def __init__(self, provider: Any = None) -> None:
+        self.provider = provider
+        self.outstanding = 0
+        self.workers_per_node = 1.0
+        self.blocks: dict[str, BlockLoad] = {}
+        self.calls: list[tuple[str, Any]] = []
+        self.failure: Exception | None = None
+        self.launch_error: Exception | None = None
+        self.load_error: Exception | None = None
+
+    def launch_command(self, block_id: str) -> str:
+        if self.launch_error is not None:
+            raise self.launch_error
+        return f"start-managers {block_id}"
+
+    def load(self) -> PoolLoad:
+        if self.load_error is not None:
+            raise self.load_error
+        return PoolLoad(self.outstanding, self.workers_per_node, dict(self.blocks))
+
+    def connect(self, *block_ids: str, tasks: int = 1, idle_s: float = 0.0) -> None:
+        for block_id in block_ids:
+            self.blocks[block_id] = BlockLoad(1, tasks, idle_s)
+
+    def release(self, block_ids: Sequence[str]) -> None:
+        self.calls.append(("release", tuple(block_ids)))
+
+    def fail_all(self, exception: Exception) -> None:
+        self.failure = self.failure or exception
+
+    set_bad_state_and_fail_all = fail_all
+
+    @property
+    def bad_state_is_set(self) -> bool:
+        return self.failure is not None
