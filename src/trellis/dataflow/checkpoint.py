@@ -227,6 +227,7 @@ class CheckpointWriter:
         self._end = read_index(self._path)[1] if os.path.exists(self._path) else 0
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
+            os.ftruncate(fd, self._end)
             if self._end == 0:
                 self._write(fd, _MAGIC)
         except OSError:

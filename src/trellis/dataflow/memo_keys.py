@@ -421,17 +421,32 @@ def _warn_of_captured(function: str, variable: str, kind: str) -> None:
 def _code_id(code: CodeType) -> tuple[bytes, tuple[str, ...]]:
     """Identity of a code object with all that is nested in it, and the names used there."""
     names = dict.fromkeys(code.co_names)
-    constants = []
     for constant in code.co_consts:
         if type(constant) is CodeType:
-            inner_id, inner_names = _code_id(constant)
-            names.update(dict.fromkeys(inner_names))
-            constants.append(inner_id)
-        elif "__firstlineno__" in code.co_names and constant == code.co_firstlineno:
-            continue  # the body of a class holds its own line number, from Python 3.13 on
-        else:
-            constants.append(id_for_memo(constant))
+            names.update(dict.fromkeys(_code_id(constant)[1]))
     shape = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     variables = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-    parts = (code.co_code, code.co_exceptiontable, id_for_memo(shape), id_for_memo(variables), *constants)
-    return _digest(b"o", parts), tuple(names)
+    if _COMPILER_NAMES.isdisjoint(code.co_names):
+        body = [code.co_code, *map(_constant_id, code.co_consts)]
+    else:
+        body = list(_class_body_ids(code))
+    return _digest(b"o", (id_for_memo(shape), id_for_memo(variables), code.co_exceptiontable, *body)), tuple(names)
+
+
+def _constant_id(constant: object) -> bytes:
+    return _code_id(constant)[0] if isinstance(constant, CodeType) else id_for_memo(constant)
+
+
+# From Python 3.13 on the body of a class assigns these: its line number, and a tuple in any order.
+_COMPILER_NAMES = frozenset({"__firstlineno__", "__static_attributes__"})
+
+
+def _class_body_ids(code: CodeType) -> Iterator[bytes]:
+    """The instructions of a class body, without what the compiler has added: it moves the places of constants."""
+    import dis  # for this rare case only
+
+    instructions = [found for found in dis.get_instructions(code) if found.opname != "EXTENDED_ARG"]
+    for instruction, following in zip(instructions, [*instructions[1:], None], strict=True):
+        if following is None or following.argval not in _COMPILER_NAMES or following.opname != "STORE_NAME":
+            yield instruction.opname.encode()
+            yield _constant_id(instruction.argval)
