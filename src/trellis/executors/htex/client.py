@@ -315,8 +315,9 @@ class InterchangeClient:
         self._on_messages(decoder)  # results that it had sent
         failure = InterchangeLost(f"the interchange of executor {self._label} died. {self._last_words()}")
         logger.error("%s", failure)
-        self._end(failure)
+        # The executor first: who sees the first failed future finds it in its bad state.
         self._notices.interchange_lost(failure)
+        self._end(failure)
 
     def _on_inbox(self) -> None:
         batch: list[_Task] = []

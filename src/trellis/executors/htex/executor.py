@@ -249,6 +249,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
             "enable_mpi_mode": "",
             "mpi_launcher": "mpiexec",
             "logconf": "",
+            "block_id": "{block_id}",  # filled in per block, whether in single or double braces
         }
         try:
             return self.launch_cmd.format(**known)
@@ -256,7 +257,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
             fields = ", ".join(sorted(known))
             raise ConfigurationError(
                 f"{type(self).__name__}: launch_cmd has a placeholder that is not known ({error}); "
-                f"there are {fields}, and {{{{block_id}}}} in double braces"
+                f"there are {fields}"
             ) from None
 
     @property
