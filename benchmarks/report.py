@@ -57,7 +57,7 @@ def ratio(summary: Mapping[str, Mapping[str, Spread]], name: str, other: str) ->
 
 
 def table(runs: Mapping[str, Sequence[Run]], titles: Mapping[str, str]) -> Table:
-    """One row for each system that was run, 90 characters wide."""
+    """One row for each system that was run; some 95 characters wide."""
     summary = summarize(runs)
     shown = Table(title="No-op tasks, 2 workers: median (min to max)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown.add_column("system", no_wrap=True)
