@@ -1,0 +1,229 @@
+"""The base of block-providing executors, with a minimal executor on top and the fake provider below."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.core.interfaces import Attempt, ExecutorContext, PoolLoad, ScalableExecutor
+from trellis.core.jobs import JobState, JobStatus
+from trellis.errors import BadStateException, ParameterTypeError, ScalingFailed
+from trellis.executors.status_handling import BlockProviderExecutor
+from trellis.testing import FakeProvider
+
+
+class ScriptedProvider(FakeProvider):
+    """Has a place for scripts, and lets a test wait for its first job and for its next status question."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.script_dir: str | None = None
+        self.submitted_one = threading.Event()
+        self.asked = threading.Event()
+        self.emptied = threading.Event()
+
+    def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.fake") -> str:
+        job_id = super().submit(command, tasks_per_node, job_name)
+        self.submitted_one.set()
+        return job_id
+
+    def status(self, job_ids: list[Any]) -> list[JobStatus]:
+        self.asked.set()
+        return super().status(job_ids)
+
+    def cancel(self, job_ids: list[Any]) -> list[bool]:
+        done = super().cancel(job_ids)
+        self.emptied.set()
+        return done
+
+
+class MinimalExecutor(BlockProviderExecutor):
+    label = "minimal"
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.failed_with: list[BadStateException] = []
+        self.released: list[str] = []
+
+    def start(self, context: ExecutorContext | None = None) -> None:
+        self.start_blocks(context or ExecutorContext())
+
+    def launch(self, attempt: Attempt) -> None:
+        raise NotImplementedError
+
+    def cancel(self, attempt: Attempt) -> bool:
+        raise NotImplementedError
+
+    def shutdown(self) -> None:
+        self.stop_blocks()
+
+    def launch_command(self, block_id: str) -> str:
+        return f"start {block_id}"
+
+    def load(self) -> PoolLoad:
+        return PoolLoad(self.outstanding, self.workers_per_node, {})
+
+    def release(self, block_ids: Sequence[str]) -> None:
+        self.released += block_ids
+
+    def fail_outstanding(self, exception: BadStateException) -> None:
+        self.failed_with.append(exception)
+
+    @property
+    def outstanding(self) -> int:
+        return 0
+
+    @property
+    def workers_per_node(self) -> float:
+        return 1
+
+
+Make = Callable[..., MinimalExecutor]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made = []
+
+    def make_executor(provider: FakeProvider | None, **settings: Any) -> MinimalExecutor:
+        executor = MinimalExecutor(provider=provider, **settings)
+        made.append(executor)
+        return executor
+
+    yield make_executor
+    for executor in made:
+        executor.shutdown()
+
+
+def started(make: Make, tmp_path: Path, **settings: Any) -> tuple[MinimalExecutor, ScriptedProvider]:
+    provider = ScriptedProvider(**settings)
+    executor = make(provider)
+    executor.start(ExecutorContext(run_dir=str(tmp_path)))
+    if provider.init_blocks:
+        assert provider.submitted_one.wait(30)
+    return executor, provider
+
+
+def test_it_is_what_the_controller_asks_for() -> None:
+    executor: ScalableExecutor = MinimalExecutor(provider=None)
+    assert executor.label == "minimal"
+
+
+def test_starting_submits_the_first_blocks_and_stopping_cancels_them(make: Make, tmp_path: Path) -> None:
+    executor, provider = started(make, tmp_path)
+    executor.shutdown()
+    executor.shutdown()
+    assert provider.submitted == {"job-0": "start 0"}
+    assert executor.blocks_to_job_id == {"0": "job-0"}
+    assert executor.job_ids_to_block == {"job-0": "0"}
+    assert executor.status()["0"].state is JobState.SCALED_IN
+    assert executor.status_facade["0"].state is JobState.SCALED_IN
+    assert executor.released == ["0"]
+
+
+def test_the_providers_scripts_go_to_the_run_directory_of_each_start(make: Make, tmp_path: Path) -> None:
+    executor, provider = started(make, tmp_path / "first")
+    assert provider.script_dir == str(tmp_path / "first" / "submit_scripts")
+    executor.shutdown()
+    executor.start(ExecutorContext(run_dir=str(tmp_path / "second")))
+    assert provider.script_dir == str(tmp_path / "second" / "submit_scripts")
+    assert (tmp_path / "second" / "submit_scripts").is_dir()
+
+
+def test_a_relative_run_directory_is_made_absolute(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    executor = make(provider := ScriptedProvider(init_blocks=0))
+    executor.start(ExecutorContext(run_dir="runinfo/000"))
+    assert provider.script_dir == str(tmp_path / "runinfo" / "000" / "submit_scripts")
+
+
+def test_a_provider_without_a_place_for_scripts_gets_none(make: Make, tmp_path: Path) -> None:
+    provider = FakeProvider(init_blocks=0)
+    make(provider).start(ExecutorContext(run_dir=str(tmp_path)))
+    assert not hasattr(provider, "script_dir")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scaling_by_hand(make: Make, tmp_path: Path) -> None:
+    executor, provider = started(make, tmp_path, init_blocks=0, max_blocks=3)
+    assert executor.scale_out_facade(2) == ["0", "1"]
+    assert executor.scale_in_facade(1) == ["1"]
+    assert executor.scale_in(1, max_idletime=10) == []  # without a manager it is not idle
+    assert executor.scale_in_facade(1, max_idletime=10) == []
+    assert executor.scale_in(1) == ["0"]
+    assert provider.cancelled == ["job-1", "job-0"]
+
+
+def test_polling_by_hand(make: Make, tmp_path: Path) -> None:
+    executor, provider = started(make, tmp_path, status_polling_interval=3600)
+    provider.asked.clear()
+    executor.poll_facade()
+    assert provider.asked.wait(30)
+    assert executor.status_polling_interval == 3600
+
+
+def test_without_a_provider_there_are_no_blocks(make: Make) -> None:
+    executor = make(None)
+    executor.start()
+    executor.poll_facade()
+    assert (executor.provider, executor.status(), executor.blocks_to_job_id, executor.job_ids_to_block) == (
+        None,
+        {},
+        {},
+        {},
+    )
+    assert executor.status_polling_interval == 0
+    with pytest.raises(ScalingFailed, match="no provider"):
+        executor.scale_out_facade(1)
+
+
+def test_scaling_before_the_start_is_refused(make: Make) -> None:
+    with pytest.raises(ScalingFailed, match="not started"):
+        make(FakeProvider()).scale_in(1)
+
+
+def test_an_executor_that_failed_fails_what_is_outstanding_once_and_refuses_more(make: Make, tmp_path: Path) -> None:
+    executor, provider = started(make, tmp_path)
+    reason = RuntimeError("the interchange died")
+    assert (executor.bad_state_is_set, executor.executor_exception) == (False, None)
+    executor.set_bad_state_and_fail_all(reason)
+    executor.fail_all(RuntimeError("something else"))
+    assert (executor.bad_state_is_set, executor.executor_exception) == (True, reason)
+    (failure,) = executor.failed_with
+    assert (failure.executor, failure.exception) == (executor, reason)
+    with pytest.raises(BadStateException, match="the interchange died"):
+        executor.submit(print, {})
+    assert provider.emptied.wait(30)  # its blocks are of no use any more
+    assert provider.cancelled == ["job-0"]
+
+
+def test_an_executor_that_failed_may_be_started_again(make: Make, tmp_path: Path) -> None:
+    executor, _ = started(make, tmp_path)
+    executor.fail_all(RuntimeError("x"))
+    executor.shutdown()
+    executor.start(ExecutorContext(run_dir=str(tmp_path)))
+    assert not executor.bad_state_is_set
+
+
+def test_the_error_handler_is_asked_with_the_executor(make: Make, tmp_path: Path) -> None:
+    heard = []
+    executor = make(None, block_error_handler=lambda *what: heard.append(what))
+    status = {"0": JobStatus(JobState.FAILED)}
+    executor.handle_errors(status)
+    assert heard == [(executor, status)]
+
+
+@pytest.mark.parametrize(("setting", "fails"), [(True, True), (False, False)])
+def test_true_and_false_choose_a_handler(make: Make, setting: bool, fails: bool) -> None:
+    executor = make(FakeProvider(), block_error_handler=setting)
+    executor.handle_errors({"0": JobStatus(JobState.FAILED)})
+    assert executor.bad_state_is_set == fails
+
+
+def test_an_error_handler_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(ParameterTypeError, match="block_error_handler"):
+        MinimalExecutor(provider=None, block_error_handler="simple")
