@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pathlib
+from concurrent.futures import Future
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+
+from tests.unit.staging.fakes import InlineApps, done, make_manager, use_inline_apps
+from trellis.data_provider.zip import ZipAuthorityError, ZipFileStaging, zip_path_split
+from trellis.staging.data_manager import DataManager
+from trellis.staging.files import File
+
+
+@pytest.fixture
+def apps(monkeypatch: pytest.MonkeyPatch) -> InlineApps:
+    return use_inline_apps(monkeypatch)
+
+
+@pytest.fixture
+def manager(tmp_path: pathlib.Path) -> DataManager:
+    return make_manager([ZipFileStaging()], working_dir=str(tmp_path / "work"))
+
+
+def put(manager: DataManager, url: str, content: str) -> Future[Any]:
+    """What becomes of the output ``url`` of a task."""
+    file = File(url)
+    working = pathlib.Path(manager.dfk.executors["e"].working_dir or "") / file.path.partition(".zip/")[2]
+    working.parent.mkdir(parents=True, exist_ok=True)
+    working.write_text(content)
+    future = manager.stage_out(file, "e", done())
+    assert future is not None
+    assert not working.exists()
+    return future
+
+
+def get(manager: DataManager, url: str) -> str:
+    staged, _ = manager.optionally_stage_in(File(url), print, "e")
+    return pathlib.Path(staged.result(timeout=0)).read_text()
+
+
+def test_what_goes_in_comes_out(manager: DataManager, apps: InlineApps, tmp_path: pathlib.Path) -> None:
+    archive = f"zip:{tmp_path}/new/archive.zip"
+    for name, content in (("a.txt", "one"), ("d/a.txt", "two"), ("a.txt", "three")):
+        put(manager, f"{archive}/{name}", content).result(timeout=0)
+    assert (get(manager, f"{archive}/a.txt"), get(manager, f"{archive}/d/a.txt")) == ("three", "two")
+    with ZipFile(tmp_path / "new" / "archive.zip") as opened:
+        assert sorted(opened.namelist()) == ["a.txt", "d/a.txt"]
+        assert opened.testzip() is None
+    assert {option["executors"][0] for option in apps.options} == {"_parsl_internal"}
+    assert all(option["data_flow_kernel"] is manager.dfk for option in apps.options)
+
+
+def test_a_file_that_is_not_in_the_archive(manager: DataManager, apps: InlineApps, tmp_path: pathlib.Path) -> None:
+    put(manager, f"zip:{tmp_path}/a.zip/b", "one")
+    with pytest.raises(KeyError, match="absent"):
+        get(manager, f"zip:{tmp_path}/a.zip/absent")
+
+
+def test_archive_and_inside() -> None:
+    assert zip_path_split("/tmp/foo/this.zip/inside/here.txt") == ("/tmp/foo/this.zip", "inside/here.txt")
+    for path in ("/tmp/this.zip", "/tmp/this.zip/", "/tmp/this.tar/inside"):
+        with pytest.raises(ValueError, match="names no file in a zip archive"):
+            zip_path_split(path)
+
+
+def test_a_host_is_refused() -> None:
+    file = File("zip://host/a.zip/b")
+    for ask in (ZipFileStaging().can_stage_in, ZipFileStaging().can_stage_out):
+        with pytest.raises(ZipAuthorityError, match=r"zip://host/a\.zip/b"):
+            ask(file)
+
+
+def test_a_working_directory_is_needed() -> None:
+    with pytest.raises(ValueError, match="executor e needs a working_dir"):
+        make_manager([ZipFileStaging()]).stage_out(File("zip:/a.zip/b"), "e", done())
+
+
+def test_no_way_out_of_the_working_directory(manager: DataManager) -> None:
+    for inside in ("../b", "/b", "c/../../b"):
+        with pytest.raises(ValueError, match="leads out of it"):
+            manager.optionally_stage_in(File(f"zip:/a.zip/{inside}"), print, "e")
