@@ -24,7 +24,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def run_once(name: str, effort: Sequence[str]) -> Run:
         made.append(name)
-        if made.count("loky") == 2:
+        if name == "loky" and made.count("loky") == 2:
             raise runner.RunFailed("it is broken")
         return {"rate_per_s": float(len(made)), "effort": float(len(effort))}
 
