@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from trellis.transport.context import Context
 from trellis.transport.keys import ClientKeys, ServerKeys
@@ -16,6 +16,10 @@ from trellis.wire.codec import Buffer
 _LINGER_MS = 500
 # The largest frame taken from a peer: far above any sensible argument, far below what would exhaust a login node.
 MAX_FRAME_BYTES = 16 * 2**30
+
+# First frame of what a socket's monitor says: the event and its value. Taken apart here because pyzmq's own parser
+# brings asyncio along, which takes longer to load than all the rest of a worker's manager.
+_MONITOR_EVENT = struct.Struct("=HI")
 
 
 class Incoming(NamedTuple):
@@ -82,9 +86,9 @@ class _Endpoint:
         monitor = self._monitor
         closed: list[int] = []
         while monitor is not None and int(monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            event = recv_monitor_message(monitor)
-            if event["event"] == zmq.EVENT_DISCONNECTED:
-                closed.append(event["value"])
+            event, value = _MONITOR_EVENT.unpack(monitor.recv_multipart()[0])
+            if event == zmq.EVENT_DISCONNECTED:
+                closed.append(value)
         return closed
 
     def monitor(self) -> Monitor | None:
