@@ -81,11 +81,9 @@ class BashRunner:
             raise BashAppNoReturn(f"bash app {self.__name__} gave no command line: {e}") from e
         except (IndexError, KeyError) as e:
             raise AppBadFormatting(f"bash app {self.__name__} could not format its command line: {e!r}") from e
-        if not isinstance(command, str):
-            raise ValueError(
-                f"bash app {self.__name__} must return a command line, a str, not {type(command).__name__}"
-            )
-        return command
+        if isinstance(command, str):
+            return command
+        raise ValueError(f"bash app {self.__name__} must return a command line, a str, not {type(command).__name__}")
 
 
 def _path_of(stream: Any) -> str:

@@ -15,7 +15,7 @@ from trellis.errors import AppTimeout
 
 
 class WithWalltime:
-    """``WithWalltime(f)(seconds, *args, **kwargs)`` calls ``f(*args, **kwargs)`` and raises ``AppTimeout`` if it is slow."""
+    """``WithWalltime(f)(seconds, *args, **kwargs)`` is ``f(*args, **kwargs)``, or ``AppTimeout`` if that is slow."""
 
     __slots__ = ("func",)
 

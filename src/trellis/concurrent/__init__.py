@@ -84,10 +84,10 @@ class ParslPoolExecutor(Executor):
                 raise RuntimeError("cannot submit to a ParslPoolExecutor that is shut down")
             future: AppFuture[T] = app(*args, **kwargs)
             self._outstanding.add(future)
-        future.add_done_callback(self._outstanding.discard)  # type: ignore[arg-type]
+        future.add_done_callback(self._outstanding.discard)
         return future
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],
@@ -116,7 +116,7 @@ class ParslPoolExecutor(Executor):
         if chunksize == 1:
             futures = (self.submit(fn, *call) for call in calls)
         else:
-            app = PythonApp(_Chunk(fn), self._dfk, executors=self.executors)
+            app: PythonApp[..., list[T]] = PythonApp(_Chunk(fn), self._dfk, executors=self.executors)
             chunks = iter(lambda: tuple(itertools.islice(calls, chunksize)), ())
             futures = (self._submit(app, (chunk,), {}) for chunk in chunks)
         # Submitted now, not at the first next(): that is what the interface promises.

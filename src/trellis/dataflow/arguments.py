@@ -42,9 +42,11 @@ def unwrap_arguments(
     """The arguments with results in place of futures, all of which are done."""
     unwrap = resolver.traverse_to_unwrap
     new_args = tuple([value if type(value) in ATOMIC_TYPES else unwrap(value) for value in args])
-    new_kwargs = {name: value if type(value) in ATOMIC_TYPES else unwrap(value) for name, value in kwargs.items()}
+    new_kwargs: dict[str, Any] = {
+        name: value if type(value) in ATOMIC_TYPES else unwrap(value) for name, value in kwargs.items()
+    }
     inputs = new_kwargs.get("inputs")
-    if type(inputs) in (list, tuple) and any(isinstance(element, Future) for element in inputs):
+    if isinstance(inputs, list | tuple) and any(isinstance(element, Future) for element in inputs):
         new_kwargs["inputs"] = type(inputs)([unwrap(element) for element in inputs])
     return new_args, new_kwargs
 
@@ -90,3 +92,8 @@ def futures_of_join(value: Any) -> Sequence[Future[Any]]:
     if isinstance(value, list | tuple):
         shown += " with elements that are no futures"
     raise TypeError(f"the body of a join app must return a future or a list of futures, not {shown}")
+
+
+def result_of_join(value: Any) -> Any:
+    """The result of a join app whose body gave ``value``, when all these futures have results."""
+    return value.result() if isinstance(value, Future) else [future.result() for future in value]

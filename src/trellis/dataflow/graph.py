@@ -10,9 +10,9 @@ The shell performs the actions. After it has put a result or an exception into t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # -- events: what has happened ---------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ class TaskGraph:
         self._retries = retries
         self._nodes: dict[int, _Node] = {}
         self._dependents: dict[int, list[int]] = {}  # key -> tasks that wait for it
-        self._handlers = {
+        self._handlers: dict[type, Callable[[Any], Sequence[Action]]] = {
             TaskSubmitted: self._on_submitted,
             DependencyDone: self._on_dependency_done,
             AttemptSucceeded: self._on_succeeded,
@@ -165,7 +165,7 @@ class TaskGraph:
 
     def handle(self, event: Event, now: float = 0.0) -> Sequence[Action]:
         """Take an event, give the actions that follow from it. The time does not matter to this machine."""
-        return self._handlers[type(event)](event)  # type: ignore[operator]
+        return self._handlers[type(event)](event)
 
     def phase(self, task_id: int) -> Phase | None:
         """Where a task is; None when it is final or unknown."""

@@ -1,7 +1,7 @@
 """What is known of one task. Holds facts; the kernel changes them, and users' retry handlers and memoizers may.
 
 A field is an attribute, ``record.func_name``, and also an item, ``record["func_name"]``, as Parsl's users write it.
-Parsl's fields ``exec_fu``, ``task_launch_lock`` and ``join_lock`` are inner parts of its kernel and have no counterpart.
+Parsl's ``exec_fu``, ``task_launch_lock`` and ``join_lock`` are inner parts of its kernel and have no counterpart.
 """
 
 from __future__ import annotations

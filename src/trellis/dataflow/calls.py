@@ -1,0 +1,62 @@
+"""What the files, futures and special keyword arguments of a call mean: done once, before its task is submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from trellis.dataflow.arguments import are_plain, gather_futures
+from trellis.dataflow.autolog import AUTO_LOGNAME, autolog_path
+from trellis.dataflow.spec import SPECIAL, STAGING_INHIBIT
+from trellis.dataflow.taskrecord import TaskRecord
+from trellis.futures import AppFuture
+
+if TYPE_CHECKING:
+    from trellis.dataflow.kernel import DataFlowKernel
+
+_MEANINGFUL = SPECIAL | {STAGING_INHIBIT}
+
+
+def is_simple_call(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """True when ``prepare`` has nothing to do."""
+    return are_plain(args, kwargs) and (not kwargs or _MEANINGFUL.isdisjoint(kwargs))
+
+
+def prepare(record: TaskRecord, future: AppFuture[Any], kernel: DataFlowKernel) -> None:
+    """Fill in a record: resources, streams, staged files, and the futures that the task waits for.
+
+    Raises:
+        Exception: whatever is wrong with the call; staging and users' ``std_autopath`` raise what they like.
+    """
+    kwargs = record.kwargs
+    if kwargs.get("parsl_resource_specification"):
+        record.resource_specification = kwargs["parsl_resource_specification"]
+    if "stdout" in kwargs or "stderr" in kwargs:
+        kwargs = _name_streams(record, kernel)
+        future._streams = (kwargs.get("stdout"), kwargs.get("stderr"))
+    inhibited = STAGING_INHIBIT in kwargs
+    if inhibited:
+        kwargs = {name: value for name, value in kwargs.items() if name != STAGING_INHIBIT}
+    record.kwargs = kwargs
+    # Imported where it is needed first: programs without files never pay for staging.
+    from trellis.dataflow.file_staging import involves_files, stage_inputs, stage_outputs
+
+    if involves_files(record.args, kwargs):
+        manager = None if inhibited else kernel.data_manager
+        args, func = record.args, record.spec.func
+        if manager is not None:
+            args, kwargs, func = stage_inputs(manager, record.executor, args, kwargs, func)
+        kwargs, func = stage_outputs(manager, record.executor, kwargs, func, future)
+        record.args, record.kwargs, record.func = args, kwargs, func
+    record.depends = gather_futures(kernel.resolver, record.args, record.kwargs)
+
+
+def _name_streams(record: TaskRecord, kernel: DataFlowKernel) -> dict[str, Any]:
+    """Put names in place of ``AUTO_LOGNAME``; gives the keyword arguments."""
+    for name in ("stdout", "stderr"):
+        value = record.kwargs.get(name)
+        if type(value) is int and value == AUTO_LOGNAME:
+            path = autolog_path(record, name, kernel.run_dir, kernel.config.std_autopath)
+            record.kwargs = {**record.kwargs, name: path}
+            record.ignore_for_cache = (*record.ignore_for_cache, name)
+    return record.kwargs

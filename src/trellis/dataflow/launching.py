@@ -1,0 +1,49 @@
+"""Makes an attempt of a task whose arguments are final: for which executor, with which function and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trellis.app.walltime import WithWalltime
+from trellis.core.interfaces import Attempt, AttemptSink, Executor
+from trellis.dataflow.taskrecord import TaskRecord
+
+
+def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: AttemptSink) -> tuple[Executor, Attempt]:
+    """The executor that a task asks for now, and the attempt for it.
+
+    Raises:
+        ValueError: there is no such executor.
+        InvalidResourceSpecification: the executor does not take the task's resource specification.
+    """
+    executor: Executor | None = executors.get(record.executor)
+    if executor is None:
+        raise ValueError(
+            f"{record.describe()} asks for executor {record.executor!r}, "
+            f"but the executors are {', '.join(map(repr, executors))}"
+        )
+    spec, args, kwargs = record.spec, record.args, record.kwargs
+    func = record.func
+    assert func is not None
+    resources = record.resource_specification
+    validate = getattr(executor, "validate_resource_spec", None)
+    if validate is not None:
+        validate(resources)
+    walltime_s = None
+    if kwargs:
+        walltime_s = None if spec.is_bash else kwargs.get("walltime")
+        kwargs = spec.passed_kwargs(kwargs)
+        if walltime_s is not None and not executor.enforces_walltime:
+            func = spec.with_walltime if func is spec.func else WithWalltime(func)
+            args, walltime_s = (walltime_s, *args), None
+    attempt = Attempt(
+        func,
+        args,
+        kwargs,
+        sink=sink,
+        key=record,
+        name=record.func_name,
+        resources=resources or None,
+        walltime_s=walltime_s,
+    )
+    return executor, attempt

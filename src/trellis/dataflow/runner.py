@@ -1,0 +1,398 @@
+"""Runs tasks: a shell around ``TaskGraph`` with its futures, memos and one thread. Knows nothing of files or exits.
+
+What happens where:
+
+* A call of an app runs in the user's thread down to ``executor.launch`` when nothing is in its way.
+* Outcomes come from executors' threads into ``deliver``, which only posts them to the runner's thread. There futures
+  complete (with users' callbacks) and dependents are launched.
+* The graph is asked under one lock, and its actions are performed outside of it. A future gets its result first; then,
+  under the lock, its dependents are released; whoever registers a dependency looks under the same lock whether the
+  future is done. So no dependent is forgotten, and none is released too early.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from trellis.core.interfaces import Attempt, Executor, Outcome
+from trellis.dataflow import graph
+from trellis.dataflow.arguments import failures, futures_of_join, has_failed, result_of_join, unwrap_arguments
+from trellis.dataflow.completion import CompletionThread
+from trellis.dataflow.dependency_resolvers import DependencyResolver
+from trellis.dataflow.launching import make_attempt
+from trellis.dataflow.retries import RetryHandler, note_failure
+from trellis.dataflow.states import FINAL_STATES, States
+from trellis.dataflow.taskrecord import TaskRecord
+from trellis.errors import DataFlowException, DependencyError, JoinError
+from trellis.futures import AppFuture
+
+if TYPE_CHECKING:
+    from trellis.dataflow.memoization import Memoizer
+
+logger = logging.getLogger(__name__)
+
+# How long the end waits for users' callbacks that are still running on the runner's thread.
+_LAST_CALLBACKS_S = 10.0
+
+
+class TaskRunner:
+    """The tasks of one kernel, from submission to their ends.
+
+    Args:
+        name: of the thread on which futures complete.
+        executors: by label; the kernel may add some.
+        memoizer: asked for tasks with ``memoize``.
+        resolver: finds and replaces futures in arguments.
+        retries, retry_handler, garbage_collect: see ``trellis.Config``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        executors: Mapping[str, Executor],
+        memoizer: Memoizer,
+        *,
+        resolver: DependencyResolver,
+        retries: float,
+        retry_handler: RetryHandler | None,
+        garbage_collect: bool,
+    ) -> None:
+        self.tasks: dict[int, TaskRecord] = {}  # by id; without the final ones if garbage_collect
+        self.task_count = 0
+        self._executors = executors
+        self._memoizer = memoizer
+        self._resolver = resolver
+        self._retry_handler = retry_handler
+        self._garbage_collect = garbage_collect
+        self._lock = threading.Lock()  # over the graph, task_count and the four below
+        self._graph = graph.TaskGraph(retries)
+        self._closed = False
+        self._foreign: dict[Future[Any], int] = {}  # futures from elsewhere that tasks wait for, and their keys
+        self._held: dict[int, list[tuple[Attempt, Outcome]]] = {}  # outcomes of tasks that are just being cancelled
+        self._final_counts = dict.fromkeys(FINAL_STATES, 0)
+        self._foreign_keys = itertools.count(-1, -1)
+        self._performers: dict[type, Callable[[TaskRecord], Sequence[graph.Action]]] = {
+            graph.LaunchAttempt: self._launch,
+            graph.ResolveFuture: self._resolve,
+            graph.FailFuture: self._fail,
+            graph.FailDependent: self._fail_dependent,
+            graph.FinishJoin: self._finish_join,
+            graph.CancelFuture: self._set_cancelled,
+        }
+        self._thread = CompletionThread(name)
+        self._thread.start()
+
+    @property
+    def state_counts(self) -> dict[States, int]:
+        """How many tasks are in which state; every state is there."""
+        counts = {**dict.fromkeys(States, 0), **self._final_counts}
+        for record in list(self.tasks.values()):
+            if record.status not in self._final_counts:
+                counts[record.status] += 1
+        return counts
+
+    # -- submission, in the user's thread ----------------------------------------------------------------------
+
+    def submit(self, record: TaskRecord, broken: Exception | None = None) -> None:
+        """Take a task whose ``depends`` are known. ``broken`` is a fault of the call: its future says so.
+
+        Raises:
+            DataFlowException: the runner is closed.
+        """
+        new_futures: list[Future[Any]] = []
+        keys: Sequence[int] = ()
+        failed = False
+        with self._lock:
+            if self._closed:
+                raise DataFlowException(f"{record.func_name} cannot be submitted: its kernel was cleaned up")
+            self.task_count += 1
+            self.tasks[record.id] = record
+            if record.depends and broken is None:
+                keys, failed = self._open_keys(record.depends, new_futures)
+            actions = self._graph.handle(graph.TaskSubmitted(record.id, keys, failed))
+            if broken is not None:
+                record.outcome = Outcome(None, broken)
+                actions = self._graph.handle(graph.TaskAbandoned(record.id))
+        if actions:
+            self._perform(actions)
+        if new_futures:
+            self._watch(new_futures)
+
+    def _open_keys(self, futures: Sequence[Future[Any]], new_futures: list[Future[Any]]) -> tuple[list[int], bool]:
+        """Keys of the futures that are not done, and whether one that is done has failed. Under the lock.
+
+        Futures from elsewhere that are seen for the first time are added to ``new_futures``, for ``_watch``.
+        """
+        keys: list[int] = []
+        failed = False
+        for future in futures:
+            if future.done():
+                failed = failed or has_failed(future)
+            elif type(future) is AppFuture and self.tasks.get(future.task_record.id) is future.task_record:
+                keys.append(future.task_record.id)
+            else:
+                key = self._foreign.get(future)
+                if key is None:
+                    key = self._foreign[future] = next(self._foreign_keys)
+                    new_futures.append(future)
+                keys.append(key)
+        return keys, failed
+
+    def _watch(self, new_futures: Sequence[Future[Any]]) -> None:
+        for future in new_futures:
+            future.add_done_callback(lambda done: self._thread.post(self._on_foreign_done, done))
+
+    # -- performing actions ------------------------------------------------------------------------------------
+
+    def _perform(self, actions: Sequence[graph.Action]) -> None:
+        # Level by level and without recursion: a failure may run down a chain of any length.
+        while actions:
+            following: list[graph.Action] = []
+            for action in actions:
+                record = self.tasks.get(action.task_id)
+                if record is None:  # cancelled or abandoned between decision and deed
+                    continue
+                try:
+                    more = self._performers[type(action)](record)
+                except Exception as e:
+                    logger.exception("%s for %s failed", action, record.describe())
+                    more = self._survive(record, e)
+                if more:
+                    following.extend(more)
+            actions = following
+
+    def _handle(self, event: graph.Event) -> Sequence[graph.Action]:
+        with self._lock:
+            return self._graph.handle(event)
+
+    def _launch(self, record: TaskRecord) -> Sequence[graph.Action]:
+        if self._closed:
+            return self._abandon(record)
+        try:
+            if record.depends and not record.resolved:
+                record.args, record.kwargs = unwrap_arguments(self._resolver, record.args, record.kwargs)
+                record.resolved = True
+            if record.memoize:
+                memo = self._memoizer.check_memo(record)
+                if memo is not None:
+                    return self._use_memo(record, memo)
+            executor, attempt = make_attempt(record, self._executors, self)
+        except Exception as e:
+            return self._fail_attempt(record, e, may_retry=False)
+        with self._lock:
+            if self._graph.phase(record.id) is None:  # cancelled meanwhile
+                return ()
+            record.attempt = attempt
+            record.status = States.launched
+        record.try_time_launched = datetime.now()
+        executor.launch(attempt)
+        return ()
+
+    def _use_memo(self, record: TaskRecord, memo: Future[Any]) -> Sequence[graph.Action]:
+        if not memo.done():  # the same call is going on elsewhere: its end will be this task's
+            memo.add_done_callback(lambda _: self._thread.post(self._on_memo_done, (record, memo)))
+            return ()
+        exception = CancelledError() if memo.cancelled() else memo.exception()
+        if isinstance(exception, CancelledError):
+            return (graph.LaunchAttempt(record.id),)  # look again, there is no such call any more
+        record.from_memo = True
+        if exception is not None:
+            return self._fail_attempt(record, exception, may_retry=False)
+        record.outcome = Outcome(memo.result())
+        return self._handle(graph.AttemptSucceeded(record.id))
+
+    def _resolve(self, record: TaskRecord) -> Sequence[graph.Action]:
+        outcome = record.outcome
+        assert outcome is not None
+        if record.from_memo:
+            return self._finish(record, States.memo_done, outcome.value, None)
+        if record.memoize:
+            self._memoizer.update_memo_result(record, outcome.value)
+        return self._finish(record, States.exec_done, outcome.value, None)
+
+    def _fail(self, record: TaskRecord) -> Sequence[graph.Action]:
+        outcome = record.outcome
+        assert outcome is not None
+        assert outcome.exception is not None
+        if record.memoize and not record.from_memo:
+            self._memoizer.update_memo_exception(record, outcome.exception)
+        return self._finish(record, States.failed, None, outcome.exception)
+
+    def _fail_dependent(self, record: TaskRecord) -> Sequence[graph.Action]:
+        return self._finish(record, States.dep_fail, None, DependencyError(failures(record.depends), record.id))
+
+    def _finish_join(self, record: TaskRecord) -> Sequence[graph.Action]:
+        causes = failures(futures_of_join(record.joins))
+        if causes:
+            exception = JoinError(causes, record.id)
+            record.outcome = Outcome(None, exception)
+            note_failure(record, exception, None, may_retry=False)
+            return self._fail(record)
+        record.outcome = Outcome(result_of_join(record.joins))
+        return self._resolve(record)
+
+    def _set_cancelled(self, record: TaskRecord) -> Sequence[graph.Action]:
+        exception = CancelledError(f"{record.describe()} was cancelled")
+        if record.memoize:
+            self._memoizer.update_memo_exception(record, exception)
+        return self._finish(record, States.cancelled, None, exception)
+
+    def _survive(self, record: TaskRecord, exception: BaseException) -> Sequence[graph.Action]:
+        """Something broke in the handling of this task: it fails, and no other is harmed."""
+        self._handle(graph.TaskAbandoned(record.id))
+        if record.app_fu is None:  # it was final already
+            return ()
+        if record.app_fu.done():
+            return self._handle(graph.DependencyDone(record.id, has_failed(record.app_fu)))
+        return self._finish(record, States.failed, None, exception)
+
+    def _finish(
+        self, record: TaskRecord, state: States, value: Any, exception: BaseException | None
+    ) -> Sequence[graph.Action]:
+        """Complete the future, and then release what waits for it."""
+        future = record.app_fu
+        assert future is not None
+        record.status = state
+        record.time_returned = datetime.now()
+        with self._lock:
+            self._final_counts[state] += 1
+        try:
+            if exception is None:
+                future.set_result(value)
+            elif state is States.cancelled:
+                future._set_cancelled()
+            else:
+                future.set_exception(exception)
+        except BaseException:  # a user's callback raised SystemExit, or completed the future itself
+            logger.exception("completing the future of %s failed", record.describe())
+        if self._garbage_collect:
+            del self.tasks[record.id]
+            record.forget_call()
+        return self._handle(graph.DependencyDone(record.id, exception is not None))
+
+    # -- outcomes, on the runner's thread ----------------------------------------------------------------------
+
+    def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        """Take outcomes from an executor; see ``trellis.core.interfaces.AttemptSink``."""
+        self._thread.post(self._on_outcomes, outcomes)
+
+    def _on_outcomes(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        for attempt, outcome in outcomes:
+            record: TaskRecord = attempt.key
+            try:
+                if self._held and self._hold(record, attempt, outcome):
+                    continue
+                if record.attempt is attempt:
+                    self._perform(self._take_outcome(record, outcome))
+                # Otherwise it comes too late: the task is cancelled, or it came twice.
+            except BaseException as e:  # users' code raised SystemExit: other tasks need this thread
+                logger.exception("taking the outcome of %s failed", record.describe())
+                self._perform(self._survive(record, e))
+
+    def _take_outcome(self, record: TaskRecord, outcome: Outcome) -> Sequence[graph.Action]:
+        record.attempt = None
+        record.outcome = outcome
+        record.run_info = outcome.run_info
+        record.try_time_returned = datetime.now()
+        exception = outcome.exception
+        if exception is not None:
+            return self._fail_attempt(record, exception)
+        if not record.join:
+            return self._handle(graph.AttemptSucceeded(record.id))
+        try:
+            futures = list(dict.fromkeys(futures_of_join(outcome.value)))
+        except TypeError as e:
+            return self._fail_attempt(record, e, may_retry=False)
+        new_futures: list[Future[Any]] = []
+        with self._lock:
+            if self._graph.phase(record.id) is None:  # cancelled meanwhile
+                return ()
+            record.joins = outcome.value
+            record.status = States.joining
+            keys, _ = self._open_keys(futures, new_futures)
+            actions = self._graph.handle(graph.JoinStarted(record.id, keys))
+        self._watch(new_futures)
+        return actions
+
+    def _fail_attempt(
+        self, record: TaskRecord, exception: BaseException, *, may_retry: bool = True
+    ) -> Sequence[graph.Action]:
+        record.outcome = Outcome(None, exception)
+        cost = note_failure(record, exception, self._retry_handler, may_retry=may_retry and not self._closed)
+        actions = self._handle(graph.AttemptFailed(record.id, cost))
+        if actions and type(actions[0]) is graph.LaunchAttempt:
+            record.status = States.fail_retryable
+            record.try_id += 1
+            logger.info("%s failed and is tried again: %r", record.describe(), exception)
+        return actions
+
+    def _on_foreign_done(self, future: Future[Any]) -> None:
+        with self._lock:
+            key = self._foreign.pop(future)
+            actions = self._graph.handle(graph.DependencyDone(key, has_failed(future)))
+        self._perform(actions)
+
+    def _on_memo_done(self, waiting: tuple[TaskRecord, Future[Any]]) -> None:
+        record, memo = waiting
+        if record.status not in self._final_counts:
+            self._perform(self._use_memo(record, memo))
+
+    # -- cancelling, in the user's thread ----------------------------------------------------------------------
+
+    def cancel(self, record: TaskRecord) -> bool:
+        """See ``AppFuture.cancel``."""
+        with self._lock:
+            attempt = record.attempt
+            actions = self._graph.handle(graph.CancelRequested(record.id))
+            running = bool(actions) and type(actions[0]) is graph.CancelAttempt
+            if running and attempt is None:  # not handed over yet, or just ended
+                actions = self._graph.handle(graph.AttemptCancelled(record.id))
+            elif running:
+                self._held[record.id] = []
+        if running and attempt is not None:
+            cancelled = self._executors[record.executor].cancel(attempt)
+            with self._lock:
+                held = self._held.pop(record.id)
+                actions = self._graph.handle(graph.AttemptCancelled(record.id)) if cancelled else ()
+            if held and not cancelled:
+                self.deliver(held)
+        # Dependents fail on the runner's thread, this future here: when cancel() returns, it is cancelled.
+        for action in actions:
+            self._thread.post(self._perform, self._performers[type(action)](record))
+        return record.status is States.cancelled
+
+    def _hold(self, record: TaskRecord, attempt: Attempt, outcome: Outcome) -> bool:
+        """Keep back an outcome while cancelling is undecided: an executor may report what cancelling did."""
+        with self._lock:
+            held = self._held.get(record.id)
+            if held is None:
+                return False
+            held.append((attempt, outcome))
+            return True
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def close(self) -> bool:
+        """Take no more tasks, and make no more attempts; False when that was so already."""
+        with self._lock:
+            was_closed, self._closed = self._closed, True
+        return not was_closed
+
+    def end(self) -> None:
+        """When the executors have ended: work off their last outcomes, and fail what is left."""
+        if not self._thread.stop(_LAST_CALLBACKS_S):
+            logger.warning("a callback of a future does not end; cleaning up goes on without it")
+        for record in list(self.tasks.values()):
+            if record.status not in self._final_counts:
+                self._perform(self._abandon(record))
+
+    def _abandon(self, record: TaskRecord) -> Sequence[graph.Action]:
+        text = f"{record.describe()} was still {record.status.name} when its kernel was cleaned up"
+        record.outcome = Outcome(None, DataFlowException(text))
+        return self._handle(graph.TaskAbandoned(record.id))
