@@ -13,9 +13,10 @@ from trellis.executors.htex.selection import ReadySet, block_order
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION, Register
 
-# A connection may break and come back: so long a manager may be away before it counts as dead. A manager that was
-# killed has no connection at once, so this is also how long its tasks' failure takes to be reported.
-RECONNECT_GRACE_S = 0.5
+# A connection that closes is the end of its manager: what was under way on it is gone, and nobody could tell what
+# that was. But messages that came before may still be unread: so long they count before the loss is reported.
+CLOSED_GRACE_S = 0.5
+_UNKNOWN = "the interchange does not know it (it was given up as lost)"
 
 Selection = Literal["random", "block_id"]
 
@@ -53,7 +54,7 @@ class TasksEnded:
 
 @dataclass(slots=True)
 class ManagerDisconnected:
-    manager: str
+    manager: str  # its connection closed, or another took its place
 
 
 @dataclass(slots=True)
@@ -185,12 +186,12 @@ class Manager:
     tasks: set[int] = field(default_factory=set)
     held: bool = False
     draining: bool = False
-    gone_since: float | None = None  # its connection closed then, and it was not heard since
+    closed: bool = False  # its connection; it is about to be lost
     look_at: float = 0.0  # when to look whether it was heard
 
     @property
     def free(self) -> int:
-        return 0 if self.held or self.draining else self.registration.capacity - len(self.tasks)
+        return 0 if self.held or self.draining or self.closed else self.registration.capacity - len(self.tasks)
 
 
 class InterchangeState:
@@ -296,12 +297,12 @@ class InterchangeState:
 
     def _on_heartbeat(self, event: HeartbeatReceived, now: float) -> list[Action]:
         if not self._heard(event.manager, now):
-            return [DismissManager(event.manager, "the interchange does not know it (it was given up as lost)")]
+            return [DismissManager(event.manager, _UNKNOWN)]
         return [AnswerHeartbeat(event.manager)]
 
     def _on_tasks_ended(self, event: TasksEnded, now: float) -> list[Action]:
         if not self._heard(event.manager, now):
-            return [DismissManager(event.manager, "the interchange does not know it (it was given up as lost)")]
+            return [DismissManager(event.manager, _UNKNOWN)]
         manager = self._managers[event.manager]
         for id_ in event.ids:
             if id_ in manager.tasks:
@@ -310,24 +311,25 @@ class InterchangeState:
         if not manager.tasks and manager.idle_since is None:
             manager.idle_since = now
         self._update_ready(event.manager)
-        return self._dispatch()
+        return self._dispatch() + self._dismiss_when_drained(event.manager)
 
     def _on_manager_disconnected(self, event: ManagerDisconnected, now: float) -> list[Action]:
         manager = self._managers.get(event.manager)
-        if manager is not None and manager.gone_since is None:
-            manager.gone_since = now
-            self._ready.discard(event.manager)
-            self._look_at(event.manager, now + RECONNECT_GRACE_S)
+        if manager is not None and not manager.closed:
+            manager.closed = True
+            self._update_ready(event.manager)
+            self._look_at(event.manager, now + CLOSED_GRACE_S)
         return []
 
     def _on_manager_left(self, event: ManagerLeft, now: float) -> list[Action]:
         return self._lose(event.manager, event.reason) if event.manager in self._managers else []
 
     def _on_manager_draining(self, event: ManagerDraining, now: float) -> list[Action]:
-        if self._heard(event.manager, now):
-            self._managers[event.manager].draining = True
-            self._update_ready(event.manager)
-        return []
+        if not self._heard(event.manager, now):
+            return [DismissManager(event.manager, _UNKNOWN)]
+        self._managers[event.manager].draining = True
+        self._update_ready(event.manager)
+        return self._dismiss_when_drained(event.manager)
 
     def _on_hold_requested(self, event: HoldRequested, now: float) -> list[Action]:
         self._held_blocks.update(event.blocks)
@@ -344,27 +346,24 @@ class InterchangeState:
             manager = self._managers.get(name)
             if manager is None or manager.look_at != due:  # looked after by a later entry
                 continue
-            if manager.gone_since is not None:
-                actions += self._lose(name, "its connection closed: it ended or was killed")
+            if manager.closed:
+                reason = "its connection closed: it ended or was killed"
             elif manager.last_heard + self._threshold_s > now:
                 self._look_at(name, manager.last_heard + self._threshold_s)
+                continue
             else:
-                silence_s = now - manager.last_heard
-                actions += self._lose(name, f"it sent nothing for {silence_s:.0f} s")
-                actions.append(DismissManager(name, f"nothing was heard of it for {silence_s:.0f} s"))
+                reason = f"it sent nothing for {now - manager.last_heard:.0f} s"
+            # It may be alive, cut off or back on another connection: what it has is given up, so it must end.
+            actions += [*self._lose(name, reason), DismissManager(name, reason)]
         return actions
 
     # -- common parts ------------------------------------------------------------------------------------------
 
     def _heard(self, name: str, now: float) -> bool:
         """Note a sign of life; False when the manager is not known."""
-        manager = self._managers.get(name)
-        if manager is None:
+        if name not in self._managers:
             return False
-        manager.last_heard = now
-        if manager.gone_since is not None:  # it is back on a new connection
-            manager.gone_since = None
-            self._update_ready(name)
+        self._managers[name].last_heard = now
         return True
 
     def _look_at(self, name: str, when: float) -> None:
@@ -380,11 +379,12 @@ class InterchangeState:
         return [ReportManagerLost(name, registration.block, registration.hostname, sorted(manager.tasks), reason)]
 
     def _update_ready(self, name: str) -> None:
+        self._ready.put(name, self._managers[name].free > 0)
+
+    def _dismiss_when_drained(self, name: str) -> list[Action]:
+        # Only here it is known that nothing is under way to it: had it left by itself, such tasks would be lost.
         manager = self._managers[name]
-        if manager.free > 0 and manager.gone_since is None:
-            self._ready.add(name)
-        else:
-            self._ready.discard(name)
+        return [DismissManager(name, "it is drained")] if manager.draining and not manager.tasks else []
 
     def _dispatch(self) -> list[Action]:
         actions: list[Action] = []
@@ -424,7 +424,7 @@ class InterchangeState:
         assert self._pending == sum(place is None for place in self._where.values()), "the count of pending is wrong"
         for name, manager in self._managers.items():
             assert len(manager.tasks) <= manager.registration.capacity, f"{name} has more tasks than its capacity"
-            assert (name in self._ready) == (manager.free > 0 and manager.gone_since is None), f"{name}: ready is wrong"
+            assert (name in self._ready) == (manager.free > 0), f"{name}: ready is wrong"
             assert (manager.idle_since is None) == bool(manager.tasks), f"{name}: idle_since is wrong"
             assert (manager.look_at, name) in self._silence, f"{name}: nobody watches for its silence"
         assert not (self._pending and self._ready), "work waits beside a free slot"

@@ -29,6 +29,8 @@ class WorkerReady:
 
 @dataclass(slots=True)
 class WorkerFinished:
+    """A result came. It goes out if the task is one that the worker ``runs``; ask before handling this."""
+
     worker: int
     task: int
 
@@ -125,7 +127,7 @@ class SendHeartbeat:
 
 @dataclass(slots=True)
 class SendDraining:
-    pass
+    """No more tasks, please. The interchange dismisses the manager when nothing is here or on its way any more."""
 
 
 @dataclass(slots=True)
@@ -210,7 +212,6 @@ class ManagerState:
         self._by_task: dict[int, int] = {}  # worker of each running task
         self._timed: set[int] = set()  # workers with a deadline
         self._start_failures = 0
-        self._draining = False
         self._exited = False
         drain_s = settings.drain_period_s
         self._times = _Times(now + settings.heartbeat_period_s, now, None if drain_s is None else now + drain_s)
@@ -232,6 +233,10 @@ class ManagerState:
     def tasks(self) -> int:
         """Tasks in the queue and at workers."""
         return len(self._queue) + len(self._by_task)
+
+    def runs(self, worker: int, task: int) -> bool:
+        """Whether a result of this task counts: it does not any more when the worker is being ended for it."""
+        return self._by_task.get(task) == worker and type(self._workers[worker]) is Running
 
     def next_deadline(self) -> float:
         times = self._times
@@ -293,9 +298,6 @@ class ManagerState:
                 else:
                     actions.append(ReportTimedOut(task, timed_out_s))
         self._timed.discard(worker)
-        if self._draining and not self._queue:
-            self._workers[worker] = Starting()  # no replacement: nothing will come for it
-            return actions + self._exit_when_drained()
         self._workers[worker] = Starting()
         return [*actions, StartWorker(worker)]
 
@@ -312,7 +314,7 @@ class ManagerState:
                 actions += self._end_task(self._by_task[id_], None, now)
         if dropped:
             actions.append(ReportCancelled(dropped))
-        return actions + self._exit_when_drained()
+        return actions
 
     def _on_interchange_heard(self, event: InterchangeHeard, now: float) -> list[Action]:
         self._times.last_heard = now
@@ -332,7 +334,6 @@ class ManagerState:
             actions.append(SendHeartbeat())
         if times.drain_at is not None and now >= times.drain_at:
             times.drain_at = None
-            self._draining = True
             actions.append(SendDraining())
         for worker in sorted(self._timed):
             match self._workers[worker]:
@@ -341,14 +342,14 @@ class ManagerState:
                 case Ending(kill_at=kill_at) if kill_at <= now:
                     self._timed.discard(worker)
                     actions.append(KillWorker(worker))
-        return actions + self._exit_when_drained()
+        return actions
 
     # -- common parts ------------------------------------------------------------------------------------------
 
     def _set_idle(self, worker: int, now: float) -> list[Action]:
         self._workers[worker] = Idle()
         self._idle.append(worker)
-        return self._start_tasks(now) + self._exit_when_drained()
+        return self._start_tasks(now)
 
     def _start_tasks(self, now: float) -> list[Action]:
         actions: list[Action] = []
@@ -370,11 +371,6 @@ class ManagerState:
                 self._timed.add(worker)
                 return [TerminateWorker(worker)]
         return []  # it is being ended already
-
-    def _exit_when_drained(self) -> list[Action]:
-        if self._draining and not self._queue and not self._by_task:
-            return self._exit("drained", failed=False)
-        return []
 
     def _exit(self, reason: str, failed: bool) -> list[Action]:
         self._exited = True

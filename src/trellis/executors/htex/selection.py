@@ -61,8 +61,11 @@ class ReadySet:
     def __iter__(self) -> Iterator[str]:
         return iter(self._ids)
 
-    def add(self, id_: str) -> None:
-        if id_ not in self._place:
+    def put(self, id_: str, ready: bool) -> None:
+        """Have it in the set, or not."""
+        if not ready:
+            self.discard(id_)
+        elif id_ not in self._place:
             self._place[id_] = len(self._ids)
             self._ids.append(id_)
 

@@ -91,7 +91,7 @@ class Submission:
             case ResultsArrived(ids):
                 return self._on_results(ids)
             case TasksFailed(ids, cause):
-                return self._fail([id_ for id_ in ids if id_ in self._outstanding], cause)
+                return self._fail([id_ for id_ in dict.fromkeys(ids) if id_ in self._outstanding], cause)
             case CancelRequested(ids):
                 known = [id_ for id_ in ids if id_ in self._outstanding]
                 return [SendCancel(known)] if known and self._ended is None else []
