@@ -120,9 +120,7 @@ def test_when_all_blocks_have_failed_what_is_queued_fails_with_the_reason(
         executor.submit(len, {}, "abc")
 
 
-def test_a_killed_interchange_fails_everything_with_its_last_words(
-    start_htex: StartExecutor, tmp_path: Path
-) -> None:
+def test_a_killed_interchange_fails_everything_with_its_last_words(start_htex: StartExecutor, tmp_path: Path) -> None:
     executor = start_htex(max_workers_per_node=1)
     running = executor.submit(note_pid_and_sleep, {}, str(tmp_path / "task"))
     queued = executor.submit(len, {}, "abc")

@@ -1,0 +1,172 @@
+"""What the kernel relies on in every executor: one outcome for each attempt, whatever happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.core.interfaces import Attempt, ExecutorContext, Outcome
+from trellis.errors import InvalidResourceSpecification
+from trellis.executors.base import TrellisExecutor
+from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.threads import ThreadPoolExecutor
+
+WAIT_S = 30
+
+MAKERS: dict[str, Callable[[], TrellisExecutor]] = {
+    "threads": lambda: ThreadPoolExecutor(max_threads=1),
+    "htex": lambda: HighThroughputExecutor(max_workers_per_node=1),
+    "htex, prefetching": lambda: HighThroughputExecutor(max_workers_per_node=1, prefetch_capacity=5),
+    "htex, plain": lambda: HighThroughputExecutor(max_workers_per_node=1, encrypted=False),
+}
+
+
+class Collector:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[tuple[Attempt, Outcome]] = []
+        self._changed = threading.Condition()
+
+    def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        with self._changed:
+            self.outcomes.extend(outcomes)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int) -> list[tuple[Attempt, Outcome]]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.outcomes) >= count, WAIT_S), "an attempt has no outcome"
+        return self.outcomes
+
+    def of(self, attempt: Attempt) -> Outcome:
+        self.wait_for(1)
+        with self._changed:
+            assert self._changed.wait_for(lambda: any(a is attempt for a, _ in self.outcomes), WAIT_S)
+            (outcome,) = [outcome for a, outcome in self.outcomes if a is attempt]
+        return outcome
+
+
+@pytest.fixture(params=MAKERS)
+def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrellisExecutor]:
+    made = MAKERS[request.param]()
+    made.start(ExecutorContext(run_dir=str(tmp_path), run_id="test"))
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def sink() -> Collector:
+    return Collector()
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def fail() -> None:
+    raise LookupError("on purpose")
+
+
+def test_each_attempt_has_one_outcome(executor: TrellisExecutor, sink: Collector) -> None:
+    attempts = [Attempt(double, (n,), {}, sink=sink, key=n) for n in range(200)]
+    for attempt in attempts:
+        executor.launch(attempt)
+    outcomes = sink.wait_for(200)
+    assert sorted(attempt.key for attempt, _ in outcomes) == list(range(200))
+    assert all(outcome.value == 2 * attempt.key and outcome.exception is None for attempt, outcome in outcomes)
+
+
+def test_outcomes_tell_where_and_when(executor: TrellisExecutor, sink: Collector) -> None:
+    before = time.time()
+    attempt = Attempt(time.sleep, (0.1,), {}, sink=sink)
+    executor.launch(attempt)
+    run_info = sink.of(attempt).run_info
+    assert run_info is not None
+    assert run_info.hostname
+    assert before - 1 <= run_info.started_at <= time.time()
+    assert run_info.duration_s >= 0.1
+    assert run_info.worker == 0
+
+
+def test_what_the_function_raises_is_the_outcome(executor: TrellisExecutor, sink: Collector) -> None:
+    attempt = Attempt(fail, (), {}, sink=sink)
+    executor.launch(attempt)
+    exception = sink.of(attempt).exception
+    assert isinstance(exception, LookupError)
+    assert exception.args == ("on purpose",)
+
+
+def test_wrong_arguments_fail_the_attempt_only(executor: TrellisExecutor, sink: Collector) -> None:
+    attempt = Attempt(double, (1, 2, 3), {"y": 4}, sink=sink)
+    executor.launch(attempt)
+    assert isinstance(sink.of(attempt).exception, TypeError)
+
+
+def test_an_attempt_that_has_not_started_can_be_cancelled(
+    executor: TrellisExecutor, sink: Collector, tmp_path: Path
+) -> None:
+    blocker = Attempt(time.sleep, (0.5,), {}, sink=sink)
+    victim = Attempt(_touch, (str(tmp_path / "ran"),), {}, sink=sink)
+    executor.launch(blocker)
+    executor.launch(victim)
+    assert executor.cancel(victim)
+    last = Attempt(double, (1,), {}, sink=sink)
+    executor.launch(last)
+    assert sink.of(last).value == 2
+    assert not (tmp_path / "ran").exists()
+
+
+def _touch(path: str) -> None:
+    open(path, "w").close()
+
+
+def test_an_attempt_that_has_ended_cannot_be_undone(executor: TrellisExecutor, sink: Collector) -> None:
+    attempt = Attempt(double, (4,), {}, sink=sink)
+    executor.launch(attempt)
+    assert sink.of(attempt).value == 8
+    executor.cancel(attempt)
+    again = Attempt(double, (5,), {}, sink=sink)
+    executor.launch(again)
+    sink.of(again)
+    assert len(sink.outcomes) == 2
+
+
+def test_unknown_resources_are_refused_by_name(executor: TrellisExecutor) -> None:
+    with pytest.raises(InvalidResourceSpecification, match="'hamsters'"):
+        executor.validate_resource_spec({"hamsters": 3})
+
+
+def test_launching_on_one_that_is_not_running_is_an_outcome(executor: TrellisExecutor, sink: Collector) -> None:
+    executor.shutdown()
+    attempt = Attempt(double, (1,), {}, sink=sink)
+    executor.launch(attempt)
+    assert sink.of(attempt).exception is not None
+
+
+def test_shutdown_can_be_said_twice_and_start_again(executor: TrellisExecutor, sink: Collector) -> None:
+    executor.shutdown()
+    executor.shutdown()
+    executor.start(ExecutorContext(run_dir=executor.run_dir))
+    attempt = Attempt(double, (3,), {}, sink=sink)
+    executor.launch(attempt)
+    assert sink.of(attempt).value == 6
+
+
+def test_shutdown_leaves_no_attempt_without_an_outcome(executor: TrellisExecutor, sink: Collector) -> None:
+    attempts = [Attempt(time.sleep, (0.2,), {}, sink=sink) for _ in range(5)]
+    for attempt in attempts:
+        executor.launch(attempt)
+    executor.shutdown()
+    assert len(sink.wait_for(5)) == 5
+
+
+def test_bare_submission(executor: TrellisExecutor) -> None:
+    assert executor.submit(double, {}, 21).result(WAIT_S) == 42
+    future: Any = executor.submit(fail, {})
+    with pytest.raises(LookupError):
+        future.result(WAIT_S)

@@ -1,0 +1,192 @@
+"""What HighThroughputExecutor makes of its parameters, without starting anything."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.errors import ConfigurationError, ParameterTypeError
+from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.htex.manager_service import _parse_arguments
+from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
+from trellis.launchers import WrappedLauncher
+from trellis.providers import LocalProvider
+
+
+def command(**parameters: Any) -> str:
+    return HighThroughputExecutor(**parameters).launch_command("7")
+
+
+def manager_options(**parameters: Any) -> Any:
+    """The launch command, as the manager understands it."""
+    words = command(**parameters).split()
+    assert words[:4] == [sys.executable, "-P", "-m", "trellis.executors.htex.manager_service"]
+    return _parse_arguments(words[4:])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "option", "value"),
+    [
+        ({}, "block_id", "7"),
+        ({}, "debug", False),
+        ({"worker_debug": True}, "debug", True),
+        ({}, "addresses", "127.0.0.1"),
+        ({"loopback_address": "127.0.0.2"}, "addresses", "127.0.0.2"),
+        ({"address": "login1"}, "addresses", "login1"),
+        ({}, "cores_per_worker", 1.0),
+        ({"cores_per_worker": 0.5}, "cores_per_worker", 0.5),
+        ({}, "mem_per_worker", "None"),
+        ({"mem_per_worker": 4}, "mem_per_worker", "4"),
+        ({}, "max_workers_per_node", math.inf),
+        ({"max_workers_per_node": 3}, "max_workers_per_node", 3),
+        ({}, "prefetch_capacity", 0),
+        ({"prefetch_capacity": 20}, "prefetch_capacity", 20),
+        ({}, "hb_period", 30),
+        ({"heartbeat_period": 5}, "hb_period", 5),
+        ({}, "hb_threshold", 120),
+        ({"heartbeat_threshold": 60}, "hb_threshold", 60),
+        ({}, "drain_period", "None"),
+        ({"drain_period": 600}, "drain_period", "600"),
+        ({}, "address_probe_timeout", 30),
+        ({"address_probe_timeout": 3}, "address_probe_timeout", 3),
+        ({"encrypted": False}, "cert_dir", "None"),
+        ({}, "logdir", os.path.abspath("HighThroughputExecutor")),
+        ({"label": "big"}, "logdir", os.path.abspath("big")),
+        ({"worker_logdir_root": "/scratch"}, "logdir", "/scratch/HighThroughputExecutor"),
+    ],
+)
+def test_parameters_reach_the_manager(parameters: dict[str, Any], option: str, value: object) -> None:
+    assert getattr(manager_options(**parameters), option) == value
+
+
+def test_managers_on_other_hosts_try_every_address() -> None:
+    executor = HighThroughputExecutor(provider=LocalProvider(launcher=WrappedLauncher("ssh node1")))
+    addresses = executor.launch_command("0").split(" -a ")[1].split()[0].split(",")
+    assert addresses != ["127.0.0.1"]
+    assert executor._settings().worker_address == "*"
+
+
+def test_only_loopback_listens_when_the_managers_run_here() -> None:
+    assert HighThroughputExecutor()._settings().worker_address == "127.0.0.1"
+    assert HighThroughputExecutor(loopback_address="::1")._settings().worker_address == "::1"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "ports"),
+    [
+        ({}, (54000, 55000)),
+        ({"worker_port_range": (40000, 41000)}, (40000, 41000)),
+        ({"worker_port_range": None}, (1024, 65536)),
+        ({"worker_port": 50123}, (50123, 50124)),
+        ({"worker_ports": (50001, 50002)}, (50001, 50002)),
+    ],
+)
+def test_ports_for_managers(parameters: dict[str, Any], ports: tuple[int, int]) -> None:
+    assert HighThroughputExecutor(**parameters)._settings().worker_ports == ports
+
+
+def test_settings_of_the_interchange(tmp_path: Path) -> None:
+    executor = HighThroughputExecutor(
+        interchange_port_range=(45000, 45010),
+        heartbeat_threshold=77,
+        manager_selector=BlockIdManagerSelector(),
+        worker_debug=True,
+        encrypted=False,
+    )
+    executor.run_dir = str(tmp_path)
+    settings = executor._settings()
+    assert settings.client_ports == (45000, 45010)
+    assert settings.heartbeat_threshold_s == 77
+    assert settings.selection == "block_id"
+    assert settings.debug
+    assert settings.cert_dir is None
+    assert settings.logdir == str(tmp_path / "HighThroughputExecutor")
+    defaults = HighThroughputExecutor()._settings()
+    assert (defaults.selection, defaults.debug) == ("random", False)
+    assert defaults.cert_dir is not None
+
+
+def test_a_launch_command_of_ones_own() -> None:
+    template = "start --port {worker_port} --also {task_port} {result_port} -b {{block_id}} -B {block_id} {logdir}"
+    assert command(launch_cmd=template, label="x") == f"start --port 0 --also 0 0 -b 7 -B 7 {os.path.abspath('x')}"
+
+
+def test_an_unknown_placeholder_is_named_when_the_executor_is_made() -> None:
+    with pytest.raises(ConfigurationError, match=r"launch_cmd.*'worker_count'.*prefetch_capacity"):
+        HighThroughputExecutor(launch_cmd="start {worker_count}")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"label": 3}, "label must be str, not int"),
+        ({"cores_per_worker": "1"}, "cores_per_worker must be int or float, not str"),
+        ({"max_workers_per_node": "2"}, "max_workers_per_node must be int, float or None, not str"),
+        ({"prefetch_capacity": 1.5}, "prefetch_capacity must be int, not float"),
+        ({"encrypted": "yes"}, "encrypted must be bool, not str"),
+        ({"address": 127}, "address must be str or None, not int"),
+        ({"manager_selector": "random"}, "manager_selector must be ManagerSelector, not str"),
+        ({"block_error_handler": 5}, "block_error_handler must be a callable"),
+    ],
+)
+def test_wrong_types_are_told_at_once(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterTypeError, match=message):
+        HighThroughputExecutor(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cores_per_worker": 0}, "cores_per_worker must be above 0"),
+        ({"mem_per_worker": -1}, "mem_per_worker must be above 0 GB"),
+        ({"max_workers_per_node": 0}, "max_workers_per_node must be at least 1"),
+        ({"prefetch_capacity": -1}, "prefetch_capacity must be at least 0"),
+        ({"heartbeat_period": 120}, "heartbeat_period must be above 0 and below heartbeat_threshold"),
+        ({"worker_port_range": (55000, 54000)}, "worker_port_range must be"),
+        ({"interchange_port_range": (1,)}, "interchange_port_range must be two port numbers"),
+        ({"interchange_port_range": ("1", "2")}, "interchange_port_range must be two port numbers"),
+    ],
+)
+def test_wrong_values_are_told_at_once(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        HighThroughputExecutor(**parameters)
+
+
+class OwnSelector(ManagerSelector):
+    def sort_managers(self, ready_managers: Any, manager_list: Any) -> list[bytes]:
+        return list(manager_list)
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"cpu_affinity": "block"}, {"available_accelerators": 2}, {"manager_selector": OwnSelector()}]
+)
+def test_what_does_not_work_yet_is_refused_by_name(parameters: dict[str, Any]) -> None:
+    with pytest.raises(NotImplementedError, match=next(iter(parameters))):
+        HighThroughputExecutor(**parameters)
+
+
+def test_poll_period_says_that_it_does_nothing() -> None:
+    with pytest.warns(UserWarning, match="poll_period has no effect"):
+        HighThroughputExecutor(poll_period=100)
+
+
+def test_defaults_are_of_each_executor_alone() -> None:
+    one, other = HighThroughputExecutor(), HighThroughputExecutor()
+    assert one.provider is not other.provider
+    assert isinstance(one.manager_selector, RandomManagerSelector)
+    assert one.encrypted
+
+
+def test_workers_per_node_before_any_manager_has_come() -> None:
+    assert HighThroughputExecutor().workers_per_node == 1
+    assert HighThroughputExecutor(max_workers_per_node=8).workers_per_node == 8
+    provider = LocalProvider()
+    provider.cores_per_node = 16
+    provider.mem_per_node = 64
+    assert HighThroughputExecutor(provider=provider, cores_per_worker=2).workers_per_node == 8
+    assert HighThroughputExecutor(provider=provider, mem_per_worker=32).workers_per_node == 2
