@@ -241,7 +241,9 @@ class ManagerService:
             if frame.kind == stream.READY:
                 self._handle(machine.WorkerReady(worker))
             else:
-                self._results.add(worker, frame)
+                # A task that is being ended is reported as that, whatever it still says.
+                if self._state.runs(worker, frame.id):
+                    self._results.add(worker, frame)
                 self._handle(machine.WorkerFinished(worker, frame.id))
 
     def _on_worker_exit(self, worker: int) -> None:
