@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import random
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import zmq
 
+from trellis.errors import ConfigurationError
 from trellis.transport.context import Context
 from trellis.transport.keys import ClientKeys, ServerKeys
 from trellis.wire.codec import Buffer
@@ -121,14 +124,27 @@ class ServerEndpoint(_Endpoint):
         """Bind to a free port, ``low <= port < high``.
 
         Raises:
-            OSError: no port of the range is free, or the address is not one of this host.
+            ConfigurationError: no port of the range is free, or the address is not one of this host.
         """
         low, high = port_range
         host = f"[{address}]" if ":" in address else address
+        # In random order: executors that start at the same moment do not meet at each port.
+        for port in random.sample(range(low, high), max(0, high - low)):
+            try:
+                self._socket.bind(f"tcp://{host}:{port}")
+            except zmq.ZMQError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                raise ConfigurationError(
+                    f"cannot listen at address {address}, port {port}: {error.strerror} (use an address of this host, "
+                    "and ports from 1024 on)"
+                ) from None
+            return port
         if high - low == 1:
-            self._socket.bind(f"tcp://{host}:{low}")
-            return low
-        return int(self._socket.bind_to_random_port(f"tcp://{host}", low, high, max_tries=max(100, high - low)))
+            raise ConfigurationError(f"port {low} of address {address} is in use: use another one, or a range of ports")
+        raise ConfigurationError(
+            f"no port from {low} to {high - 1} of address {address} is free: use another range, or a larger one"
+        )
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
         """False when the peer is not connected: the message is gone."""

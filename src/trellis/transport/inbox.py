@@ -19,9 +19,11 @@ class Inbox(Generic[T]):
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         os.set_blocking(self._write_fd, False)
-        self._signalled = False
+        # Number of the drain that is to come, and the last one for which somebody wrote a wake-up.
+        self._turn = 0
+        self._woken = -1
         self._closed = False
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()  # a signal handler or a finalizer may put while its thread is in here
 
     def fileno(self) -> int:
         return self._read_fd
@@ -29,11 +31,13 @@ class Inbox(Generic[T]):
     def put(self, item: T) -> None:
         """Add an item; after ``close`` it is kept for the last ``drain`` only."""
         self._items.append(item)
-        # Append first, look second: drain() clears the mark first and takes the items second,
-        # so either it sees this item or we see the mark cleared and wake it again.
-        if not self._signalled:
-            self._signalled = True
+        # Append first, look second: drain() begins a new turn first and takes the items second, so either it sees
+        # this item, or we see a turn without a wake-up. Wake first, mark second: an exception from a signal handler
+        # in between costs a second wake-up, not the only one.
+        turn = self._turn
+        if self._woken != turn:
             self.wake()
+            self._woken = turn
 
     def wake(self) -> None:
         """Make the owner's wait return."""
@@ -45,11 +49,10 @@ class Inbox(Generic[T]):
 
     def drain(self) -> list[T]:
         """All items that are there now. Called by the owner only."""
-        # Read whether marked or not: a putter may have set the mark and write only after we have cleared it.
         if not self._closed:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._read_fd, 4096)
-        self._signalled = False
+        self._turn += 1
         items = self._items
         taken = []
         while True:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
+from zmq.utils import z85
 
 from trellis.errors import ConfigurationError
 
 _SERVER_FILE = "server.json"
 _CLIENT_FILE = "client.json"
+# 32 bytes, as text (Z85).
+_KEY_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,14 @@ def load_server_keys(directory: Path) -> ServerKeys:
     """Raises:
     ConfigurationError: the file cannot be read.
     """
-    return ServerKeys(**_read(directory / _SERVER_FILE))
+    return ServerKeys(*_read(directory / _SERVER_FILE, ("public", "secret", "client_public")))
 
 
 def load_client_keys(directory: Path) -> ClientKeys:
     """Raises:
     ConfigurationError: the file cannot be read.
     """
-    return ClientKeys(**_read(directory / _CLIENT_FILE))
+    return ClientKeys(*_read(directory / _CLIENT_FILE, ("public", "secret", "server_public")))
 
 
 def _write(path: Path, keys: dict[str, bytes]) -> None:
@@ -65,11 +69,19 @@ def _write(path: Path, keys: dict[str, bytes]) -> None:
         json.dump({name: key.decode() for name, key in keys.items()}, file)
 
 
-def _read(path: Path) -> dict[str, bytes]:
+def _read(path: Path, names: Sequence[str]) -> list[bytes]:
     try:
-        return {name: key.encode() for name, key in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, AttributeError) as error:
+        keys = json.loads(path.read_text())
+        return [_checked(keys[name].encode()) for name in names]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"cannot read the encryption keys in {path}: {error} (the run directory must be on a file system that the "
             "workers share; with encrypted=False no keys are needed)"
         ) from None
+
+
+def _checked(key: bytes) -> bytes:
+    if len(key) != _KEY_CHARACTERS:
+        raise ValueError(f"a key of {len(key)} characters, not {_KEY_CHARACTERS}")
+    z85.decode(key)
+    return key

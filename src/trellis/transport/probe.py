@@ -49,7 +49,10 @@ def _begin(selector: selectors.BaseSelector, address: str, port: int) -> str | N
         family, kind, protocol, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         return str(error)
-    probe = socket.socket(family, kind, protocol)
+    try:
+        probe = socket.socket(family, kind, protocol)
+    except OSError as error:  # a host without IPv6
+        return str(error)
     probe.setblocking(False)
     code = probe.connect_ex(target)
     if code not in (0, errno.EINPROGRESS):

@@ -26,6 +26,7 @@ class Loop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._sources: list[tuple[Readable, Callable[[], None]]] = []
+        self._removed: set[int] = set()  # in this turn
 
     def add_source(self, source: Readable, handler: Callable[[], None]) -> None:
         """A zmq socket. The handler takes at most ``TURN`` messages; it is called again if there are more."""
@@ -44,25 +45,28 @@ class Loop:
             self._selector.modify(fd, selectors.EVENT_READ | selectors.EVENT_WRITE, (reader, writer))
 
     def remove_fd(self, fd: int) -> None:
-        """Forget a descriptor; do it before closing it."""
+        """Forget a descriptor, also what it may still have to say in this turn; do it before closing it."""
         try:
             self._selector.unregister(fd)
         except KeyError:
             return
+        self._removed.add(fd)
 
     def run_once(self, timeout_s: float | None) -> None:
         """Wait for at most ``timeout_s`` (None: for ever), then call the handlers of what is there."""
         if any(source.readable() for source, _ in self._sources):
             timeout_s = 0
+        removed = self._removed
+        removed.clear()
         for key, events in self._selector.select(timeout_s):
             handler = key.data
-            if handler is None:
+            if handler is None or key.fd in removed:  # removed by an earlier handler, perhaps in use again
                 continue
             if type(handler) is tuple:
                 reader, writer = handler
                 if events & selectors.EVENT_WRITE:
                     writer()
-                if events & selectors.EVENT_READ:
+                if events & selectors.EVENT_READ and key.fd not in removed:
                     reader()
             else:
                 handler()

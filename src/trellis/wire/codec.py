@@ -24,7 +24,7 @@ Payload = Buffer | tuple[Buffer, ...]
 INLINE_LIMIT_BYTES = 65_536
 # A header larger than this is no batch that we make (50,000 tasks of about 40 bytes), but an attack or a defect.
 MAX_HEADER_BYTES = 64 * 2**20
-# Tasks in one message: bounds the memory that decoding one header can take.
+# Tasks in one message. We send a thousand; a message about more than this many would hold up everybody else.
 MAX_BATCH = 1_000_000
 
 _encoder = msgspec.msgpack.Encoder()
@@ -47,14 +47,14 @@ class Decoder(Generic[M]):
             raise BadMessage(f"header of {len(header)} bytes, more than {MAX_HEADER_BYTES}")
         try:
             message: M = self._decode(header)
-        except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # ValidationError is a DecodeError
             raise BadMessage(f"not a message: {error}") from None
         check_lengths(message)
         return message
 
 
 def check_lengths(message: Message) -> None:
-    """Raise ``BadMessage`` unless all the parallel lists of a message about tasks are of one length."""
+    """Raise ``BadMessage`` unless the lists of a message about tasks fit together."""
     ids = getattr(message, "ids", None)
     if ids is None:
         return
@@ -65,6 +65,9 @@ def check_lengths(message: Message) -> None:
         column = getattr(message, name, None)
         if column is not None and len(column) != count:
             raise BadMessage(f"{type(message).__name__}: {len(column)} {name} for {count} tasks")
+    failed = getattr(message, "failed", None)
+    if failed and not 0 <= min(failed) <= max(failed) < count:
+        raise BadMessage(f"{type(message).__name__}: positions of failed tasks beyond {count} tasks")
 
 
 def pack(payloads: Iterable[Payload]) -> tuple[list[int], list[Buffer]]:

@@ -38,14 +38,15 @@ def loads(data: Buffer) -> Any:
     return pickle.loads(data)
 
 
-def _dump(obj: object) -> Payload:
+def _dump(obj: object, snapshot: bool = False) -> Payload:
+    """``snapshot``: copy buffers that may be written to; without it the payload changes when they do."""
     buffers: list[Buffer] = []
 
     def keep_out(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes <= INLINE_LIMIT_BYTES:
             return True  # small: within the pickle
-        buffers.append(raw)
+        buffers.append(bytes(raw) if snapshot and not raw.readonly else raw)
         return False
 
     try:
@@ -65,6 +66,14 @@ def _load(payload: Payload) -> Any:
     return pickle.loads(payload)  # type: ignore[arg-type]
 
 
+def _describe(error: BaseException) -> str:
+    """Type and message, also of an error whose own ``__str__`` fails."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__} (its message cannot be shown)"
+
+
 # -- functions -------------------------------------------------------------------------------------------------
 
 
@@ -75,8 +84,8 @@ def dump_function(func: Callable[..., Any]) -> bytes:
     try:
         return bytes(cloudpickle.dumps(func, _PROTOCOL))
     except Exception as error:
-        name = getattr(func, "__qualname__", repr(func))
-        raise SerializationError(f"function {name}", f"{type(error).__name__}: {error}") from error
+        name = getattr(func, "__qualname__", None) or f"(a {type(func).__name__})"
+        raise SerializationError(f"function {name}", _describe(error)) from error
 
 
 def load_function(data: Buffer) -> Callable[..., Any]:
@@ -89,15 +98,17 @@ def load_function(data: Buffer) -> Callable[..., Any]:
 
 
 def dump_call(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Payload:
-    """Raises:
-    SerializationError: an argument cannot be pickled; the message says which.
+    """Arguments as they are now: what the caller does to an array afterwards does not reach the task.
+
+    Raises:
+        SerializationError: an argument cannot be pickled; the message says which.
     """
     if not args and not kwargs:
         return _EMPTY_CALL
     try:
-        return _dump((tuple(args), dict(kwargs)))
+        return _dump((tuple(args), dict(kwargs)), snapshot=True)
     except Exception as error:
-        raise SerializationError(_culprit(args, kwargs, name), f"{type(error).__name__}: {error}") from error
+        raise SerializationError(_culprit(args, kwargs, name), _describe(error)) from error
 
 
 def _culprit(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> str:
@@ -121,15 +132,15 @@ def load_call(payload: Payload) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def dump_result(value: object) -> Payload:
-    """Raises:
-    SerializationError: the value cannot be pickled.
+    """Large buffers are not copied: send the payload before anything else can change them.
+
+    Raises:
+        SerializationError: the value cannot be pickled.
     """
     try:
         return _dump(value)
     except Exception as error:
-        raise SerializationError(
-            f"the result (a {type(value).__name__})", f"{type(error).__name__}: {error}"
-        ) from error
+        raise SerializationError(f"the result (a {type(value).__name__})", _describe(error)) from error
 
 
 def load_result(payload: Payload) -> Any:
@@ -138,8 +149,8 @@ def load_result(payload: Payload) -> Any:
     """
     try:
         return _load(payload)
-    except Exception as error:
-        raise DeserializationError(f"the result: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # a module that it needs may end in sys.exit() when imported
+        raise DeserializationError(f"the result: {_describe(error)}") from error
 
 
 def dump_exception(exception: BaseException, skip_frames: int = 0) -> bytes:
@@ -147,30 +158,49 @@ def dump_exception(exception: BaseException, skip_frames: int = 0) -> bytes:
 
     Never raises: what cannot travel is replaced by a ``RemoteError`` that tells its type, message and traceback.
     """
+    text = _traceback_text(exception, skip_frames)
+    try:
+        data = dumps(exception)
+        # Many exceptions with own constructors can be pickled, but not made again.
+        travels = isinstance(pickle.loads(data), BaseException)
+    except BaseException:  # users' code runs here
+        travels = False
+    if not travels:
+        type_name = f"{type(exception).__module__}.{type(exception).__qualname__}"
+        data = pickle.dumps(RemoteError(type_name, _message(exception), text), _PROTOCOL)
+    # The text apart from the exception: it can be read also where the exception cannot be made.
+    return pickle.dumps((data, text), _PROTOCOL)
+
+
+def _traceback_text(exception: BaseException, skip_frames: int) -> str:
     trace = exception.__traceback__
     for _ in range(skip_frames):
         trace = trace.tb_next if trace is not None else None
-    text = "".join(traceback.format_exception(type(exception), exception, trace))
     try:
-        data = dumps((exception, text))
-        pickle.loads(data)  # many exceptions with own constructors can be pickled, but not made again
+        return "".join(traceback.format_exception(type(exception), exception, trace))
+    except Exception as error:  # an exception of the user's own that cannot even be looked at
+        return f"{type(exception).__qualname__} (its traceback cannot be shown: {_describe(error)})\n"
+
+
+def _message(exception: BaseException) -> str:
+    try:
+        return str.__str__(str(exception))  # of a subclass of str, only the text
     except Exception:
-        type_name = f"{type(exception).__module__}.{type(exception).__qualname__}"
-        try:
-            message = str(exception)
-        except Exception:
-            message = "(its message cannot be shown)"
-        data = pickle.dumps((RemoteError(type_name, message, text), text), _PROTOCOL)
-    return data
+        return "(its message cannot be shown)"
 
 
 def load_exception(payload: Payload) -> BaseException:
     """The exception, caused by a ``RemoteTraceback``; a ``DeserializationError`` when it cannot be made here."""
     try:
-        exception, text = _load(payload)
-    except Exception as error:
-        return DeserializationError(f"the task's exception: {type(error).__name__}: {error}")
-    if not isinstance(exception, BaseException):
-        return DeserializationError(f"the task's exception is a {type(exception).__name__}")
-    exception.__cause__ = RemoteTraceback(text)
+        data, text = _load(payload)
+    except BaseException as error:
+        return DeserializationError(f"the task's exception: {_describe(error)}")
+    exception: BaseException
+    try:
+        exception = pickle.loads(data)
+        # As BaseException does it: the exception's own class may forbid that attributes are set.
+        BaseException.__setattr__(exception, "__cause__", RemoteTraceback(text))
+    except BaseException as error:  # a module that it needs may end in sys.exit() when imported
+        exception = DeserializationError(f"the task's exception: {_describe(error)}")
+        exception.__cause__ = RemoteTraceback(text)
     return exception
