@@ -1,0 +1,157 @@
+"""One instance of each message, and strategies that make any. Every message that exists is in here: see ``ALL``."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from hypothesis import strategies as st
+
+from trellis.wire import messages
+from trellis.wire.messages import (
+    CancelTasks,
+    DefineFunctions,
+    DismissManager,
+    Draining,
+    ForgetFunctions,
+    FromManager,
+    FromSubmitSide,
+    Goodbye,
+    Heartbeat,
+    HoldManagers,
+    ManagerJoined,
+    ManagerLost,
+    ManagerRefused,
+    ManagerStatus,
+    Message,
+    Refused,
+    Register,
+    Results,
+    Shutdown,
+    StatusReply,
+    StatusRequest,
+    Tasks,
+    TasksCancelled,
+    TasksTimedOut,
+    ToManager,
+    ToSubmitSide,
+    Welcome,
+    WorkerLost,
+)
+
+DIRECTIONS: dict[str, Any] = {
+    "FromSubmitSide": FromSubmitSide,
+    "FromManager": FromManager,
+    "ToManager": ToManager,
+    "ToSubmitSide": ToSubmitSide,
+}
+# Every message that can be sent (``ManagerStatus`` is only ever a part of one).
+ALL: list[type[Message]] = sorted(
+    {type_ for union in DIRECTIONS.values() for type_ in get_args(union)}, key=lambda type_: type_.__struct_config__.tag
+)
+
+EXAMPLES: list[Message] = [
+    DefineFunctions(ids=[0, 300], sizes=[1_200, -1]),
+    ForgetFunctions(ids=[7]),
+    Tasks(ids=[1, 2, 70_000], functions=[0, 0, 300], sizes=[12, 0, -3]),
+    CancelTasks(ids=[2]),
+    HoldManagers(managers=["a1b2c3"], blocks=["0", "1"]),
+    StatusRequest(request=5),
+    Shutdown(),
+    Register(
+        protocol=1,
+        manager="a1b2c3",
+        block="0",
+        hostname="nid0042",
+        pid=4_242,
+        workers=32,
+        capacity=40,
+        trellis_version="0.1.0",
+        python_version="3.12.1",
+        start_time=1_700_000_000.5,
+        cpus=32,
+        memory_bytes=2**37,
+        directory="/scratch/größe",
+    ),
+    Results(
+        manager="a1b2c3",
+        ids=[1, 2],
+        failed=[1],
+        workers=[0, 31],
+        started=[1_700_000_001.25, 1_700_000_002.0],
+        durations_s=[0.5, 0.0],
+        sizes=[5, -2],
+    ),
+    WorkerLost(manager="a1b2c3", id=2, worker=31, hostname="nid0042", reason="killed by signal 9 (SIGKILL)"),
+    TasksTimedOut(manager="a1b2c3", ids=[1], walltimes_s=[2.5]),
+    TasksCancelled(ids=[1, 2]),
+    Heartbeat(),
+    Draining(manager="a1b2c3"),
+    Goodbye(manager="a1b2c3", reason="drained"),
+    Welcome(import_paths=["/home/user/project"]),
+    Refused(reason="it speaks another protocol"),
+    DismissManager(reason="the executor is shut down"),
+    ManagerJoined(manager="a1b2c3", block="0", hostname="nid0042", workers=32),
+    ManagerLost(manager="a1b2c3", block="0", hostname="nid0042", ids=[1, 2], reason="its connection closed"),
+    ManagerRefused(manager="a1b2c3", hostname="nid0042", reason="versions", versions=("0.1.0", "0.2.0")),
+    StatusReply(
+        request=5,
+        pending=10,
+        running=1,
+        managers=[
+            ManagerStatus(
+                manager="a1b2c3",
+                block="0",
+                hostname="nid0042",
+                workers=32,
+                capacity=40,
+                tasks=1,
+                idle_s=0.0,
+                active=True,
+                draining=False,
+                last_heard_s=0.25,
+                start_time=1_700_000_000.5,
+                trellis_version="0.1.0",
+                python_version="3.12.1",
+            )
+        ],
+        blocks=["0"],
+    ),
+]
+
+_INTEGERS = st.integers(-(2**63), 2**63 - 1)
+_FLOATS = st.floats(allow_nan=False)
+# Lists of a message about tasks that have one element per task.
+_COLUMNS = {"ids", "functions", "sizes", "priorities", "walltimes_s", "workers", "started", "durations_s"}
+
+
+def any_message(type_: type[Message]) -> st.SearchStrategy[Message]:
+    """Valid messages of one type."""
+    return st.integers(0, 5).flatmap(lambda count: _with_columns(type_, count))
+
+
+def _with_columns(type_: type[Message], count: int) -> st.SearchStrategy[Message]:
+    fields: dict[str, st.SearchStrategy[Any]] = {}
+    about_tasks = "ids" in type_.__struct_fields__
+    for name in type_.__struct_fields__:
+        hint = type_.__annotations__[name]
+        if about_tasks and name in _COLUMNS:
+            element = _FLOATS if "float" in hint else _INTEGERS
+            column: st.SearchStrategy[Any] = st.lists(element, min_size=count, max_size=count)
+            fields[name] = st.none() | column if "None" in hint else column
+        elif name == "failed":
+            fields[name] = st.lists(st.integers(0, count - 1), unique=True) if count else st.just([])
+        else:
+            fields[name] = _VALUES[hint]
+    return st.builds(type_, **fields)
+
+
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "int": _INTEGERS,
+    "float": _FLOATS,
+    "bool": st.booleans(),
+    "str": st.text(),
+    "list[int]": st.lists(_INTEGERS),
+    "list[str]": st.lists(st.text()),
+    "tuple[str, str] | None": st.none() | st.tuples(st.text(), st.text()),
+    "list[ManagerStatus]": st.deferred(lambda: st.lists(any_message(messages.ManagerStatus), max_size=3)),
+}
