@@ -75,8 +75,8 @@ def test_single_node_launcher_passes_a_signal_on_and_waits(
     tmp_path: Path, leads_its_group: bool, number: signal.Signals, exit_code: int
 ) -> None:
     # Each copy says that it has started, and after SIGTERM that it has ended, some work later.
-    trap = 'trap "echo stopping; uname >/dev/null; echo stopped; exit 0" TERM'
-    copy = f"exec bash -c '{trap}; echo up; while :; do read -t 1 <> <(:); done'"
+    on_term = "kill $!; echo stopping; uname >/dev/null; echo stopped; exit 0"
+    copy = f"exec bash -c 'sleep 1000 & trap \"{on_term}\" TERM; echo up; wait'"
     script = tmp_path / "script.sh"
     script.write_text(SingleNodeLauncher(debug=False)(copy, 2, 1))
     process = subprocess.Popen(

@@ -314,7 +314,10 @@ class BlockController:
     def _end_blocks(self, block_ids: Sequence[str]) -> None:
         if block_ids:
             # First no more tasks go there: one sent to a block on its end would be lost.
-            self._executor.release(block_ids)
+            try:
+                self._executor.release(block_ids)
+            except Exception:  # a broken executor is no reason to leave jobs running
+                logger.exception("%s: could not release blocks %s", self._executor.label, ", ".join(block_ids))
             self._handle(ScaleInWanted(block_ids))
 
     def _handle(self, event: Event) -> list[str]:

@@ -88,7 +88,7 @@ export CORES=$(getconf _NPROCESSORS_ONLN)
 export WORKERCOUNT={copies}
 trellis_stop() {{
     trap '' TERM INT
-    kill -TERM -- -$$ 2>/dev/null || kill -TERM "${{trellis_pids[@]}}" 2>/dev/null
+    kill -TERM -- -$$ 2>/dev/null || kill -TERM $(jobs -p) 2>/dev/null
     wait
     exit "$1"
 }}

@@ -62,7 +62,7 @@ class ScriptProcess:
     session's, cannot pass to somebody else's process.
     """
 
-    __slots__ = ("_popen", "pid")
+    __slots__ = ("_popen", "_process", "pid")
 
     def __init__(self, script_path: str, stdout_path: str, stderr_path: str) -> None:
         with open(stdout_path, "ab") as stdout, open(stderr_path, "ab") as stderr:
@@ -74,14 +74,16 @@ class ScriptProcess:
                 start_new_session=True,
             )
         self.pid = self._popen.pid
+        self._process = psutil.Process(self.pid)
 
     def has_ended(self) -> bool:
         """Whether the script itself has ended; what it started may still run."""
         if self._popen.returncode is not None:
             return True
         try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # somebody else in this process waits for all children
+            # Popen.poll() would reap it. Gone: somebody else in this program waits for all children.
+            return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
             return True
 
     def ask_to_end(self) -> None:

@@ -364,6 +364,15 @@ def test_close_without_start_cancels_what_there_is() -> None:
     assert house.controller.scale_out(1) == []
 
 
+def test_blocks_end_even_when_the_executor_cannot_release_them(caplog: pytest.LogCaptureFixture) -> None:
+    house = House()
+    house.step()
+    house.executor.release = lambda block_ids: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    house.controller.close()
+    assert house.provider.cancelled == ["job-0"]
+    assert "could not release blocks 0" in caplog.text
+
+
 class Recording(FakeProvider):
     """Lets a test wait for the first submission."""
 

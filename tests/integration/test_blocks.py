@@ -1,0 +1,83 @@
+"""Controller and LocalProvider together: what an executor learns of real blocks that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.unit.blocks.fakes import FakeExecutor
+from trellis.blocks.controller import BlockController
+from trellis.core.interfaces import ExecutorContext
+from trellis.core.jobs import JobState
+from trellis.launchers import SingleNodeLauncher
+from trellis.providers import LocalProvider
+
+
+class House:
+    def __init__(self, directory: Path, command: str) -> None:
+        self.provider = LocalProvider(launcher=SingleNodeLauncher(debug=False))
+        self.provider.script_dir = str(directory)
+        self.executor = FakeExecutor(self.provider)
+        self.executor.outstanding = 1
+        self.executor.launch_command = lambda block_id: command  # type: ignore[method-assign]
+        self.controller = BlockController(
+            self.executor, self.provider, block_error_handler=True, context=ExecutorContext(strategy="simple")
+        )
+        self.controller.start()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], House]]:
+    houses = []
+
+    def start_house(command: str) -> House:
+        houses.append(House(tmp_path, command))
+        return houses[-1]
+
+    yield start_house
+    for house in houses:
+        house.controller.close()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.005)
+
+
+def test_a_command_that_does_not_exist_fails_the_executor_with_the_shells_words(
+    start: Callable[[str], House],
+) -> None:
+    house = start("no-such-manager --block 0")
+    wait_for(lambda: house.executor.failure)
+    text = str(house.executor.failure)
+    assert "1 of 1 blocks failed" in text
+    assert "exit code 127" in text
+    assert "no-such-manager: command not found" in text
+
+
+def test_a_block_that_is_killed_after_it_has_worked_fails_the_executor(start: Callable[[str], House]) -> None:
+    house = start("sleep 1000")
+    wait_for(lambda: house.controller.blocks_to_job_id)
+    house.executor.connect("0")
+    (job_id,) = house.controller.blocks_to_job_id.values()
+    os.kill(int(job_id), signal.SIGKILL)
+    house.controller.wake()
+    wait_for(lambda: house.executor.failure)
+    assert "SIGKILL" in str(house.executor.failure)
+    assert house.controller.status()["0"].state is JobState.FAILED
+
+
+def test_closing_ends_the_blocks_processes(start: Callable[[str], House]) -> None:
+    house = start("sleep 1000")
+    wait_for(lambda: [p for p in psutil.Process().children(recursive=True) if p.name() == "sleep"])
+    house.controller.close()
+    assert psutil.Process().children(recursive=True) == []
+    assert house.controller.status()["0"].state is JobState.SCALED_IN
