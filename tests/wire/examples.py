@@ -46,7 +46,8 @@ DIRECTIONS: dict[str, Any] = {
 }
 # Every message that can be sent (``ManagerStatus`` is only ever a part of one).
 ALL: list[type[Message]] = sorted(
-    {type_ for union in DIRECTIONS.values() for type_ in get_args(union)}, key=lambda type_: type_.__struct_config__.tag
+    {type_ for union in DIRECTIONS.values() for type_ in get_args(union)},
+    key=lambda type_: int(str(type_.__struct_config__.tag)),
 )
 
 EXAMPLES: list[Message] = [

@@ -1,0 +1,132 @@
+"""Things of users: functions, classes and exceptions of an importable module, among them nasty ones."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+class Point:
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and other.x == self.x
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class OwnConstructor(Exception):
+    """Can be pickled, but not made again: its constructor takes other arguments than ``args`` has."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"code {code}: {detail}")
+
+
+class WithAttributes(Exception):
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = 0
+
+
+class HoldsLock(Exception):
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+class NoText(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class NoTextNoPickle(NoText):
+    def __reduce__(self) -> Any:
+        raise NoText
+
+
+class TextOfItsOwn(str):
+    """Cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not this text")
+
+
+class OddText(HoldsLock):
+    def __str__(self) -> str:
+        return TextOfItsOwn("odd")
+
+
+class CannotBeShown(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise SystemError("notes")
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not me")
+
+
+class BecomesText(Exception):
+    """Comes back as something that cannot be raised."""
+
+    def __reduce__(self) -> Any:
+        return (str, ("text",))
+
+
+class ExitsWhenMade(Exception):
+    """Like one whose module ends in ``sys.exit()`` when it is imported."""
+
+    def __reduce__(self) -> Any:
+        return (_exit, ())
+
+
+class ExitsWhenPickled(Exception):
+    def __reduce__(self) -> Any:
+        raise SystemExit(3)
+
+
+def _exit() -> None:
+    raise SystemExit(3)
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    """Its attributes cannot be set, not even ``__cause__``."""
+
+    def __reduce__(self) -> Any:
+        return (Frozen, ())
+
+
+class Unpicklable:
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error or TypeError("not this one")
+
+    def __reduce__(self) -> Any:
+        raise self._error
+
+
+class CannotBeMade:
+    """Can be pickled; making it raises ``error``."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return (raise_, (self._error,))
+
+
+def raise_(error: BaseException) -> None:
+    raise error
+
+
+def nested(depth: int) -> list[Any]:
+    """A list in a list in a list …"""
+    outer: list[Any] = []
+    for _ in range(depth):
+        outer = [outer]
+    return outer
