@@ -51,8 +51,8 @@ class BashRunner:
         """Compose the command line, run it, wait for it.
 
         Raises:
-            BashAppNoReturn: the function failed with an AttributeError or a NameError of its own.
-            AppBadFormatting: the function failed while it put the command line together (IndexError, KeyError).
+            BashAppNoReturn: the function failed with an AttributeError.
+            AppBadFormatting: the function failed while it put the command line together (IndexError).
             ValueError: the function gave something else than a string.
             BadStdStreamFile: a file for standard output or error cannot be opened.
             AppTimeout: the command took longer than ``walltime``; it and its descendants were killed.
@@ -68,7 +68,7 @@ class BashRunner:
             exit_code = _run(command, stdout, stderr, kwargs.get("walltime"), self.__name__)
         if exit_code != 0:
             raise BashExitFailure(self.__name__, exit_code)
-        missing = [output for output in kwargs.get("outputs") or () if not os.path.exists(_path_of(output))]
+        missing = [output for output in kwargs.get("outputs") or () if not os.path.exists(output)]
         if missing:
             raise MissingOutputs(f"bash app {self.__name__} ended, but not all of its outputs exist", missing)
         return 0
@@ -76,18 +76,14 @@ class BashRunner:
     def _compose(self, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
         passed = {name: value for name, value in kwargs.items() if name not in self.undeclared}
         try:
-            command = self.func(*args, **passed)
+            command: object = self.func(*args, **passed)
         except AttributeError as e:
             raise BashAppNoReturn(f"bash app {self.__name__} gave no command line: {e}") from e
-        except (IndexError, KeyError) as e:
+        except IndexError as e:
             raise AppBadFormatting(f"bash app {self.__name__} could not format its command line: {e!r}") from e
         if isinstance(command, str):
             return command
         raise ValueError(f"bash app {self.__name__} must return a command line, a str, not {type(command).__name__}")
-
-
-def _path_of(stream: Any) -> str:
-    return os.fspath(stream)
 
 
 def _open_stream(name: str, target: Any, stack: ExitStack) -> IO[str] | None:
