@@ -65,7 +65,7 @@ def test_it_cannot_be_iterated(future: AppFuture[Any]) -> None:
     with pytest.raises(TypeError, match=r"future\.result\(\)"):
         list(future)
     with pytest.raises(TypeError, match="cannot be iterated"):
-        a, b = future
+        _a, _b = future
 
 
 def test_it_cannot_be_pickled(future: AppFuture[Any]) -> None:
