@@ -147,7 +147,7 @@ class ServerEndpoint(_Endpoint):
         )
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
-        """False when the peer is not connected: the message is gone."""
+        """False when the peer is not connected: the message is gone. True promises nothing: it may just be leaving."""
         try:
             self._socket.send(peer, flags=zmq.SNDMORE)
         except zmq.ZMQError as error:

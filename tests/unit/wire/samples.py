@@ -64,7 +64,7 @@ class OddText(HoldsLock):
 
 class CannotBeShown(Exception):
     @property
-    def __notes__(self) -> list[str]:
+    def __notes__(self) -> list[str]:  # type: ignore[override]
         raise SystemError("notes")
 
     def __reduce__(self) -> Any:

@@ -1,0 +1,75 @@
+"""Keys in files: who may read them, and what is said when they are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trellis.errors import ConfigurationError
+from trellis.transport.keys import create_keys, load_client_keys, load_server_keys
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_only_the_owner_can_read_them(tmp_path: Path) -> None:
+    former = os.umask(0)
+    try:
+        create_keys(tmp_path / "run" / "keys")
+    finally:
+        os.umask(former)
+    assert _mode(tmp_path / "run" / "keys") == 0o700
+    assert {_mode(path) for path in (tmp_path / "run" / "keys").iterdir()} == {0o600}
+
+
+def test_an_open_directory_is_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    create_keys(tmp_path)
+    assert _mode(tmp_path) == 0o700
+
+
+def test_both_sides_fit_together(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    server, client = load_server_keys(tmp_path), load_client_keys(tmp_path)
+    assert client.server_public == server.public
+    assert server.client_public == client.public
+    assert len({server.public, server.secret, client.public, client.secret}) == 4
+
+
+def test_keys_are_new_each_time(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    former = load_client_keys(tmp_path)
+    create_keys(tmp_path)
+    assert load_client_keys(tmp_path) != former
+
+
+@pytest.mark.parametrize("load", [load_server_keys, load_client_keys])
+def test_missing_keys(load: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot read the encryption keys in .*json: .*No such file.*shared?"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "no json",
+        "[]",
+        "{}",
+        "null",
+        json.dumps({"public": 1, "secret": 2, "client_public": 3, "server_public": 4}),
+        json.dumps(dict.fromkeys(["public", "secret", "client_public", "server_public"], "short")),
+        json.dumps(dict.fromkeys(["public", "secret", "client_public", "server_public"], "~" * 40)),
+    ],
+)
+@pytest.mark.parametrize("load", [load_server_keys, load_client_keys])
+def test_broken_keys(load: Callable[[Path], object], content: str, tmp_path: Path) -> None:
+    for name in ("server.json", "client.json"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigurationError, match="cannot read the encryption keys"):
+        load(tmp_path)
