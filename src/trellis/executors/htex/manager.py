@@ -39,6 +39,7 @@ class WorkerFinished:
 class WorkerExited:
     worker: int
     reason: str  # for people: exit code or signal, peak memory
+    finished: int | None = None  # a task that it ran: the result was found after its end, and has gone out
 
 
 @dataclass(slots=True)
@@ -290,7 +291,8 @@ class ManagerState:
                 self._idle.remove(worker)
             case Running(task=task):
                 del self._by_task[task]
-                actions.append(ReportWorkerLost(worker, task, event.reason))
+                if task != event.finished:
+                    actions.append(ReportWorkerLost(worker, task, event.reason))
             case Ending(task=task, timed_out_s=timed_out_s):
                 del self._by_task[task]
                 if timed_out_s is None:
@@ -326,9 +328,9 @@ class ManagerState:
     def _on_deadline_passed(self, event: DeadlinePassed, now: float) -> list[Action]:
         times, settings = self._times, self._settings
         actions: list[Action] = []
-        silence_s = now - times.last_heard
-        if silence_s >= settings.heartbeat_threshold_s:
-            return self._exit(f"the interchange sent nothing for {silence_s:.0f} s", failed=True)
+        # The same sum as in next_deadline: a difference could round to just less, and the deadline never come to pass.
+        if now >= times.last_heard + settings.heartbeat_threshold_s:
+            return self._exit(f"the interchange sent nothing for {now - times.last_heard:.0f} s", failed=True)
         if now >= times.next_heartbeat:
             times.next_heartbeat = now + settings.heartbeat_period_s
             actions.append(SendHeartbeat())

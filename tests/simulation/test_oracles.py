@@ -1,0 +1,264 @@
+"""A simulation that finds nothing proves little: each bug put in on purpose must be found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from trellis.executors.htex import interchange, manager, submission
+from trellis.executors.htex.interchange import InterchangeState
+from trellis.executors.htex.manager import ManagerState
+from trellis.executors.htex.submission import Submission
+from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
+from trellis.testing.simulation import Machines, Scenario, Simulation
+from trellis.wire.messages import ManagerLost, TasksCancelled, TasksTimedOut, WorkerLost
+
+# A bug is found by one of so many seeds.
+ENOUGH = 150
+FAULTY = Scenario(faults=14)
+QUIET = Scenario(faults=0)
+
+
+class ResolvesTwice(Submission):
+    def _on_results(self, ids: Sequence[int]) -> list[submission.Action]:
+        return [submission.Resolve(ids, range(len(ids)))]
+
+
+class ForgetsAFailure(Submission):
+    def _fail(self, ids: list[int], cause: object) -> list[submission.Action]:
+        return super()._fail(ids[1:], cause)
+
+
+class LosesATask(InterchangeState):
+    def _lose(self, name: str, reason: str) -> list[interchange.Action]:
+        (report,) = super()._lose(name, reason)
+        assert isinstance(report, interchange.ReportManagerLost)
+        report.ids = report.ids[1:]
+        return [report]
+
+
+class SendsTwice(InterchangeState):
+    def _dispatch(self) -> list[interchange.Action]:
+        actions = super()._dispatch()
+        for action in actions[1:]:
+            if isinstance(action, interchange.SendTasks) and isinstance(actions[0], interchange.SendTasks):
+                action.ids = [actions[0].ids[0], *action.ids[1:]]
+        return actions
+
+
+class SendsTooMany(InterchangeState):
+    def _take(self, most: int) -> list[int]:
+        return super()._take(most + 1)
+
+    def check_invariants(self) -> None:
+        """So that only the manager can notice."""
+
+
+class ForgetsSilence(InterchangeState):
+    def _on_deadline_passed(self, event: interchange.DeadlinePassed, now: float) -> list[interchange.Action]:
+        for name, known in self._managers.items():
+            if not known.closed:
+                self._managers[name].last_heard = now
+        return super()._on_deadline_passed(event, now)
+
+
+class ForgivesAClosedConnection(InterchangeState):
+    def _heard(self, name: str, now: float) -> bool:
+        known = super()._heard(name, now)
+        if known and self._managers[name].closed:
+            self._managers[name].closed = False
+            self._update_ready(name)
+        return known
+
+
+class KeepsStrangers(InterchangeState):
+    def _on_heartbeat(self, event: interchange.HeartbeatReceived, now: float) -> list[interchange.Action]:
+        self._heard(event.manager, now)
+        return [interchange.AnswerHeartbeat(event.manager)]
+
+
+class KeepsSlots(InterchangeState):
+    def _on_tasks_ended(self, event: interchange.TasksEnded, now: float) -> list[interchange.Action]:
+        return super()._on_tasks_ended(interchange.TasksEnded(event.manager, event.ids[1:]), now)
+
+
+class NeverDismissesTheDrained(InterchangeState):
+    def _dismiss_when_drained(self, name: str) -> list[interchange.Action]:
+        return []
+
+
+class CancelsWhatItSends(InterchangeState):
+    def _on_cancel_requested(self, event: interchange.CancelRequested, now: float) -> list[interchange.Action]:
+        queued = [id_ for id_ in event.ids if id_ in self._where and self._where[id_] is None]
+        return [interchange.ReportCancelled(queued)] if queued else []
+
+
+class LeavesAtOnceWhenDrained(ManagerState):
+    def _on_deadline_passed(self, event: manager.DeadlinePassed, now: float) -> list[manager.Action]:
+        actions = super()._on_deadline_passed(event, now)
+        if manager.SendDraining() in actions and not self.tasks:
+            actions += self._exit("drained", failed=False)
+        return actions
+
+
+class QueuesTwice(ManagerState):
+    def _on_tasks_received(self, event: manager.TasksReceived, now: float) -> list[manager.Action]:
+        return super()._on_tasks_received(manager.TasksReceived([*event.ids, event.ids[0]]), now)
+
+    def check_invariants(self) -> None:
+        """So that only the truth can show it."""
+
+
+class CancelsInSilence(ManagerState):
+    def _on_cancel_requested(self, event: manager.CancelRequested, now: float) -> list[manager.Action]:
+        actions = super()._on_cancel_requested(event, now)
+        return [action for action in actions if not isinstance(action, manager.ReportCancelled)]
+
+
+class ReportsBeforeTheEnd(ManagerState):
+    def _end_task(self, worker: int, timed_out_s: float | None, now: float) -> list[manager.Action]:
+        state = self._workers[worker]
+        actions = super()._end_task(worker, timed_out_s, now)
+        if actions and isinstance(state, manager.Running) and timed_out_s is None:
+            actions.append(manager.ReportCancelled([state.task]))
+        return actions
+
+
+class NeverKills(ManagerState):
+    def _on_deadline_passed(self, event: manager.DeadlinePassed, now: float) -> list[manager.Action]:
+        actions = super()._on_deadline_passed(event, now)
+        return [action for action in actions if not isinstance(action, manager.KillWorker)]
+
+
+class ForgetsTheWidowed(ManagerState):
+    def _on_worker_exited(self, event: manager.WorkerExited, now: float) -> list[manager.Action]:
+        actions = super()._on_worker_exited(event, now)
+        return [action for action in actions if not isinstance(action, manager.ReportWorkerLost)]
+
+
+class RunsTwoAtOnce(ManagerState):
+    def _start_tasks(self, now: float) -> list[manager.Action]:
+        actions = super()._start_tasks(now)
+        if self._queue and self._by_task:
+            actions.append(manager.StartTask(next(iter(self._by_task.values())), self._queue[0]))
+        return actions
+
+
+class NeverNoticesSilence(ManagerState):
+    def _on_deadline_passed(self, event: manager.DeadlinePassed, now: float) -> list[manager.Action]:
+        self._times.last_heard = now
+        return super()._on_deadline_passed(event, now)
+
+
+class TakesLateResults(ManagerState):
+    def runs(self, worker: int, task: int) -> bool:
+        return True
+
+
+BUGS = [
+    (Machines(submission=ResolvesTwice), FAULTY, SafetyViolation),
+    (Machines(submission=ForgetsAFailure), FAULTY, LivenessViolation),
+    (Machines(interchange=LosesATask), FAULTY, LivenessViolation),
+    (Machines(interchange=SendsTwice), QUIET, KeyError),  # the shell has nothing to send
+    (Machines(manager=QueuesTwice), QUIET, SafetyViolation),
+    (Machines(interchange=SendsTooMany), QUIET, SafetyViolation),
+    (Machines(interchange=ForgetsSilence), FAULTY, LivenessViolation),
+    (Machines(interchange=ForgivesAClosedConnection), FAULTY, LivenessViolation),
+    (Machines(interchange=KeepsStrangers), FAULTY, LivenessViolation),
+    (Machines(interchange=KeepsSlots), QUIET, LivenessViolation),
+    (Machines(interchange=NeverDismissesTheDrained), QUIET, LivenessViolation),
+    (Machines(interchange=CancelsWhatItSends), FAULTY, (SafetyViolation, KeyError)),
+    (Machines(manager=LeavesAtOnceWhenDrained), QUIET, SafetyViolation),
+    (Machines(manager=CancelsInSilence), FAULTY, LivenessViolation),
+    (Machines(manager=ReportsBeforeTheEnd), FAULTY, SafetyViolation),
+    (Machines(manager=NeverKills), FAULTY, LivenessViolation),
+    (Machines(manager=ForgetsTheWidowed), FAULTY, LivenessViolation),
+    (Machines(manager=RunsTwoAtOnce), QUIET, SafetyViolation),
+    (Machines(manager=NeverNoticesSilence), Scenario(interchange_dies=True), LivenessViolation),
+    (Machines(manager=TakesLateResults), FAULTY, SafetyViolation),
+]
+
+
+def name(machines: Machines) -> str:
+    return next(used.__name__ for used, real in zip(machines, Machines(), strict=True) if used is not real)
+
+
+@pytest.mark.parametrize(("machines", "scenario", "kind"), BUGS, ids=[name(machines) for machines, _, _ in BUGS])
+def test_a_bug_is_found(
+    machines: Machines, scenario: Scenario, kind: type[Exception] | tuple[type[Exception], ...]
+) -> None:
+    for seed in range(ENOUGH):
+        try:
+            Simulation(seed, scenario, machines).run()
+        except kind:
+            return
+    pytest.fail(f"{name(machines)} was not found by {ENOUGH} seeds")
+
+
+# -- the ledger, rule by rule ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    ledger = Ledger()
+    ledger.plans = {1: TaskPlan(1, 1.0), 2: TaskPlan(2, 1.0, walltime_s=5.0)}
+    return ledger
+
+
+def test_a_task_may_start_once(ledger: Ledger) -> None:
+    ledger.started(1)
+    with pytest.raises(SafetyViolation, match="second time"):
+        ledger.started(1)
+
+
+def test_a_cancelled_task_may_not_start(ledger: Ledger) -> None:
+    ledger.cancel_wanted.add(1)
+    ledger.failed(1, TasksCancelled([1]))
+    with pytest.raises(SafetyViolation, match="although it was reported as cancelled"):
+        ledger.started(1)
+
+
+def test_a_result_needs_a_run(ledger: Ledger) -> None:
+    ledger.started(1)
+    with pytest.raises(SafetyViolation, match="no worker ran it"):
+        ledger.resolved(1)
+
+
+def test_a_task_ends_once(ledger: Ledger) -> None:
+    ledger.started(1)
+    ledger.completed(1)
+    ledger.resolved(1)
+    with pytest.raises(SafetyViolation, match="ends twice: result, then WorkerLost"):
+        ledger.failed(1, WorkerLost("m", 1, 0, "host", "it died"))
+
+
+def test_only_submitted_tasks_end(ledger: Ledger) -> None:
+    with pytest.raises(SafetyViolation, match="nobody submitted"):
+        ledger.resolved(3)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        TasksCancelled([1]),
+        TasksTimedOut("m", [1], [1.0]),
+        WorkerLost("m", 1, 0, "host", "it died"),
+        ManagerLost("m", "0", "host", [1], "it was lost"),
+        "the interchange died",
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+def test_a_failure_needs_its_reason(ledger: Ledger, cause: object) -> None:
+    with pytest.raises(SafetyViolation, match="without a reason"):
+        ledger.failed(1, cause)
+
+
+def test_failures_with_a_reason_are_right(ledger: Ledger) -> None:
+    ledger.started(2)
+    ledger.worker_died(2, by_itself=False)
+    ledger.failed(2, TasksTimedOut("m", [2], [5.0]))
+    ledger.disturbed.add("m")
+    ledger.failed(1, ManagerLost("m", "0", "host", [1], "it was lost"))
+    assert ledger.waiting == []
+    assert ledger.outcomes == {2: "TasksTimedOut", 1: "ManagerLost"}
