@@ -55,7 +55,7 @@ class Config:
         memoizer: what remembers results; in place of the four parameters about memos and checkpoints.
         monitoring: not available yet.
         usage_tracking: accepted for Parsl's sake, 0 to 3. Trellis never sends usage data.
-        project_name: a name for the program in its log.
+        project_name: a name for the program, for its log.
         initialize_logging: True writes ``trellis.log`` (level INFO) into the run directory, False nothing; an object
             with ``initialize_logging(log_dir=..., log_name=...)`` does it its own way, and gives a function to undo it.
 

@@ -14,7 +14,13 @@ import pytest
 
 import trellis
 from trellis import Config, ParslPoolExecutor, python_app
-from trellis.errors import ConfigurationError, DataFlowException, NoDataFlowKernelError
+from trellis.errors import (
+    ConfigurationError,
+    DataFlowException,
+    ExecutorError,
+    NoDataFlowKernelError,
+    ParameterTypeError,
+)
 
 TIMEOUT_S = 30
 
@@ -43,6 +49,27 @@ def test_a_config_is_loaded_again_and_again(tmp_path: Path) -> None:
             assert trellis.dfk() is kernel
         assert kernel.cleanup_called
     assert "is cleaned up" in (tmp_path / "runs" / "002" / "trellis.log").read_text()
+
+
+def test_the_kernel_is_as_the_config_says(tmp_path: Path) -> None:
+    def autopath(record: Any, stream: str) -> str:
+        return str(tmp_path / f"{record['func_name']}.{stream}")
+
+    @trellis.bash_app
+    def speak(stdout: Any = trellis.AUTO_LOGNAME) -> str:
+        return "echo hi"
+
+    special = config(tmp_path, internal_tasks_max_threads=3, std_autopath=autopath, project_name="galaxies")
+    with trellis.load(special) as kernel:
+        assert kernel.config is special
+        assert kernel.executors["_parsl_internal"].max_threads == 3
+        assert speak().result(TIMEOUT_S) == 0
+        assert Path(kernel.checkpoint()).parent == Path(kernel.run_dir)
+        kernel.log_task_states()
+    assert (tmp_path / "speak.stdout").read_text() == "hi\n"
+    log = (Path(kernel.run_dir) / "trellis.log").read_text()
+    assert "of galaxies starts" in log
+    assert "tasks: 1 exec_done" in log
 
 
 def test_one_kernel_at_a_time(tmp_path: Path) -> None:
@@ -82,6 +109,25 @@ def test_exit_mode_skip_leaves_the_kernel_alone(tmp_path: Path) -> None:
         pass
     assert same(1).result(TIMEOUT_S) == 1
     kernel.cleanup()
+
+
+def test_leaving_kills_the_commands_of_threads(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+
+    @trellis.bash_app
+    def sleep() -> str:
+        return f"echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; sleep 1000 & wait"
+
+    with trellis.load(config(tmp_path)):
+        future = sleep()
+        while not pid_file.exists():
+            assert not future.done()
+    assert isinstance(future.exception(0), ExecutorError)  # the leak check looks for the processes
+
+
+def test_only_a_config_can_be_loaded() -> None:
+    with pytest.raises(ParameterTypeError, match="config must be Config or None, not list"):
+        trellis.load([])  # type: ignore[arg-type]
 
 
 def run_program(tmp_path: Path, program: str) -> subprocess.CompletedProcess[str]:

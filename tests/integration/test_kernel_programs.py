@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
@@ -189,6 +190,42 @@ def test_a_pending_task_can_be_cancelled_and_its_dependents_fail(dfk: DataFlowKe
     gate.set_result(1)
     assert add(gate).result(TIMEOUT_S) == 1
     assert dfk.task_state_counts[States.cancelled] == 1
+
+
+def test_cancelling_at_any_moment_leaves_nobody_behind() -> None:
+    ran: set[int] = set()
+
+    @python_app
+    def note(i: int, *needs: Any) -> int:
+        ran.add(i)
+        return i
+
+    rng = random.Random(7)
+    futures: list[Any] = []
+    cancelled: list[int] = []
+
+    def cancel_some() -> None:
+        for _ in range(1_000):
+            i = rng.randrange(1_000)
+            while len(futures) <= i:
+                pass
+            if futures[i].cancel():
+                cancelled.append(i)
+
+    thread = threading.Thread(target=cancel_some)
+    thread.start()
+    gate: Future[int] = Future()
+    for i in range(1_000):
+        futures.append(note(i, gate if i % 3 else None, *futures[max(0, i - 2) : i]))
+        if i == 500:
+            gate.set_result(0)
+    thread.join()
+    assert wait(futures, TIMEOUT_S).not_done == set()
+    assert cancelled
+    for i, future in enumerate(futures):
+        assert future.task_status() in ("exec_done", "dep_fail", "cancelled")
+        assert (i in ran) == (future.task_status() == "exec_done")
+        assert (i in cancelled) == future.cancelled()
 
 
 def test_results_can_be_awaited() -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import IO, Any
 
+from trellis.core.interruption import interruptible
 from trellis.errors import (
     AppBadFormatting,
     AppTimeout,
@@ -108,7 +109,8 @@ def _run(command: str, stdout: IO[str] | None, stderr: IO[str] | None, walltime_
     # The child stays in this process's group: who kills a worker's group kills its commands too.
     process = subprocess.Popen(command, stdout=stdout, stderr=stderr, shell=True, executable=_SHELL, close_fds=True)
     try:
-        return process.wait(timeout=walltime_s)
+        with interruptible(lambda: _kill_tree(process)):
+            return process.wait(timeout=walltime_s)
     except subprocess.TimeoutExpired:
         raise AppTimeout(f"bash app {name} ran for longer than its walltime of {walltime_s} s") from None
     finally:
@@ -120,17 +122,18 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     import psutil  # not needed by most workers, and slow to load
 
     try:
-        root = psutil.Process(process.pid)
-        family = [*root.children(recursive=True), root]
+        descendants = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
-        family = []
-    for signal_name in ("terminate", "kill"):
-        for member in family:
-            try:
-                getattr(member, signal_name)()
-            except psutil.NoSuchProcess:
-                continue
-        _, family = psutil.wait_procs(family, timeout=_KILL_GRACE_S)
-        if not family:
-            break
+        descendants = []
+    process.terminate()
+    for child in descendants:
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_KILL_GRACE_S)
+    _, alive = psutil.wait_procs(descendants, timeout=_KILL_GRACE_S)
+    for child in alive:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    process.kill()
     process.wait()

@@ -6,6 +6,7 @@ import threading
 from typing import ClassVar
 
 from trellis.config import Config
+from trellis.core.validation import check_type
 from trellis.dataflow.kernel import DataFlowKernel
 from trellis.errors import ConfigurationError, NoDataFlowKernelError
 
@@ -24,7 +25,9 @@ class DataFlowKernelLoader:
 
         Raises:
             ConfigurationError: a run is going on.
+            ParameterTypeError: ``config`` is no Config.
         """
+        check_type("load", "config", config, Config, None)
         with cls._lock:
             if cls._dfk is not None and not cls._dfk.cleanup_called:
                 raise ConfigurationError(

@@ -71,7 +71,8 @@ class DataFlowKernel:
             retry_handler=config.retry_handler,
             garbage_collect=config.garbage_collect,
         )
-        logger.info("run %s starts in %s", self.run_id, self.run_dir)
+        of_project = f" of {config.project_name}" if config.project_name else ""
+        logger.info("run %s%s starts in %s", self.run_id, of_project, self.run_dir)
         try:
             self.memoizer.start(run_dir=self.run_dir, config_run_dir=config.run_dir)
             internal = ThreadPoolExecutor(INTERNAL_LABEL, config.internal_tasks_max_threads)
@@ -258,9 +259,11 @@ class DataFlowKernel:
         mode = self._config.exit_mode
         if mode == "skip":
             return
-        if mode == "wait" and exc_type is None:
-            self.wait_for_current_tasks()
-        self.cleanup()
+        try:
+            if mode == "wait" and exc_type is None:
+                self.wait_for_current_tasks()
+        finally:  # also when Ctrl-C ends the waiting
+            self.cleanup()
 
     def __repr__(self) -> str:
         return f"<DataFlowKernel of run {self.run_dir}>"

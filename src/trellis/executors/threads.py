@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
+from trellis.core.interruption import interrupt
 from trellis.core.validation import check_at_least, check_type
 from trellis.errors import ExecutorError, InvalidResourceSpecification
 from trellis.executors.base import TrellisExecutor
@@ -152,7 +153,8 @@ class ThreadPoolExecutor(TrellisExecutor):
         return attempt.executor_id is not None and _claim(attempt)
 
     def shutdown(self, block: bool = True) -> None:
-        """Fail what has not ended. A function that runs goes on to its end, and its result is thrown away.
+        """Fail what has not ended. A function that runs goes on to its end, and its result is thrown away;
+        a command that it waits for is killed.
 
         Args:
             block: wait until the threads that run nothing have ended.
@@ -180,10 +182,11 @@ class ThreadPoolExecutor(TrellisExecutor):
                 busy.add(number)
                 lost.append(running)
         self._refuse(lost, "it was shut down before the task ended")
-        if block:
-            for number, thread in enumerate(threads):
-                if number not in busy and thread is not threading.current_thread():
-                    thread.join(_JOIN_TIMEOUT_S)
+        for number, thread in enumerate(threads):
+            # A command that a thread waits for ends, and then so does the thread.
+            free = number not in busy or interrupt(thread)
+            if block and free and thread is not threading.current_thread():
+                thread.join(_JOIN_TIMEOUT_S)
 
     def _refuse(self, attempts: Sequence[Attempt], reason: str) -> None:
         for attempt in attempts:
