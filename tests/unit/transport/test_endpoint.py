@@ -341,6 +341,7 @@ def test_an_address_of_another_host(server: ServerEndpoint) -> None:
         server.bind("203.0.113.1", ANY_PORT)
 
 
-def test_all_addresses_of_this_host(server: ServerEndpoint) -> None:
-    port = server.bind("0.0.0.0", ANY_PORT)
+@pytest.mark.parametrize("address", ["*", "0.0.0.0"])
+def test_all_addresses_of_this_host(server: ServerEndpoint, address: str) -> None:
+    port = server.bind(address, ANY_PORT)
     socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S).close()
