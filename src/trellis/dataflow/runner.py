@@ -296,7 +296,6 @@ class TaskRunner:
                 self._perform(self._survive(record, e))
 
     def _take_outcome(self, record: TaskRecord, outcome: Outcome) -> Sequence[graph.Action]:
-        record.attempt = None
         record.outcome = outcome
         record.run_info = outcome.run_info
         record.try_time_returned = datetime.now()
@@ -311,7 +310,7 @@ class TaskRunner:
             return self._fail_attempt(record, e, may_retry=False)
         new_futures: list[Future[Any]] = []
         with self._lock:
-            if self._graph.phase(record.id) is None:  # cancelled meanwhile
+            if self._graph.phase(record.id) is not graph.Phase.RUNNING:  # cancelled meanwhile
                 return ()
             record.joins = outcome.value
             record.status = States.joining
@@ -351,7 +350,7 @@ class TaskRunner:
             attempt = record.attempt
             actions = self._graph.handle(graph.CancelRequested(record.id))
             running = bool(actions) and type(actions[0]) is graph.CancelAttempt
-            if running and attempt is None:  # not handed over yet, or just ended
+            if running and attempt is None:  # not handed over yet
                 actions = self._graph.handle(graph.AttemptCancelled(record.id))
             elif running:
                 self._held[record.id] = []

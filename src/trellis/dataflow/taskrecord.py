@@ -84,7 +84,7 @@ class TaskRecord:
     if TYPE_CHECKING:
         app_fu: AppFuture[Any] | None  # None when the task is final and dfk.config.garbage_collect
         args: Sequence[Any]
-        attempt: Attempt | None  # the current one, None before it is handed to an executor and after its end
+        attempt: Attempt | None  # the latest, None before it is handed to an executor
         checkpoint: bool
         depends: Sequence[Future[Any]]
         dfk: DataFlowKernel
@@ -170,6 +170,7 @@ class TaskRecord:
         """Let go of arguments, function and future: they may be big, and this record may live on in the future."""
         self.args = ()
         self.kwargs = {}
+        self.attempt = None
         self.depends = ()
         self.func = None
         self.joins = None
