@@ -161,6 +161,25 @@ def test_a_program_that_forgets_to_clean_up_ends(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\nDataFlowException\n", "")
 
 
+def test_a_kernel_that_is_dropped_is_cleaned_up_at_the_end(tmp_path: Path) -> None:
+    done = run_program(
+        tmp_path,
+        """
+        import gc, trellis
+
+        class Own(trellis.ThreadPoolExecutor):
+            def shutdown(self, block=True):
+                print("shut down")
+                super().shutdown(block)
+
+        trellis.load(trellis.Config(executors=[Own()]))
+        trellis.clear()
+        gc.collect()
+        """,
+    )
+    assert (done.stdout, done.stderr) == ("shut down\n", "")
+
+
 def test_ctrl_c_ends_a_program(tmp_path: Path) -> None:
     done = run_program(
         tmp_path,

@@ -6,7 +6,6 @@ import atexit
 import logging
 import os
 import threading
-import weakref
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
@@ -16,7 +15,8 @@ class _Kernel(Protocol):
     def cleanup(self) -> None: ...
 
 
-_live: weakref.WeakKeyDictionary[_Kernel, int] = weakref.WeakKeyDictionary()
+# With the process that made them. Held strongly: a kernel that the program dropped still has processes to end.
+_live: dict[_Kernel, int] = {}
 _registered = threading.Event()
 
 

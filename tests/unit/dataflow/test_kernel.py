@@ -202,6 +202,26 @@ def test_no_more_attempts_are_made_while_cleaning_up(dfk: DataFlowKernel, execut
     assert len(executor.attempts) == 1
 
 
+def test_executors_written_for_parsl_work(tmp_path: Path) -> None:
+    class ParslStyle:
+        label = "theirs"
+        run_dir = run_id = ""
+
+        def start(self) -> None:
+            assert self.run_dir
+
+        def submit(self, func: Any, resource_specification: Any, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result((resource_specification, func(*args, **kwargs)))
+            return future
+
+        def shutdown(self) -> None: ...
+
+    with DataFlowKernel(Config(executors=[ParslStyle()], run_dir=str(tmp_path))) as kernel:
+        future = kernel.submit(app, (1,), app_kwargs={"parsl_resource_specification": {"cores": 2}})
+        assert future.result(TIMEOUT_S) == ({"cores": 2}, 1)
+
+
 def test_executors_can_be_added(dfk: DataFlowKernel, executor: Manual) -> None:
     other = Manual("other")
     dfk.add_executors([other])
