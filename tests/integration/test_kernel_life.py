@@ -48,6 +48,8 @@ def test_a_config_is_loaded_again_and_again(tmp_path: Path) -> None:
             assert Path(kernel.run_dir) == tmp_path / "runs" / f"{i:03d}"
             assert trellis.dfk() is kernel
         assert kernel.cleanup_called
+        with pytest.raises(NoDataFlowKernelError, match=r"call trellis\.load\(\) first"):
+            trellis.dfk()
     assert "is cleaned up" in (tmp_path / "runs" / "002" / "trellis.log").read_text()
 
 

@@ -47,9 +47,10 @@ class DataFlowKernelLoader:
         """The kernel of the program.
 
         Raises:
-            NoDataFlowKernelError: there is none.
+            NoDataFlowKernelError: there is none, or it was cleaned up.
         """
-        if cls._dfk is None:
+        if cls._dfk is None or cls._dfk.cleanup_called:
+            cls._dfk = None
             raise NoDataFlowKernelError("no configuration is loaded: call trellis.load() first")
         return cls._dfk
 
