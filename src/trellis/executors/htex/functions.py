@@ -9,7 +9,7 @@ import types
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from trellis.wire.payload import dump_function
 
@@ -20,27 +20,72 @@ MAX_IDLE_FUNCTIONS = 1_000
 _MISSING = object()
 
 
-def watched_values(func: object) -> list[tuple[dict[str, Any], str, object]] | None:
-    """What a function that travels by value takes along, as (namespace, name, value now).
+class Watch:
+    """What a function that travels by value takes along: the values now of globals and closure cells.
 
-    None for a function that travels as a name, because the workers import it. A serialized function is used again
-    only while all these values are the same objects; so a global that is set anew, as in a notebook, reaches tasks.
+    A serialized function is used again only while all these are the same objects; so a global that is set anew, as in
+    a notebook, reaches tasks. (What is changed in place does not: that would need a look into every object.)
     """
-    inner = getattr(func, "__wrapped__", None) or getattr(func, "func", None) or func
-    if not isinstance(inner, types.FunctionType):
+
+    __slots__ = ("_cells", "_globals")
+
+    def __init__(self, func: object) -> None:
+        self._globals: list[tuple[dict[str, Any], str, object]] = []
+        self._cells: list[tuple[types.CellType, object]] = []
+        function = _function_of(func)
+        found = {function} if function is not None and not _travels_as_name(func) else set()
+        todo = list(found)
+        while todo:  # and the functions that these call, if they travel along
+            for value in self._add(todo.pop()):
+                if isinstance(value, types.FunctionType) and value not in found and not _travels_as_name(value):
+                    found.add(value)
+                    todo.append(value)
+
+    def _add(self, function: types.FunctionType) -> list[object]:
+        namespace = function.__globals__
+        found = [(namespace, name, namespace.get(name, _MISSING)) for name in _names(function.__code__)]
+        cells = [(cell, _content(cell)) for cell in function.__closure__ or ()]
+        self._globals += found
+        self._cells += cells
+        return [value for _, _, value in found] + [value for _, value in cells]
+
+    def is_current(self) -> bool:
+        for namespace, name, value in self._globals:
+            if namespace.get(name, _MISSING) is not value:
+                return False
+        return all(_content(cell) is value for cell, value in self._cells)
+
+
+def _function_of(func: Any) -> types.FunctionType | None:
+    """The function itself, or the one that a wrapper (a bash app, a partial) is for.
+
+    None for what may have a state that changes: methods, callable objects.
+    """
+    if isinstance(func, types.MethodType):
         return None
-    module = sys.modules.get(inner.__module__ or "")
-    if inner is func and inner.__module__ != "__main__" and getattr(module, inner.__qualname__, None) is inner:
-        return None
-    watched: list[tuple[dict[str, Any], str, object]] = []
-    todo = [inner.__code__]
-    while todo:
-        code = todo.pop()
-        watched += [
-            (inner.__globals__, name, inner.__globals__[name]) for name in code.co_names if name in inner.__globals__
-        ]
-        todo += [const for const in code.co_consts if isinstance(const, types.CodeType)]
-    return watched
+    if not isinstance(func, types.FunctionType):
+        func = getattr(func, "__wrapped__", None) or getattr(func, "func", None)
+    return func if isinstance(func, types.FunctionType) else None
+
+
+def _travels_as_name(func: Any) -> bool:
+    """Whether workers import it."""
+    module = getattr(func, "__module__", None) or "__main__"
+    name = getattr(func, "__qualname__", "")
+    return module != "__main__" and getattr(sys.modules.get(module), name, None) is func
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Names of the globals that it may use (and of attributes: to watch a global in vain does no harm)."""
+    inner = [_names(const) for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def _content(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return _MISSING
 
 
 class _Function:
@@ -54,42 +99,12 @@ class _Function:
         self.identities: set[int] = set()  # id() of the function objects that are it
 
 
-class _Identity:
+class _Identity(NamedTuple):
     """What is known of one function object."""
 
-    __slots__ = ("cells", "function", "reference", "watched")
-
-    def __init__(self, func: Any, function: _Function, reference: weakref.ref[Any]) -> None:
-        self.reference = reference
-        self.function = function
-        self.watched = watched_values(func)
-        self.cells = _cell_contents(func)
-
-    def is_current(self, func: Any) -> bool:
-        if self.watched:
-            for namespace, name, value in self.watched:
-                if namespace.get(name, _MISSING) is not value:
-                    return False
-        return self.cells is None or all(map(_same, self.cells, _cell_contents(func) or ()))
-
-
-def _same(one: object, other: object) -> bool:
-    return one is other
-
-
-def _cell_contents(func: Any) -> tuple[object, ...] | None:
-    inner = getattr(func, "__wrapped__", None) or getattr(func, "func", None) or func
-    cells = getattr(inner, "__closure__", None)
-    if not cells:
-        return None
-    return tuple(_content(cell) for cell in cells)
-
-
-def _content(cell: types.CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return _MISSING
+    reference: weakref.ref[Any]
+    function: _Function
+    watch: Watch
 
 
 class FunctionTable:
@@ -118,8 +133,10 @@ class FunctionTable:
         """
         with self._lock:
             known = self._by_identity.get(id(func))
-            if known is not None and known.reference() is func and known.is_current(func):
+            if known is not None and known.reference() is func and known.watch.is_current():
                 return self._use(known.function)
+        # Before the function is serialized: what changes from now on is a change.
+        watch = Watch(func) if _function_of(func) is not None or _travels_as_name(func) else None
         data = dump_function(func)  # users' code may run in it: without the lock
         digest = hashlib.blake2b(data, digest_size=16).digest()
         with self._lock:
@@ -131,19 +148,20 @@ class FunctionTable:
                 self._by_content[digest] = function
                 self._functions[function.id] = (function, digest)
                 self._idle += 1
-            self._remember(func, function)
+            if watch is not None:
+                self._remember(func, function, watch)
             number = self._use(function)
             self._evict()
             return number
 
-    def _remember(self, func: Callable[..., Any], function: _Function) -> None:
+    def _remember(self, func: Callable[..., Any], function: _Function, watch: Watch) -> None:
         key = id(func)
         try:
             reference = weakref.ref(func, lambda _: self._drop_identity(key))
         except TypeError:  # serialized anew each time; its content is known all the same
             return
         self._drop_identity(key)
-        self._by_identity[key] = _Identity(func, function, reference)
+        self._by_identity[key] = _Identity(reference, function, watch)
         function.identities.add(key)
 
     def _drop_identity(self, key: int) -> None:

@@ -1,0 +1,368 @@
+"""The interchange's machine: events in, whole lists of actions out."""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+import pytest
+
+from trellis.executors.htex.interchange import (
+    CLOSED_GRACE_S,
+    Action,
+    AnswerHeartbeat,
+    CancelRequested,
+    DeadlinePassed,
+    DismissManager,
+    Event,
+    HeartbeatReceived,
+    HoldRequested,
+    InterchangeState,
+    ManagerDisconnected,
+    ManagerDraining,
+    ManagerLeft,
+    ManagerRegistered,
+    RefuseManager,
+    ReportCancelled,
+    ReportManagerLost,
+    Selection,
+    SendCancel,
+    SendTasks,
+    TasksEnded,
+    TasksSubmitted,
+    WelcomeManager,
+)
+from trellis.testing.simulated_manager import registration
+from trellis.version import VERSION
+from trellis.wire.messages import PROTOCOL_VERSION
+
+THRESHOLD_S = 60.0
+UNKNOWN = "the interchange does not know it (it was given up as lost)"
+CLOSED = "its connection closed: it ended or was killed"
+
+
+class House:
+    """A machine, a time, and short words for events."""
+
+    def __init__(self, selection: Selection = "block_id", rng: Random | None = None) -> None:
+        self.state = InterchangeState(THRESHOLD_S, selection, rng or Random(0))
+        self.now = 1000.0
+
+    def __call__(self, event: Event) -> list[Action]:
+        actions = self.state.handle(event, self.now)
+        self.state.check_invariants()
+        return actions
+
+    def register(self, name: str, workers: int = 1, prefetch: int = 0, block: str = "0") -> list[Action]:
+        return self(ManagerRegistered(registration(name, block, workers, prefetch)))
+
+    def submit(self, *ids: int, priorities: list[float] | None = None) -> list[Action]:
+        return self(TasksSubmitted(ids, priorities))
+
+    def wait(self, seconds: float) -> list[Action]:
+        self.now += seconds
+        return self(DeadlinePassed())
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def lost(name: str, ids: list[int], reason: str, block: str = "0") -> ReportManagerLost:
+    return ReportManagerLost(name, block, f"host-{name}", ids, reason)
+
+
+# -- dispatch ----------------------------------------------------------------------------------------------------
+
+
+def test_tasks_without_a_manager_wait(house: House) -> None:
+    assert house.submit(1, 2) == []
+    assert (house.state.pending, house.state.running) == (2, 0)
+
+
+def test_a_new_manager_gets_what_waits_up_to_its_capacity(house: House) -> None:
+    house.submit(1, 2, 3, 4)
+    assert house.register("a", workers=2, prefetch=1) == [WelcomeManager("a"), SendTasks("a", [1, 2, 3])]
+    assert (house.state.pending, house.state.running) == (1, 3)
+
+
+def test_tasks_go_to_a_free_manager_at_once(house: House) -> None:
+    house.register("a", workers=2)
+    assert house.submit(1) == [SendTasks("a", [1])]
+    assert house.submit(2, 3) == [SendTasks("a", [2])]
+
+
+def test_an_ended_task_makes_room_for_the_next(house: House) -> None:
+    house.register("a")
+    house.submit(1, 2)
+    assert house(TasksEnded("a", [1])) == [SendTasks("a", [2])]
+    assert (house.state.pending, house.state.running) == (0, 1)
+
+
+def test_lower_priorities_come_first_and_equal_ones_in_order_of_arrival(house: House) -> None:
+    house.submit(1, 2, 3, priorities=[5.0, 0.0, -1.0])
+    house.submit(4)
+    assert house.register("a", workers=4) == [WelcomeManager("a"), SendTasks("a", [3, 2, 4, 1])]
+
+
+def test_by_block_the_lowest_number_is_filled_first(house: House) -> None:
+    house.register("late", workers=1, block="10")
+    house.register("early", workers=2, block="9")
+    assert house.submit(1, 2, 3) == [SendTasks("early", [1, 2]), SendTasks("late", [3])]
+
+
+def test_by_chance_the_generator_decides() -> None:
+    def first_choice(seed: int) -> list[Action]:
+        house = House("random", Random(seed))
+        for name in "abc":
+            house.register(name)
+        return house.submit(1)
+
+    chosen = {str(first_choice(seed)) for seed in range(30)}
+    assert chosen == {str([SendTasks(name, [1])]) for name in "abc"}
+    assert first_choice(5) == first_choice(5)
+
+
+# -- cancelling --------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_waits_is_cancelled_here(house: House) -> None:
+    house.submit(1, 2)
+    assert house(CancelRequested([1])) == [ReportCancelled([1])]
+    assert house.register("a", workers=2) == [WelcomeManager("a"), SendTasks("a", [2])]
+
+
+def test_a_task_at_a_manager_is_cancelled_there(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2, 3)
+    assert house(CancelRequested([2, 3])) == [ReportCancelled([3]), SendCancel("a", [2])]
+    assert house.state.running == 2  # until the manager says so
+    assert house(TasksEnded("a", [2])) == []
+
+
+def test_a_task_that_has_ended_is_not_cancelled(house: House) -> None:
+    house.register("a")
+    house.submit(1)
+    house(TasksEnded("a", [1]))
+    assert house(CancelRequested([1])) == []
+
+
+def test_a_task_is_cancelled_once(house: House) -> None:
+    house.submit(1)
+    assert house(CancelRequested([1, 1])) == [ReportCancelled([1])]
+
+
+# -- registration ------------------------------------------------------------------------------------------------
+
+
+def test_another_protocol_is_refused(house: House) -> None:
+    other = msgspec.structs.replace(registration("a", "0", 1, 0), protocol=PROTOCOL_VERSION + 1, trellis_version="9.9")
+    house.submit(1)
+    assert house(ManagerRegistered(other)) == [
+        RefuseManager(
+            "a",
+            "host-a",
+            "it speaks another protocol; use the same Trellis version on both sides",
+            (f"Trellis {VERSION}, protocol {PROTOCOL_VERSION}", f"Trellis 9.9, protocol {PROTOCOL_VERSION + 1}"),
+        )
+    ]
+    assert house.state.managers == {}
+
+
+@pytest.mark.parametrize(("workers", "prefetch"), [(0, 1), (2, -1)])
+def test_a_manager_without_room_is_refused(house: House, workers: int, prefetch: int) -> None:
+    assert house.register("a", workers, prefetch) == [
+        RefuseManager("a", "host-a", f"it has {workers} workers and capacity {workers + prefetch}")
+    ]
+
+
+def test_a_manager_that_registers_again_has_lost_what_it_had(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2, 3)
+    assert house.register("a", workers=1) == [
+        lost("a", [1, 2], "it registered again"),
+        WelcomeManager("a"),
+        SendTasks("a", [3]),
+    ]
+
+
+def test_blocks_are_remembered_in_order_of_appearance(house: House) -> None:
+    house.register("a", block="7")
+    house.register("b", block="3")
+    house(ManagerLeft("a", "it is done"))
+    assert house.state.blocks == ["7", "3"]
+    assert list(house.state.managers) == ["b"]
+
+
+# -- silence -----------------------------------------------------------------------------------------------------
+
+
+def test_heartbeats_are_answered(house: House) -> None:
+    house.register("a")
+    assert house(HeartbeatReceived("a")) == [AnswerHeartbeat("a")]
+
+
+def test_nothing_is_due_before_a_manager_comes(house: House) -> None:
+    assert house.state.next_deadline() is None
+    house.register("a")
+    assert house.state.next_deadline() == house.now + THRESHOLD_S
+
+
+def test_a_silent_manager_is_lost_with_its_tasks(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2, 3)
+    assert house.wait(THRESHOLD_S - 1) == []
+    assert house.wait(1) == [
+        lost("a", [1, 2], "it sent nothing for 60 s"),
+        DismissManager("a", "it sent nothing for 60 s"),
+    ]
+    assert (house.state.pending, house.state.running, house.state.managers) == (1, 0, {})
+    assert house.state.next_deadline() is None
+
+
+@pytest.mark.parametrize("sign_of_life", [HeartbeatReceived("a"), TasksEnded("a", [1])])
+def test_a_sign_of_life_puts_the_deadline_off(house: House, sign_of_life: Event) -> None:
+    house.register("a")
+    house.submit(1)
+    house.now += 50
+    house(sign_of_life)
+    assert house.wait(59) == []
+    assert [type(action) for action in house.wait(1)] == [ReportManagerLost, DismissManager]
+
+
+def test_a_lost_manager_that_speaks_again_is_dismissed(house: House) -> None:
+    house.register("a")
+    house.submit(1)
+    house.wait(THRESHOLD_S)
+    assert house(HeartbeatReceived("a")) == [DismissManager("a", UNKNOWN)]
+    assert house(TasksEnded("a", [1])) == [DismissManager("a", UNKNOWN)]
+    assert house(ManagerDraining("a")) == [DismissManager("a", UNKNOWN)]
+    assert house(ManagerLeft("a", "dismissed")) == []
+    assert house(ManagerDisconnected("a")) == []
+
+
+def test_a_manager_cannot_end_the_tasks_of_another(house: House) -> None:
+    house.register("a", block="0")
+    house.register("b", block="1")
+    house.submit(1, 2)
+    assert house(TasksEnded("b", [1])) == []
+    assert house.state.running == 2
+
+
+# -- connections that close --------------------------------------------------------------------------------------
+
+
+def test_a_manager_whose_connection_closed_gets_nothing_more(house: House) -> None:
+    house.register("a", workers=2)
+    house(ManagerDisconnected("a"))
+    assert house.submit(1) == []
+    assert house.state.next_deadline() == house.now + CLOSED_GRACE_S
+
+
+def test_it_is_lost_after_a_grace_for_messages_that_came_before(house: House) -> None:
+    house.register("a", workers=3)
+    house.submit(1, 2, 3)
+    house(ManagerDisconnected("a"))
+    assert house(TasksEnded("a", [1])) == []
+    assert house.wait(CLOSED_GRACE_S) == [lost("a", [2, 3], CLOSED), DismissManager("a", CLOSED)]
+
+
+def test_back_within_the_grace_is_too_late(house: House) -> None:
+    # Tasks that were under way when the connection broke never arrived; only a manager's end tells which those were.
+    house.register("a", workers=2)
+    house.submit(1)
+    house(ManagerDisconnected("a"))
+    assert house(HeartbeatReceived("a")) == [AnswerHeartbeat("a")]
+    assert house.submit(2) == []
+    assert house.wait(CLOSED_GRACE_S) == [lost("a", [1], CLOSED), DismissManager("a", CLOSED)]
+
+
+def test_the_grace_does_not_begin_anew(house: House) -> None:
+    house.register("a")
+    house(ManagerDisconnected("a"))
+    house.now += CLOSED_GRACE_S / 2
+    house(ManagerDisconnected("a"))
+    assert house.wait(CLOSED_GRACE_S / 2) == [lost("a", [], CLOSED), DismissManager("a", CLOSED)]
+
+
+def test_a_goodbye_within_the_grace_explains_the_end(house: House) -> None:
+    house.register("a")
+    house.submit(1)
+    house(ManagerDisconnected("a"))
+    assert house(ManagerLeft("a", "it got SIGTERM")) == [lost("a", [1], "it got SIGTERM")]
+    assert house.wait(CLOSED_GRACE_S) == []
+
+
+def test_a_new_registration_within_the_grace_starts_anew(house: House) -> None:
+    house.register("a")
+    house.submit(1, 2)
+    house(ManagerDisconnected("a"))
+    assert house.register("a") == [lost("a", [1], "it registered again"), WelcomeManager("a"), SendTasks("a", [2])]
+    assert house.wait(CLOSED_GRACE_S) == []
+
+
+def test_a_manager_that_leaves_loses_what_it_has_not_reported(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2)
+    house(TasksEnded("a", [1]))
+    assert house(ManagerLeft("a", "it got SIGTERM")) == [lost("a", [2], "it got SIGTERM")]
+
+
+# -- holding and draining ----------------------------------------------------------------------------------------
+
+
+def test_a_held_manager_keeps_its_tasks_and_gets_no_more(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1)
+    assert house(HoldRequested(["a"], [])) == []
+    assert house.submit(2) == []
+    assert house(TasksEnded("a", [1])) == []
+
+
+def test_a_held_block_holds_its_managers_now_and_later(house: House) -> None:
+    house.register("a", block="0")
+    house(HoldRequested([], ["0"]))
+    house.register("b", block="0")
+    assert house.submit(1) == []
+    assert house.register("c", block="1") == [WelcomeManager("c"), SendTasks("c", [1])]
+
+
+def test_to_hold_a_stranger_does_nothing(house: House) -> None:
+    house.register("a")
+    assert house(HoldRequested(["b"], ["9"])) == []
+    assert house.submit(1) == [SendTasks("a", [1])]
+
+
+def test_an_idle_manager_that_drains_is_dismissed_at_once(house: House) -> None:
+    house.register("a")
+    assert house(ManagerDraining("a")) == [DismissManager("a", "it is drained")]
+    assert house.submit(1) == []
+    assert house(ManagerLeft("a", "dismissed: it is drained")) == [lost("a", [], "dismissed: it is drained")]
+
+
+def test_a_busy_manager_that_drains_is_dismissed_after_its_last_task(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2, 3)
+    assert house(ManagerDraining("a")) == []
+    assert house(TasksEnded("a", [1])) == []
+    assert house(TasksEnded("a", [2])) == [DismissManager("a", "it is drained")]
+    assert house.state.pending == 1
+
+
+# -- idle time ---------------------------------------------------------------------------------------------------
+
+
+def test_a_manager_is_idle_since_its_last_task_ended(house: House) -> None:
+    house.register("a", workers=2)
+    assert house.state.managers["a"].idle_since == 1000.0
+    house.submit(1, 2)
+    assert house.state.managers["a"].idle_since is None
+    house.now = 1010.0
+    house(TasksEnded("a", [1]))
+    assert house.state.managers["a"].idle_since is None
+    house.now = 1020.0
+    house(TasksEnded("a", [2]))
+    house.now = 1030.0
+    house(TasksEnded("a", [2]))  # said twice
+    assert house.state.managers["a"].idle_since == 1020.0
