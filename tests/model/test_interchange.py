@@ -150,9 +150,9 @@ class InterchangeModel(RuleBasedStateMachine):
     @rule(name=NAMES, data=st.data())
     def end_tasks(self, name: str, data: st.DataObject) -> None:
         # Its own, and others that it reports late or twice.
-        ids = data.draw(st.lists(st.integers(0, self.next_id), min_size=1, max_size=4))
+        ids = data.draw(st.lists(st.integers(0, self.next_id), min_size=1, max_size=3))
         own = [id_ for id_, place in self.at.items() if place == name]
-        ids += own[: data.draw(st.integers(0, 3))]
+        ids = own[: data.draw(st.integers(0, 3))] + ids
         known = self.hear(name)
         for id_ in ids:
             if self.at.get(id_) == name:
