@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -67,8 +68,11 @@ class GraphMachine(RuleBasedStateMachine):
 
     def some_keys(self, data: st.DataObject) -> tuple[set[int], bool]:
         """Open keys, and whether one that is done already has failed; like a call with these futures."""
-        known = sorted(self.costs) + sorted(self.failed_foreign)
-        chosen = set(data.draw(st.lists(st.sampled_from(known), max_size=4))) if known else set()
+        known = sorted({*self.final, *self.failed_foreign} - self.announced) + sorted(self.costs)[-6:]
+        known += sorted(self.failed_foreign)[:3]
+        # Several at once, and mostly such as are still open.
+        count = data.draw(st.integers(0, min(4, len(known))))
+        chosen = {data.draw(st.sampled_from(known)) for _ in range(count)}
         done = {key for key in chosen if key in self.final or key in self.announced}
         failed = any(self.final.get(key, self.failed_foreign.get(key, False)) for key in done)
         return chosen - done, failed
@@ -178,3 +182,4 @@ class GraphMachine(RuleBasedStateMachine):
 
 
 TestGraph = GraphMachine.TestCase
+TestGraph.settings = settings(max_examples=150, stateful_step_count=60)
