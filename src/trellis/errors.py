@@ -147,7 +147,7 @@ class PropagatedException(DataFlowException):
     """A task could not succeed because tasks that it needs have failed.
 
     ``dependent_exceptions_tids`` holds a pair (exception, description of the failed task) for each of them.
-    ``__cause__`` is the first of these exceptions.
+    ``__cause__`` is the failure at the far end of the first of them: a traceback shows that, not every link between.
     """
 
     _what = "task"
@@ -157,7 +157,8 @@ class PropagatedException(DataFlowException):
         self.dependent_exceptions_tids = list(dependent_exceptions_tids)
         self.task_id = task_id
         if self.dependent_exceptions_tids:
-            self.__cause__ = self.dependent_exceptions_tids[0][0]
+            first = self.dependent_exceptions_tids[0][0]
+            self.__cause__ = first.__cause__ if isinstance(first, PropagatedException) else first
 
     def root_causes(self) -> list[tuple[BaseException, str | None]]:
         """The failures at the far ends of the chain, each once."""
