@@ -37,6 +37,10 @@ class Loop:
         """An ordinary (level-triggered) descriptor."""
         self._selector.register(fd, selectors.EVENT_READ, handler)
 
+    def add_writer(self, fd: int, handler: Callable[[], None]) -> None:
+        """A descriptor that waits for room to write into."""
+        self._selector.register(fd, selectors.EVENT_WRITE, handler)
+
     def watch_writes(self, fd: int, reader: Callable[[], None], writer: Callable[[], None] | None) -> None:
         """From now on call ``writer`` too when ``fd`` can be written to; None: no more."""
         if writer is None:

@@ -149,6 +149,13 @@ class Goodbye(Message, tag=27):
     reason: str
 
 
+class TasksReturned(Message, tag=28):
+    """Answer to ``ReturnTasks``: these had not started, and are the interchange's again. Perhaps none."""
+
+    manager: str
+    ids: list[int]
+
+
 # -- interchange -> manager ------------------------------------------------------------------------------------
 
 
@@ -168,6 +175,12 @@ class DismissManager(Message, tag=32):
     """End at once: stop the workers and exit."""
 
     reason: str
+
+
+class ReturnTasks(Message, tag=33):
+    """Give back up to so many tasks that have not started: workers elsewhere are idle."""
+
+    count: int
 
 
 # -- interchange -> submit side --------------------------------------------------------------------------------
@@ -231,8 +244,10 @@ class StatusReply(Message, tag=43):
 
 TaskMessage = DefineFunctions | ForgetFunctions | Tasks | CancelTasks
 FromSubmitSide = TaskMessage | HoldManagers | StatusRequest | Shutdown
-FromManager = Register | Results | WorkerLost | TasksTimedOut | TasksCancelled | Heartbeat | Draining | Goodbye
-ToManager = TaskMessage | Heartbeat | Welcome | Refused | DismissManager
+FromManager = (
+    Register | Results | WorkerLost | TasksTimedOut | TasksCancelled | Heartbeat | Draining | Goodbye | TasksReturned
+)
+ToManager = TaskMessage | Heartbeat | Welcome | Refused | DismissManager | ReturnTasks
 ToSubmitSide = (
     Results | WorkerLost | TasksTimedOut | TasksCancelled | ManagerJoined | ManagerLost | ManagerRefused | StatusReply
 )

@@ -7,7 +7,7 @@ host speak it, always from the same installation, so it carries no version.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from trellis.wire.codec import Buffer
@@ -18,10 +18,13 @@ _LENGTH = struct.Struct("<Q")
 
 FUNCTION = 1  # manager -> worker: buffer 0 is the function `id`
 FORGET = 2  # manager -> worker: function `id` will not be used any more
-TASK = 3  # manager -> worker: run function `other` with the arguments in the buffers
+TASK = 3  # in the queue of the node: task `id` is function `other` with the arguments in the buffers
 READY = 4  # worker -> manager: waiting for tasks
 RESULT = 5  # worker -> manager: task `id` gave what is in the buffers
 ERROR = 6  # worker -> manager: task `id` raised what is in buffer 0
+LARGE = 7  # in the queue of the node: as TASK, but ask the manager for the arguments
+FETCH = 8  # worker -> manager: the arguments of task `id`, please; the answer is a TASK
+NEED = 9  # worker -> manager: function `id`, please; the answer is a FUNCTION
 
 # A buffer larger than this is received into memory of its own, without passing through the stream's buffer.
 _LARGE_BYTES = 65_536
@@ -47,14 +50,30 @@ def head(kind: int, id_: int, other: int, started: float, duration_s: float, buf
     return data + b"".join([_LENGTH.pack(len(buffer)) for buffer in buffers])
 
 
+def split(data: bytes, count: int) -> list[Buffer]:
+    """The buffers of a frame that came as one message."""
+    offset = HEAD.size + count * _LENGTH.size
+    buffers: list[Buffer] = []
+    for number in range(count):
+        (length,) = _LENGTH.unpack_from(data, HEAD.size + number * _LENGTH.size)
+        buffers.append(data[offset : offset + length])
+        offset += length
+    return buffers
+
+
+def task_id(data: bytes) -> int:
+    """Which task a message of the queue is about."""
+    return int(HEAD.unpack_from(data)[3])
+
+
 class FrameParser:
     """Cuts a stream into frames. ``feed`` it what came; large buffers are asked for with ``wanted``."""
 
     def __init__(self) -> None:
-        self._data = bytearray()
-        self._head: tuple[int, int, int, float, float] | None = None
-        self._lengths: list[int] = []
-        self._buffers: list[Buffer] = []
+        self._rest = b""  # what came of a frame that is not complete
+        self._head: tuple[int, int, int, float, float] | None = None  # of that frame, once it is there
+        self._lengths: list[int] = []  # of its buffers that are not complete, last first
+        self._buffers: list[Buffer] = []  # those that are
         self._large: memoryview | None = None  # what is still to be filled of a large buffer
         self._large_buffer: bytearray | None = None
 
@@ -62,64 +81,70 @@ class FrameParser:
         """Where to receive into next, when that is not the stream's own buffer; then call ``filled``."""
         return self._large
 
-    def filled(self, count: int) -> Iterator[StreamFrame]:
+    def filled(self, count: int) -> list[StreamFrame]:
         """``count`` bytes were received into what ``wanted`` gave."""
         assert self._large is not None
+        assert self._large_buffer is not None
         self._large = self._large[count:]
-        return self._frames()
+        if self._large:
+            return []
+        self._buffers.append(self._large_buffer)
+        self._large = self._large_buffer = None
+        self._lengths.pop()
+        return self.feed(b"")
 
-    def feed(self, data: Buffer) -> Iterator[StreamFrame]:
+    def feed(self, data: bytes) -> list[StreamFrame]:
         """Take bytes, give the frames that are complete now."""
-        self._data += data
-        return self._frames()
-
-    def _frames(self) -> Iterator[StreamFrame]:
+        if self._rest:
+            data = self._rest + data
+        offset = 0
+        frames: list[StreamFrame] = []
         while True:
-            if self._head is None and not self._read_head():
-                return
-            if not self._read_buffers():
-                return
-            assert self._head is not None
-            kind, id_, other, started, duration_s = self._head
-            frame = StreamFrame(kind, id_, other, started, duration_s, self._buffers)
+            if self._head is None:
+                start = offset
+                offset = self._read_head(data, offset)
+                if offset == start:
+                    break
+            offset = self._read_buffers(data, offset)
+            if self._lengths:
+                break
+            kind, id_, other, started, duration_s = self._head  # type: ignore[misc]
+            frames.append(StreamFrame(kind, id_, other, started, duration_s, self._buffers))
             self._head = None
             self._buffers = []
-            yield frame
+        self._rest = data[offset:]
+        return frames
 
-    def _read_head(self) -> bool:
-        data = self._data
-        if len(data) < HEAD.size:
-            return False
-        kind, _, count, id_, other, started, duration_s = HEAD.unpack_from(data)
-        end = HEAD.size + count * _LENGTH.size
+    def _read_head(self, data: bytes, offset: int) -> int:
+        if len(data) - offset < HEAD.size:
+            return offset
+        kind, _, count, id_, other, started, duration_s = HEAD.unpack_from(data, offset)
+        lengths = offset + HEAD.size
+        end: int = lengths + count * _LENGTH.size
         if len(data) < end:
-            return False
-        self._lengths = [_LENGTH.unpack_from(data, HEAD.size + n * _LENGTH.size)[0] for n in range(count)]
-        self._lengths.reverse()  # popped from the end
+            return offset
+        if count == 1:
+            self._lengths = [*_LENGTH.unpack_from(data, lengths)]
+        else:
+            self._lengths = [_LENGTH.unpack_from(data, lengths + n * _LENGTH.size)[0] for n in range(count)]
+            self._lengths.reverse()
         self._head = (kind, id_, other, started, duration_s)
-        del data[:end]
-        return True
+        return end
 
-    def _read_buffers(self) -> bool:
-        data = self._data
-        if self._large_buffer is not None:
-            if self._large:
-                return False
-            self._buffers.append(self._large_buffer)
-            self._large = self._large_buffer = None
-            self._lengths.pop()
+    def _read_buffers(self, data: bytes, offset: int) -> int:
         while self._lengths:
             length = self._lengths[-1]
-            if len(data) >= length:
-                self._buffers.append(bytes(data[:length]))
-                del data[:length]
+            end = offset + length
+            if len(data) >= end:
+                self._buffers.append(data[offset:end])
                 self._lengths.pop()
+                offset = end
             elif length > _LARGE_BYTES:
+                there = len(data) - offset
                 self._large_buffer = bytearray(length)
-                self._large_buffer[: len(data)] = data
-                self._large = memoryview(self._large_buffer)[len(data) :]
-                data.clear()
-                return False
+                self._large_buffer[:there] = data[offset:]
+                self._large = memoryview(self._large_buffer)[there:]
+                return len(data)
             else:
-                return False
-        return True
+                break
+        return offset

@@ -256,8 +256,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         except (KeyError, IndexError, ValueError) as error:
             fields = ", ".join(sorted(known))
             raise ConfigurationError(
-                f"{type(self).__name__}: launch_cmd has a placeholder that is not known ({error}); "
-                f"there are {fields}"
+                f"{type(self).__name__}: launch_cmd has a placeholder that is not known ({error}); there are {fields}"
             ) from None
 
     @property

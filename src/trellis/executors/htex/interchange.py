@@ -16,6 +16,15 @@ from trellis.wire.messages import PROTOCOL_VERSION, Register
 # A connection that closes is the end of its manager: what was under way on it is gone, and nobody could tell what
 # that was. But messages that came before may still be unread: so long they count before the loss is reported.
 CLOSED_GRACE_S = 0.5
+# While a manager runs what it has, the next results and tasks travel: it may be sent as many tasks beyond its capacity
+# as its workers need for this long, going by how long its tasks took, so that tasks shorter than the way to the
+# manager and back keep the workers busy; tasks longer than this are never sent ahead.
+AHEAD_S = 0.005
+MOST_AHEAD_PER_WORKER = 64
+# How quickly the estimate of a manager's task durations follows shorter tasks; it follows longer ones at once.
+_SMOOTHING = 0.1
+# When workers have been idle at one manager for so long while tasks wait at another, they are asked back.
+REBALANCE_S = 0.02
 _UNKNOWN = "the interchange does not know it (it was given up as lost)"
 
 Selection = Literal["random", "block_id"]
@@ -46,7 +55,16 @@ class HeartbeatReceived:
 
 @dataclass(slots=True)
 class TasksEnded:
-    """A manager reported how these tasks ended, whichever way."""
+    """A manager reported how these tasks ended, whichever way. ``duration_s``: how long all of them ran, if known."""
+
+    manager: str
+    ids: Sequence[int]
+    duration_s: float | None = None
+
+
+@dataclass(slots=True)
+class TasksReturned:
+    """A manager gave these back, on request; they had not started."""
 
     manager: str
     ids: Sequence[int]
@@ -87,6 +105,7 @@ Event = (
     | ManagerRegistered
     | HeartbeatReceived
     | TasksEnded
+    | TasksReturned
     | ManagerDisconnected
     | ManagerLeft
     | ManagerDraining
@@ -101,6 +120,14 @@ Event = (
 class SendTasks:
     manager: str
     ids: list[int]
+
+
+@dataclass(slots=True)
+class AskBack:
+    """Ask a manager for up to ``count`` tasks that it has not started; it answers even if there are none."""
+
+    manager: str
+    count: int
 
 
 @dataclass(slots=True)
@@ -149,6 +176,7 @@ class ReportManagerLost:
 
 Action = (
     SendTasks
+    | AskBack
     | SendCancel
     | ReportCancelled
     | WelcomeManager
@@ -188,10 +216,32 @@ class Manager:
     draining: bool = False
     closed: bool = False  # its connection; it is about to be lost
     look_at: float = 0.0  # when to look whether it was heard
+    mean_s: float | None = None  # estimate of how long its tasks run
+    asked_back: bool = False  # an answer to AskBack is to come
+
+    @property
+    def takes_tasks(self) -> bool:
+        return not (self.held or self.draining or self.closed)
 
     @property
     def free(self) -> int:
-        return 0 if self.held or self.draining or self.closed else self.registration.capacity - len(self.tasks)
+        """Tasks that it may be sent to fill its capacity."""
+        return self.registration.capacity - len(self.tasks) if self.takes_tasks else 0
+
+    @property
+    def ahead(self) -> int:
+        """Tasks that it may have beyond its capacity."""
+        if self.mean_s is None or self.mean_s > AHEAD_S:
+            return 0
+        per_worker = min(MOST_AHEAD_PER_WORKER, int(AHEAD_S / max(self.mean_s, 1e-9)))
+        return per_worker * self.registration.workers
+
+    def note_duration(self, count: int, duration_s: float) -> None:
+        mean_s = duration_s / count
+        if self.mean_s is None or mean_s > self.mean_s:
+            self.mean_s = mean_s
+        else:
+            self.mean_s += (mean_s - self.mean_s) * (1 - (1 - _SMOOTHING) ** count)
 
 
 class InterchangeState:
@@ -210,7 +260,12 @@ class InterchangeState:
         self._where: dict[int, str | None] = {}  # every task that has not ended: its manager; None: in the queue
         self._pending = 0
         self._managers: dict[str, Manager] = {}
-        self._ready = ReadySet()
+        self._priorities: dict[int, float] = {}  # of those tasks that have one
+        self._ready = ReadySet()  # managers below their capacity
+        self._eager = ReadySet()  # others that may be sent tasks ahead
+        self._hungry: set[str] = set()  # managers with idle workers
+        self._loaded: set[str] = set()  # managers with tasks that wait
+        self._rebalance_at: float | None = None
         self._silence: list[tuple[float, str]] = []  # heap: look then whether this manager was heard
         self._blocks: dict[str, None] = {}  # of all managers ever, in order of appearance
         self._held_blocks: set[str] = set()
@@ -220,6 +275,7 @@ class InterchangeState:
             ManagerRegistered: self._on_manager_registered,
             HeartbeatReceived: self._on_heartbeat,
             TasksEnded: self._on_tasks_ended,
+            TasksReturned: self._on_tasks_returned,
             ManagerDisconnected: self._on_manager_disconnected,
             ManagerLeft: self._on_manager_left,
             ManagerDraining: self._on_manager_draining,
@@ -250,16 +306,24 @@ class InterchangeState:
         return list(self._blocks)
 
     def next_deadline(self) -> float | None:
-        return self._silence[0][0] if self._silence else None
+        silence = self._silence[0][0] if self._silence else None
+        if self._rebalance_at is None or silence is None:
+            return silence
+        return min(silence, self._rebalance_at)
 
     # -- events ------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        return self._handlers[type(event)](event, now)
+        actions = self._handlers[type(event)](event, now)
+        if self._rebalance_at is None and self._hungry and self._loaded and not self._pending:
+            self._rebalance_at = now + REBALANCE_S
+        return actions
 
     def _on_tasks_submitted(self, event: TasksSubmitted, now: float) -> list[Action]:
         self._where.update(dict.fromkeys(event.ids))
         self._pending += len(event.ids)
+        if event.priorities is not None:
+            self._priorities.update((i, p) for i, p in zip(event.ids, event.priorities, strict=True) if p)
         self._queue.push(event.ids, event.priorities)
         return self._dispatch()
 
@@ -271,7 +335,7 @@ class InterchangeState:
                 continue
             manager = self._where[id_]
             if manager is None:
-                del self._where[id_]
+                self._forget(id_)
                 self._pending -= 1
                 dropped.append(id_)
             else:
@@ -307,11 +371,29 @@ class InterchangeState:
         for id_ in event.ids:
             if id_ in manager.tasks:
                 manager.tasks.remove(id_)
-                del self._where[id_]
+                self._forget(id_)
+        if event.duration_s is not None and event.ids:
+            manager.note_duration(len(event.ids), event.duration_s)
+        return self._after_tasks_left(event.manager, now)
+
+    def _on_tasks_returned(self, event: TasksReturned, now: float) -> list[Action]:
+        if not self._heard(event.manager, now):
+            return [DismissManager(event.manager, _UNKNOWN)]
+        manager = self._managers[event.manager]
+        manager.asked_back = False
+        back = [id_ for id_ in event.ids if id_ in manager.tasks]
+        manager.tasks.difference_update(back)
+        self._where.update(dict.fromkeys(back))
+        self._pending += len(back)
+        self._queue.push_front(back, [self._priorities.get(id_, 0.0) for id_ in back])
+        return self._after_tasks_left(event.manager, now)
+
+    def _after_tasks_left(self, name: str, now: float) -> list[Action]:
+        manager = self._managers[name]
         if not manager.tasks and manager.idle_since is None:
             manager.idle_since = now
-        self._update_ready(event.manager)
-        return self._dispatch() + self._dismiss_when_drained(event.manager)
+        self._update_ready(name)
+        return self._dispatch() + self._dismiss_when_drained(name)
 
     def _on_manager_disconnected(self, event: ManagerDisconnected, now: float) -> list[Action]:
         manager = self._managers.get(event.manager)
@@ -341,6 +423,9 @@ class InterchangeState:
 
     def _on_deadline_passed(self, event: DeadlinePassed, now: float) -> list[Action]:
         actions: list[Action] = []
+        if self._rebalance_at is not None and now >= self._rebalance_at:
+            self._rebalance_at = None
+            actions += self._rebalance()
         while self._silence and self._silence[0][0] <= now:
             due, name = heapq.heappop(self._silence)
             manager = self._managers.get(name)
@@ -372,14 +457,33 @@ class InterchangeState:
 
     def _lose(self, name: str, reason: str) -> list[Action]:
         manager = self._managers.pop(name)
-        self._ready.discard(name)
+        for among in (self._ready, self._eager, self._hungry, self._loaded):
+            among.discard(name)
         for id_ in manager.tasks:
-            del self._where[id_]
+            self._forget(id_)
         registration = manager.registration
         return [ReportManagerLost(name, registration.block, registration.hostname, sorted(manager.tasks), reason)]
 
+    def _forget(self, id_: int) -> None:
+        del self._where[id_]
+        if self._priorities:
+            self._priorities.pop(id_, None)
+
     def _update_ready(self, name: str) -> None:
-        self._ready.put(name, self._managers[name].free > 0)
+        manager = self._managers[name]
+        tasks, workers, ahead = len(manager.tasks), manager.registration.workers, manager.ahead
+        free = manager.free
+        self._ready.put(name, free > 0)
+        # Not for every single task: half of what may be ahead goes out in one message.
+        self._eager.put(name, manager.takes_tasks and free <= 0 and ahead > 0 and -free <= ahead // 2)
+        if tasks < workers and manager.takes_tasks:
+            self._hungry.add(name)
+        else:
+            self._hungry.discard(name)
+        if tasks > workers and not manager.asked_back:
+            self._loaded.add(name)
+        else:
+            self._loaded.discard(name)
 
     def _dismiss_when_drained(self, name: str) -> list[Action]:
         # Only here it is known that nothing is under way to it: had it left by itself, such tasks would be lost.
@@ -388,10 +492,12 @@ class InterchangeState:
 
     def _dispatch(self) -> list[Action]:
         actions: list[Action] = []
-        while self._pending and self._ready:
-            name = self._choose()
+        while self._pending and (self._ready or self._eager):
+            # Free capacity everywhere first: what is sent ahead has to wait there.
+            name = self._choose(self._ready or self._eager)
             manager = self._managers[name]
-            ids = self._take(manager.free)
+            most = manager.free if manager.free > 0 else manager.ahead + manager.free
+            ids = self._take(most)
             manager.tasks.update(ids)
             manager.idle_since = None
             for id_ in ids:
@@ -400,10 +506,27 @@ class InterchangeState:
             actions.append(SendTasks(name, ids))
         return actions
 
-    def _choose(self) -> str:
+    def _choose(self, among: ReadySet) -> str:
         if self._selection == "random":
-            return self._ready.pick(self._rng)
-        return min(self._ready, key=lambda name: (block_order(self._managers[name].registration.block), name))
+            return among.pick(self._rng)
+        return min(among, key=lambda name: (block_order(self._managers[name].registration.block), name))
+
+    def _rebalance(self) -> list[Action]:
+        """Ask tasks back that wait at some managers, as many as other managers have idle workers."""
+        if self._pending or not self._hungry:
+            return []
+        idle = sum(self._managers[n].registration.workers - len(self._managers[n].tasks) for n in self._hungry)
+        actions: list[Action] = []
+        for name in sorted(self._loaded, key=lambda name: -len(self._managers[name].tasks)):
+            manager = self._managers[name]
+            count = min(idle, len(manager.tasks) - manager.registration.workers)
+            manager.asked_back = True
+            self._update_ready(name)
+            actions.append(AskBack(name, count))
+            idle -= count
+            if idle <= 0:
+                break
+        return actions
 
     def _take(self, most: int) -> list[int]:
         count = min(most, self._pending)
@@ -423,8 +546,12 @@ class InterchangeState:
         )
         assert self._pending == sum(place is None for place in self._where.values()), "the count of pending is wrong"
         for name, manager in self._managers.items():
-            assert len(manager.tasks) <= manager.registration.capacity, f"{name} has more tasks than its capacity"
+            most = manager.registration.capacity + MOST_AHEAD_PER_WORKER * manager.registration.workers
+            assert len(manager.tasks) <= most, f"{name} has more tasks than it may ever have"
             assert (name in self._ready) == (manager.free > 0), f"{name}: ready is wrong"
             assert (manager.idle_since is None) == bool(manager.tasks), f"{name}: idle_since is wrong"
             assert (manager.look_at, name) in self._silence, f"{name}: nobody watches for its silence"
         assert not (self._pending and self._ready), "work waits beside a free slot"
+        assert self._priorities.keys() <= self._where.keys(), "priorities are kept of tasks that have ended"
+        waits = bool(self._hungry and self._loaded and not self._pending)
+        assert not waits or self._rebalance_at is not None, "workers idle while tasks wait, and nobody looks"

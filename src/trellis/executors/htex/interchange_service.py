@@ -47,11 +47,13 @@ from trellis.wire.messages import (
     Refused,
     Register,
     Results,
+    ReturnTasks,
     Shutdown,
     StatusReply,
     StatusRequest,
     Tasks,
     TasksCancelled,
+    TasksReturned,
     TasksTimedOut,
     Welcome,
     WorkerLost,
@@ -75,14 +77,16 @@ class InterchangeService:
         self._from_client: Decoder[Message] = Decoder(FromSubmitSide)
         self._from_manager: Decoder[Message] = Decoder(FromManager)
         self._functions: dict[int, Payload] = {}
-        self._tasks: dict[int, tuple[int, Payload, float]] = {}  # function, arguments, walltime of tasks in the queue
+        self._tasks: dict[
+            int, tuple[int, Payload, float]
+        ] = {}  # function, arguments, walltime of tasks that have not ended
         self._known_functions: dict[str, set[int]] = {}  # by manager
         self._connections: dict[int, str] = {}  # manager of each connection (a file descriptor)
         self._running = True
 
     def bind(self) -> Ports:
         """Raises:
-        OSError: no port of a range is free.
+        ConfigurationError: no port of a range is free, or an address is not one of this host.
         """
         settings = self._settings
         return Ports(
@@ -212,15 +216,17 @@ class InterchangeService:
             case Results():
                 # As it came: what it says of tasks that were given up is dropped by the submit side.
                 self._to_client_raw(incoming.frames)
-                self._handle(machine.TasksEnded(name, message.ids))
+                self._ended(name, message.ids, sum(message.durations_s))
             case Heartbeat():
                 self._handle(machine.HeartbeatReceived(name))
             case WorkerLost():
                 self._to_client_raw(incoming.frames)
-                self._handle(machine.TasksEnded(name, [message.id]))
+                self._ended(name, [message.id])
             case TasksTimedOut(ids=ids) | TasksCancelled(ids=ids):
                 self._to_client_raw(incoming.frames)
-                self._handle(machine.TasksEnded(name, ids))
+                self._ended(name, ids)
+            case TasksReturned(ids=ids):
+                self._handle(machine.TasksReturned(name, ids))
             case Register():
                 if message.manager != name:
                     raise BadMessage(f"it registers as {message.manager}")
@@ -231,6 +237,11 @@ class InterchangeService:
             case Goodbye():
                 logger.info("manager %s leaves: %s", name, message.reason)
                 self._handle(machine.ManagerLeft(name, message.reason))
+
+    def _ended(self, manager: str, ids: list[int], duration_s: float | None = None) -> None:
+        for id_ in ids:
+            self._tasks.pop(id_, None)
+        self._handle(machine.TasksEnded(manager, ids, duration_s))
 
     def _note_connection(self, name: str, connection: int) -> None:
         if self._connections.get(connection) != name:
@@ -256,11 +267,12 @@ class InterchangeService:
                 self._send_tasks(manager, ids)
             case machine.AnswerHeartbeat(manager):
                 self._to_manager(manager, Heartbeat())
+            case machine.AskBack(manager, count):
+                self._to_manager(manager, ReturnTasks(count))
             case machine.SendCancel(manager, ids):
                 self._to_manager(manager, CancelTasks(ids))
             case machine.ReportCancelled(ids):
-                for id_ in ids:
-                    del self._tasks[id_]
+                self._drop(ids)
                 self._to_client(TasksCancelled(ids))
             case machine.WelcomeManager(manager):
                 self._welcome(manager)
@@ -273,7 +285,12 @@ class InterchangeService:
             case machine.ReportManagerLost(manager, block, hostname, ids, reason):
                 logger.warning("manager %s on %s is lost, with %d tasks: %s", manager, hostname, len(ids), reason)
                 self._known_functions.pop(manager, None)
+                self._drop(ids)
                 self._to_client(ManagerLost(manager, block, hostname, ids, reason))
+
+    def _drop(self, ids: list[int]) -> None:
+        for id_ in ids:
+            self._tasks.pop(id_, None)
 
     def _welcome(self, manager: str) -> None:
         self._known_functions[manager] = set()
@@ -282,7 +299,7 @@ class InterchangeService:
         self._to_client(ManagerJoined(manager, registration.block, registration.hostname, registration.workers))
 
     def _send_tasks(self, manager: str, ids: list[int]) -> None:
-        functions, arguments, walltimes_s = zip(*[self._tasks.pop(id_) for id_ in ids], strict=True)
+        functions, arguments, walltimes_s = zip(*[self._tasks[id_] for id_ in ids], strict=True)
         known = self._known_functions[manager]
         missing = sorted(set(functions) - known)
         if missing:

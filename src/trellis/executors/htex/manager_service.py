@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -23,8 +23,9 @@ import setproctitle
 
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.htex import manager as machine
+from trellis.executors.htex import manager_events as events
+from trellis.executors.htex.node import Node, task_message
 from trellis.executors.htex.placement import worker_count
-from trellis.executors.htex.worker_process import Lifeline, WorkerProcess
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox
@@ -47,8 +48,10 @@ from trellis.wire.messages import (
     Refused,
     Register,
     Results,
+    ReturnTasks,
     Tasks,
     TasksCancelled,
+    TasksReturned,
     TasksTimedOut,
     ToManager,
     Welcome,
@@ -95,7 +98,7 @@ class ResultBatch:
 
 
 class ManagerService:
-    """Owns the socket to the interchange, and the workers. Single-threaded."""
+    """Owns the socket to the interchange, and the node's workers. Single-threaded."""
 
     def __init__(self, endpoint: ClientEndpoint, registration: Register, settings: machine.ManagerSettings) -> None:
         self._endpoint = endpoint
@@ -104,13 +107,14 @@ class ManagerService:
         self._decoder: Decoder[Message] = Decoder(ToManager)
         self._loop = Loop()
         self._inbox: Inbox[str] = Inbox()  # reasons to stop, put by signal handlers
-        self._lifeline = Lifeline()
-        self._workers: dict[int, WorkerProcess] = {}
+        self._node = Node(
+            self._loop, registration.workers, self._worker_environment, self._on_frames, self._on_worker_exit
+        )
         self._functions: dict[int, Buffer] = {}
-        self._tasks: dict[int, tuple[int, Payload]] = {}  # function and arguments of queued tasks
+        self._tasks: dict[int, tuple[int, Payload]] = {}  # function and arguments of tasks that have not ended
         self._results = ResultBatch(registration.manager)
         self._import_paths: list[str] = []
-        self._exit: machine.Exit | None = None
+        self._exit: events.Exit | None = None
 
     def stop(self, reason: str) -> None:
         """Leave soon. May be called from a signal handler."""
@@ -135,7 +139,7 @@ class ManagerService:
             raise ConnectionError(f"the interchange answers with {type(message).__name__} instead of a welcome")
         self._import_paths = message.import_paths
 
-    def run(self) -> machine.Exit:
+    def run(self) -> events.Exit:
         """Serve until the machine says to exit; the workers are gone then."""
         self._loop.add_source(self._endpoint, self._on_messages)
         self._loop.add_fd(self._inbox.fileno(), self._on_inbox)
@@ -144,7 +148,7 @@ class ManagerService:
             while self._exit is None:
                 self._loop.run_once(max(0.0, self._state.next_deadline() - time.monotonic()))
                 if time.monotonic() >= self._state.next_deadline():
-                    self._handle(machine.DeadlinePassed())
+                    self._handle(events.DeadlinePassed(self._node.running()))
                 if len(self._results):
                     self._endpoint.send(self._results.take())
             return self._exit
@@ -152,13 +156,9 @@ class ManagerService:
             self._close()
 
     def _close(self) -> None:
+        self._node.close()
         reason = self._exit.reason if self._exit is not None else "the manager failed: see its log"
-        for process in self._workers.values():
-            process.signal_group(signal.SIGKILL)
-        for process in self._workers.values():
-            process.reap()
         self._send(Goodbye(self._registration.manager, reason))
-        self._lifeline.close()
         self._loop.close()
         self._inbox.close()
 
@@ -169,7 +169,7 @@ class ManagerService:
 
     def _on_inbox(self) -> None:
         for reason in self._inbox.drain():
-            self._handle(machine.StopRequested(reason))
+            self._handle(events.StopRequested(reason))
 
     def _on_messages(self) -> None:
         for _ in range(TURN):
@@ -183,33 +183,29 @@ class ManagerService:
             case Tasks():
                 arguments = unpack(message.sizes, frames)
                 self._tasks.update(zip(message.ids, zip(message.functions, arguments, strict=True), strict=True))
-                self._handle(machine.TasksReceived(message.ids, message.walltimes_s))
+                self._handle(events.TasksReceived(message.ids, message.walltimes_s))
                 return
             case DefineFunctions():
                 self._functions.update(zip(message.ids, map(_one_buffer, unpack(message.sizes, frames)), strict=True))
-            case ForgetFunctions():
-                self._forget(message.ids)
-            case CancelTasks():
-                self._handle(machine.CancelRequested(message.ids))
+            case ForgetFunctions(ids=ids):
+                for id_ in ids:
+                    self._functions.pop(id_, None)
+                self._node.forget(ids)
+            case CancelTasks(ids=ids):
+                self._handle(events.CancelRequested(ids, self._node.running()))
+            case ReturnTasks(count=count):
+                self._handle(events.ReturnRequested(count))
             case Refused(reason) | DismissManager(reason):
-                self._handle(machine.StopRequested(f"dismissed: {reason}"))
+                self._handle(events.StopRequested(f"dismissed: {reason}"))
             case _:
                 pass  # a heartbeat, or a second welcome: it is enough that it came
-        self._handle(machine.InterchangeHeard())
-
-    def _forget(self, ids: list[int]) -> None:
-        for id_ in ids:
-            self._functions.pop(id_, None)
-            for worker, process in self._workers.items():
-                if id_ in process.functions:
-                    process.functions.discard(id_)
-                    self._write(worker, stream.FORGET, id_, 0, ())
+        self._handle(events.InterchangeHeard())
 
     # -- workers -----------------------------------------------------------------------------------------------
 
-    def _start_worker(self, worker: int) -> None:
+    def _worker_environment(self, worker: int) -> dict[str, str]:
         registration = self._registration
-        environment = {
+        return {
             **os.environ,
             "PARSL_WORKER_RANK": str(worker),
             "PARSL_WORKER_COUNT": str(registration.workers),
@@ -217,98 +213,72 @@ class ManagerService:
             "PARSL_WORKER_BLOCK_ID": registration.block,
             "TRELLIS_IMPORT_PATHS": os.pathsep.join(self._import_paths),
         }
-        process = WorkerProcess(self._lifeline, environment)
-        self._workers[worker] = process
-        self._loop.add_fd(process.socket_fd, lambda: self._on_worker_readable(worker))
-        if process.sentinel_fd is not None:
-            self._loop.add_fd(process.sentinel_fd, lambda: self._on_worker_exit(worker))
-        logger.info("worker %d started, pid %d", worker, process.pid)
 
-    def _on_worker_readable(self, worker: int) -> None:
-        process = self._workers[worker]
-        frames = process.receive()
-        if frames is None:
-            self._loop.remove_fd(process.socket_fd)
-            if process.sentinel_fd is None:
-                self._on_worker_exit(worker)
-            else:  # it cannot work without its socket; the sentinel tells when it is gone
-                process.signal_group(signal.SIGKILL)
-            return
-        self._take_frames(worker, frames)
-
-    def _take_frames(self, worker: int, frames: Iterable[stream.StreamFrame]) -> None:
+    def _on_frames(self, worker: int, frames: Sequence[stream.StreamFrame]) -> None:
+        finished: list[int] = []
         for frame in frames:
-            if frame.kind == stream.READY:
-                self._handle(machine.WorkerReady(worker))
-            else:
-                # A task that is being ended is reported as that, whatever it still says.
-                if self._state.runs(worker, frame.id):
-                    self._results.add(worker, frame)
-                self._handle(machine.WorkerFinished(worker, frame.id))
+            match frame.kind:
+                case stream.RESULT | stream.ERROR:
+                    # A task that is being ended is reported as that, whatever it still says.
+                    if self._state.counts(frame.id):
+                        del self._tasks[frame.id]
+                        self._results.add(worker, frame)
+                        finished.append(frame.id)
+                case stream.NEED if frame.id in self._functions:
+                    self._node.define(worker, frame.id, self._functions[frame.id])
+                case stream.FETCH if frame.id in self._tasks:
+                    self._node.answer(worker, stream.TASK, frame.id, payload_buffers(self._tasks[frame.id][1]))
+                case stream.NEED | stream.FETCH:  # for a task that was given up meanwhile
+                    self._node.kill(worker)
+                case stream.READY:
+                    self._handle(events.WorkerReady(worker))
+        if finished:
+            self._handle(events.TasksFinished(finished))
 
-    def _on_worker_exit(self, worker: int) -> None:
-        process = self._workers[worker]
-        # A result that it wrote before it died counts.
-        self._take_frames(worker, process.receive_rest())
-        self._loop.remove_fd(process.socket_fd)
-        if process.sentinel_fd is not None:
-            self._loop.remove_fd(process.sentinel_fd)
-        del self._workers[worker]
-        reason = process.reap()
-        logger.info("worker %d ended, pid %d: %s", worker, process.pid, reason)
-        self._handle(machine.WorkerExited(worker, reason))
-
-    def _write(self, worker: int, kind: int, id_: int, other: int, buffers: tuple[Buffer, ...]) -> None:
-        process = self._workers[worker]
-        if not process.send(kind, id_, other, buffers):
-            self._loop.watch_writes(
-                process.socket_fd, lambda: self._on_worker_readable(worker), lambda: self._on_worker_writable(worker)
-            )
-
-    def _on_worker_writable(self, worker: int) -> None:
-        process = self._workers[worker]
-        if process.flush():
-            self._loop.watch_writes(process.socket_fd, lambda: self._on_worker_readable(worker), None)
+    def _on_worker_exit(self, worker: int, task: int | None, reason: str) -> None:
+        self._handle(events.WorkerExited(worker, task, reason))
 
     # -- actions -----------------------------------------------------------------------------------------------
 
-    def _handle(self, event: machine.Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         self._perform(self._state.handle(event, time.monotonic()))
 
-    def _perform(self, actions: list[machine.Action]) -> None:
+    def _perform(self, actions: list[events.Action]) -> None:
         manager = self._registration.manager
         for action in actions:
             match action:
-                case machine.StartTask(worker, task):
-                    self._start_task(worker, task)
-                case machine.StartWorker(worker):
-                    self._start_worker(worker)
-                case machine.TerminateWorker(worker):
-                    self._workers[worker].signal_group(signal.SIGTERM)
-                case machine.KillWorker(worker):
-                    self._workers[worker].signal_group(signal.SIGKILL)
-                case machine.ReportWorkerLost(worker, task, reason):
+                case events.Offer(ids):
+                    self._node.offer([task_message(id_, *self._tasks[id_]) for id_ in ids])
+                case events.TakeBack():
+                    self._handle(events.TakenBack(self._node.take_back(), self._node.running()))
+                case events.StartWorker(worker):
+                    self._node.start_worker(worker)
+                case events.Interrupt(worker, task):
+                    self._handle(events.Interrupted(worker, task, self._node.interrupt(worker, task)))
+                case events.KillWorker(worker):
+                    self._node.kill(worker)
+                case events.ReportWorkerLost(worker, task, reason):
+                    del self._tasks[task]
                     self._send(WorkerLost(manager, task, worker, self._registration.hostname, reason))
-                case machine.ReportTimedOut(task, walltime_s):
+                case events.ReportTimedOut(task, walltime_s):
+                    del self._tasks[task]
                     self._send(TasksTimedOut(manager, [task], [walltime_s]))
-                case machine.ReportCancelled(ids):
-                    for id_ in ids:
-                        self._tasks.pop(id_, None)
+                case events.ReportCancelled(ids):
+                    self._drop(ids)
                     self._send(TasksCancelled(ids))
-                case machine.SendHeartbeat():
+                case events.GiveBack(ids):
+                    self._drop(ids)
+                    self._send(TasksReturned(manager, ids))
+                case events.SendHeartbeat():
                     self._send(Heartbeat())
-                case machine.SendDraining():
+                case events.SendDraining():
                     self._send(Draining(manager))
-                case machine.Exit():
+                case events.Exit():
                     self._exit = action
 
-    def _start_task(self, worker: int, task: int) -> None:
-        function, arguments = self._tasks.pop(task)
-        process = self._workers[worker]
-        if function not in process.functions:
-            process.functions.add(function)
-            self._write(worker, stream.FUNCTION, function, 0, (self._functions[function],))
-        self._write(worker, stream.TASK, task, function, payload_buffers(arguments))
+    def _drop(self, ids: Sequence[int]) -> None:
+        for id_ in ids:
+            del self._tasks[id_]
 
 
 def _one_buffer(payload: Payload) -> Buffer:

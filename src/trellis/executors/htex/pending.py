@@ -21,6 +21,11 @@ class PendingQueue:
             for id_, priority in zip(ids, priorities, strict=True):
                 self._bucket(priority).append(id_)
 
+    def push_front(self, ids: Sequence[int], priorities: Sequence[float]) -> None:
+        """Put ids back before others of their priority, in this order."""
+        for id_, priority in zip(reversed(ids), reversed(priorities), strict=True):
+            self._bucket(priority).appendleft(id_)
+
     def _bucket(self, priority: float) -> deque[int]:
         bucket = self._buckets.get(priority)
         if bucket is None:

@@ -1,4 +1,4 @@
-"""A worker process: runs one task at a time, for the manager at the other end of its socket. Nothing else.
+"""A worker process: takes a task from the queue of its node, runs it, sends the result to its manager. Nothing else.
 
 It imports as little as it can (start-up time matters with 10,000 of them), has no threads of its own, and dies with
 its manager: see ``die_with_manager``.
@@ -19,6 +19,7 @@ from typing import Any
 import setproctitle
 
 from trellis.errors import DeserializationError
+from trellis.executors.htex.board import MAX_MESSAGE_BYTES, Board
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers
 from trellis.wire.payload import dump_exception, dump_result, load_call, load_function
@@ -47,26 +48,60 @@ def die_with_manager(lifeline: int) -> None:
 
 
 class Worker:
-    """Reads frames, runs tasks, writes results."""
+    """Takes tasks, runs them, sends results."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
+    def __init__(self, rank: int, connection: socket.socket, queue: socket.socket, board: Board) -> None:
+        self._rank = rank
+        self._socket = connection  # to the manager, for this worker alone
+        self._queue = queue  # shared by all workers of the node
+        self._board = board
         self._reader = BufferedReader(socket.SocketIO(connection, "r"), _LARGE_BYTES)
         self._functions: dict[int, Callable[..., Any] | BaseException] = {}
 
     def run(self) -> None:
-        """Serve until the manager closes the connection."""
+        """Serve until the manager closes the queue, or wants this worker to stop."""
         self._send(stream.READY, 0, 0.0, 0.0, ())
-        read, head = self._reader.read, stream.HEAD
-        while len(data := read(head.size)) == head.size:
-            kind, _, count, id_, other, _, _ = head.unpack(data)
-            buffers = [self._read_buffer(length) for length in self._read_lengths(count)]
+        take, head, board, rank = self._queue.recv, stream.HEAD, self._board, self._rank
+        while data := take(MAX_MESSAGE_BYTES):
+            kind, _, count, id_, function, _, _ = head.unpack_from(data)
+            board.started(rank, id_, time.monotonic())
             if kind == stream.TASK:
-                self._run_task(id_, other, buffers[0] if count == 1 else tuple(buffers))
-            elif kind == stream.FUNCTION:
-                self._learn(id_, buffers[0])
+                payload = stream.split(data, count)
+                self._run_task(id_, function, payload[0] if count == 1 else tuple(payload))
             else:
-                self._functions.pop(id_, None)
+                self._run_task(id_, function, self._fetch(id_))
+            if not board.finished(rank):
+                return
+
+    def _fetch(self, id_: int) -> Payload:
+        """Ask for the arguments of a task that are too large for the queue."""
+        self._send(stream.FETCH, id_, 0.0, 0.0, ())
+        _, buffers = self._answer(stream.TASK)
+        return buffers[0] if len(buffers) == 1 else tuple(buffers)
+
+    def _function(self, id_: int) -> Callable[..., Any]:
+        """A function; the manager is asked for it once."""
+        function = self._functions.get(id_)
+        if function is None:
+            self._send(stream.NEED, id_, 0.0, 0.0, ())
+            _, buffers = self._answer(stream.FUNCTION)
+            function = self._functions[id_] = _load_function(buffers[0])
+        if isinstance(function, BaseException):
+            raise function.with_traceback(None)  # it would grow with each task
+        return function
+
+    def _answer(self, expected: int) -> tuple[int, list[Buffer]]:
+        """What the manager sends for a question; it may have sent other things before."""
+        read, head = self._reader.read, stream.HEAD
+        while True:
+            data = read(head.size)
+            if len(data) < head.size:
+                raise EOFError
+            kind, _, count, id_, _, _, _ = head.unpack(data)
+            buffers = [self._read_buffer(length) for length in self._read_lengths(count)]
+            if kind == expected:
+                return id_, buffers
+            self._functions.pop(id_, None)  # FORGET
 
     def _read_lengths(self, count: int) -> list[int]:
         data = self._reader.read(8 * count)
@@ -84,22 +119,13 @@ class Worker:
             view = view[count:]
         return buffer
 
-    def _learn(self, id_: int, data: Buffer) -> None:
-        try:
-            self._functions[id_] = load_function(data)
-        except Exception as error:  # every task that names it fails with this
-            self._functions[id_] = DeserializationError(f"the function: {type(error).__name__}: {error}")
-
     def _run_task(self, id_: int, function_id: int, payload: Payload) -> None:
         started = time.time()
         begin = time.perf_counter()
         kind = stream.RESULT
         result: Payload
         try:
-            function = self._functions[function_id]
-            if isinstance(function, BaseException):
-                raise function
-            result = dump_result(call(function, payload))
+            result = dump_result(call(self._function(function_id), payload))
         except BaseException as error:  # sys.exit() in a task ends the task, not the worker
             kind, result = stream.ERROR, dump_exception(error, skip_frames=2)
         self._send(kind, id_, started, time.perf_counter() - begin, payload_buffers(result))
@@ -114,6 +140,13 @@ class Worker:
                 self._socket.sendall(buffer)
 
 
+def _load_function(data: Buffer) -> Callable[..., Any] | BaseException:
+    try:
+        return load_function(data)
+    except BaseException as error:  # a module that exits on import, too; every task that names it fails with this
+        return DeserializationError(f"the function: {type(error).__name__}: {error}")
+
+
 def call(function: Callable[..., Any], payload: Payload) -> Any:
     """Run a function on serialized arguments. Arguments that cannot be made here fail like the function."""
     try:
@@ -124,19 +157,22 @@ def call(function: Callable[..., Any], payload: Payload) -> Any:
 
 
 def main() -> None:
-    """Entry point: ``python -m trellis.executors.htex.worker SOCKET_FD LIFELINE_FD``."""
-    socket_fd, lifeline_fd = int(sys.argv[1]), int(sys.argv[2])
+    """Entry point: ``python -m trellis.executors.htex.worker RANK SOCKET LIFELINE QUEUE BOARD WORKERS``.
+
+    In capitals: numbers of file descriptors, but for the rank and how many workers the board is for.
+    """
+    rank, connection_fd, lifeline_fd, queue_fd, board_fd, workers = map(int, sys.argv[1:7])
     die_with_manager(lifeline_fd)
     setproctitle.setproctitle("trellis: worker")
     for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
         if path not in sys.path:
             sys.path.append(path)
-    # Children of tasks must not hold the connection open.
-    os.set_inheritable(socket_fd, False)
-    os.set_inheritable(lifeline_fd, False)
-    connection = socket.socket(fileno=socket_fd)
+    # Programs that tasks start must not hold these open.
+    for fd in (connection_fd, lifeline_fd, queue_fd, board_fd):
+        os.set_inheritable(fd, False)
+    connection, queue = socket.socket(fileno=connection_fd), socket.socket(fileno=queue_fd)
     try:
-        Worker(connection).run()
+        Worker(rank, connection, queue, Board(workers, board_fd)).run()
     except (EOFError, ConnectionError):  # the manager is gone
         pass
     finally:

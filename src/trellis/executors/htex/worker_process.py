@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from trellis.executors.htex.board import Board, TaskQueue
 from trellis.wire import stream
 from trellis.wire.codec import Buffer
 
@@ -50,14 +51,19 @@ class Lifeline:
 class WorkerProcess:
     """One running worker, in a session of its own."""
 
-    def __init__(self, lifeline: Lifeline, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, rank: int, lifeline: Lifeline, queue: TaskQueue, board: Board, environment: Mapping[str, str]
+    ) -> None:
+        board.clear(rank)
         own, other = socket.socketpair()
+        fds = [other.fileno(), lifeline.worker_end, queue.reader_fd, board.fd]
+        arguments = [str(number) for number in (rank, *fds, board.workers)]
         try:
             for end in (own, other):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "trellis.executors.htex.worker", str(other.fileno()), str(lifeline.worker_end)],
-                pass_fds=(other.fileno(), lifeline.worker_end),
+                [sys.executable, "-P", "-m", "trellis.executors.htex.worker", *arguments],
+                pass_fds=fds,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -84,12 +90,12 @@ class WorkerProcess:
         """Readable when the process has ended; None where the system has no such thing: then the socket's end tells."""
         return self._sentinel
 
-    def receive(self) -> Iterator[stream.StreamFrame] | None:
+    def receive(self) -> list[stream.StreamFrame] | None:
         """Frames that have come; None when the worker has closed its end."""
         try:
             return self._receive()
         except (BlockingIOError, InterruptedError):
-            return iter(())
+            return []
 
     def receive_rest(self) -> list[stream.StreamFrame]:
         """What a worker that has ended still left to be read."""
@@ -101,7 +107,7 @@ class WorkerProcess:
             pass
         return rest
 
-    def _receive(self) -> Iterator[stream.StreamFrame] | None:
+    def _receive(self) -> list[stream.StreamFrame] | None:
         wanted = self._parser.wanted()
         try:
             if wanted is not None:

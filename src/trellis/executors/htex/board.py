@@ -1,0 +1,105 @@
+"""What the workers of a node share with their manager: a queue of tasks, and a board that says who runs what.
+
+The queue is a socketpair of the kernel of the operating system with many readers: whichever worker is free takes the
+next task, without waking the manager. The manager keeps a reading end too, to take back what nobody has started.
+The board is shared memory with one slot for each worker.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import struct
+
+# A task whose message is larger does not go through the queue: the worker that takes it asks for the arguments. A
+# message must fit the kernel's buffer (208 kB unless the administrator says otherwise), and leave room for others.
+MAX_MESSAGE_BYTES = 65_536
+_BUFFER_BYTES = 425_984
+
+# task id + 1 (0: none), when it was started (monotonic clock), whether the worker shall take no more tasks
+_SLOT = struct.Struct("<qdq")
+_TASK = struct.Struct("<qd")
+_STOP = struct.Struct("<q")
+
+
+class TaskQueue:
+    """The manager's side of the queue. Messages stay whole, and in order."""
+
+    def __init__(self) -> None:
+        self._writer, self._reader = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        self._writer.setblocking(False)
+
+    @property
+    def writer_fd(self) -> int:
+        return self._writer.fileno()
+
+    @property
+    def reader_fd(self) -> int:
+        """For the workers."""
+        return self._reader.fileno()
+
+    def offer(self, message: bytes) -> bool:
+        """Add one task; False when the queue is full."""
+        try:
+            self._writer.send(message)
+        except (BlockingIOError, InterruptedError):
+            return False
+        return True
+
+    def take_back(self) -> list[bytes]:
+        """All tasks that no worker has taken."""
+        taken = []
+        while True:
+            try:
+                taken.append(self._reader.recv(MAX_MESSAGE_BYTES, socket.MSG_DONTWAIT))
+            except (BlockingIOError, InterruptedError):
+                return taken
+
+    def close(self) -> None:
+        self._writer.close()
+        self._reader.close()
+
+
+class Board:
+    """One slot for each worker, in memory that the workers share."""
+
+    def __init__(self, workers: int, fd: int | None = None) -> None:
+        self.workers = workers
+        size = workers * _SLOT.size
+        if fd is None:
+            fd = os.memfd_create("trellis-board")
+            os.ftruncate(fd, size)
+        self.fd = fd
+        self._memory = mmap.mmap(fd, size)
+
+    def started(self, worker: int, task: int, now: float) -> None:
+        _TASK.pack_into(self._memory, worker * _SLOT.size, task + 1, now)
+
+    def finished(self, worker: int) -> bool:
+        """The worker runs nothing; give whether it shall take more."""
+        offset = worker * _SLOT.size
+        _STOP.pack_into(self._memory, offset, 0)
+        return not _STOP.unpack_from(self._memory, offset + _TASK.size)[0]
+
+    def set_stop(self, worker: int, stop: bool) -> None:
+        _STOP.pack_into(self._memory, worker * _SLOT.size + _TASK.size, stop)
+
+    def running(self, worker: int) -> tuple[int, float] | None:
+        """The worker's task and when it was started; None when it runs none."""
+        task, since = _TASK.unpack_from(self._memory, worker * _SLOT.size)
+        return (task - 1, since) if task else None
+
+    def all_running(self) -> dict[int, tuple[int, float]]:
+        """Worker and time of start of each task that runs."""
+        slots = ((worker, self.running(worker)) for worker in range(self.workers))
+        return {slot[0]: (worker, slot[1]) for worker, slot in slots if slot is not None}
+
+    def clear(self, worker: int) -> None:
+        """For a new worker."""
+        _SLOT.pack_into(self._memory, worker * _SLOT.size, 0, 0.0, 0)
+
+    def close(self) -> None:
+        self._memory.close()
+        os.close(self.fd)

@@ -1,0 +1,175 @@
+"""The worker processes of one node, their queue and their board. Decides nothing."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from trellis.executors.htex.board import MAX_MESSAGE_BYTES, Board, TaskQueue
+from trellis.executors.htex.worker_process import Lifeline, WorkerProcess
+from trellis.transport.service import Loop
+from trellis.wire import stream
+from trellis.wire.codec import Buffer, Payload
+
+logger = logging.getLogger("trellis.manager")
+
+
+def task_message(task: int, function: int, arguments: Payload) -> bytes:
+    """A task as it goes through the queue; without its arguments when they are too large for that."""
+    if type(arguments) is not tuple and len(arguments) < MAX_MESSAGE_BYTES:
+        data = stream.head(stream.TASK, task, function, 0.0, 0.0, (arguments,)) + arguments  # type: ignore[arg-type, operator]
+        if len(data) <= MAX_MESSAGE_BYTES:
+            return data
+    return stream.head(stream.LARGE, task, function, 0.0, 0.0, ())
+
+
+class Node:
+    """Owned by the manager's one thread.
+
+    Args:
+        loop: where the processes' descriptors are watched.
+        workers: how many there are.
+        environment: of each worker, by its rank.
+        on_frames: told what a worker has written.
+        on_exit: told that a worker has ended: its rank, the task it ran, and how it ended.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        workers: int,
+        environment: Callable[[int], dict[str, str]],
+        on_frames: Callable[[int, Sequence[stream.StreamFrame]], None],
+        on_exit: Callable[[int, int | None, str], None],
+    ) -> None:
+        self._loop = loop
+        self._environment = environment
+        self._on_frames = on_frames
+        self._on_exit = on_exit
+        self._lifeline = Lifeline()
+        self._queue = TaskQueue()
+        self._board = Board(workers)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._waiting: deque[bytes] = deque()  # messages for which the queue has no room now
+
+    def close(self) -> None:
+        """Kill what runs, and give everything back."""
+        for process in self._workers.values():
+            process.signal_group(signal.SIGKILL)
+        for process in self._workers.values():
+            self._unwatch(process)
+            process.reap()
+        self._workers.clear()
+        self._lifeline.close()
+        self._queue.close()
+        self._board.close()
+
+    # -- workers -----------------------------------------------------------------------------------------------
+
+    def start_worker(self, worker: int) -> None:
+        process = WorkerProcess(worker, self._lifeline, self._queue, self._board, self._environment(worker))
+        self._workers[worker] = process
+        self._loop.add_fd(process.socket_fd, lambda: self._on_readable(worker))
+        if process.sentinel_fd is not None:
+            self._loop.add_fd(process.sentinel_fd, lambda: self._on_ended(worker))
+        logger.info("worker %d started, pid %d", worker, process.pid)
+
+    def interrupt(self, worker: int, task: int) -> bool:
+        """Ask a worker to end if it runs this task still; False when it does not."""
+        # First the mark, then the look: a worker that has ended its task since sees the mark before it takes another.
+        self._board.set_stop(worker, True)
+        running = self._board.running(worker)
+        if running is None or running[0] != task or worker not in self._workers:
+            self._board.set_stop(worker, False)
+            return False
+        self._workers[worker].signal_group(signal.SIGTERM)
+        return True
+
+    def kill(self, worker: int) -> None:
+        self._workers[worker].signal_group(signal.SIGKILL)
+
+    def running(self) -> dict[int, tuple[int, float]]:
+        """Worker and time of start (monotonic clock) of each task that runs."""
+        return self._board.all_running()
+
+    def answer(self, worker: int, kind: int, id_: int, buffers: tuple[Buffer, ...]) -> None:
+        """Send what a worker has asked for."""
+        process = self._workers[worker]
+        if not process.send(kind, id_, 0, buffers):
+            self._loop.watch_writes(
+                process.socket_fd, lambda: self._on_readable(worker), lambda: self._on_writable(worker)
+            )
+
+    def define(self, worker: int, function: int, data: Buffer) -> None:
+        self._workers[worker].functions.add(function)
+        self.answer(worker, stream.FUNCTION, function, (data,))
+
+    def forget(self, functions: Iterable[int]) -> None:
+        """No task will name these functions any more."""
+        for worker, process in self._workers.items():
+            for function in process.functions.intersection(functions):
+                process.functions.discard(function)
+                self.answer(worker, stream.FORGET, function, ())
+
+    def _on_readable(self, worker: int) -> None:
+        process = self._workers[worker]
+        frames = process.receive()
+        if frames is not None:
+            self._on_frames(worker, frames)
+            return
+        self._loop.remove_fd(process.socket_fd)
+        if process.sentinel_fd is None:
+            self._on_ended(worker)
+        else:  # it cannot work without its socket; the sentinel tells when it is gone
+            process.signal_group(signal.SIGKILL)
+
+    def _on_writable(self, worker: int) -> None:
+        process = self._workers[worker]
+        if process.flush():
+            self._loop.watch_writes(process.socket_fd, lambda: self._on_readable(worker), None)
+
+    def _on_ended(self, worker: int) -> None:
+        process = self._workers[worker]
+        self._on_frames(worker, process.receive_rest())  # a result that it wrote before it died counts
+        self._unwatch(process)
+        del self._workers[worker]
+        reason = process.reap()
+        logger.info("worker %d ended, pid %d: %s", worker, process.pid, reason)
+        running = self._board.running(worker)
+        self._board.clear(worker)
+        self._on_exit(worker, None if running is None else running[0], reason)
+
+    def _unwatch(self, process: WorkerProcess) -> None:
+        self._loop.remove_fd(process.socket_fd)
+        if process.sentinel_fd is not None:
+            self._loop.remove_fd(process.sentinel_fd)
+
+    # -- the queue ---------------------------------------------------------------------------------------------
+
+    def offer(self, messages: Iterable[bytes]) -> None:
+        """Put tasks into the workers' queue, or behind those that already wait for room in it."""
+        if self._waiting:
+            self._waiting.extend(messages)
+            return
+        queue = self._queue
+        for message in messages:
+            if self._waiting or not queue.offer(message):
+                self._waiting.append(message)
+        if self._waiting:
+            self._loop.add_writer(queue.writer_fd, self._on_room)
+
+    def _on_room(self) -> None:
+        while self._waiting and self._queue.offer(self._waiting[0]):
+            self._waiting.popleft()
+        if not self._waiting:
+            self._loop.remove_fd(self._queue.writer_fd)
+
+    def take_back(self) -> list[int]:
+        """Ids of the tasks that no worker has taken, in their order; they are not in the queue any more."""
+        messages = [*self._queue.take_back(), *self._waiting]
+        if self._waiting:
+            self._waiting.clear()
+            self._loop.remove_fd(self._queue.writer_fd)
+        return [stream.task_id(message) for message in messages]
