@@ -27,8 +27,10 @@ from trellis.wire.messages import (
     Refused,
     Register,
     Results,
+    ReturnTasks,
     Tasks,
     TasksCancelled,
+    TasksReturned,
     TasksTimedOut,
     Welcome,
     WorkerLost,
@@ -135,7 +137,7 @@ class SimulatedInterchange:
         self.alive = True
         self._latest: dict[str, Connection] = {}
         self._spoken: dict[str, Connection] = {}  # on which each manager was last heard
-        self._walltimes_s: dict[int, float] = {}  # of tasks in the queue
+        self._walltimes_s: dict[int, float] = {}  # of tasks that have not ended
 
     def die(self) -> None:
         self.alive = False
@@ -195,12 +197,17 @@ class SimulatedInterchange:
 
     def _on_manager_message(self, name: str, message: Message) -> None:
         match message:
-            case Results(ids=ids) | TasksTimedOut(ids=ids) | TasksCancelled(ids=ids):
+            case Results(ids=ids):
                 self._to_client(message)
-                self._handle(interchange.TasksEnded(name, ids))
+                self._ended(name, ids, sum(message.durations_s))
+            case TasksTimedOut(ids=ids) | TasksCancelled(ids=ids):
+                self._to_client(message)
+                self._ended(name, ids)
             case WorkerLost(id=id_):
                 self._to_client(message)
-                self._handle(interchange.TasksEnded(name, [id_]))
+                self._ended(name, [id_])
+            case TasksReturned(ids=ids):
+                self._handle(interchange.TasksReturned(name, ids))
             case Heartbeat():
                 self._handle(interchange.HeartbeatReceived(name))
             case Register():
@@ -209,6 +216,11 @@ class SimulatedInterchange:
                 self._handle(interchange.ManagerDraining(name))
             case Goodbye():
                 self._handle(interchange.ManagerLeft(name, message.reason))
+
+    def _ended(self, name: str, ids: list[int], duration_s: float | None = None) -> None:
+        for id_ in ids:
+            self._walltimes_s.pop(id_, None)
+        self._handle(interchange.TasksEnded(name, ids, duration_s))
 
     def _handle(self, event: interchange.Event, now: float | None = None) -> None:
         for action in self.state.handle(event, self._stage.world.now if now is None else now):
@@ -219,10 +231,12 @@ class SimulatedInterchange:
     def _perform(self, action: interchange.Action) -> None:
         match action:
             case interchange.SendTasks(name, ids):
-                walltimes_s = [self._walltimes_s.pop(id_) for id_ in ids]
+                walltimes_s = [self._walltimes_s[id_] for id_ in ids]
                 self._to_manager(name, Tasks(ids, [], [], None, walltimes_s if any(walltimes_s) else None))
             case interchange.AnswerHeartbeat(name):
                 self._to_manager(name, Heartbeat())
+            case interchange.AskBack(name, count):
+                self._to_manager(name, ReturnTasks(count))
             case interchange.SendCancel(name, ids):
                 self._to_manager(name, CancelTasks(ids))
             case interchange.ReportCancelled(ids):
@@ -238,6 +252,8 @@ class SimulatedInterchange:
             case interchange.DismissManager(name, reason):
                 self._to_manager(name, DismissManager(reason))
             case interchange.ReportManagerLost(name, block, hostname, ids, reason):
+                for id_ in ids:
+                    del self._walltimes_s[id_]
                 self._to_client(ManagerLost(name, block, hostname, ids, reason))
 
     def _to_manager(self, name: str, message: Message) -> None:

@@ -1,6 +1,6 @@
 """Managers and workers of a simulation: real machines in shells that do what the real shells do, and work in pretence.
 
-Compare with ``htex.manager_service`` and ``htex.worker``.
+Compare with ``htex.manager_service``, ``htex.node`` and ``htex.worker``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections import deque
 from typing import Any
 
 from trellis.executors.htex import manager
+from trellis.executors.htex import manager_events as events
+from trellis.executors.htex.interchange import MOST_AHEAD_PER_WORKER
 from trellis.testing.network import Connection
 from trellis.testing.oracles import SafetyViolation, TaskPlan
 from trellis.testing.simulated import SimulatedInterchange, Stage
@@ -23,8 +25,10 @@ from trellis.wire.messages import (
     Refused,
     Register,
     Results,
+    ReturnTasks,
     Tasks,
     TasksCancelled,
+    TasksReturned,
     TasksTimedOut,
     Welcome,
     WorkerLost,
@@ -55,8 +59,11 @@ class SimulatedManager:
         self.alive = True
         self.connection: Connection | None = None
         self.workers: dict[int, StubWorker] = {}
+        self.queue: deque[int] = deque()  # offered to the workers
+        self.board: dict[int, tuple[int, float]] = {}  # by rank: what it runs, and since when
         self._unsent: list[Message] = [registration]
         self._state: manager.ManagerState | None = None  # until it is welcomed
+        self._tasks: set[int] = set()  # that have not ended
         self._results: list[int] = []
         self._connect()
         stage.world.after(_WELCOME_TIMEOUT_S, self._give_up_unless_welcome)
@@ -80,11 +87,11 @@ class SimulatedManager:
     def stop(self, reason: str) -> None:
         """SIGTERM."""
         if self._state is not None:
-            self._handle(manager.StopRequested(reason))
+            self._handle(events.StopRequested(reason))
         else:
             self.die()
 
-    def _exit(self, action: manager.Exit) -> None:
+    def _exit(self, action: events.Exit) -> None:
         if action.failed:
             self._stage.ledger.disturbed.add(self.name)
         for worker in self.workers.values():
@@ -97,7 +104,7 @@ class SimulatedManager:
         return self._state.next_deadline() if self.alive and self._state is not None else None
 
     def on_deadline(self, now: float) -> None:
-        self._handle(manager.DeadlinePassed(), now)
+        self._handle(events.DeadlinePassed(self._running()), now)
 
     # -- connection --------------------------------------------------------------------------------------------
 
@@ -129,13 +136,16 @@ class SimulatedManager:
             return
         match message:
             case Tasks():
-                self._handle(manager.TasksReceived(message.ids, message.walltimes_s))
+                self._tasks.update(message.ids)
+                self._handle(events.TasksReceived(message.ids, message.walltimes_s))
                 return
             case CancelTasks():
-                self._handle(manager.CancelRequested(message.ids))
+                self._handle(events.CancelRequested(message.ids, self._running()))
+            case ReturnTasks():
+                self._handle(events.ReturnRequested(message.count))
             case Refused(reason) | DismissManager(reason):
-                self._handle(manager.StopRequested(f"dismissed: {reason}"))
-        self._handle(manager.InterchangeHeard())
+                self._handle(events.StopRequested(f"dismissed: {reason}"))
+        self._handle(events.InterchangeHeard())
 
     def _on_first_message(self, message: Message) -> None:
         if not isinstance(message, Welcome):
@@ -148,72 +158,99 @@ class SimulatedManager:
 
     # -- workers -----------------------------------------------------------------------------------------------
 
+    def _running(self) -> dict[int, tuple[int, float]]:
+        return {task: (rank, since) for rank, (task, since) in self.board.items()}
+
     def on_worker_readable(self, worker: StubWorker) -> None:
-        if not self.alive or self.workers.get(worker.rank) is not worker:
-            return
+        if self.alive and self.workers.get(worker.rank) is worker:
+            self._take_frames(worker)
+
+    def _take_frames(self, worker: StubWorker) -> None:
+        assert self._state is not None
+        finished = []
         while worker.frames:
             task = worker.frames.popleft()
             if task is None:
-                self._handle(manager.WorkerReady(worker.rank))
-            else:
-                self._keep_result(worker.rank, task)
-                self._handle(manager.WorkerFinished(worker.rank, task))
+                self._handle(events.WorkerReady(worker.rank))
+            elif self._state.counts(task):
+                self._tasks.remove(task)
+                self._results.append(task)
+                finished.append(task)
+        if finished:
+            self._stage.world.after(0, self._flush)  # at the end of the turn
+            self._handle(events.TasksFinished(finished))
 
     def on_worker_exit(self, worker: StubWorker) -> None:
         if not self.alive or self.workers.get(worker.rank) is not worker:
             return
-        finished = [task for task in worker.frames if task is not None]
-        for task in finished:
-            self._keep_result(worker.rank, task)
+        self._take_frames(worker)
         del self.workers[worker.rank]
-        self._handle(manager.WorkerExited(worker.rank, "it died", finished[-1] if finished else None))
+        task, _ = self.board.pop(worker.rank, (None, 0.0))
+        self._handle(events.WorkerExited(worker.rank, task, "it died"))
 
-    def _keep_result(self, rank: int, task: int) -> None:
-        assert self._state is not None
-        if self._state.runs(rank, task):
-            self._results.append(task)
-            if len(self._results) == 1:
-                self._stage.world.after(0, self._flush)  # at the end of the turn
+    def _interrupt(self, rank: int, task: int) -> bool:
+        if rank not in self.workers or self.board.get(rank, (None, 0.0))[0] != task:
+            return False
+        self.workers[rank].terminate()
+        return True
 
     def _flush(self) -> None:
         if self._results:
-            self._send(Results(self.name, self._results, [], [], [], [], []))
+            durations_s = [self._stage.ledger.plans[task].duration_s for task in self._results]
+            self._send(Results(self.name, self._results, [], [], [], durations_s, []))
             self._results = []
 
     # -- actions -----------------------------------------------------------------------------------------------
 
-    def _handle(self, event: manager.Event, now: float | None = None) -> None:
+    def _handle(self, event: events.Event, now: float | None = None) -> None:
         if self._state is None or not self.alive:
             return
         self._perform(self._state.handle(event, self._stage.world.now if now is None else now))
         self._state.check_invariants()
-        if self.alive and self._state.tasks > self._registration.capacity:
-            raise SafetyViolation(f"{self.name} has {self._state.tasks} tasks, more than its capacity")
+        hello = self._registration
+        if self.alive and self._state.tasks > hello.capacity + MOST_AHEAD_PER_WORKER * hello.workers:
+            raise SafetyViolation(f"{self.name} has {self._state.tasks} tasks, more than it may ever have")
 
-    def _perform(self, actions: list[manager.Action]) -> None:
+    def _perform(self, actions: list[events.Action]) -> None:
         for action in actions:
             self._stage.note(self.name, action)
             match action:
-                case manager.StartTask(rank, task):
-                    self.workers[rank].give(task)
-                case manager.StartWorker(rank):
+                case events.Offer(ids):
+                    self.queue.extend(ids)
+                    for worker in self.workers.values():
+                        self._stage.world.after(0, worker.look_for_work)
+                case events.TakeBack():
+                    back = list(self.queue)
+                    self.queue.clear()
+                    self._handle(events.TakenBack(back, self._running()))
+                case events.StartWorker(rank):
                     self.workers[rank] = StubWorker(self._stage, self, rank, self._worker_fails)
-                case manager.TerminateWorker(rank):
-                    self.workers[rank].terminate()
-                case manager.KillWorker(rank):
+                case events.Interrupt(rank, task):
+                    self._handle(events.Interrupted(rank, task, self._interrupt(rank, task)))
+                case events.KillWorker(rank):
                     self.workers[rank].die(by_itself=False)
-                case manager.ReportWorkerLost(rank, task, reason):
+                case events.ReportWorkerLost(rank, task, reason):
+                    self._tasks.remove(task)
                     self._send(WorkerLost(self.name, task, rank, "", reason))
-                case manager.ReportTimedOut(task, walltime_s):
+                case events.ReportTimedOut(task, walltime_s):
+                    self._tasks.remove(task)
                     self._send(TasksTimedOut(self.name, [task], [walltime_s]))
-                case manager.ReportCancelled(ids):
+                case events.ReportCancelled(ids):
+                    self._drop(ids)
                     self._send(TasksCancelled(ids))
-                case manager.SendHeartbeat():
+                case events.GiveBack(ids):
+                    self._drop(ids)
+                    self._send(TasksReturned(self.name, ids))
+                case events.SendHeartbeat():
                     self._send(Heartbeat())
-                case manager.SendDraining():
+                case events.SendDraining():
                     self._send(Draining(self.name))
-                case manager.Exit():
+                case events.Exit():
                     self._exit(action)
+
+    def _drop(self, ids: list[int]) -> None:
+        for task in ids:
+            self._tasks.remove(task)
 
 
 class StubWorker:
@@ -226,7 +263,8 @@ class StubWorker:
         self.alive = True
         self.frames: deque[int | None] = deque()  # written and not read: results, None is "ready"
         self._ready = False
-        self._task: TaskPlan | None = None
+        self._stop = False  # take no more tasks
+        self._task: TaskPlan | None = None  # taken from the queue
         start = self._fail if stage.world.chance(fails) else self._start
         stage.world.after(stage.world.between(0.05, 0.3), start)
 
@@ -234,6 +272,7 @@ class StubWorker:
         if self.alive:
             self._ready = True
             self._write(None)
+            self.look_for_work()
 
     def _fail(self) -> None:
         self.die(by_itself=True)
@@ -242,18 +281,18 @@ class StubWorker:
         self.frames.append(frame)
         self._stage.world.after(self._stage.world.between(0, 0.03), self._owner.on_worker_readable, self)
 
-    def give(self, task: int) -> None:
-        if self._task is not None or not self._ready:
-            raise SafetyViolation(f"worker {self.rank} of {self._owner.name} gets task {task} but cannot take one")
-        self._task = self._stage.ledger.plans[task]
-        if self.alive:
-            self._stage.world.after(0.01, self._begin)
-        else:  # the manager does not know yet
-            self._stage.ledger.worker_died(task, by_itself=True)
+    def look_for_work(self) -> None:
+        if self.alive and self._ready and self._task is None and self._owner.queue:
+            self._task = self._stage.ledger.plans[self._owner.queue.popleft()]
+            if self._stage.world.chance(0.2):  # it takes a moment until the board says so
+                self._stage.world.after(0.01, self._begin)
+            else:
+                self._begin()
 
     def _begin(self) -> None:
         if self.alive and self._task is not None:
             plan = self._task
+            self._owner.board[self.rank] = (plan.id, self._stage.world.now)
             self._stage.ledger.started(plan.id)
             if plan.kills_worker:
                 self._stage.world.after(plan.duration_s / 2, self._fail)
@@ -265,8 +304,13 @@ class StubWorker:
             self._task = None
             self._stage.ledger.completed(plan.id)
             self._write(plan.id)
+            del self._owner.board[self.rank]
+            if self._stop:
+                self.die(by_itself=False)
+            self.look_for_work()
 
     def terminate(self) -> None:
+        self._stop = True
         self._stage.world.after(0.01, self._on_terminate)
 
     def _on_terminate(self) -> None:

@@ -298,9 +298,9 @@ class ManagerState:
         return self._exit(event.reason, failed=False)
 
     def _on_deadline_passed(self, event: DeadlinePassed, now: float) -> list[Action]:
-        silence_s = now - self._last_heard
-        if silence_s >= self._settings.heartbeat_threshold_s:
-            return self._exit(f"the interchange sent nothing for {silence_s:.0f} s", failed=True)
+        # The same sum as in next_deadline: a difference could round to just less, and the deadline never come to pass.
+        if now >= self._last_heard + self._settings.heartbeat_threshold_s:
+            return self._exit(f"the interchange sent nothing for {now - self._last_heard:.0f} s", failed=True)
         actions: list[Action] = []
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + self._settings.heartbeat_period_s
