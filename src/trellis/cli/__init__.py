@@ -1,0 +1,1 @@
+"""The command line. Stands on the public API; nothing else in Trellis knows of it."""

@@ -1,0 +1,65 @@
+"""The command ``trellis``. What a subcommand needs is loaded when it is chosen, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from trellis.version import VERSION
+
+EXIT_INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line ``arguments`` (None: of this process); gives the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        print("trellis: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="trellis", description="Parallel scripting in Python.")
+    parser.add_argument("--version", action="version", version=f"trellis {VERSION}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    demo = commands.add_parser(
+        "demo",
+        help="run a real analysis in parallel, and draw a timeline of the workers",
+        description="Survey a tree of Python source in parallel: sizes, names, long functions, copied code. "
+        "Folders named site-packages, dist-packages, node_modules or beginning with a dot are left out.",
+    )
+    demo.add_argument("--executor", choices=("htex", "threads"), default="htex", help="what runs the tasks (htex)")
+    demo.add_argument(
+        "--workers", type=_positive, default=_cores(), metavar="N", help="how many at a time (%(default)s: the cores)"
+    )
+    demo.add_argument("--path", metavar="DIR", help="what to survey (Python's standard library)")
+    demo.add_argument("--output", metavar="DIR", default="trellis-demo", help="where results go (%(default)s)")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from trellis.cli.demo import DemoError, run_demo
+
+    try:
+        return run_demo(path=options.path, executor=options.executor, workers=options.workers, output=options.output)
+    except DemoError as error:
+        print(f"trellis demo: {error}", file=sys.stderr)
+        return 2
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return number
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
