@@ -19,10 +19,9 @@ MAX_LINES = 400
 LONGER = {
     "trellis.dataflow.memo_keys": 460,
     "trellis.errors": 450,  # every exception, one tree
-    "trellis.executors.htex.client": 510,
-    "trellis.executors.htex.executor": 500,
+    "trellis.executors.htex.client": 410,
+    "trellis.executors.htex.executor": 430,  # half of it documents parameters
     "trellis.executors.htex.interchange": 430,
-    "trellis.executors.htex.manager_service": 430,
 }
 
 # Where Parsl's programs import from.

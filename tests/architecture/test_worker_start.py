@@ -15,6 +15,7 @@ ALLOWED = {
     "trellis.errors",
     "trellis.executors",
     "trellis.executors.htex",
+    "trellis.executors.htex.board",
     "trellis.executors.htex.worker",
     "trellis.version",
     "trellis.wire",

@@ -6,24 +6,17 @@ giving every attempt its outcome.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
-from trellis.core.interfaces import Attempt, AttemptSink, Outcome, RunInfo
+from trellis.core.interfaces import Attempt, Outcome, RunInfo
 from trellis.errors import (
-    AppTimeout,
     BadMessage,
     CommandClientBadError,
     CommandClientTimeoutError,
@@ -32,10 +25,10 @@ from trellis.errors import (
     InternalConsistencyError,
     TrellisError,
 )
-from trellis.errors import ManagerLost as ManagerLostError
-from trellis.errors import WorkerLost as WorkerLostError
 from trellis.executors.htex import submission as machine
 from trellis.executors.htex.functions import FunctionTable
+from trellis.executors.htex.interchange_process import InterchangeProcess
+from trellis.executors.htex.outcomes import deliver, failure, outcome_of
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
@@ -61,7 +54,7 @@ from trellis.wire.messages import (
     ToSubmitSide,
     WorkerLost,
 )
-from trellis.wire.payload import dump_call, load_exception, load_result
+from trellis.wire.payload import dump_call
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +108,8 @@ class InterchangeClient:
 
     def __init__(self, label: str, command: Sequence[str], settings: Settings, notices: Notices) -> None:
         self._label = label
-        self._command = list(command)
         self._settings = settings
+        self._process = InterchangeProcess(label, command, settings)
         self._notices = notices
         self._inbox: Inbox[Any] = Inbox()
         self._ids = itertools.count()
@@ -140,15 +133,9 @@ class InterchangeClient:
         Raises:
             ExecutorError: the interchange does not start; the message has its last words.
         """
-        self._stderr_path = Path(self._settings.logdir) / "interchange.stderr"
-        with open(self._stderr_path, "ab") as stderr:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
-            )
         try:
-            ports = self._read_ports()
+            ports = self._process.start()
         except BaseException:
-            self._end_process(0.0)
             self._inbox.close()
             raise
         self._context = new_context()
@@ -161,33 +148,6 @@ class InterchangeClient:
         self._thread.start()
         return ports
 
-    def _read_ports(self) -> Ports:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
-            self._process.stdin.flush()
-        loop = Loop()
-        loop.add_fd(self._process.stdout.fileno(), lambda: None)
-        loop.run_once(_START_TIMEOUT_S)
-        loop.close()
-        os.set_blocking(self._process.stdout.fileno(), False)
-        line = self._process.stdout.readline()
-        if not line:
-            self._end_process(1.0)
-            raise ExecutorError(self._label, f"the interchange does not start. {self._last_words()}")
-        return msgspec.json.decode(line, type=Ports)
-
-    def _last_words(self) -> str:
-        code = self._process.poll()
-        if code is None:
-            ending = f"It said nothing for {_START_TIMEOUT_S:g} s."
-        elif code < 0:
-            ending = f"It was killed by signal {-code} ({signal.Signals(-code).name})."
-        else:
-            ending = f"It ended with exit code {code}."
-        return ending + _tail(self._stderr_path) + _tail(self._stderr_path.with_name("interchange.log"))
-
     def close(self, timeout_s: float) -> None:
         """End the interchange and the thread; what is outstanding fails. A second call does nothing."""
         if self._closing:
@@ -195,20 +155,9 @@ class InterchangeClient:
         self._closing = True
         self._inbox.put(_End(ExecutorError(self._label, "it was shut down before the task had ended")))
         self._thread.join()
-        self._end_process(timeout_s)
+        self._process.end(timeout_s)
         self._endpoint.close()
         self._context.term()
-
-    def _end_process(self, timeout_s: float) -> None:
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
     # -- any thread --------------------------------------------------------------------------------------------
 
@@ -290,14 +239,14 @@ class InterchangeClient:
         decoder: Decoder[Message] = Decoder(ToSubmitSide)
         loop.add_source(self._endpoint, lambda: self._on_messages(decoder))
         loop.add_fd(self._inbox.fileno(), self._on_inbox)
-        sentinel = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
+        sentinel = self._process.open_sentinel()
         if sentinel is not None:
             loop.add_fd(sentinel, lambda: self._on_process_ended(loop, sentinel, decoder))
         try:
             while not self._closing:
                 # Where processes have no sentinel, look once a second.
                 loop.run_once(None if sentinel is not None else 1.0)
-                if sentinel is None and self._process.poll() is not None and not self._ended:
+                if sentinel is None and self._process.has_ended() and not self._ended:
                     self._on_process_ended(loop, None, decoder)
             self._on_inbox()
         finally:
@@ -311,9 +260,8 @@ class InterchangeClient:
             loop.remove_fd(sentinel)
         if self._closing:
             return
-        self._process.wait()
         self._on_messages(decoder)  # results that it had sent
-        failure = InterchangeLost(f"the interchange of executor {self._label} died. {self._last_words()}")
+        failure = InterchangeLost(f"the interchange of executor {self._label} died. {self._process.last_words()}")
         logger.error("%s", failure)
         # The executor first: who sees the first failed future finds it in its bad state.
         self._notices.interchange_lost(failure)
@@ -423,9 +371,9 @@ class InterchangeClient:
                     message.started[position],
                     message.durations_s[position],
                 )
-                outcomes.append((attempt, _outcome(payloads[position], position in failed, run_info)))
+                outcomes.append((attempt, outcome_of(payloads[position], position in failed, run_info)))
             self._functions.release(numbers)
-            _deliver(outcomes)
+            deliver(outcomes)
 
     # -- actions -----------------------------------------------------------------------------------------------
 
@@ -439,7 +387,7 @@ class InterchangeClient:
                 case machine.Fail(ids, cause):
                     ended = [self._attempts.pop(id_) for id_ in ids]
                     self._functions.release([number for _, number in ended])
-                    _deliver(
+                    deliver(
                         [
                             (attempt, Outcome(None, failure(cause, position, attempt, self._label)))
                             for position, (attempt, _) in enumerate(ended)
@@ -457,50 +405,3 @@ class InterchangeClient:
             list(walltimes_s) if any(walltimes_s) else None,
         )
         self._send([encode_header(header), *frames])
-
-
-def _outcome(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
-    if failed:
-        return Outcome(None, load_exception(payload), run_info)
-    try:
-        return Outcome(load_result(payload), None, run_info)
-    except Exception as error:
-        return Outcome(None, error, run_info)
-
-
-def failure(cause: object, position: int, attempt: Attempt, label: str) -> BaseException:
-    """The exception of one task, from what was reported of several; each task gets one of its own."""
-    match cause:
-        case ManagerLost():
-            return ManagerLostError(cause.manager, cause.hostname, f"{cause.reason}; task {attempt.name} was there")
-        case WorkerLost():
-            return WorkerLostError(cause.worker, cause.hostname, f"{cause.reason}; it was running {attempt.name}")
-        case TasksTimedOut():
-            return AppTimeout(f"{attempt.name} ran for longer than its walltime of {attempt.walltime_s:g} s")
-        case TasksCancelled():
-            return CancelledError(f"{attempt.name} was cancelled")
-        case TrellisError():
-            return cause
-    return InternalConsistencyError(f"executor {label} cannot tell why {attempt.name} failed: {cause!r}")
-
-
-def _deliver(outcomes: list[tuple[Attempt, Outcome]]) -> None:
-    sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Outcome]]]] = {}
-    for pair in outcomes:
-        sink = pair[0].sink
-        sinks.setdefault(id(sink), (sink, []))[1].append(pair)
-    for sink, pairs in sinks.values():
-        sink.deliver(pairs)
-
-
-def _tail(path: Path, most: int = 2_000) -> str:
-    try:
-        text = path.read_text(errors="replace")[-most:].strip()
-    except OSError:
-        return ""
-    return f"\nEnd of {path}:\n{text}" if text else ""
-
-
-def interchange_command() -> list[str]:
-    """How the interchange is started unless the user says otherwise."""
-    return [sys.executable, "-P", "-m", "trellis.executors.htex.interchange_service"]

@@ -7,14 +7,12 @@ import math
 import os
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trellis.addresses import get_all_addresses
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
-from trellis.core.validation import check_at_least, check_type
 from trellis.errors import (
     BadStateException,
     CommandClientBadError,
@@ -25,6 +23,7 @@ from trellis.errors import (
     TrellisError,
     VersionMismatch,
 )
+from trellis.executors.htex.parameters import check_parameters
 from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.scalable import BlockProviderExecutor
@@ -48,36 +47,6 @@ DEFAULT_LAUNCH_CMD = (
 # How long introspection waits for the interchange: it answers in a millisecond unless something is very wrong.
 _STATUS_TIMEOUT_S = 5.0
 _PROBE_TIMEOUT_S = 30
-
-
-_TYPES: dict[str, tuple[type | None, ...]] = {
-    "label": (str,),
-    "launch_cmd": (str,),
-    "interchange_launch_cmd": (list, tuple, None),
-    "address": (str, None),
-    "loopback_address": (str,),
-    "worker_ports": (tuple, list, None),
-    "worker_port": (int, None),
-    "worker_port_range": (tuple, list, None),
-    "interchange_port_range": (tuple, list, None),
-    "storage_access": (list, tuple, None),
-    "working_dir": (str, None),
-    "worker_debug": (bool,),
-    "cores_per_worker": (int, float),
-    "mem_per_worker": (int, float, None),
-    "max_workers_per_node": (int, float, None),
-    "cpu_affinity": (str,),
-    "available_accelerators": (int, list, tuple),
-    "prefetch_capacity": (int,),
-    "heartbeat_threshold": (int, float),
-    "heartbeat_period": (int, float),
-    "drain_period": (int, float, None),
-    "poll_period": (int,),
-    "address_probe_timeout": (int, float, None),
-    "worker_logdir_root": (str, None),
-    "manager_selector": (ManagerSelector,),
-    "encrypted": (bool,),
-}
 
 
 class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
@@ -182,45 +151,13 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         self.encrypted = encrypted
         self._ports = Ports(0, 0)
         self._client: InterchangeClient | None = None
-        self._validate()
+        check_parameters(self)
+        self._launch_template()  # names a placeholder that is not known
         self._joined: dict[str, ManagerJoined] = {}
         self._last_status = StatusReply(0, 0, 0, [], [])
         self._notify: Callable[[str], None] = logger.warning
 
     # -- configuration -----------------------------------------------------------------------------------------
-
-    def _validate(self) -> None:
-        owner = type(self).__name__
-        for name, types in _TYPES.items():
-            check_type(owner, name, getattr(self, name), *types)
-        for name in ("worker_ports", "worker_port_range", "interchange_port_range"):
-            _check_ports(owner, name, getattr(self, name))
-        if not self.cores_per_worker > 0:
-            raise ConfigurationError(f"{owner}: cores_per_worker must be above 0, not {self.cores_per_worker!r}")
-        if self.mem_per_worker is not None and not self.mem_per_worker > 0:
-            raise ConfigurationError(f"{owner}: mem_per_worker must be above 0 GB, not {self.mem_per_worker!r}")
-        if self.max_workers_per_node is not None:
-            check_at_least(owner, "max_workers_per_node", self.max_workers_per_node, 1)
-        check_at_least(owner, "prefetch_capacity", self.prefetch_capacity, 0)
-        if not 0 < self.heartbeat_period < self.heartbeat_threshold:
-            raise ConfigurationError(
-                f"{owner}: heartbeat_period must be above 0 and below heartbeat_threshold, not "
-                f"{self.heartbeat_period!r} and {self.heartbeat_threshold!r}"
-            )
-        self._refuse_what_is_missing(owner)
-        self._launch_template()
-
-    def _refuse_what_is_missing(self, owner: str) -> None:
-        if self.cpu_affinity != "none":
-            raise NotImplementedError(f"{owner}: cpu_affinity={self.cpu_affinity!r} is not implemented yet")
-        if self.available_accelerators:
-            raise NotImplementedError(f"{owner}: available_accelerators is not implemented yet")
-        if type(self.manager_selector) not in (RandomManagerSelector, BlockIdManagerSelector):
-            raise NotImplementedError(f"{owner}: a manager_selector of your own is not implemented yet")
-        if self.poll_period != 10:
-            warnings.warn(
-                f"{owner}: poll_period has no effect, nothing is polled: Trellis waits for events", stacklevel=4
-            )
 
     def _launch_template(self) -> str:
         """The launch command with what is known now; only ``{block_id}`` is left."""
@@ -308,7 +245,8 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         Raises:
             ExecutorError: the interchange does not start.
         """
-        from trellis.executors.htex.client import InterchangeClient, Notices, interchange_command
+        from trellis.executors.htex.client import InterchangeClient, Notices
+        from trellis.executors.htex.interchange_process import interchange_command
 
         if self._client is not None:
             return
@@ -486,12 +424,3 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
 
 # Where a range of ports is None: any port that users' programs may have.
 _ANY_PORT = (1024, 65536)
-
-
-def _check_ports(owner: str, name: str, ports: Sequence[int] | None) -> None:
-    if ports is None:
-        return
-    if len(ports) != 2 or not all(isinstance(port, int) and 0 < port < 65537 for port in ports):
-        raise ConfigurationError(f"{owner}: {name} must be two port numbers, not {ports!r}")
-    if name.endswith("range") and not ports[0] < ports[1]:
-        raise ConfigurationError(f"{owner}: {name} must be (low, high) with low < high, not {ports!r}")

@@ -19,6 +19,7 @@ import setproctitle
 
 from trellis.errors import BadMessage
 from trellis.executors.htex import interchange as machine
+from trellis.executors.htex import interchange_events as events
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
@@ -110,7 +111,7 @@ class InterchangeService:
                 deadline = self._state.next_deadline()
                 loop.run_once(None if deadline is None else max(0.0, deadline - time.monotonic()))
                 if deadline is not None and time.monotonic() >= deadline:
-                    self._handle(machine.DeadlinePassed())
+                    self._handle(events.DeadlinePassed())
         finally:
             self._close(loop)
 
@@ -148,15 +149,15 @@ class InterchangeService:
                 arguments = unpack(message.sizes, frames)
                 walltimes_s = message.walltimes_s or [0.0] * len(ids)
                 self._tasks.update(zip(ids, zip(message.functions, arguments, walltimes_s, strict=True), strict=True))
-                self._handle(machine.TasksSubmitted(ids, message.priorities))
+                self._handle(events.TasksSubmitted(ids, message.priorities))
             case DefineFunctions(ids=ids):
                 self._functions.update(zip(ids, unpack(message.sizes, frames), strict=True))
             case ForgetFunctions(ids=ids):
                 self._forget(ids)
             case CancelTasks(ids=ids):
-                self._handle(machine.CancelRequested(ids))
+                self._handle(events.CancelRequested(ids))
             case HoldManagers():
-                self._handle(machine.HoldRequested(message.managers, message.blocks))
+                self._handle(events.HoldRequested(message.managers, message.blocks))
             case StatusRequest():
                 self._to_client(self._status(message.request))
             case Shutdown():
@@ -207,7 +208,7 @@ class InterchangeService:
                 self._on_manager_message(name, message, incoming)
             except BadMessage as error:
                 logger.error("manager %s is dropped for a bad message: %s", name, error)
-                self._handle(machine.ManagerLeft(name, f"it sent a bad message: {error}"))
+                self._handle(events.ManagerLeft(name, f"it sent a bad message: {error}"))
 
     def _on_manager_message(self, name: str, message: Message, incoming: Incoming) -> None:
         # The identity of the connection is the name that counts: nobody can speak for another manager.
@@ -218,7 +219,7 @@ class InterchangeService:
                 self._to_client_raw(incoming.frames)
                 self._ended(name, message.ids, sum(message.durations_s))
             case Heartbeat():
-                self._handle(machine.HeartbeatReceived(name))
+                self._handle(events.HeartbeatReceived(name))
             case WorkerLost():
                 self._to_client_raw(incoming.frames)
                 self._ended(name, [message.id])
@@ -226,22 +227,22 @@ class InterchangeService:
                 self._to_client_raw(incoming.frames)
                 self._ended(name, ids)
             case TasksReturned(ids=ids):
-                self._handle(machine.TasksReturned(name, ids))
+                self._handle(events.TasksReturned(name, ids))
             case Register():
                 if message.manager != name:
                     raise BadMessage(f"it registers as {message.manager}")
                 logger.info("manager %s on %s registers, block %s", name, message.hostname, message.block)
-                self._handle(machine.ManagerRegistered(message))
+                self._handle(events.ManagerRegistered(message))
             case Draining():
-                self._handle(machine.ManagerDraining(name))
+                self._handle(events.ManagerDraining(name))
             case Goodbye():
                 logger.info("manager %s leaves: %s", name, message.reason)
-                self._handle(machine.ManagerLeft(name, message.reason))
+                self._handle(events.ManagerLeft(name, message.reason))
 
     def _ended(self, manager: str, ids: list[int], duration_s: float | None = None) -> None:
         for id_ in ids:
             self._tasks.pop(id_, None)
-        self._handle(machine.TasksEnded(manager, ids, duration_s))
+        self._handle(events.TasksEnded(manager, ids, duration_s))
 
     def _note_connection(self, name: str, connection: int) -> None:
         if self._connections.get(connection) != name:
@@ -253,36 +254,36 @@ class InterchangeService:
         for connection in self._managers.closed_connections():
             name = self._connections.pop(connection, None)
             if name is not None and name not in self._connections.values():
-                self._handle(machine.ManagerDisconnected(name))
+                self._handle(events.ManagerDisconnected(name))
 
     # -- actions -----------------------------------------------------------------------------------------------
 
-    def _handle(self, event: machine.Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         for action in self._state.handle(event, time.monotonic()):
             self._perform(action)
 
-    def _perform(self, action: machine.Action) -> None:
+    def _perform(self, action: events.Action) -> None:
         match action:
-            case machine.SendTasks(manager, ids):
+            case events.SendTasks(manager, ids):
                 self._send_tasks(manager, ids)
-            case machine.AnswerHeartbeat(manager):
+            case events.AnswerHeartbeat(manager):
                 self._to_manager(manager, Heartbeat())
-            case machine.AskBack(manager, count):
+            case events.AskBack(manager, count):
                 self._to_manager(manager, ReturnTasks(count))
-            case machine.SendCancel(manager, ids):
+            case events.SendCancel(manager, ids):
                 self._to_manager(manager, CancelTasks(ids))
-            case machine.ReportCancelled(ids):
+            case events.ReportCancelled(ids):
                 self._drop(ids)
                 self._to_client(TasksCancelled(ids))
-            case machine.WelcomeManager(manager):
+            case events.WelcomeManager(manager):
                 self._welcome(manager)
-            case machine.RefuseManager(manager, hostname, reason, versions):
+            case events.RefuseManager(manager, hostname, reason, versions):
                 logger.warning("manager %s on %s is refused: %s %s", manager, hostname, reason, versions or "")
                 self._to_manager(manager, Refused(f"{reason} {versions or ''}"))
                 self._to_client(ManagerRefused(manager, hostname, reason, versions))
-            case machine.DismissManager(manager, reason):
+            case events.DismissManager(manager, reason):
                 self._to_manager(manager, DismissManager(reason))
-            case machine.ReportManagerLost(manager, block, hostname, ids, reason):
+            case events.ReportManagerLost(manager, block, hostname, ids, reason):
                 logger.warning("manager %s on %s is lost, with %d tasks: %s", manager, hostname, len(ids), reason)
                 self._known_functions.pop(manager, None)
                 self._drop(ids)
