@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from trellis.dataflow.states import FINAL_STATES
 
@@ -37,28 +37,31 @@ def watch(kernel: DataFlowKernel, future: Future[Any], console: Console) -> None
 
 
 def count_tasks(kernel: DataFlowKernel) -> Counts:
-    """Final and submitted tasks of each app, apps in the order in which they first appeared, and of all together."""
+    """Final and submitted tasks, first of all together, then of each app in the order in which the apps appeared."""
     final = frozenset(FINAL_STATES)
     counts: dict[str, list[int]] = {}
     for record in list(kernel.tasks.values()):
         count = counts.setdefault(record.func_name, [0, 0])
         count[0] += record.status in final
         count[1] += 1
-    both = {app: (done, submitted) for app, (done, submitted) in counts.items()}
-    return {**both, ALL: (sum(done for done, _ in both.values()), sum(submitted for _, submitted in both.values()))}
+    total = (sum(done for done, _ in counts.values()), sum(submitted for _, submitted in counts.values()))
+    return {ALL: total, **{app: (done, submitted) for app, (done, submitted) in counts.items()}}
 
 
 @contextmanager
 def _bars(console: Console) -> Iterator[Callable[[Counts], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    counter = TextColumn("{task.completed:,.0f} of {task.total:,.0f}", justify="right")
+    columns = (TextColumn("{task.description}"), BarColumn(), counter, TextColumn("[dim]{task.fields[note]}"))
+    started = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
         bars: dict[str, TaskID] = {}
 
         def show(counts: Counts) -> None:
             for app, (done, submitted) in counts.items():
                 if app not in bars:
-                    bars[app] = progress.add_task(app)
-                progress.update(bars[app], completed=done, total=submitted)
+                    bars[app] = progress.add_task(app, total=submitted, note="")
+                note = f"{time.monotonic() - started:.1f} s" if app == ALL else ""
+                progress.update(bars[app], completed=done, total=submitted, note=note)
 
         yield show
 
