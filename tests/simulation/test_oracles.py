@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
-from trellis.executors.htex import interchange, manager, submission
+from trellis.executors.htex import interchange, submission
+from trellis.executors.htex import manager_events as events
 from trellis.executors.htex.interchange import InterchangeState
 from trellis.executors.htex.manager import ManagerState
 from trellis.executors.htex.submission import Submission
@@ -18,6 +19,7 @@ from trellis.wire.messages import ManagerLost, TasksCancelled, TasksTimedOut, Wo
 ENOUGH = 150
 FAULTY = Scenario(faults=14)
 QUIET = Scenario(faults=0)
+CROWDED = Scenario(faults=0, tasks=200)
 
 
 class ResolvesTwice(Submission):
@@ -95,73 +97,99 @@ class CancelsWhatItSends(InterchangeState):
 
 
 class LeavesAtOnceWhenDrained(ManagerState):
-    def _on_deadline_passed(self, event: manager.DeadlinePassed, now: float) -> list[manager.Action]:
+    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[events.Action]:
         actions = super()._on_deadline_passed(event, now)
-        if manager.SendDraining() in actions and not self.tasks:
+        if events.SendDraining() in actions and not self.tasks:
             actions += self._exit("drained", failed=False)
         return actions
 
 
-class QueuesTwice(ManagerState):
-    def _on_tasks_received(self, event: manager.TasksReceived, now: float) -> list[manager.Action]:
-        return super()._on_tasks_received(manager.TasksReceived([*event.ids, event.ids[0]]), now)
-
-    def check_invariants(self) -> None:
-        """So that only the truth can show it."""
+class OffersTwice(ManagerState):
+    def _offer(self, now: float) -> list[events.Action]:
+        actions = super()._offer(now)
+        return [*actions, *actions]
 
 
 class CancelsInSilence(ManagerState):
-    def _on_cancel_requested(self, event: manager.CancelRequested, now: float) -> list[manager.Action]:
-        actions = super()._on_cancel_requested(event, now)
-        return [action for action in actions if not isinstance(action, manager.ReportCancelled)]
+    def _drop_queued(self, asked: Collection[int]) -> list[events.Action]:
+        super()._drop_queued(asked)
+        return []
 
 
 class ReportsBeforeTheEnd(ManagerState):
-    def _end_task(self, worker: int, timed_out_s: float | None, now: float) -> list[manager.Action]:
-        state = self._workers[worker]
-        actions = super()._end_task(worker, timed_out_s, now)
-        if actions and isinstance(state, manager.Running) and timed_out_s is None:
-            actions.append(manager.ReportCancelled([state.task]))
+    def _on_interrupted(self, event: events.Interrupted, now: float) -> list[events.Action]:
+        timed_out_s = self._to_cancel.get(event.task)
+        actions = super()._on_interrupted(event, now)
+        if event.caught and timed_out_s is None:
+            actions.append(events.ReportCancelled([event.task]))
         return actions
 
 
 class NeverKills(ManagerState):
-    def _on_deadline_passed(self, event: manager.DeadlinePassed, now: float) -> list[manager.Action]:
+    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[events.Action]:
         actions = super()._on_deadline_passed(event, now)
-        return [action for action in actions if not isinstance(action, manager.KillWorker)]
+        return [action for action in actions if not isinstance(action, events.KillWorker)]
 
 
 class ForgetsTheWidowed(ManagerState):
-    def _on_worker_exited(self, event: manager.WorkerExited, now: float) -> list[manager.Action]:
+    def _on_worker_exited(self, event: events.WorkerExited, now: float) -> list[events.Action]:
         actions = super()._on_worker_exited(event, now)
-        return [action for action in actions if not isinstance(action, manager.ReportWorkerLost)]
+        return [action for action in actions if not isinstance(action, events.ReportWorkerLost)]
 
 
-class RunsTwoAtOnce(ManagerState):
-    def _start_tasks(self, now: float) -> list[manager.Action]:
-        actions = super()._start_tasks(now)
-        if self._queue and self._by_task:
-            actions.append(manager.StartTask(next(iter(self._by_task.values())), self._queue[0]))
+class NeverAudits(ManagerState):
+    """A task whose worker died before it was on the board."""
+
+    def _find_suspects(self, running: events.Running, now: float) -> list[events.Action]:
+        self._audit = None
+        return []
+
+
+class CancelsOnlyWhatRuns(ManagerState):
+    """And what is in the workers' queue starts all the same."""
+
+    def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
+        for task in self._to_cancel.keys() & set(event.ids):
+            del self._to_cancel[task]
+        return super()._on_taken_back(event, now)
+
+    def _on_cancel_requested(self, event: events.CancelRequested, now: float) -> list[events.Action]:
+        actions = super()._on_cancel_requested(event, now)
+        early = [task for task in self._to_cancel if task not in event.running]
+        return [*actions, events.ReportCancelled(early)] if early else actions
+
+
+class GivesBackAndKeeps(ManagerState):
+    def _return_tasks(self) -> list[events.Action]:
+        actions = super()._return_tasks()
+        for action in actions:
+            if isinstance(action, events.GiveBack):
+                self._queue.extend(action.ids)
         return actions
 
 
+class ForgetsWhatComesBack(InterchangeState):
+    def _on_tasks_returned(self, event: interchange.TasksReturned, now: float) -> list[interchange.Action]:
+        return super()._on_tasks_returned(interchange.TasksReturned(event.manager, event.ids[1:]), now)
+
+
 class NeverNoticesSilence(ManagerState):
-    def _on_deadline_passed(self, event: manager.DeadlinePassed, now: float) -> list[manager.Action]:
-        self._times.last_heard = now
+    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[events.Action]:
+        self._last_heard = now
         return super()._on_deadline_passed(event, now)
 
 
 class TakesLateResults(ManagerState):
-    def runs(self, worker: int, task: int) -> bool:
-        return True
+    def counts(self, task: int) -> bool:
+        return task in self._offered
 
 
 BUGS = [
     (Machines(submission=ResolvesTwice), FAULTY, SafetyViolation),
     (Machines(submission=ForgetsAFailure), FAULTY, LivenessViolation),
     (Machines(interchange=LosesATask), FAULTY, LivenessViolation),
-    (Machines(interchange=SendsTwice), QUIET, KeyError),  # the shell has nothing to send
-    (Machines(manager=QueuesTwice), QUIET, SafetyViolation),
+    (Machines(interchange=SendsTwice), QUIET, SafetyViolation),
+    (Machines(manager=OffersTwice), QUIET, SafetyViolation),
     (Machines(interchange=SendsTooMany), QUIET, SafetyViolation),
     (Machines(interchange=ForgetsSilence), FAULTY, LivenessViolation),
     (Machines(interchange=ForgivesAClosedConnection), FAULTY, LivenessViolation),
@@ -171,12 +199,15 @@ BUGS = [
     (Machines(interchange=CancelsWhatItSends), FAULTY, (SafetyViolation, KeyError)),
     (Machines(manager=LeavesAtOnceWhenDrained), QUIET, SafetyViolation),
     (Machines(manager=CancelsInSilence), FAULTY, LivenessViolation),
-    (Machines(manager=ReportsBeforeTheEnd), FAULTY, SafetyViolation),
+    (Machines(manager=ReportsBeforeTheEnd), FAULTY, (SafetyViolation, KeyError)),
     (Machines(manager=NeverKills), FAULTY, LivenessViolation),
     (Machines(manager=ForgetsTheWidowed), FAULTY, LivenessViolation),
-    (Machines(manager=RunsTwoAtOnce), QUIET, SafetyViolation),
+    (Machines(manager=NeverAudits), FAULTY, LivenessViolation),
+    (Machines(manager=CancelsOnlyWhatRuns), FAULTY, (SafetyViolation, KeyError)),
+    (Machines(manager=GivesBackAndKeeps), CROWDED, (SafetyViolation, KeyError)),
+    (Machines(interchange=ForgetsWhatComesBack), CROWDED, (LivenessViolation, SafetyViolation)),
     (Machines(manager=NeverNoticesSilence), Scenario(interchange_dies=True), LivenessViolation),
-    (Machines(manager=TakesLateResults), FAULTY, SafetyViolation),
+    (Machines(manager=TakesLateResults), FAULTY, (AssertionError, KeyError)),
 ]
 
 

@@ -22,12 +22,13 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = Random(seed)
         self.ticks = 0
+        self.at_least = 0.0  # the deadline that has come: its tick may be a rounding error too early
         self._planned: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = itertools.count()
 
     @property
     def now(self) -> float:
-        return self.ticks * TICK_S
+        return max(self.ticks * TICK_S, self.at_least)
 
     @property
     def next_tick(self) -> int | None:

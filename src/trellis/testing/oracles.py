@@ -23,8 +23,8 @@ class TaskPlan:
     duration_s: float
     priority: float = 0.0
     walltime_s: float = 0.0  # 0: no limit
-    kills_worker: bool = False  # half way through
-    survives_terminate: bool = False  # SIGTERM does not end it
+    kills_worker: bool = False  # half way through, or as soon as it is taken
+    survives_terminate: bool = False  # SIGTERM does not end it, and nor does it by itself
     answers_terminate: bool = False  # it survives SIGTERM and gives a result at once
 
 

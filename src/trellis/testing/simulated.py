@@ -71,7 +71,7 @@ class Service(Protocol):
 
     def next_deadline(self) -> float | None: ...
 
-    def on_deadline(self, now: float) -> None: ...
+    def on_deadline(self) -> None: ...
 
 
 class SubmitSide:
@@ -148,8 +148,8 @@ class SimulatedInterchange:
     def next_deadline(self) -> float | None:
         return self.state.next_deadline() if self.alive else None
 
-    def on_deadline(self, now: float) -> None:
-        self._handle(interchange.DeadlinePassed(), now)
+    def on_deadline(self) -> None:
+        self._handle(interchange.DeadlinePassed())
 
     # -- connections -------------------------------------------------------------------------------------------
 
@@ -222,8 +222,8 @@ class SimulatedInterchange:
             self._walltimes_s.pop(id_, None)
         self._handle(interchange.TasksEnded(name, ids, duration_s))
 
-    def _handle(self, event: interchange.Event, now: float | None = None) -> None:
-        for action in self.state.handle(event, self._stage.world.now if now is None else now):
+    def _handle(self, event: interchange.Event) -> None:
+        for action in self.state.handle(event, self._stage.world.now):
             self._stage.note("interchange", action)
             self._perform(action)
         self.state.check_invariants()

@@ -64,6 +64,7 @@ class SimulatedManager:
         self._unsent: list[Message] = [registration]
         self._state: manager.ManagerState | None = None  # until it is welcomed
         self._tasks: set[int] = set()  # that have not ended
+        self._most_tasks = registration.capacity  # while nobody can know how long its tasks take
         self._results: list[int] = []
         self._connect()
         stage.world.after(_WELCOME_TIMEOUT_S, self._give_up_unless_welcome)
@@ -103,8 +104,8 @@ class SimulatedManager:
     def next_deadline(self) -> float | None:
         return self._state.next_deadline() if self.alive and self._state is not None else None
 
-    def on_deadline(self, now: float) -> None:
-        self._handle(events.DeadlinePassed(self._running()), now)
+    def on_deadline(self) -> None:
+        self._handle(events.DeadlinePassed(self._running()))
 
     # -- connection --------------------------------------------------------------------------------------------
 
@@ -198,17 +199,18 @@ class SimulatedManager:
         if self._results:
             durations_s = [self._stage.ledger.plans[task].duration_s for task in self._results]
             self._send(Results(self.name, self._results, [], [], [], durations_s, []))
+            hello = self._registration
+            self._most_tasks = hello.capacity + MOST_AHEAD_PER_WORKER * hello.workers
             self._results = []
 
     # -- actions -----------------------------------------------------------------------------------------------
 
-    def _handle(self, event: events.Event, now: float | None = None) -> None:
+    def _handle(self, event: events.Event) -> None:
         if self._state is None or not self.alive:
             return
-        self._perform(self._state.handle(event, self._stage.world.now if now is None else now))
+        self._perform(self._state.handle(event, self._stage.world.now))
         self._state.check_invariants()
-        hello = self._registration
-        if self.alive and self._state.tasks > hello.capacity + MOST_AHEAD_PER_WORKER * hello.workers:
+        if self.alive and self._state.tasks > self._most_tasks:
             raise SafetyViolation(f"{self.name} has {self._state.tasks} tasks, more than it may ever have")
 
     def _perform(self, actions: list[events.Action]) -> None:
@@ -284,7 +286,9 @@ class StubWorker:
     def look_for_work(self) -> None:
         if self.alive and self._ready and self._task is None and self._owner.queue:
             self._task = self._stage.ledger.plans[self._owner.queue.popleft()]
-            if self._stage.world.chance(0.2):  # it takes a moment until the board says so
+            if self._task.kills_worker and self._stage.world.chance(0.3):  # before the board says so
+                self._fail()
+            elif self._stage.world.chance(0.2):  # it takes a moment until the board says so
                 self._stage.world.after(0.01, self._begin)
             else:
                 self._begin()

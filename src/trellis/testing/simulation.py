@@ -126,11 +126,12 @@ class Simulation:
                 ["kills_worker", "survives_terminate", "answers_terminate", None, None, None, None]
             )
             habits = {habit: True} if habit is not None else {}
+        endless = "survives_terminate" in habits
         return TaskPlan(
             id_,
-            duration_s=world.rng.choice([0.0, 0.1, 0.5, 2.0]),
+            duration_s=10 * _AMPLE_S if endless else world.rng.choice([0.0, 0.1, 0.5, 2.0]),
             priority=world.rng.choice([0.0, 0.0, -1.0, 5.0]),
-            walltime_s=world.rng.choice([0.0, 0.0, 0.0, 0.5, 1.0]),
+            walltime_s=world.rng.choice([0.5, 1.0] if endless else [0.0, 0.0, 0.0, 0.5, 1.0]),
             **habits,
         )
 
@@ -253,10 +254,10 @@ class Simulation:
     def _pass_deadline(self, service: Service) -> None:
         deadline = service.next_deadline()
         assert deadline is not None
-        now = max(self._world.now, deadline)  # a tick may be a rounding error too early
-        service.on_deadline(now)
+        self._world.at_least = deadline
+        service.on_deadline()
         later = service.next_deadline()
-        if later is not None and later <= now:
+        if later is not None and later <= self._world.now:
             raise LivenessViolation(f"{service} is busy for nothing: its next deadline is over already")
 
     # -- the end -----------------------------------------------------------------------------------------------

@@ -308,9 +308,9 @@ class ManagerState:
         if self._drain_at is not None and now >= self._drain_at:
             self._drain_at = None
             actions.append(SendDraining())
-        actions += self._check_walltimes(event.running, now)
         if self._look_again is not None and now >= self._look_again:
             actions += self._pursue_cancels(event.running, now)
+        actions += self._check_walltimes(event.running, now)  # last: each task is interrupted once
         for worker, state in enumerate(self._workers):
             if isinstance(state, Ending) and state.kill_at is not None and now >= state.kill_at:
                 state.kill_at = None
@@ -328,8 +328,9 @@ class ManagerState:
             limit.look_at = since + limit.walltime_s
             if limit.look_at <= now:
                 limit.look_at = now + limit.walltime_s  # should it not be caught: it has ended
-                self._to_cancel[task] = limit.walltime_s
-                actions.append(Interrupt(worker, task))
+                if task not in self._to_cancel:  # else it is interrupted already
+                    self._to_cancel[task] = limit.walltime_s
+                    actions.append(Interrupt(worker, task))
         return actions
 
     # -- common parts ------------------------------------------------------------------------------------------
