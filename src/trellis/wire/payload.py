@@ -40,6 +40,18 @@ def loads(data: Buffer) -> Any:
 
 def _dump(obj: object, snapshot: bool = False) -> Payload:
     """``snapshot``: copy buffers that may be written to; without it the payload changes when they do."""
+    found: list[pickle.PickleBuffer] = []
+    try:  # what most objects are: plain pickle, without buffers
+        data = pickle.dumps(obj, _PROTOCOL, buffer_callback=found.append)
+        if not found and b"__main__" not in data:
+            return data
+    except Exception:
+        return _dump_with_care(obj, snapshot, by_value=True)
+    return _dump_with_care(obj, snapshot, by_value=b"__main__" in data)
+
+
+def _dump_with_care(obj: object, snapshot: bool, by_value: bool) -> Payload:
+    """For what has buffers, or what a worker cannot import (``by_value``)."""
     buffers: list[Buffer] = []
 
     def keep_out(buffer: pickle.PickleBuffer) -> bool:
@@ -49,14 +61,8 @@ def _dump(obj: object, snapshot: bool = False) -> Payload:
         buffers.append(bytes(raw) if snapshot and not raw.readonly else raw)
         return False
 
-    try:
-        data = pickle.dumps(obj, _PROTOCOL, buffer_callback=keep_out)
-        by_value = b"__main__" in data
-    except Exception:
-        by_value = True
-    if by_value:
-        buffers.clear()
-        data = cloudpickle.dumps(obj, _PROTOCOL, buffer_callback=keep_out)
+    dump = cloudpickle.dumps if by_value else pickle.dumps
+    data = dump(obj, _PROTOCOL, buffer_callback=keep_out)
     return (data, *buffers) if buffers else data
 
 

@@ -53,7 +53,8 @@ class Watch:
         for namespace, name, value in self._globals:
             if namespace.get(name, _MISSING) is not value:
                 return False
-        return all(_content(cell) is value for cell, value in self._cells)
+        # Mostly there are none; this is asked for every task, and a generator has its price.
+        return not self._cells or all(_content(cell) is value for cell, value in self._cells)
 
 
 def _function_of(func: Any) -> types.FunctionType | None:
