@@ -71,7 +71,10 @@ def run_demo(*, path: str | None, executor: str, workers: int, output: str, cons
     folder = Path(output).absolute()
     files = sum(map(len, _checked_sources(root).values()))
     _make_folder(folder)
-    console.print(f"Survey of [bold]{root}[/]: {files:,} Python files, {workers} workers ({executor})", soft_wrap=True)
+    console.print(
+        f"Survey of [bold]{root}[/]: {_count(files, 'Python file')}, {_count(workers, 'worker')} ({executor})",
+        soft_wrap=True,
+    )
 
     started_at, begin = time.time(), time.perf_counter()
     # The records of all tasks are kept: the progress, the summary and the timeline are made of them.
@@ -126,9 +129,13 @@ def _failures(kernel: DataFlowKernel) -> list[Failure]:
 def _headline(result: Result) -> str:
     failed = f", {len(result.failures):,} failed" if result.failures else ""
     return (
-        f"{result.tasks:,} tasks{failed} on {result.workers} workers ({result.executor}) "
+        f"{_count(result.tasks, 'task')}{failed} on {_count(result.workers, 'worker')} ({result.executor}) "
         f"in {format_seconds(result.wall_s)}, parallel efficiency {result.efficiency:.0%}"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _print_summary(result: Result, folder: Path, console: Console) -> None:
@@ -136,7 +143,7 @@ def _print_summary(result: Result, folder: Path, console: Console) -> None:
     facts.add_row("Tasks", f"{result.tasks:,}")
     facts.add_row("Wall time", format_seconds(result.wall_s))
     busy_s = sum(run.duration_s for run in result.runs)
-    share = f"{format_seconds(busy_s)} of work by {result.workers} workers"
+    share = f"{format_seconds(busy_s)} of work by {_count(result.workers, 'worker')}"
     facts.add_row("Parallel efficiency", f"{result.efficiency:.0%} ({share})")
     slowest = heapq.nlargest(SLOWEST, result.runs, key=lambda run: run.duration_s)
     for i, run in enumerate(slowest):
@@ -148,7 +155,7 @@ def _print_summary(result: Result, folder: Path, console: Console) -> None:
     console.print()
     console.print(facts)
     if result.failures:
-        console.print(f"\n[bold red]{len(result.failures):,} tasks failed[/]")
+        console.print(f"\n[bold red]{_count(len(result.failures), 'task')} failed[/]")
         for failure in result.failures[:FAILURES]:
             console.print(Text(f"  {failure.task}: {failure.reason}", overflow="fold"))
         if len(result.failures) > FAILURES:

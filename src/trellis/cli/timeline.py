@@ -131,7 +131,8 @@ def choose_ticks(span_s: float, wanted: int = 10) -> tuple[list[float], float, s
 def format_seconds(seconds: float) -> str:
     """A duration with about three digits and a unit."""
     if seconds >= 60:
-        return f"{int(seconds // 60)} min {seconds % 60:.0f} s"
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
     if seconds >= 0.1:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     return f"{seconds * 1000:.1f} ms" if seconds >= 0.0001 else f"{seconds * 1e6:.0f} µs"
