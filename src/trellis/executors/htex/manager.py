@@ -51,8 +51,10 @@ START_FAILURES_PER_WORKER = 3
 LOOK_AHEAD = 128
 # A task that is to be cancelled may be between queue and board: look again after so long.
 _LOOK_AGAIN_S = 0.05
-# A worker may die after it has taken a task and before it has said so on the board: microseconds. A task that was
-# nowhere to be seen so long after a worker's death, twice, is lost with it.
+# A worker may die after it has taken a task and before it has said so on the board: microseconds. A task that is
+# nowhere to be seen in so many looks after a worker's death, so long apart, is lost with it. One look may come just
+# before a task is on the board, and the next just after it has ended, before its result is read: two prove nothing.
+_AUDIT_LOOKS = 3
 _AUDIT_S = 1.0
 
 # -- state -----------------------------------------------------------------------------------------------------
@@ -100,10 +102,10 @@ class _Walltime:
 
 @dataclass(slots=True)
 class _Audit:
-    """After a worker's death: first find who is nowhere to be seen, then look whether they stay so."""
+    """After a worker's death; it goes on while there are suspects."""
 
     due: float
-    suspects: set[int] | None = None  # None: the first look is still to come
+    suspects: dict[int, int]  # tasks that were nowhere to be seen, and in how many looks
 
 
 class ManagerState:
@@ -202,8 +204,8 @@ class ManagerState:
             self._start_failures += 1
             if self._start_failures >= START_FAILURES_PER_WORKER * len(self._workers):
                 return self._exit(f"workers die before they are ready: {event.reason}", failed=True)
-        elif isinstance(state, Ready) and self._offered:
-            self._audit = _Audit(now + _AUDIT_S)
+        elif isinstance(state, Ready) and self._offered and self._audit is None:
+            self._audit = _Audit(now + _AUDIT_S, {})
         return [*actions, StartWorker(worker), *self._offer(now)]
 
     def _report_end(self, state: Ending) -> Action:
@@ -266,19 +268,19 @@ class ManagerState:
         if not self._to_cancel:
             self._look_again = None
         if self._audit is not None and now >= self._audit.due:
-            actions += self._find_suspects(event.running, now)
+            actions += self._look_for_lost(event.running, now)
         return actions + self._return_tasks() + self._offer(now)
 
-    def _find_suspects(self, running: Running, now: float) -> list[Action]:
+    def _look_for_lost(self, running: Running, now: float) -> list[Action]:
         assert self._audit is not None
+        before = self._audit.suspects
         unseen = self._offered.keys() - running.keys() - self._ending
-        if self._audit.suspects is None:
-            self._audit = _Audit(now + _AUDIT_S, set(unseen)) if unseen else None
-            return []
-        lost = sorted(unseen & self._audit.suspects)
-        self._audit = None
+        suspects = {task: before.get(task, 0) + 1 for task in unseen}
+        lost = sorted(task for task, looks in suspects.items() if looks == _AUDIT_LOOKS)
         for task in lost:
             self._forget(task)
+            del suspects[task]
+        self._audit = _Audit(now + _AUDIT_S, suspects) if suspects else None
         return [ReportWorkerLost(-1, task, "a worker died when it had just taken it") for task in lost]
 
     def _on_interrupted(self, event: Interrupted, now: float) -> list[Action]:
@@ -315,7 +317,7 @@ class ManagerState:
             if isinstance(state, Ending) and state.kill_at is not None and now >= state.kill_at:
                 state.kill_at = None
                 actions.append(KillWorker(worker))
-        if self._audit is not None and now >= self._audit.due:
+        if self._audit is not None and now >= self._audit.due and TakeBack() not in actions:
             actions.append(TakeBack())
         return actions
 
