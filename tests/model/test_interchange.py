@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from trellis.executors.htex.interchange import (
-    CLOSED_GRACE_S,
+from trellis.executors.htex.interchange import CLOSED_GRACE_S, InterchangeState
+from trellis.executors.htex.interchange_events import (
     AnswerHeartbeat,
     CancelRequested,
     DeadlinePassed,
@@ -17,7 +17,6 @@ from trellis.executors.htex.interchange import (
     Event,
     HeartbeatReceived,
     HoldRequested,
-    InterchangeState,
     ManagerDisconnected,
     ManagerDraining,
     ManagerLeft,

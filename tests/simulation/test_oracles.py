@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from trellis.executors.htex import interchange, submission
+from trellis.executors.htex import interchange_events as routing
 from trellis.executors.htex import manager_events as events
+from trellis.executors.htex import submission
 from trellis.executors.htex.interchange import InterchangeState
 from trellis.executors.htex.manager import ManagerState
 from trellis.executors.htex.submission import Submission
@@ -33,18 +34,18 @@ class ForgetsAFailure(Submission):
 
 
 class LosesATask(InterchangeState):
-    def _lose(self, name: str, reason: str) -> list[interchange.Action]:
+    def _lose(self, name: str, reason: str) -> list[routing.Action]:
         (report,) = super()._lose(name, reason)
-        assert isinstance(report, interchange.ReportManagerLost)
+        assert isinstance(report, routing.ReportManagerLost)
         report.ids = report.ids[1:]
         return [report]
 
 
 class SendsTwice(InterchangeState):
-    def _dispatch(self) -> list[interchange.Action]:
+    def _dispatch(self) -> list[routing.Action]:
         actions = super()._dispatch()
         for action in actions[1:]:
-            if isinstance(action, interchange.SendTasks) and isinstance(actions[0], interchange.SendTasks):
+            if isinstance(action, routing.SendTasks) and isinstance(actions[0], routing.SendTasks):
                 action.ids = [actions[0].ids[0], *action.ids[1:]]
         return actions
 
@@ -58,7 +59,7 @@ class SendsTooMany(InterchangeState):
 
 
 class ForgetsSilence(InterchangeState):
-    def _on_deadline_passed(self, event: interchange.DeadlinePassed, now: float) -> list[interchange.Action]:
+    def _on_deadline_passed(self, event: routing.DeadlinePassed, now: float) -> list[routing.Action]:
         for name, known in self._managers.items():
             if not known.closed:
                 self._managers[name].last_heard = now
@@ -75,25 +76,25 @@ class ForgivesAClosedConnection(InterchangeState):
 
 
 class KeepsStrangers(InterchangeState):
-    def _on_heartbeat(self, event: interchange.HeartbeatReceived, now: float) -> list[interchange.Action]:
+    def _on_heartbeat(self, event: routing.HeartbeatReceived, now: float) -> list[routing.Action]:
         self._heard(event.manager, now)
-        return [interchange.AnswerHeartbeat(event.manager)]
+        return [routing.AnswerHeartbeat(event.manager)]
 
 
 class KeepsSlots(InterchangeState):
-    def _on_tasks_ended(self, event: interchange.TasksEnded, now: float) -> list[interchange.Action]:
-        return super()._on_tasks_ended(interchange.TasksEnded(event.manager, event.ids[1:]), now)
+    def _on_tasks_ended(self, event: routing.TasksEnded, now: float) -> list[routing.Action]:
+        return super()._on_tasks_ended(routing.TasksEnded(event.manager, event.ids[1:]), now)
 
 
 class NeverDismissesTheDrained(InterchangeState):
-    def _dismiss_when_drained(self, name: str) -> list[interchange.Action]:
+    def _dismiss_when_drained(self, name: str) -> list[routing.Action]:
         return []
 
 
 class CancelsWhatItSends(InterchangeState):
-    def _on_cancel_requested(self, event: interchange.CancelRequested, now: float) -> list[interchange.Action]:
+    def _on_cancel_requested(self, event: routing.CancelRequested, now: float) -> list[routing.Action]:
         queued = [id_ for id_ in event.ids if id_ in self._where and self._where[id_] is None]
-        return [interchange.ReportCancelled(queued)] if queued else []
+        return [routing.ReportCancelled(queued)] if queued else []
 
 
 class LeavesAtOnceWhenDrained(ManagerState):
@@ -140,7 +141,7 @@ class ForgetsTheWidowed(ManagerState):
 class NeverAudits(ManagerState):
     """A task whose worker died before it was on the board."""
 
-    def _find_suspects(self, running: events.Running, now: float) -> list[events.Action]:
+    def _look_for_lost(self, running: events.Running, now: float) -> list[events.Action]:
         self._audit = None
         return []
 
@@ -169,8 +170,8 @@ class GivesBackAndKeeps(ManagerState):
 
 
 class ForgetsWhatComesBack(InterchangeState):
-    def _on_tasks_returned(self, event: interchange.TasksReturned, now: float) -> list[interchange.Action]:
-        return super()._on_tasks_returned(interchange.TasksReturned(event.manager, event.ids[1:]), now)
+    def _on_tasks_returned(self, event: routing.TasksReturned, now: float) -> list[routing.Action]:
+        return super()._on_tasks_returned(routing.TasksReturned(event.manager, event.ids[1:]), now)
 
 
 class NeverNoticesSilence(ManagerState):

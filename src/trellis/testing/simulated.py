@@ -11,6 +11,7 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from trellis.executors.htex import interchange, manager, submission
+from trellis.executors.htex import interchange_events as events
 from trellis.testing.network import Connection, Party, World
 from trellis.testing.oracles import Ledger, TaskPlan
 from trellis.wire.messages import (
@@ -149,7 +150,7 @@ class SimulatedInterchange:
         return self.state.next_deadline() if self.alive else None
 
     def on_deadline(self) -> None:
-        self._handle(interchange.DeadlinePassed())
+        self._handle(events.DeadlinePassed())
 
     # -- connections -------------------------------------------------------------------------------------------
 
@@ -164,13 +165,13 @@ class SimulatedInterchange:
     def on_closed(self, connection: Connection) -> None:
         if self._latest.get(connection.name) is connection and self.alive:
             self._spoken.pop(connection.name, None)
-            self._handle(interchange.ManagerDisconnected(connection.name))
+            self._handle(events.ManagerDisconnected(connection.name))
 
     def _note_connection(self, connection: Connection) -> None:
         before = self._spoken.get(connection.name)
         if before is not connection:
             if before is not None:
-                self._handle(interchange.ManagerDisconnected(connection.name))
+                self._handle(events.ManagerDisconnected(connection.name))
             self._spoken[connection.name] = connection
 
     # -- messages ----------------------------------------------------------------------------------------------
@@ -189,11 +190,11 @@ class SimulatedInterchange:
         match message:
             case Tasks(ids=ids):
                 self._walltimes_s.update(zip(ids, message.walltimes_s or [], strict=True))
-                self._handle(interchange.TasksSubmitted(ids, message.priorities))
+                self._handle(events.TasksSubmitted(ids, message.priorities))
             case CancelTasks(ids=ids):
-                self._handle(interchange.CancelRequested(ids))
+                self._handle(events.CancelRequested(ids))
             case HoldManagers():
-                self._handle(interchange.HoldRequested(message.managers, message.blocks))
+                self._handle(events.HoldRequested(message.managers, message.blocks))
 
     def _on_manager_message(self, name: str, message: Message) -> None:
         match message:
@@ -207,51 +208,51 @@ class SimulatedInterchange:
                 self._to_client(message)
                 self._ended(name, [id_])
             case TasksReturned(ids=ids):
-                self._handle(interchange.TasksReturned(name, ids))
+                self._handle(events.TasksReturned(name, ids))
             case Heartbeat():
-                self._handle(interchange.HeartbeatReceived(name))
+                self._handle(events.HeartbeatReceived(name))
             case Register():
-                self._handle(interchange.ManagerRegistered(message))
+                self._handle(events.ManagerRegistered(message))
             case Draining():
-                self._handle(interchange.ManagerDraining(name))
+                self._handle(events.ManagerDraining(name))
             case Goodbye():
-                self._handle(interchange.ManagerLeft(name, message.reason))
+                self._handle(events.ManagerLeft(name, message.reason))
 
     def _ended(self, name: str, ids: list[int], duration_s: float | None = None) -> None:
         for id_ in ids:
             self._walltimes_s.pop(id_, None)
-        self._handle(interchange.TasksEnded(name, ids, duration_s))
+        self._handle(events.TasksEnded(name, ids, duration_s))
 
-    def _handle(self, event: interchange.Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         for action in self.state.handle(event, self._stage.world.now):
             self._stage.note("interchange", action)
             self._perform(action)
         self.state.check_invariants()
 
-    def _perform(self, action: interchange.Action) -> None:
+    def _perform(self, action: events.Action) -> None:
         match action:
-            case interchange.SendTasks(name, ids):
+            case events.SendTasks(name, ids):
                 walltimes_s = [self._walltimes_s[id_] for id_ in ids]
                 self._to_manager(name, Tasks(ids, [], [], None, walltimes_s if any(walltimes_s) else None))
-            case interchange.AnswerHeartbeat(name):
+            case events.AnswerHeartbeat(name):
                 self._to_manager(name, Heartbeat())
-            case interchange.AskBack(name, count):
+            case events.AskBack(name, count):
                 self._to_manager(name, ReturnTasks(count))
-            case interchange.SendCancel(name, ids):
+            case events.SendCancel(name, ids):
                 self._to_manager(name, CancelTasks(ids))
-            case interchange.ReportCancelled(ids):
+            case events.ReportCancelled(ids):
                 for id_ in ids:
                     del self._walltimes_s[id_]
                 self._to_client(TasksCancelled(ids))
-            case interchange.WelcomeManager(name):
+            case events.WelcomeManager(name):
                 self._to_manager(name, Welcome([]))
                 self._to_client(ManagerJoined(name, "", "", 1))
-            case interchange.RefuseManager(name, hostname, reason, versions):
+            case events.RefuseManager(name, hostname, reason, versions):
                 self._to_manager(name, Refused(reason))
                 self._to_client(ManagerRefused(name, hostname, reason, versions))
-            case interchange.DismissManager(name, reason):
+            case events.DismissManager(name, reason):
                 self._to_manager(name, DismissManager(reason))
-            case interchange.ReportManagerLost(name, block, hostname, ids, reason):
+            case events.ReportManagerLost(name, block, hostname, ids, reason):
                 for id_ in ids:
                     del self._walltimes_s[id_]
                 self._to_client(ManagerLost(name, block, hostname, ids, reason))

@@ -130,7 +130,7 @@ class InterchangeState:
         self._priorities: dict[int, float] = {}  # of those tasks that have one
         self._ready = ReadySet()  # managers below their capacity
         self._eager = ReadySet()  # others that may be sent tasks ahead
-        self._hungry: set[str] = set()  # managers with idle workers
+        self._hungry = ReadySet()  # managers with idle workers
         self._loaded: set[str] = set()  # managers with tasks that wait
         self._rebalance_at: float | None = None
         self._silence: list[tuple[float, str]] = []  # heap: look then whether this manager was heard
@@ -343,10 +343,7 @@ class InterchangeState:
         self._ready.put(name, free > 0)
         # Not for every single task: half of what may be ahead goes out in one message.
         self._eager.put(name, manager.takes_tasks and free <= 0 and ahead > 0 and -free <= ahead // 2)
-        if tasks < workers and manager.takes_tasks:
-            self._hungry.add(name)
-        else:
-            self._hungry.discard(name)
+        self._hungry.put(name, tasks < workers and manager.takes_tasks)
         if tasks > workers and not manager.asked_back:
             self._loaded.add(name)
         else:
@@ -360,10 +357,14 @@ class InterchangeState:
     def _dispatch(self) -> list[Action]:
         actions: list[Action] = []
         while self._pending and (self._ready or self._eager):
-            # Free capacity everywhere first: what is sent ahead has to wait there.
-            name = self._choose(self._ready or self._eager)
+            # Idle workers everywhere first, then free capacity: what is sent there has to wait, and could be asked back
+            # only to be sent there again.
+            name = self._choose(self._hungry or self._ready or self._eager)
             manager = self._managers[name]
-            most = manager.free if manager.free > 0 else manager.ahead + manager.free
+            if len(self._hungry) > 1:
+                most = manager.registration.workers - len(manager.tasks)
+            else:
+                most = manager.free if manager.free > 0 else manager.ahead + manager.free
             ids = self._take(most)
             manager.tasks.update(ids)
             manager.idle_since = None

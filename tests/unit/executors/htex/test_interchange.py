@@ -8,16 +8,23 @@ import msgspec
 import pytest
 
 from trellis.executors.htex.interchange import (
+    AHEAD_S,
     CLOSED_GRACE_S,
+    MOST_AHEAD_PER_WORKER,
+    REBALANCE_S,
+    InterchangeState,
+    Selection,
+)
+from trellis.executors.htex.interchange_events import (
     Action,
     AnswerHeartbeat,
+    AskBack,
     CancelRequested,
     DeadlinePassed,
     DismissManager,
     Event,
     HeartbeatReceived,
     HoldRequested,
-    InterchangeState,
     ManagerDisconnected,
     ManagerDraining,
     ManagerLeft,
@@ -25,10 +32,10 @@ from trellis.executors.htex.interchange import (
     RefuseManager,
     ReportCancelled,
     ReportManagerLost,
-    Selection,
     SendCancel,
     SendTasks,
     TasksEnded,
+    TasksReturned,
     TasksSubmitted,
     WelcomeManager,
 )
@@ -122,6 +129,76 @@ def test_by_chance_the_generator_decides() -> None:
     chosen = {str(first_choice(seed)) for seed in range(30)}
     assert chosen == {str([SendTasks(name, [1])]) for name in "abc"}
     assert first_choice(5) == first_choice(5)
+
+
+# -- short tasks are sent ahead, and taken back where they wait in vain -------------------------------------------
+
+
+def test_short_tasks_are_sent_beyond_the_capacity(house: House) -> None:
+    house.register("a")
+    house.submit(*range(100))
+    ahead = 5
+    sent = house(TasksEnded("a", [0], duration_s=AHEAD_S / ahead))
+    assert sent == [SendTasks("a", [1]), SendTasks("a", list(range(2, 2 + ahead)))]
+
+
+def test_however_short_there_is_a_most(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(*range(500))
+    house(TasksEnded("a", [0, 1], duration_s=0.0))
+    assert house.state.running == 2 + 2 * MOST_AHEAD_PER_WORKER
+
+
+def test_one_long_task_ends_sending_ahead(house: House) -> None:
+    house.register("a")
+    house.submit(*range(300))
+    house(TasksEnded("a", [0], duration_s=0.0))
+    assert house(TasksEnded("a", [1], duration_s=10.0)) == []
+
+
+def test_where_tasks_wait_while_workers_idle_they_are_asked_back(house: House) -> None:
+    house.register("a", workers=1, prefetch=3)
+    house.submit(1, 2, 3, 4)
+    house.register("b", workers=2)
+    assert house.state.next_deadline() == house.now + REBALANCE_S
+    assert house.wait(REBALANCE_S) == [AskBack("a", 2)]
+    assert house(TasksReturned("a", [3, 4])) == [SendTasks("b", [3, 4])]
+
+
+@pytest.mark.parametrize("selection", ["random", "block_id"])
+def test_idle_workers_come_before_places_to_wait(selection: Selection) -> None:
+    house = House(selection)
+    for name, block in (("a", "0"), ("b", "1"), ("c", "2")):
+        house.register(name, workers=2, prefetch=2, block=block)
+    house.submit(*range(6))
+    assert [len(manager.tasks) for manager in house.state.managers.values()] == [2, 2, 2]
+
+
+def test_a_manager_is_asked_again_only_after_its_answer(house: House) -> None:
+    house.register("a", workers=1, prefetch=3)
+    house.submit(1, 2)
+    house.register("b")
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+    assert house.wait(REBALANCE_S) == []
+    house(TasksReturned("a", []))
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+
+
+def test_what_comes_back_goes_before_others_of_its_priority(house: House) -> None:
+    house.register("a", workers=1, prefetch=2)
+    house.submit(1, 2, 3, priorities=[0.0, 1.0, 0.0])
+    house(HoldRequested(["a"], []))
+    house.submit(4)
+    house(TasksReturned("a", [2, 3]))
+    assert house.register("b", workers=3) == [WelcomeManager("b"), SendTasks("b", [3, 4, 2])]
+
+
+def test_only_tasks_that_are_there_come_back(house: House) -> None:
+    house.register("a")
+    house.submit(1)
+    house(HoldRequested(["a"], []))
+    assert house(TasksReturned("a", [1, 7])) == []
+    assert (house.state.pending, house.state.running) == (1, 0)
 
 
 # -- cancelling --------------------------------------------------------------------------------------------------
