@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from trellis.cli import perf
 from trellis.version import VERSION
 
 EXIT_INTERRUPTED = 130  # as shells say it: 128 + SIGINT
@@ -40,6 +41,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--path", metavar="DIR", help="what to survey (Python's standard library)")
     demo.add_argument("--output", metavar="DIR", default="trellis-demo", help="where results go (%(default)s)")
     demo.set_defaults(run=_demo)
+
+    measure = commands.add_parser(
+        "perf",
+        help="measure how many tasks per second a configuration does",
+        description="Run rounds of tasks that do nothing, each submitted at once, and print the tasks per second.",
+    )
+    perf.add_arguments(measure)
+    measure.set_defaults(run=perf.run)
     return parser
 
 
