@@ -11,6 +11,8 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from trellis.core.light_future import LightFuture
+
 if TYPE_CHECKING:
     from trellis.core.interfaces import RunInfo
     from trellis.dataflow.taskrecord import TaskRecord
@@ -33,17 +35,17 @@ def _await(future: Future[T]) -> Generator[Any, None, T]:
     return asyncio.wrap_future(future).__await__()
 
 
-class AppFuture(Future[T]):
+class AppFuture(LightFuture[T]):
     """The result of a call of an app that may still be going on. Apps make them, users do not.
 
     ``result()`` raises what the app raised, when its retries are used up.
     """
 
+    _streams: tuple[Any, Any] = (None, None)
+    _outputs: list[DataFuture] | None = None
+
     def __init__(self, task_record: TaskRecord) -> None:
-        super().__init__()
         self.task_record = task_record
-        self._streams: tuple[Any, Any] = (None, None)
-        self._outputs: list[DataFuture] | None = None
 
     @property
     def tid(self) -> int:
@@ -122,7 +124,7 @@ class AppFuture(Future[T]):
         _cannot_be_pickled(self)
 
 
-class DataFuture(Future["File"]):
+class DataFuture(LightFuture["File"]):
     """The file that a task makes: done when the file is in its place, with the ``File`` as result.
 
     Args:

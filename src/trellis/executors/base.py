@@ -8,6 +8,7 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any, Self
 
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
+from trellis.core.light_future import LightFuture
 
 
 class _FutureSink:
@@ -27,11 +28,10 @@ class _FutureSink:
 _FUTURE_SINK = _FutureSink()
 
 
-class _ExecutorFuture(Future[Any]):
+class _ExecutorFuture(LightFuture[Any]):
     """Future of a bare ``executor.submit``; cancelling reaches the executor."""
 
     def __init__(self, executor: TrellisExecutor) -> None:
-        super().__init__()
         self._executor = executor
         self._attempt: Attempt | None = None
 
