@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.wire.examples import ALL
+from trellis.executors.htex.board import MAX_MESSAGE_BYTES
 from trellis.transport.endpoint import MAX_FRAME_BYTES
 from trellis.transport.service import TURN
 from trellis.wire import codec, describe, stream
@@ -38,7 +39,14 @@ def test_fields_are_shown_with_place_type_default_and_comment() -> None:
 
 def test_limits_are_those_of_the_code() -> None:
     section = TEXT.partition("## Limits")[2].partition("## ")[0]
-    limits = [codec.MAX_HEADER_BYTES, codec.MAX_BATCH, MAX_FRAME_BYTES, codec.INLINE_LIMIT_BYTES, TURN]
+    limits = [
+        codec.MAX_HEADER_BYTES,
+        codec.MAX_BATCH,
+        MAX_FRAME_BYTES,
+        codec.INLINE_LIMIT_BYTES,
+        TURN,
+        MAX_MESSAGE_BYTES,
+    ]
     assert re.findall(r"^\| [^|]+ \| ([\d,]+)", section, re.MULTILINE) == [f"{limit:,}" for limit in limits]
 
 
@@ -47,10 +55,11 @@ def test_protocol_number_is_the_current_one() -> None:
 
 
 def test_stream_frames_are_described() -> None:
-    names = ["FUNCTION", "FORGET", "TASK", "READY", "RESULT", "ERROR"]
-    assert "kind: " + ", ".join(f"{getattr(stream, name)} {name}" for name in names) in TEXT
-    layout = TEXT.partition("little-endian:")[2].partition("## ")[0]
-    sizes = [int(size) for size in re.findall(r"^\| (\d+) \|", layout, re.MULTILINE)]
+    kinds = {name: value for name, value in vars(stream).items() if name.isupper() and type(value) is int}
+    kinds = {name: value for name, value in kinds.items() if not name.startswith("_")}
+    section = TEXT.partition("little-endian")[2].partition("## ")[0]
+    assert {name: int(kind) for kind, name in re.findall(r"^\| (\d+) ([A-Z]+) \|", section, re.MULTILINE)} == kinds
+    sizes = [int(size) for size in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)]
     assert sum(sizes) == stream.HEAD.size
 
 
