@@ -17,10 +17,11 @@ import struct
 MAX_MESSAGE_BYTES = 65_536
 _BUFFER_BYTES = 425_984
 
-# task id + 1 (0: none), when it was started (monotonic clock), whether the worker shall take no more tasks
-_SLOT = struct.Struct("<qdq")
-_TASK = struct.Struct("<qd")
-_STOP = struct.Struct("<q")
+# task id + 1 (0: none), when it was started (monotonic clock), whether the worker shall take no more tasks. In native
+# order: only so is a number written with one store, and never seen in part by another process.
+_SLOT = struct.Struct("@qdq")
+_TASK = struct.Struct("@qd")
+_STOP = struct.Struct("@q")
 
 
 class TaskQueue:
@@ -89,7 +90,7 @@ class Board:
     def running(self, worker: int) -> tuple[int, float] | None:
         """The worker's task and when it was started; None when it runs none."""
         task, since = _TASK.unpack_from(self._memory, worker * _SLOT.size)
-        return (task - 1, since) if task else None
+        return (task - 1, since) if task and since else None  # else none, or it is just being written
 
     def all_running(self) -> dict[int, tuple[int, float]]:
         """Worker and time of start of each task that runs."""

@@ -6,12 +6,14 @@ its manager: see ``die_with_manager``.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from io import BufferedReader
 from typing import Any
@@ -40,11 +42,16 @@ def die_with_manager(lifeline: int) -> None:
     setsig = getattr(fcntl, "F_SETSIG", None)
     if setsig is None:  # not Linux: the end of the socket is seen when the task is done
         return
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(lifeline, setsig, signal.SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    if os.getppid() == 1:  # it was gone before the above was in force
-        os._exit(1)
+    # An open file has one owner, and all workers of the node have inherited the same: each opens the pipe for itself.
+    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(own, setsig, signal.SIGKILL)
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    try:
+        os.read(own, 1)
+    except BlockingIOError:  # the other end is open
+        return
+    os._exit(1)  # it was closed before the above was in force
 
 
 class Worker:
@@ -57,6 +64,15 @@ class Worker:
         self._board = board
         self._reader = BufferedReader(socket.SocketIO(connection, "r"), _LARGE_BYTES)
         self._functions: dict[int, Callable[..., Any] | BaseException] = {}
+        self._is_child = False
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        """In a child process that a task has forked: it is no worker, also when it returns from the task."""
+        self._is_child = True
+        self._socket.close()
+        self._reader.close()
+        self._queue.close()
 
     def run(self) -> None:
         """Serve until the manager closes the queue, or wants this worker to stop."""
@@ -126,7 +142,11 @@ class Worker:
         result: Payload
         try:
             result = dump_result(call(self._function(function_id), payload))
+            if self._is_child:
+                raise SystemExit(0)
         except BaseException as error:  # sys.exit() in a task ends the task, not the worker
+            if self._is_child:
+                raise
             kind, result = stream.ERROR, dump_exception(error, skip_frames=2)
         self._send(kind, id_, started, time.perf_counter() - begin, payload_buffers(result))
 
@@ -171,15 +191,22 @@ def main() -> None:
     for fd in (connection_fd, lifeline_fd, queue_fd, board_fd):
         os.set_inheritable(fd, False)
     connection, queue = socket.socket(fileno=connection_fd), socket.socket(fileno=queue_fd)
+    status = 0
     try:
         Worker(rank, connection, queue, Board(workers, board_fd)).run()
     except (EOFError, ConnectionError):  # the manager is gone
         pass
+    except SystemExit as end:  # in a child process of a task
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # no memory, or a task has closed what is not its own
+        traceback.print_exc()
+        status = 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for output in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # a task may have closed or replaced it
+                output.flush()
         # No clean-up of the interpreter: threads that a task left behind must not keep the worker alive.
-        os._exit(0)
+        os._exit(status)
 
 
 if __name__ == "__main__":
