@@ -137,7 +137,7 @@ class Heartbeat(Message, tag=25):
 
 
 class Draining(Message, tag=26):
-    """The manager takes no more tasks; it leaves when what it has is done."""
+    """The manager wants no more tasks. It is dismissed when what it has, and what is on its way to it, is done."""
 
     manager: str
 

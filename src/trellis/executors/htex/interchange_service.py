@@ -83,6 +83,7 @@ class InterchangeService:
         ] = {}  # function, arguments, walltime of tasks that have not ended
         self._known_functions: dict[str, set[int]] = {}  # by manager
         self._connections: dict[int, str] = {}  # manager of each connection (a file descriptor)
+        self._connection_of: dict[str, int] = {}  # and the other way round
         self._running = True
 
     def bind(self) -> Ports:
@@ -245,15 +246,23 @@ class InterchangeService:
         self._handle(events.TasksEnded(manager, ids, duration_s))
 
     def _note_connection(self, name: str, connection: int) -> None:
-        if self._connections.get(connection) != name:
-            # A descriptor may be used again: news of its former connection's end must not hit the new one.
-            self._on_closed_connections()
-            self._connections[connection] = name
+        if self._connections.get(connection) == name:
+            return
+        # A descriptor may be used again: news of its former connection's end must not hit the new one.
+        self._on_closed_connections()
+        # ROUTER hands a name over to its new connection without a word: what was under way on the old one is gone.
+        old = self._connection_of.get(name)
+        if old is not None:
+            del self._connections[old]
+            self._handle(events.ManagerDisconnected(name))
+        self._connections[connection] = name
+        self._connection_of[name] = connection
 
     def _on_closed_connections(self) -> None:
         for connection in self._managers.closed_connections():
             name = self._connections.pop(connection, None)
-            if name is not None and name not in self._connections.values():
+            if name is not None:
+                del self._connection_of[name]
                 self._handle(events.ManagerDisconnected(name))
 
     # -- actions -----------------------------------------------------------------------------------------------
