@@ -128,10 +128,11 @@ class InterchangeState:
         self._pending = 0
         self._managers: dict[str, Manager] = {}
         self._priorities: dict[int, float] = {}  # of those tasks that have one
+        self._unwanted: set[int] = set()  # tasks at managers that were told to cancel them
         self._ready = ReadySet()  # managers below their capacity
         self._eager = ReadySet()  # others that may be sent tasks ahead
         self._hungry = ReadySet()  # managers with idle workers
-        self._loaded: set[str] = set()  # managers with tasks that wait
+        self._loaded = ReadySet()  # managers with tasks that wait, which may be asked for them
         self._rebalance_at: float | None = None
         self._silence: list[tuple[float, str]] = []  # heap: look then whether this manager was heard
         self._blocks: dict[str, None] = {}  # of all managers ever, in order of appearance
@@ -207,6 +208,7 @@ class InterchangeState:
                 dropped.append(id_)
             else:
                 forwarded.setdefault(manager, []).append(id_)
+                self._unwanted.add(id_)
         actions: list[Action] = [SendCancel(manager, ids) for manager, ids in forwarded.items()]
         return [ReportCancelled(dropped), *actions] if dropped else actions
 
@@ -253,7 +255,8 @@ class InterchangeState:
         self._where.update(dict.fromkeys(back))
         self._pending += len(back)
         self._queue.push_front(back, [self._priorities.get(id_, 0.0) for id_ in back])
-        return self._after_tasks_left(event.manager, now)
+        crossed = [id_ for id_ in back if id_ in self._unwanted]  # by their cancelling, on the way
+        return self._on_cancel_requested(CancelRequested(crossed), now) + self._after_tasks_left(event.manager, now)
 
     def _after_tasks_left(self, name: str, now: float) -> list[Action]:
         manager = self._managers[name]
@@ -335,6 +338,8 @@ class InterchangeState:
         del self._where[id_]
         if self._priorities:
             self._priorities.pop(id_, None)
+        if self._unwanted:
+            self._unwanted.discard(id_)
 
     def _update_ready(self, name: str) -> None:
         manager = self._managers[name]
@@ -344,10 +349,7 @@ class InterchangeState:
         # Not for every single task: half of what may be ahead goes out in one message.
         self._eager.put(name, manager.takes_tasks and free <= 0 and ahead > 0 and -free <= ahead // 2)
         self._hungry.put(name, tasks < workers and manager.takes_tasks)
-        if tasks > workers and not manager.asked_back:
-            self._loaded.add(name)
-        else:
-            self._loaded.discard(name)
+        self._loaded.put(name, tasks > workers and not manager.asked_back)
 
     def _dismiss_when_drained(self, name: str) -> list[Action]:
         # Only here it is known that nothing is under way to it: had it left by itself, such tasks would be lost.
@@ -420,6 +422,8 @@ class InterchangeState:
             assert (manager.idle_since is None) == bool(manager.tasks), f"{name}: idle_since is wrong"
             assert (manager.look_at, name) in self._silence, f"{name}: nobody watches for its silence"
         assert not (self._pending and self._ready), "work waits beside a free slot"
+        assert not (self._pending and self._eager), "work waits beside a manager that may be sent more ahead"
         assert self._priorities.keys() <= self._where.keys(), "priorities are kept of tasks that have ended"
+        assert self._unwanted <= set(at_managers), "cancelling is remembered of tasks that are at no manager"
         waits = bool(self._hungry and self._loaded and not self._pending)
         assert not waits or self._rebalance_at is not None, "workers idle while tasks wait, and nobody looks"

@@ -131,7 +131,7 @@ def test_by_chance_the_generator_decides() -> None:
     assert first_choice(5) == first_choice(5)
 
 
-# -- short tasks are sent ahead, and taken back where they wait in vain -------------------------------------------
+# -- running ahead of short tasks --------------------------------------------------------------------------------
 
 
 def test_short_tasks_are_sent_beyond_the_capacity(house: House) -> None:
@@ -142,6 +142,22 @@ def test_short_tasks_are_sent_beyond_the_capacity(house: House) -> None:
     assert sent == [SendTasks("a", [1]), SendTasks("a", list(range(2, 2 + ahead)))]
 
 
+def test_what_is_ahead_is_refilled_by_halves(house: House) -> None:
+    house.register("a")
+    house.submit(*range(100))
+    house(TasksEnded("a", [0], duration_s=AHEAD_S / 4))
+    assert house.state.managers["a"].tasks == {1, 2, 3, 4, 5}
+    assert house(TasksEnded("a", [1])) == []
+    assert house(TasksEnded("a", [2])) == [SendTasks("a", [6, 7])]
+
+
+def test_each_worker_counts_for_what_is_ahead(house: House) -> None:
+    house.register("a", workers=3, prefetch=1)
+    house.submit(*range(100))
+    house(TasksEnded("a", [0], duration_s=AHEAD_S / 2))
+    assert house.state.running == 3 + 1 + 3 * 2
+
+
 def test_however_short_there_is_a_most(house: House) -> None:
     house.register("a", workers=2)
     house.submit(*range(500))
@@ -149,20 +165,149 @@ def test_however_short_there_is_a_most(house: House) -> None:
     assert house.state.running == 2 + 2 * MOST_AHEAD_PER_WORKER
 
 
+def test_before_a_duration_is_known_nothing_is_sent_ahead(house: House) -> None:
+    house.register("a")
+    house.submit(*range(10))
+    assert house(TasksEnded("a", [0])) == [SendTasks("a", [1])]
+    assert house.state.managers["a"].ahead == 0
+
+
+def test_long_tasks_are_never_sent_ahead(house: House) -> None:
+    house.register("a")
+    house.submit(*range(10))
+    assert house(TasksEnded("a", [0], duration_s=AHEAD_S * 1.01)) == [SendTasks("a", [1])]
+
+
 def test_one_long_task_ends_sending_ahead(house: House) -> None:
     house.register("a")
     house.submit(*range(300))
     house(TasksEnded("a", [0], duration_s=0.0))
     assert house(TasksEnded("a", [1], duration_s=10.0)) == []
+    assert house(TasksEnded("a", list(range(2, 1 + MOST_AHEAD_PER_WORKER)))) == []  # what was sent before is worked off
+    assert house(TasksEnded("a", [1 + MOST_AHEAD_PER_WORKER])) == [SendTasks("a", [2 + MOST_AHEAD_PER_WORKER])]
 
 
-def test_where_tasks_wait_while_workers_idle_they_are_asked_back(house: House) -> None:
-    house.register("a", workers=1, prefetch=3)
-    house.submit(1, 2, 3, 4)
-    house.register("b", workers=2)
+def test_the_estimate_follows_longer_tasks_at_once_and_shorter_ones_slowly(house: House) -> None:
+    house.register("a")
+
+    def estimate_after(count: int, duration_s: float) -> float | None:
+        house(TasksEnded("a", list(range(count)), duration_s))
+        return house.state.managers["a"].mean_s
+
+    assert estimate_after(2, 0.5) == 0.25
+    assert estimate_after(1, 1.0) == 1.0
+    assert estimate_after(1, 0.0) == pytest.approx(0.9)
+    assert estimate_after(2, 0.0) == pytest.approx(0.9 * 0.9 * 0.9)  # a batch counts for as many as it has
+    assert estimate_after(0, 5.0) == pytest.approx(0.9 * 0.9 * 0.9)
+    assert estimate_after(1000, 0.0) == pytest.approx(0.0)
+
+
+def test_free_capacity_everywhere_comes_before_anything_ahead(house: House) -> None:
+    house.register("a", block="0")
+    house.submit(0)
+    house(TasksEnded("a", [0], duration_s=0.0))
+    house.register("b", workers=1, prefetch=2, block="1")
+    assert house.submit(1, 2, 3, 4) == [SendTasks("a", [1]), SendTasks("b", [2, 3, 4])]
+    assert house.submit(5) == [SendTasks("a", [5])]
+
+
+def test_a_held_manager_is_sent_nothing_ahead(house: House) -> None:
+    house.register("a")
+    house.submit(0)
+    house(TasksEnded("a", [0], duration_s=0.0))
+    house.submit(1)
+    house(HoldRequested(["a"], []))
+    assert house.submit(2) == []
+
+
+# -- asking back -------------------------------------------------------------------------------------------------
+
+
+def with_idle_elsewhere(waiting: int = 3, idle: int = 2) -> House:
+    """Manager a has one worker and tasks from 1 on, ``waiting`` of them wait; b has idle workers."""
+    house = House()
+    house.register("a", workers=1, prefetch=waiting)
+    house.submit(*range(1, waiting + 2))
+    house.register("b", workers=idle, block="1")
+    return house
+
+
+def test_where_tasks_wait_while_workers_idle_they_are_asked_back() -> None:
+    house = with_idle_elsewhere(waiting=3, idle=2)
     assert house.state.next_deadline() == house.now + REBALANCE_S
+    assert house.wait(REBALANCE_S * 0.9) == []
+    assert house.wait(REBALANCE_S * 0.11) == [AskBack("a", 2)]
+    assert house(TasksReturned("a", [3, 4])) == [SendTasks("b", [3, 4])]
+    assert house.state.next_deadline() == 1000.0 + THRESHOLD_S
+
+
+def test_not_more_is_asked_back_than_waits() -> None:
+    house = with_idle_elsewhere(waiting=1, idle=4)
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+
+
+def test_the_most_loaded_are_asked_first_and_no_more_than_needed() -> None:
+    house = House()
+    for name, prefetch in (("a", 1), ("b", 5), ("c", 3)):
+        house.register(name, workers=1, prefetch=prefetch)
+        house.submit(*(ord(name) * 100 + n for n in range(1 + prefetch)))
+    house.register("d", workers=6)
+    assert house.wait(REBALANCE_S) == [AskBack("b", 5), AskBack("c", 1)]
+
+
+def test_idle_workers_of_several_managers_count_together() -> None:
+    house = with_idle_elsewhere(waiting=9, idle=2)
+    house.register("c", workers=3)
+    house.submit(100)  # b or c has one idle worker less
+    assert house.wait(REBALANCE_S) == [AskBack("a", 4)]
+
+
+def test_when_the_idle_have_got_work_meanwhile_nothing_is_asked_back() -> None:
+    house = with_idle_elsewhere(idle=1)
+    assert house.submit(9) == [SendTasks("b", [9])]
+    assert house.wait(REBALANCE_S) == []
+    assert house.state.next_deadline() == 1000.0 + THRESHOLD_S
+
+
+def test_a_manager_is_asked_again_only_after_its_answer() -> None:
+    house = with_idle_elsewhere(idle=1)
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+    assert house.wait(REBALANCE_S) == []
+    assert house(TasksReturned("a", [])) == []
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+
+
+@pytest.mark.parametrize("shut", [HoldRequested(["b"], []), ManagerDisconnected("b"), ManagerLeft("b", "goodbye")])
+def test_nothing_is_asked_back_for_workers_that_get_nothing(shut: Event) -> None:
+    house = with_idle_elsewhere()
+    house(shut)
+    assert house.wait(REBALANCE_S) == []
+
+
+def test_a_held_manager_gives_back_too() -> None:
+    house = with_idle_elsewhere()
+    house(HoldRequested(["a"], []))
     assert house.wait(REBALANCE_S) == [AskBack("a", 2)]
     assert house(TasksReturned("a", [3, 4])) == [SendTasks("b", [3, 4])]
+
+
+def test_a_draining_manager_that_gives_back_its_last_tasks_is_dismissed() -> None:
+    house = with_idle_elsewhere()
+    house(ManagerDraining("a"))
+    house(TasksEnded("a", [1, 2]))
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+    assert house(TasksReturned("a", [3, 4])) == [SendTasks("b", [3, 4]), DismissManager("a", "it is drained")]
+
+
+def test_a_manager_that_has_given_back_everything_is_idle() -> None:
+    house = with_idle_elsewhere(waiting=1, idle=2)
+    house(TasksEnded("a", [1]))
+    house.now = 1010.0
+    assert house(TasksReturned("a", [2])) == [SendTasks("a", [2])]
+    house(HoldRequested(["a"], []))
+    house.now = 1020.0
+    assert house(TasksReturned("a", [2])) == [SendTasks("b", [2])]
+    assert house.state.managers["a"].idle_since == 1020.0
 
 
 @pytest.mark.parametrize("selection", ["random", "block_id"])
@@ -174,14 +319,13 @@ def test_idle_workers_come_before_places_to_wait(selection: Selection) -> None:
     assert [len(manager.tasks) for manager in house.state.managers.values()] == [2, 2, 2]
 
 
-def test_a_manager_is_asked_again_only_after_its_answer(house: House) -> None:
-    house.register("a", workers=1, prefetch=3)
-    house.submit(1, 2)
-    house.register("b")
+def test_what_comes_back_does_not_go_where_it_would_wait_again() -> None:
+    house = House("block_id")
+    house.register("a", workers=1, prefetch=5)
+    house.submit(1, 2, 3)
+    house.register("b", workers=1, prefetch=5, block="1")
     assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
-    assert house.wait(REBALANCE_S) == []
-    house(TasksReturned("a", []))
-    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+    assert house(TasksReturned("a", [3])) == [SendTasks("b", [3])]
 
 
 def test_what_comes_back_goes_before_others_of_its_priority(house: House) -> None:
@@ -198,7 +342,55 @@ def test_only_tasks_that_are_there_come_back(house: House) -> None:
     house.submit(1)
     house(HoldRequested(["a"], []))
     assert house(TasksReturned("a", [1, 7])) == []
+    assert house(TasksReturned("a", [1])) == []
     assert (house.state.pending, house.state.running) == (1, 0)
+
+
+def test_what_a_lost_manager_gives_back_is_lost_already() -> None:
+    house = with_idle_elsewhere()
+    house.wait(REBALANCE_S)
+    house(ManagerLeft("a", "it sent a bad message"))
+    assert house(TasksReturned("a", [3, 4])) == [DismissManager("a", UNKNOWN)]
+    assert (house.state.pending, house.state.running) == (0, 0)
+
+
+def test_a_manager_that_registers_again_may_be_asked_again() -> None:
+    house = with_idle_elsewhere()
+    house.wait(REBALANCE_S)
+    house.register("a", workers=1, prefetch=2)
+    assert house.submit(5, 6, 7, 8, 9) == [SendTasks("a", [5]), SendTasks("b", [6, 7]), SendTasks("a", [8, 9])]
+    house(TasksEnded("b", [6, 7]))
+    assert house.wait(REBALANCE_S) == [AskBack("a", 2)]
+
+
+def test_a_task_that_came_back_and_waits_is_cancelled_here(house: House) -> None:
+    house.register("a", workers=1, prefetch=1)
+    house.submit(1, 2)
+    house(HoldRequested(["a"], []))
+    house(TasksReturned("a", [2]))
+    assert house(CancelRequested([2])) == [ReportCancelled([2])]
+    assert house.register("b") == [WelcomeManager("b")]
+
+
+def test_a_task_whose_cancelling_crossed_it_on_its_way_back_is_cancelled_here() -> None:
+    house = with_idle_elsewhere()
+    house.wait(REBALANCE_S)
+    assert house(CancelRequested([4])) == [SendCancel("a", [4])]
+    assert house(TasksReturned("a", [3, 4])) == [ReportCancelled([4]), SendTasks("b", [3])]
+    assert house(TasksEnded("a", [4])) == []
+
+
+def test_while_an_answer_is_to_come_the_next_is_asked_and_then_nobody() -> None:
+    house = with_idle_elsewhere(waiting=3, idle=1)
+    house(HoldRequested(["b"], []))
+    house.register("c", workers=1, prefetch=3)
+    house.submit(5, 6, 7, 8)
+    house.register("d")
+    asked: list[Action] = []
+    while (deadline := house.state.next_deadline()) is not None and deadline < 1001.0:
+        assert deadline > house.now, "it is busy for nothing"
+        asked += house.wait(deadline - house.now)
+    assert asked == [AskBack("a", 1), AskBack("c", 1)]
 
 
 # -- cancelling --------------------------------------------------------------------------------------------------
@@ -298,7 +490,7 @@ def test_a_silent_manager_is_lost_with_its_tasks(house: House) -> None:
     assert house.state.next_deadline() is None
 
 
-@pytest.mark.parametrize("sign_of_life", [HeartbeatReceived("a"), TasksEnded("a", [1])])
+@pytest.mark.parametrize("sign_of_life", [HeartbeatReceived("a"), TasksEnded("a", [1]), TasksReturned("a", [])])
 def test_a_sign_of_life_puts_the_deadline_off(house: House, sign_of_life: Event) -> None:
     house.register("a")
     house.submit(1)

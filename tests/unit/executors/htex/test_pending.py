@@ -44,6 +44,24 @@ def test_an_empty_queue_has_nothing_to_give() -> None:
         queue.pop()
 
 
+def test_what_is_put_back_comes_before_others_of_its_priority_in_its_order() -> None:
+    queue = PendingQueue()
+    queue.push([1, 2, 3], [0.0, 1.0, -1.0])
+    queue.push_front([4, 5, 6], [1.0, 0.0, 0.0])
+    assert drained(queue, 6) == [3, 5, 6, 1, 4, 2]
+
+
+def test_a_priority_that_was_used_up_comes_back_with_what_is_put_back() -> None:
+    queue = PendingQueue()
+    queue.push([1, 2], [1.0, 2.0])
+    drained(queue, 2)
+    queue.push_front([1, 2], [1.0, 2.0])
+    queue.push_front([], [])
+    assert drained(queue, 2) == [1, 2]
+
+
 def test_each_task_has_its_priority() -> None:
     with pytest.raises(ValueError, match="zip"):
         PendingQueue().push([1, 2], [0.0])
+    with pytest.raises(ValueError, match="zip"):
+        PendingQueue().push_front([1, 2], [0.0])
