@@ -149,11 +149,9 @@ def load_config(path: str | None) -> Config:
     """
     import runpy  # here, so that the options are declared without it
 
-    from trellis.config import Config
+    from trellis import Config, HighThroughputExecutor
 
     if path is None:
-        from trellis.executors.htex.executor import HighThroughputExecutor
-
         return Config(executors=[HighThroughputExecutor()])
     try:
         names = runpy.run_path(path, run_name="trellis_perf")
