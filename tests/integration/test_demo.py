@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import psutil
 import pytest
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -105,3 +108,32 @@ def test_no_place_for_the_output(tree: Path, tmp_path: Path) -> None:
     done = demo(tmp_path, "--path", str(tree), "--output", "file")
     assert done.returncode == 2
     assert f"cannot make the directory {tmp_path / 'file'}" in done.stderr
+
+
+def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:
+    # Where tests run in the background, the shell may have had Ctrl-C ignored.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from trellis.cli.main import main; raise SystemExit(main(['demo', '--workers', '2']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("Survey of")
+        (interchange,) = wait_for_interchange(running.pid)
+        running.send_signal(signal.SIGINT)
+        _, stderr = running.communicate(timeout=30)
+    assert (running.returncode, stderr) == (130, "trellis: interrupted\n")
+    psutil.wait_procs([interchange], timeout=10)
+    assert not interchange.is_running()
+
+
+def wait_for_interchange(pid: int) -> list[psutil.Process]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = [child for child in psutil.Process(pid).children() if "trellis: interchange" in child.cmdline()[:1]]
+        if found:
+            return found
+        time.sleep(0.02)
+    raise TimeoutError("the demo has started no interchange")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -71,10 +72,8 @@ def run_demo(*, path: str | None, executor: str, workers: int, output: str, cons
     folder = Path(output).absolute()
     files = sum(map(len, _checked_sources(root).values()))
     _make_folder(folder)
-    console.print(
-        f"Survey of [bold]{root}[/]: {_count(files, 'Python file')}, {_count(workers, 'worker')} ({executor})",
-        soft_wrap=True,
-    )
+    work = f"{_count(files, 'Python file')}, {_count(workers, 'worker')} ({executor})"
+    console.print(f"Survey of [bold]{escape(str(root))}[/]: {work}", soft_wrap=True)
 
     started_at, begin = time.time(), time.perf_counter()
     # The records of all tasks are kept: the progress, the summary and the timeline are made of them.
@@ -148,7 +147,7 @@ def _print_summary(result: Result, folder: Path, console: Console) -> None:
     slowest = heapq.nlargest(SLOWEST, result.runs, key=lambda run: run.duration_s)
     for i, run in enumerate(slowest):
         name = f"{run.app} {run.detail}" if run.detail else f"{run.app}, task {run.task_id}"
-        facts.add_row("" if i else "Slowest tasks", f"{format_seconds(run.duration_s):>8}  {name}")
+        facts.add_row("" if i else "Slowest tasks", Text(f"{format_seconds(run.duration_s):>8}  {name}"))
     if not result.failures:
         facts.add_row("Report", Text(str(folder / "report.txt.gz"), overflow="fold"))
     facts.add_row("Timeline of workers", Text(str(folder / "timeline.svg"), overflow="fold"))
