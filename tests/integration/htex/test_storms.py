@@ -1,0 +1,210 @@
+"""Workers that die, and tasks that are cancelled, by the hundred, while tasks stream through the node.
+
+What must hold whatever happens: every future ends, results are right, and nothing runs twice by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.integration.htex.conftest import StartExecutor
+from trellis.errors import WorkerLost
+from trellis.executors.htex.executor import HighThroughputExecutor
+
+WAIT_S = 30
+
+
+class Log:
+    """A file with a line for each task that was started: the name of the attempt, and the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        path.touch()
+
+    def lines(self) -> list[tuple[int, int]]:
+        with open(self.path) as file:
+            text = file.read()
+        return [(int(name), int(pid)) for name, pid in map(str.split, text.splitlines())]
+
+    def pids(self) -> set[int]:
+        """Of processes that have run a task."""
+        return {pid for _, pid in self.lines()}
+
+
+def note(path: str, attempt: int, x: int) -> int:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(fd, b"%d %d\n" % (attempt, os.getpid()))
+    finally:
+        os.close(fd)
+    return x * x
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "log")
+
+
+@pytest.fixture
+def four_workers(monkeypatch: pytest.MonkeyPatch, start_htex: StartExecutor) -> Iterator[HighThroughputExecutor]:
+    monkeypatch.setenv("PARSL_CORES", "4")
+    executor = start_htex(max_workers_per_node=4)
+    yield executor
+    # All is well still: nothing is left, and all workers are there or come again.
+    assert executor.outstanding == 0
+    manager = psutil.Process(executor.submit(os.getpid, {}).result(WAIT_S)).parent()
+    assert manager is not None
+    deadline = time.monotonic() + WAIT_S
+    while len(manager.children()) < 4:
+        assert time.monotonic() < deadline, "a worker was not replaced"
+        time.sleep(0.02)
+
+
+class Killer:
+    """Kills random workers that have been at work, one after the other, in a thread of its own."""
+
+    def __init__(self, log: Log, times: int, pause_s: float) -> None:
+        self.killed: set[int] = set()
+        self._log, self._times, self._pause_s = log, times, pause_s
+        self._stop = threading.Event()
+        self._random = random.Random(5)
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Killer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while len(self.killed) < self._times and not self._stop.wait(self._pause_s):
+            alive = sorted(self._log.pids() - self.killed)
+            if alive:
+                pid = self._random.choice(alive)
+                os.kill(pid, signal.SIGKILL)
+                self.killed.add(pid)
+
+
+def run_with_retries(
+    submit: Callable[[int, int], Future[int]], tasks: int, more: Callable[[], bool], most_at_once: int
+) -> tuple[dict[int, int], set[int]]:
+    """Run at least so many tasks, and for as long as ``more`` says. A task whose worker was lost is tried again.
+
+    Returns:
+        Results by task, and the attempts that were reported lost.
+    """
+    ended: queue.SimpleQueue[tuple[int, int, Future[int]]] = queue.SimpleQueue()
+    results: dict[int, int] = {}
+    lost: set[int] = set()
+    attempts = started = 0
+    again: list[int] = []
+    while len(results) < tasks or len(results) < started or more():
+        while attempts - len(results) - len(lost) < most_at_once and (again or started < tasks or more()):
+            if again:
+                task = again.pop()
+            else:
+                task, started = started, started + 1
+            future = submit(attempts, task)
+            future.add_done_callback(lambda f, attempt=attempts, task=task: ended.put((attempt, task, f)))  # type: ignore[misc]
+            attempts += 1
+        if attempts == len(results) + len(lost):
+            continue
+        attempt, task, future = ended.get(timeout=WAIT_S)
+        exception = future.exception(0)
+        if exception is None:
+            assert task not in results
+            results[task] = future.result(0)
+        else:
+            assert isinstance(exception, WorkerLost), exception
+            lost.add(attempt)
+            again.append(task)
+    return results, lost
+
+
+def check(log: Log, results: dict[int, int], lost: set[int], killed: set[int]) -> None:
+    assert results == {task: task * task for task in results}
+    runs = Counter(attempt for attempt, _ in log.lines())
+    assert max(runs.values()) == 1, "an attempt ran twice"
+    assert set(range(len(results) + len(lost))) - lost <= runs.keys(), "a result came of an attempt that did not run"
+    assert len(lost) <= len(killed), "more was lost than was killed"
+    pid_of = dict(log.lines())
+    assert {pid_of[attempt] for attempt in lost if attempt in pid_of} <= killed, "lost with a worker that lives"
+
+
+def test_workers_killed_while_they_wait_for_tasks(four_workers: HighThroughputExecutor, log: Log) -> None:
+    def submit(attempt: int, task: int) -> Future[int]:
+        return four_workers.submit(note, {}, log.path, attempt, task)
+
+    with Killer(log, 8, pause_s=0.05) as killer:
+        # One task at a time: the other workers, and mostly this one, wait.
+        results, lost = run_with_retries(submit, 300, lambda: not killer.done(), most_at_once=1)
+    check(log, results, lost, killer.killed)
+
+
+def test_fifty_workers_killed_under_a_stream_of_tasks(four_workers: HighThroughputExecutor, log: Log) -> None:
+    def submit(attempt: int, task: int) -> Future[int]:
+        return four_workers.submit(note, {}, log.path, attempt, task)
+
+    with Killer(log, 50, pause_s=0.02) as killer:
+        results, lost = run_with_retries(submit, 20_000, lambda: not killer.done(), most_at_once=1_000)
+    assert len(killer.killed) == 50
+    check(log, results, lost, killer.killed)
+
+
+def test_half_of_all_tasks_are_cancelled_while_they_run(four_workers: HighThroughputExecutor, log: Log) -> None:
+    def submit(task: int) -> Future[int]:
+        return four_workers.submit(note, {}, log.path, task, task)
+
+    futures = [submit(task) for task in range(5_000)]
+    told = [future.cancel() for future in futures[::2]]
+    kept = futures[1::2]
+    assert [future.result(WAIT_S) for future in kept] == [task * task for task in range(1, 5_000, 2)]
+    for future, cancelled in zip(futures[::2], told, strict=True):
+        assert future.done()
+        assert future.cancelled() == cancelled
+    deadline = time.monotonic() + WAIT_S
+    while four_workers.outstanding:
+        assert time.monotonic() < deadline, "a cancelled task is never reported"
+        time.sleep(0.01)
+    runs = Counter(attempt for attempt, _ in log.lines())
+    assert max(runs.values()) == 1, "a task ran twice"
+    must_have_run = {*range(1, 5_000, 2), *(2 * n for n, cancelled in enumerate(told) if not cancelled)}
+    assert must_have_run <= runs.keys()
+
+
+def test_running_tasks_cancelled_one_by_one(four_workers: HighThroughputExecutor, log: Log) -> None:
+    def note_and_sleep(path: str, attempt: int, seconds: float) -> Any:
+        note(path, attempt, 0)
+        time.sleep(seconds)
+
+    for turn in range(6):
+        long = four_workers.submit(note_and_sleep, {}, log.path, 2 * turn, 600)
+        short = [four_workers.submit(note, {}, log.path, 1_000 + 100 * turn + n, n) for n in range(20)]
+        deadline = time.monotonic() + WAIT_S
+        while 2 * turn not in dict(log.lines()):
+            assert time.monotonic() < deadline, "it does not start"
+            time.sleep(0.005)
+        assert long.cancel()
+        assert [future.result(WAIT_S) for future in short] == [n * n for n in range(20)]
+    deadline = time.monotonic() + WAIT_S
+    while four_workers.outstanding:
+        assert time.monotonic() < deadline, "a cancelled task is never reported"
+        time.sleep(0.01)
