@@ -17,7 +17,6 @@ from trellis import Config, ParslPoolExecutor, python_app
 from trellis.errors import (
     ConfigurationError,
     DataFlowException,
-    ExecutorError,
     NoDataFlowKernelError,
     ParameterTypeError,
 )
@@ -124,7 +123,7 @@ def test_leaving_kills_the_commands_of_threads(tmp_path: Path) -> None:
         future = sleep()
         while not pid_file.exists():
             assert not future.done()
-    assert isinstance(future.exception(0), ExecutorError)  # the leak check looks for the processes
+    assert isinstance(future.exception(0), DataFlowException)  # the leak check looks for the processes
 
 
 def test_only_a_config_can_be_loaded() -> None:

@@ -25,11 +25,12 @@ from trellis.dataflow import graph
 from trellis.dataflow.arguments import failures, futures_of_join, has_failed, result_of_join, unwrap_arguments
 from trellis.dataflow.completion import CompletionThread
 from trellis.dataflow.dependency_resolvers import DependencyResolver
+from trellis.dataflow.giving_up import give_up
 from trellis.dataflow.launching import make_attempt
 from trellis.dataflow.retries import RetryHandler, note_failure
 from trellis.dataflow.states import FINAL_STATES, States
 from trellis.dataflow.taskrecord import TaskRecord
-from trellis.errors import DataFlowException, DependencyError, JoinError
+from trellis.errors import DataFlowException, DependencyError, ExecutorError, JoinError
 from trellis.futures import AppFuture
 
 if TYPE_CHECKING:
@@ -285,6 +286,8 @@ class TaskRunner:
     def _on_outcomes(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
         for attempt, outcome in outcomes:
             record: TaskRecord = attempt.key
+            if self._closed and isinstance(outcome.exception, ExecutorError):
+                continue  # its executor was shut down under it: see end()
             try:
                 if self._held and self._hold(record, attempt, outcome):
                     continue
@@ -387,9 +390,15 @@ class TaskRunner:
         """When the executors have ended: work off their last outcomes, and fail what is left."""
         if not self._thread.stop(_LAST_CALLBACKS_S):
             logger.warning("a callback of a future does not end; cleaning up goes on without it")
-        for record in list(self.tasks.values()):
-            if record.status not in self._final_counts:
-                self._perform(self._abandon(record))
+        left = [record for record in self.tasks.values() if record.status not in self._final_counts]
+        # All at once, past the graph: nothing is launched any more, and there may be a million of them.
+        with self._lock:
+            self._graph = graph.TaskGraph()
+            self._final_counts[States.failed] += len(left)
+            if self._garbage_collect:
+                self.tasks.clear()
+        for record in left:
+            give_up(record, self._memoizer, forget=self._garbage_collect)
 
     def _abandon(self, record: TaskRecord) -> Sequence[graph.Action]:
         text = f"{record.describe()} was still {record.status.name} when its kernel was cleaned up"
