@@ -390,7 +390,7 @@ class TaskRunner:
         """When the executors have ended: work off their last outcomes, and fail what is left."""
         if not self._thread.stop(_LAST_CALLBACKS_S):
             logger.warning("a callback of a future does not end; cleaning up goes on without it")
-        left = [record for record in self.tasks.values() if record.status not in self._final_counts]
+        left = [record for record in list(self.tasks.values()) if record.status not in self._final_counts]
         # All at once, past the graph: nothing is launched any more, and there may be a million of them.
         with self._lock:
             self._graph = graph.TaskGraph()
