@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -40,7 +41,11 @@ class _ExecutorFuture(LightFuture[Any]):
             return True
         if self.done() or self._attempt is None or not self._executor.cancel(self._attempt):
             return False
-        return super().cancel()
+        cancelled = super().cancel()
+        if cancelled:
+            with contextlib.suppress(RuntimeError):  # another thread has cancelled it at the same time
+                self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep otherwise
+        return cancelled
 
 
 class TrellisExecutor(Executor):
