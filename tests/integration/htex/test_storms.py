@@ -5,15 +5,15 @@ What must hold whatever happens: every future ends, results are right, and nothi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import random
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,22 @@ import psutil
 import pytest
 
 from tests.integration.htex.conftest import StartExecutor
-from trellis.errors import WorkerLost
+from trellis.errors import ManagerLost, WorkerLost
 from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.providers import LocalProvider
 
 WAIT_S = 30
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {WAIT_S} s: {what}"
+        time.sleep(0.01)
+
+
+def wait_until_all_is_reported(executor: HighThroughputExecutor) -> None:
+    wait_until(lambda: executor.outstanding == 0, "all tasks are reported, cancelled ones too")
 
 
 class Log:
@@ -67,10 +79,7 @@ def four_workers(monkeypatch: pytest.MonkeyPatch, start_htex: StartExecutor) -> 
     assert executor.outstanding == 0
     manager = psutil.Process(executor.submit(os.getpid, {}).result(WAIT_S)).parent()
     assert manager is not None
-    deadline = time.monotonic() + WAIT_S
-    while len(manager.children()) < 4:
-        assert time.monotonic() < deadline, "a worker was not replaced"
-        time.sleep(0.02)
+    wait_until(lambda: len(manager.children()) == 4, "all workers were replaced")
 
 
 class Killer:
@@ -95,12 +104,18 @@ class Killer:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        gone: set[int] = set()  # killed here, or ended for a task that was cancelled
         while len(self.killed) < self._times and not self._stop.wait(self._pause_s):
-            alive = sorted(self._log.pids() - self.killed)
-            if alive:
-                pid = self._random.choice(alive)
-                os.kill(pid, signal.SIGKILL)
-                self.killed.add(pid)
+            alive = sorted(self._log.pids() - gone)
+            if not alive:
+                continue
+            pid = self._random.choice(alive)
+            gone.add(pid)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker = psutil.Process(pid)
+                if any(part.startswith("trellis: worker") for part in worker.cmdline()):  # the number is still its own
+                    worker.kill()
+                    self.killed.add(pid)
 
 
 def run_with_retries(
@@ -153,7 +168,7 @@ def test_workers_killed_while_they_wait_for_tasks(four_workers: HighThroughputEx
     def submit(attempt: int, task: int) -> Future[int]:
         return four_workers.submit(note, {}, log.path, attempt, task)
 
-    with Killer(log, 8, pause_s=0.05) as killer:
+    with Killer(log, 6, pause_s=0.05) as killer:
         # One task at a time: the other workers, and mostly this one, wait.
         results, lost = run_with_retries(submit, 300, lambda: not killer.done(), most_at_once=1)
     check(log, results, lost, killer.killed)
@@ -180,10 +195,7 @@ def test_half_of_all_tasks_are_cancelled_while_they_run(four_workers: HighThroug
     for future, cancelled in zip(futures[::2], told, strict=True):
         assert future.done()
         assert future.cancelled() == cancelled
-    deadline = time.monotonic() + WAIT_S
-    while four_workers.outstanding:
-        assert time.monotonic() < deadline, "a cancelled task is never reported"
-        time.sleep(0.01)
+    wait_until_all_is_reported(four_workers)
     runs = Counter(attempt for attempt, _ in log.lines())
     assert max(runs.values()) == 1, "a task ran twice"
     must_have_run = {*range(1, 5_000, 2), *(2 * n for n, cancelled in enumerate(told) if not cancelled)}
@@ -198,13 +210,55 @@ def test_running_tasks_cancelled_one_by_one(four_workers: HighThroughputExecutor
     for turn in range(6):
         long = four_workers.submit(note_and_sleep, {}, log.path, 2 * turn, 600)
         short = [four_workers.submit(note, {}, log.path, 1_000 + 100 * turn + n, n) for n in range(20)]
-        deadline = time.monotonic() + WAIT_S
-        while 2 * turn not in dict(log.lines()):
-            assert time.monotonic() < deadline, "it does not start"
-            time.sleep(0.005)
+        wait_until(lambda attempt=2 * turn: attempt in dict(log.lines()), "it starts")  # type: ignore[misc]
         assert long.cancel()
         assert [future.result(WAIT_S) for future in short] == [n * n for n in range(20)]
-    deadline = time.monotonic() + WAIT_S
-    while four_workers.outstanding:
-        assert time.monotonic() < deadline, "a cancelled task is never reported"
-        time.sleep(0.01)
+    wait_until_all_is_reported(four_workers)
+
+
+def test_everything_at_once_on_two_nodes(start_htex: StartExecutor, log: Log) -> None:
+    """Large and small arguments, many functions, prefetch, cancels, kills; tasks move between the managers."""
+    provider = LocalProvider(init_blocks=2, max_blocks=2)
+    executor = start_htex(max_workers_per_node=2, prefetch_capacity=5, provider=provider)
+    chance = random.Random(7)
+    functions = [lambda data, x, path, attempt, n=n: note(path, attempt, x) + len(data) + n for n in range(30)]
+    futures: list[tuple[int, Future[Any]]] = []
+    with Killer(log, 12, pause_s=0.1) as killer:
+        while len(futures) < 3_000 or not killer.done():
+            n, attempt = chance.randrange(30), len(futures)
+            size = chance.choice([0, 10, 1_000, 70_000, 500_000]) if chance.random() < 0.1 else 5
+            future = executor.submit(functions[n], {}, b"a" * size, attempt, log.path, attempt)
+            futures.append((attempt * attempt + size + n, future))
+            if chance.random() < 0.2:
+                chance.choice(futures[-50:])[1].cancel()
+            while executor.outstanding > 300:
+                time.sleep(0.002)
+    wait([future for _, future in futures], WAIT_S)
+    failed = 0
+    for expected, future in futures:
+        assert future.done(), "a task is never reported"
+        if future.cancelled():
+            continue
+        if future.exception(0) is None:
+            assert future.result(0) == expected
+        else:
+            assert isinstance(future.exception(0), WorkerLost)
+            failed += 1
+    assert failed <= len(killer.killed)
+    assert max(Counter(attempt for attempt, _ in log.lines()).values()) == 1, "a task ran twice"
+    wait_until_all_is_reported(executor)
+
+
+def test_all_workers_die_with_their_manager(start_htex: StartExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARSL_CORES", "4")
+    executor = start_htex(max_workers_per_node=4, block_error_handler=False)
+    manager = psutil.Process(executor.submit(os.getpid, {}).result(WAIT_S)).parent()
+    assert manager is not None
+    sleeping = [executor.submit(time.sleep, {}, 600) for _ in range(4)]
+    wait_until(lambda: executor.connected_managers()[0]["tasks"] == 4, "all tasks are at the manager")
+    workers = manager.children()
+    assert len(workers) == 4
+    manager.kill()
+    _, alive = psutil.wait_procs(workers, WAIT_S)
+    assert not alive
+    assert all(isinstance(future.exception(WAIT_S), ManagerLost) for future in sleeping)
