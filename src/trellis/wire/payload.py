@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # here, so that it holds for users of Trellis too
 
 from trellis.errors import DeserializationError, RemoteError, RemoteTraceback, SerializationError
 from trellis.wire.codec import INLINE_LIMIT_BYTES, Buffer, Payload
