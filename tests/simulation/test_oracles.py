@@ -174,6 +174,31 @@ class ForgetsWhatComesBack(InterchangeState):
         return super()._on_tasks_returned(routing.TasksReturned(event.manager, event.ids[1:]), now)
 
 
+class IgnoresWhatComesBack(InterchangeState):
+    def _on_tasks_returned(self, event: routing.TasksReturned, now: float) -> list[routing.Action]:
+        self._heard(event.manager, now)
+        return []
+
+
+class NeverAsksBack(InterchangeState):
+    def _rebalance(self) -> list[routing.Action]:
+        return []
+
+
+class ReoffersWhatRuns(ManagerState):
+    def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
+        return [*super()._on_taken_back(event, now), *(events.Offer([task]) for task in list(event.running)[:1])]
+
+
+class AccusesAtOnce(ManagerState):
+    """What a worker has just taken is taken for lost."""
+
+    def _look_for_lost(self, running: events.Running, now: float) -> list[events.Action]:
+        if self._audit is not None:
+            self._audit.suspects = dict.fromkeys(self._offered, 2)
+        return super()._look_for_lost(running, now)
+
+
 class NeverNoticesSilence(ManagerState):
     def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[events.Action]:
         self._last_heard = now
@@ -207,6 +232,10 @@ BUGS = [
     (Machines(manager=CancelsOnlyWhatRuns), FAULTY, (SafetyViolation, KeyError)),
     (Machines(manager=GivesBackAndKeeps), CROWDED, (SafetyViolation, KeyError)),
     (Machines(interchange=ForgetsWhatComesBack), CROWDED, (LivenessViolation, SafetyViolation)),
+    (Machines(interchange=IgnoresWhatComesBack), CROWDED, LivenessViolation),
+    (Machines(interchange=NeverAsksBack), CROWDED, LivenessViolation),
+    (Machines(manager=ReoffersWhatRuns), CROWDED, (SafetyViolation, KeyError)),
+    (Machines(manager=AccusesAtOnce), Scenario(faults=14, tasks=200), SafetyViolation),
     (Machines(manager=NeverNoticesSilence), Scenario(interchange_dies=True), LivenessViolation),
     (Machines(manager=TakesLateResults), FAULTY, (AssertionError, KeyError)),
 ]

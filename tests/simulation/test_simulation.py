@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from trellis.executors.htex.interchange import InterchangeState, Selection
+from trellis.executors.htex.interchange_events import Action, Event, TasksSubmitted
 from trellis.executors.htex.manager import ManagerSettings, ManagerState
 from trellis.testing.simulation import Machines, Scenario, Simulation
 
@@ -29,6 +30,7 @@ REGRESSIONS = [
 
 def scenario_of(seed: int) -> Scenario:
     return Scenario(
+        tasks=200 if seed % 3 == 0 else 40,
         managers=seed % 5,
         faults=seed % 16,
         rescue=seed % 7 != 0,
@@ -97,7 +99,7 @@ def test_a_failure_tells_its_story(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AssertionError) as failure:
         simulation.run()
     (note,) = failure.value.__notes__
-    assert note.startswith("Simulation seed 5, Scenario(tasks=40, managers=3,")
+    assert note.startswith("Simulation seed 5, Scenario(tasks=40, crowds=0.2, managers=3,")
     assert "rescue: SendHeartbeat()" in note
 
 
@@ -109,6 +111,28 @@ def test_a_scenario_has_as_many_tasks_and_managers_as_it_says() -> None:
     simulation.run()
     assert len(simulation.outcomes) == 7
     assert len(simulation.managers) == 3  # and the rescue
+
+
+def test_crowds_come_at_once_and_short_tasks_are_sent_ahead_and_asked_back() -> None:
+    seen: set[str] = set()
+    largest = 0
+
+    class Interchange(InterchangeState):
+        def handle(self, event: Event, now: float) -> list[Action]:
+            nonlocal largest
+            actions = super().handle(event, now)
+            seen.update(type(action).__name__ for action in actions)
+            if any(len(manager.tasks) > manager.registration.capacity for manager in self.managers.values()):
+                seen.add("ahead")
+            if isinstance(event, TasksSubmitted):
+                largest = max(largest, len(event.ids))
+            return actions
+
+    Simulation(1, Scenario(tasks=200, crowds=0.0, faults=0), Machines(interchange=Interchange)).run()
+    assert largest == 8
+    Simulation(1, Scenario(tasks=200, crowds=1.0, faults=0), Machines(interchange=Interchange)).run()
+    assert largest >= 30
+    assert seen >= {"ahead", "AskBack"}
 
 
 def test_heartbeats_follow_the_scenario() -> None:

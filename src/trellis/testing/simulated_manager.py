@@ -61,6 +61,8 @@ class SimulatedManager:
         self.workers: dict[int, StubWorker] = {}
         self.queue: deque[int] = deque()  # offered to the workers
         self.board: dict[int, tuple[int, float]] = {}  # by rank: what it runs, and since when
+        self.misses_a_task = False  # one that a worker had just taken when it died: it notices only after a while
+        self._fed_at = stage.world.now  # when it was last sent tasks
         self._unsent: list[Message] = [registration]
         self._state: manager.ManagerState | None = None  # until it is welcomed
         self._tasks: set[int] = set()  # that have not ended
@@ -107,6 +109,19 @@ class SimulatedManager:
     def on_deadline(self) -> None:
         self._handle(events.DeadlinePassed(self._running()))
 
+    @property
+    def idle_s(self) -> float:
+        """For so long it has had workers that do nothing, and was sent nothing."""
+        idle_since = [worker.idle_since for worker in self.workers.values() if worker.idle_since is not None]
+        if self.queue or not idle_since:
+            return 0.0
+        return self._stage.world.now - max(self._fed_at, min(idle_since))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all its workers can take tasks."""
+        return all(worker.alive and worker.ready for worker in self.workers.values())
+
     # -- connection --------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
@@ -137,6 +152,7 @@ class SimulatedManager:
             return
         match message:
             case Tasks():
+                self._fed_at = self._stage.world.now
                 self._tasks.update(message.ids)
                 self._handle(events.TasksReceived(message.ids, message.walltimes_s))
                 return
@@ -263,8 +279,9 @@ class StubWorker:
         self._owner = owner
         self.rank = rank
         self.alive = True
+        self.idle_since: float | None = None  # None: it is not
         self.frames: deque[int | None] = deque()  # written and not read: results, None is "ready"
-        self._ready = False
+        self.ready = False
         self._stop = False  # take no more tasks
         self._task: TaskPlan | None = None  # taken from the queue
         start = self._fail if stage.world.chance(fails) else self._start
@@ -272,7 +289,8 @@ class StubWorker:
 
     def _start(self) -> None:
         if self.alive:
-            self._ready = True
+            self.ready = True
+            self.idle_since = self._stage.world.now
             self._write(None)
             self.look_for_work()
 
@@ -284,8 +302,9 @@ class StubWorker:
         self._stage.world.after(self._stage.world.between(0, 0.03), self._owner.on_worker_readable, self)
 
     def look_for_work(self) -> None:
-        if self.alive and self._ready and self._task is None and self._owner.queue:
+        if self.alive and self.ready and self._task is None and self._owner.queue:
             self._task = self._stage.ledger.plans[self._owner.queue.popleft()]
+            self.idle_since = None
             if self._task.kills_worker and self._stage.world.chance(0.3):  # before the board says so
                 self._fail()
             elif self._stage.world.chance(0.2):  # it takes a moment until the board says so
@@ -309,6 +328,7 @@ class StubWorker:
             self._stage.ledger.completed(plan.id)
             self._write(plan.id)
             del self._owner.board[self.rank]
+            self.idle_since = self._stage.world.now
             if self._stop:
                 self.die(by_itself=False)
             self.look_for_work()
@@ -327,8 +347,10 @@ class StubWorker:
     def die(self, by_itself: bool) -> None:
         if self.alive:
             self.alive = False
+            self.idle_since = None
             if self._task is not None:
                 self._stage.ledger.worker_died(self._task.id, by_itself)
+                self._owner.misses_a_task |= self.rank not in self._owner.board
             self._stage.world.after(self._stage.world.between(0, 0.1), self._owner.on_worker_exit, self)
 
 

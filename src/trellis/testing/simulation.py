@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trellis.executors.htex.interchange import Selection
+from trellis.testing.idleness import Idleness
 from trellis.testing.network import TICK_S, World
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
 from trellis.testing.simulated import Heartbeats, Machines, Service, SimulatedInterchange, Stage, SubmitSide
@@ -30,6 +31,7 @@ class Scenario:
 
     Args:
         tasks: tasks that are submitted, some at once, some one by one, in the first ``faults_s``.
+        crowds: probability that a submission is a crowd: many tasks at once, nearly all of them short.
         managers: managers at the start; those that die are mostly replaced.
         faults: how many, at random times in the first ``faults_s``; 0 is a quiet network and no cancelled tasks.
         rescue: a new manager comes when the faults are over.
@@ -37,6 +39,7 @@ class Scenario:
     """
 
     tasks: int = 40
+    crowds: float = 0.2
     managers: int = 3
     faults: int = 8
     faults_s: float = 15.0
@@ -92,6 +95,7 @@ class Simulation:
         """
         try:
             self._plan()
+            Idleness(self._stage, self.interchange, self.managers).watch()
             self._run_until(self.scenario.faults_s, lambda: False)
             if self.scenario.rescue:
                 self._add_manager("rescue", workers=2, drain_s=None, worker_fails=0.0)
@@ -109,8 +113,9 @@ class Simulation:
             world.after(world.between(0, 2), self._add_random_manager)
         next_id = 0
         while next_id < scenario.tasks:
-            count = min(world.rng.choice([1, 1, 2, 8]), scenario.tasks - next_id)
-            plans = [self._random_task(id_) for id_ in range(next_id, next_id + count)]
+            crowd = world.chance(scenario.crowds)
+            count = min(world.rng.choice([30, 100] if crowd else [1, 1, 2, 8]), scenario.tasks - next_id)
+            plans = [self._random_task(id_, crowd) for id_ in range(next_id, next_id + count)]
             world.after(world.between(0, scenario.faults_s * 0.9), self.submit_side.submit, plans)
             next_id += count
         for _ in range(scenario.faults):
@@ -118,8 +123,10 @@ class Simulation:
         if scenario.interchange_dies:
             world.after(world.between(0, scenario.faults_s * 0.9), self._kill_interchange)
 
-    def _random_task(self, id_: int) -> TaskPlan:
+    def _random_task(self, id_: int, crowd: bool) -> TaskPlan:
         world = self._world
+        if crowd and world.chance(0.9):
+            return TaskPlan(id_, duration_s=0.0)
         habits = {}
         if self.scenario.faults:
             habit = world.rng.choice(
@@ -129,7 +136,7 @@ class Simulation:
         endless = "survives_terminate" in habits
         return TaskPlan(
             id_,
-            duration_s=10 * _AMPLE_S if endless else world.rng.choice([0.0, 0.1, 0.5, 2.0]),
+            duration_s=10 * _AMPLE_S if endless else world.rng.choice([0.0, 0.1, 0.5, 2.0, 5.0]),
             priority=world.rng.choice([0.0, 0.0, -1.0, 5.0]),
             walltime_s=world.rng.choice([0.5, 1.0] if endless else [0.0, 0.0, 0.0, 0.5, 1.0]),
             **habits,

@@ -1,0 +1,59 @@
+"""An oracle of simulations: no task waits in vain. Never interferes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trellis.executors.htex.interchange import REBALANCE_S
+from trellis.testing.oracles import LivenessViolation
+from trellis.testing.simulated import MAX_DELAY_S, SimulatedInterchange, Stage
+from trellis.testing.simulated_manager import SimulatedManager
+
+# News of an idle worker, asking back, what comes back, and the task itself travel one after the other; when the
+# answer is that just then nothing waited, once more.
+LIMIT_S = REBALANCE_S + 10 * MAX_DELAY_S
+_PERIOD_S = 0.1
+
+
+class Idleness:
+    """Looks again and again whether tasks wait in one place while workers elsewhere, that may have them, are idle.
+
+    Only managers count to which nothing bad has happened.
+    """
+
+    def __init__(self, stage: Stage, interchange: SimulatedInterchange, managers: Sequence[SimulatedManager]) -> None:
+        self._stage = stage
+        self._interchange = interchange
+        self._managers = managers
+        self._waiting_since: dict[str, float] = {}
+
+    def watch(self) -> None:
+        """Look now, and then periodically.
+
+        Raises:
+            LivenessViolation: tasks wait for too long while a worker is idle.
+        """
+        now = self._stage.world.now
+        self._waiting_since = {place: self._waiting_since.get(place, now) for place in self._waiting_places()}
+        for place, since in self._waiting_since.items():
+            for manager in self._undisturbed() if now - since > LIMIT_S else []:
+                if self._interchange.state.managers[manager.name].takes_tasks and manager.idle_s > LIMIT_S:
+                    raise LivenessViolation(f"tasks wait at {place} since {since:g}, while {manager.name} is idle")
+        self._stage.world.after(_PERIOD_S, self.watch)
+
+    def _waiting_places(self) -> list[str]:
+        # Tasks that wait for a worker that starts wait rightly, as far as the interchange can know.
+        places = [manager.name for manager in self._undisturbed() if manager.queue and manager.is_complete]
+        if self._interchange.alive and self._interchange.state.pending:
+            places.append("the interchange")
+        return places
+
+    def _undisturbed(self) -> list[SimulatedManager]:
+        if not self._interchange.alive:
+            return []
+        known, disturbed = self._interchange.state.managers, self._stage.ledger.disturbed
+        return [
+            manager
+            for manager in self._managers
+            if manager.alive and manager.name in known and manager.name not in disturbed and not manager.misses_a_task
+        ]
