@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Self
 
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
@@ -19,7 +19,7 @@ class _FutureSink:
         for attempt, outcome in outcomes:
             try:
                 if outcome.exception is not None:
-                    attempt.key.set_exception(outcome.exception)
+                    attempt.key.fail(outcome.exception)
                 else:
                     attempt.key.set_result(outcome.value)
             except InvalidStateError:  # cancelled meanwhile: the outcome does not count any more
@@ -32,6 +32,8 @@ _FUTURE_SINK = _FutureSink()
 class _ExecutorFuture(LightFuture[Any]):
     """Future of a bare ``executor.submit``; cancelling reaches the executor."""
 
+    _cancelling = False
+
     def __init__(self, executor: TrellisExecutor) -> None:
         self._executor = executor
         self._attempt: Attempt | None = None
@@ -39,13 +41,25 @@ class _ExecutorFuture(LightFuture[Any]):
     def cancel(self) -> bool:
         if self.cancelled():
             return True
-        if self.done() or self._attempt is None or not self._executor.cancel(self._attempt):
+        if self.done() or self._attempt is None:
             return False
-        cancelled = super().cancel()
-        if cancelled:
-            with contextlib.suppress(RuntimeError):  # another thread has cancelled it at the same time
+        self._cancelling = True
+        if not self._executor.cancel(self._attempt):
+            return False
+        self._end_as_cancelled()
+        return self.cancelled()
+
+    def fail(self, exception: BaseException) -> None:
+        """For the sink. The report of a cancel may be quicker than ``cancel`` itself."""
+        if self._cancelling and isinstance(exception, CancelledError):
+            self._end_as_cancelled()
+        else:
+            self.set_exception(exception)
+
+    def _end_as_cancelled(self) -> None:
+        if super().cancel():
+            with contextlib.suppress(RuntimeError):  # another thread has done it at the same time
                 self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep otherwise
-        return cancelled
 
 
 class TrellisExecutor(Executor):
