@@ -45,15 +45,20 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         path.touch()
+        self._read = 0  # so far by new_pids
 
     def lines(self) -> list[tuple[int, int]]:
         with open(self.path) as file:
             text = file.read()
         return [(int(name), int(pid)) for name, pid in map(str.split, text.splitlines())]
 
-    def pids(self) -> set[int]:
-        """Of processes that have run a task."""
-        return {pid for _, pid in self.lines()}
+    def new_pids(self) -> set[int]:
+        """Of processes that have run a task since this was asked last."""
+        with open(self.path) as file:
+            file.seek(self._read)
+            text = file.read()
+            self._read = file.tell()
+        return {int(line.split()[1]) for line in text.splitlines()}
 
 
 def note(path: str, attempt: int, x: int) -> int:
@@ -104,13 +109,13 @@ class Killer:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        gone: set[int] = set()  # killed here, or ended for a task that was cancelled
+        workers: set[int] = set()  # all that were seen, less those that are gone
         while len(self.killed) < self._times and not self._stop.wait(self._pause_s):
-            alive = sorted(self._log.pids() - gone)
-            if not alive:
+            workers |= self._log.new_pids() - self.killed
+            if not workers:
                 continue
-            pid = self._random.choice(alive)
-            gone.add(pid)
+            pid = self._random.choice(sorted(workers))
+            workers.remove(pid)
             with contextlib.suppress(psutil.NoSuchProcess):
                 worker = psutil.Process(pid)
                 if any(part.startswith("trellis: worker") for part in worker.cmdline()):  # the number is still its own
