@@ -41,6 +41,8 @@ class Worker:
 
     def __init__(self) -> None:
         self.ready = False
+        self.window: int | None = None  # a task that it has taken, before the board says so
+        self.long_ago = False  # that it took it: it is about to write it
         self.task: int | None = None
         self.since = 0.0
         self.ending = False
@@ -55,6 +57,7 @@ class ManagerModel(RuleBasedStateMachine):
         self.offered: list[int] = []  # in the workers' queue
         self.walltimes: dict[int, float] = {}
         self.cancelled: set[int] = set()
+        self.missed: set[int | None] = set()  # of those, tasks that were nowhere to be seen then
         self.gone: dict[int, str] = {}  # tasks that were reported, and how
         self.widowed: set[int] = set()  # taken by a worker that died before it could say so
         self.exited = False
@@ -132,7 +135,9 @@ class ManagerModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         ids = data.draw(st.lists(st.integers(0, self.next_id), min_size=1, max_size=4, unique=True))
+        ids += [worker.window for worker in self.workers if worker.window is not None and worker.window not in ids]
         self.cancelled.update(ids)
+        self.missed.update(worker.window for worker in self.workers if worker.window in ids)
         waited = [task for task in ids if task in self.offered or task in self.held]
         self.handle(CancelRequested(ids, self.board))
         assert self.exited or all(self.gone[task] == "cancelled" for task in waited)
@@ -164,12 +169,21 @@ class ManagerModel(RuleBasedStateMachine):
             worker.ready = True
             self.handle(WorkerReady(number % len(self.workers)))
 
-    @rule(number=st.integers(0, 2))
+    @rule(number=st.integers(0, 2), slow=st.sampled_from([False, False, True]))
     @precondition(lambda self: self.offered)
-    def take(self, number: int) -> None:
+    def take(self, number: int, slow: bool) -> None:
         worker = self.workers[number % len(self.workers)]
-        if worker.ready and worker.task is None and not worker.ending:
-            worker.task, worker.since = self.offered.pop(0), self.now
+        if worker.ready and worker.task is None and worker.window is None and not worker.ending:
+            worker.window = self.offered.pop(0)
+            if not slow:
+                self.write(number)
+
+    @rule(number=st.integers(0, 2))
+    def write(self, number: int) -> None:
+        """What it has taken comes on the board."""
+        worker = self.workers[number % len(self.workers)]
+        if worker.window is not None:
+            worker.task, worker.since, worker.window, worker.long_ago = worker.window, self.now, None, False
 
     @rule(number=st.integers(0, 2))
     @precondition(lambda self: not self.exited)
@@ -189,7 +203,9 @@ class ManagerModel(RuleBasedStateMachine):
         number %= len(self.workers)
         worker = self.workers[number]
         task, worker.task = worker.task, None
-        if task is None and unsaid and worker.ready and self.offered and not worker.ending:
+        if worker.window is not None:
+            self.widowed.add(worker.window)
+        elif task is None and unsaid and worker.ready and self.offered and not worker.ending:
             self.widowed.add(self.offered.pop(0))  # just taken
         elif task is not None and not worker.ending:
             self.widowed.add(task)
@@ -202,9 +218,14 @@ class ManagerModel(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.05, 0.5, 1.0, 2.0, 5.0, 30.0]))
     @precondition(lambda self: not self.exited)
     def wait(self, seconds: float) -> None:
+        for number, worker in enumerate(self.workers):
+            if worker.long_ago:
+                self.write(number)
+            worker.long_ago = worker.window is not None
         self.now += seconds
         self.handle(DeadlinePassed(self.board))
         if not self.exited:
+            assert all(worker.ending for worker in self.workers if worker.task in self.missed), "it was not looked for"
             assert self.machine.next_deadline() > self.now, "busy for nothing"
             assert self.machine.next_deadline() <= self.now + PERIOD_S
             for worker in self.workers:
@@ -218,7 +239,8 @@ class ManagerModel(RuleBasedStateMachine):
         if not hasattr(self, "machine") or self.exited:
             return
         # Tasks of workers that are being ended are here until those are gone, though they may have finished.
-        seen = {*self.held, *self.offered, *self.board, *self.widowed, *self.gone}
+        taken = {worker.window for worker in self.workers if worker.window is not None}
+        seen = {*self.held, *self.offered, *taken, *self.board, *self.widowed, *self.gone}
         nowhere = set(range(self.next_id)) - seen
         assert len(nowhere) <= sum(worker.ending and worker.task is None for worker in self.workers)
         assert self.machine.tasks == self.next_id - len(self.gone)
@@ -227,6 +249,8 @@ class ManagerModel(RuleBasedStateMachine):
         """What was taken by workers that died is missed in the end."""
         if not hasattr(self, "machine"):
             return
+        for number in range(len(self.workers)):
+            self.write(number)
         for _ in range(5):
             if not self.exited and self.widowed:
                 self.handle(InterchangeHeard())
