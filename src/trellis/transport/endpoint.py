@@ -80,7 +80,13 @@ class _Endpoint:
         self._socket.send_multipart(frames)
 
     def _watch(self, events: int) -> zmq.Socket[bytes]:
-        self._monitor = self._socket.get_monitor_socket(events)
+        address = f"inproc://monitor-{id(self):x}"
+        self._socket.monitor(address, events)
+        # Without a limit: at a full one the thread that moves all messages would wait until somebody reads this, and
+        # close() would wait for that thread.
+        self._monitor = self._socket.context.socket(zmq.PAIR)
+        self._monitor.setsockopt(zmq.RCVHWM, 0)
+        self._monitor.connect(address)
         return self._monitor
 
     def closed_connections(self) -> list[int]:
@@ -100,7 +106,7 @@ class _Endpoint:
 
     def close(self) -> None:
         if self._monitor is not None:
-            self._socket.disable_monitor()
+            self._socket.monitor(None, 0)
             self._monitor.close()
             self._monitor = None
         self._socket.close()
