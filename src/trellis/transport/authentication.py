@@ -5,7 +5,7 @@ from __future__ import annotations
 import zmq
 from zmq.utils import z85
 
-from trellis.transport.context import Context
+from trellis.transport.context import Context, is_readable
 
 # Fixed by the protocol.
 _ADDRESS = "inproc://zeromq.zap.01"
@@ -25,7 +25,7 @@ class Authenticator:
         return int(self._socket.getsockopt(zmq.FD))
 
     def readable(self) -> bool:
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return is_readable(self._socket)
 
     def answer_all(self) -> None:
         """Answer every question that is waiting."""

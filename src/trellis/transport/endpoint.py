@@ -11,7 +11,7 @@ from typing import NamedTuple
 import zmq
 
 from trellis.errors import ConfigurationError
-from trellis.transport.context import Context
+from trellis.transport.context import Context, is_readable
 from trellis.transport.keys import ClientKeys, ServerKeys
 from trellis.wire.codec import Buffer
 
@@ -20,9 +20,18 @@ _LINGER_MS = 500
 # The largest frame taken from a peer: far above any sensible argument, far below what would exhaust a login node.
 MAX_FRAME_BYTES = 16 * 2**30
 
+# Connections that wait to be accepted: a large job's managers all start in the same second, and each that finds the
+# queue full tries again only after one, three, seven seconds. The system may allow fewer (net.core.somaxconn).
+_BACKLOG = 16_384
+
 # First frame of what a socket's monitor says: the event and its value. Taken apart here because pyzmq's own parser
 # brings asyncio along, which takes longer to load than all the rest of a worker's manager.
 _MONITOR_EVENT = struct.Struct("=HI")
+
+# As plain numbers: with each use of its enumerations in ``|`` zmq makes a new member of one, which costs more than
+# sending a frame.
+_SNDMORE = int(zmq.SNDMORE)
+_NOBLOCK = int(zmq.NOBLOCK)
 
 
 class Incoming(NamedTuple):
@@ -43,7 +52,7 @@ class Monitor:
         return int(self._socket.getsockopt(zmq.FD))
 
     def readable(self) -> bool:
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return is_readable(self._socket)
 
 
 class _Endpoint:
@@ -73,11 +82,28 @@ class _Endpoint:
         return int(self._socket.getsockopt(zmq.FD))
 
     def readable(self) -> bool:
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return is_readable(self._socket)
 
     def _send(self, frames: Sequence[Buffer]) -> None:
-        # With a copy: without one, pyzmq keeps a thread of its own to collect what was sent.
-        self._socket.send_multipart(frames)
+        # With a copy: without one, pyzmq keeps a thread of its own to collect what was sent. One by one:
+        # ``send_multipart`` looks at each frame twice.
+        send = self._socket.send
+        last = len(frames) - 1
+        for position, frame in enumerate(frames):
+            send(frame, _SNDMORE if position < last else 0)
+
+    def _receive(self) -> list[zmq.Frame] | None:
+        """The frames of the next message; None when there is none now."""
+        receive = self._socket.recv
+        try:
+            frame = receive(_NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        frames = [frame]
+        while frame.more:
+            frame = receive(_NOBLOCK, copy=False)
+            frames.append(frame)
+        return frames
 
     def _watch(self, events: int) -> zmq.Socket[bytes]:
         address = f"inproc://monitor-{id(self):x}"
@@ -94,7 +120,7 @@ class _Endpoint:
         a descriptor may be used again by a new connection."""
         monitor = self._monitor
         closed: list[int] = []
-        while monitor is not None and int(monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        while monitor is not None and is_readable(monitor):
             event, value = _MONITOR_EVENT.unpack(monitor.recv_multipart()[0])
             if event == zmq.EVENT_DISCONNECTED:
                 closed.append(value)
@@ -120,6 +146,7 @@ class ServerEndpoint(_Endpoint):
         # A peer that reconnects before its old connection was noticed to be dead takes over its identity.
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.BACKLOG, _BACKLOG)
         if keys is not None:
             self._socket.curve_server = True
             self._socket.curve_secretkey = keys.secret
@@ -155,7 +182,7 @@ class ServerEndpoint(_Endpoint):
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
         """False when the peer is not connected: the message is gone. True promises nothing: it may just be leaving."""
         try:
-            self._socket.send(peer, flags=zmq.SNDMORE)
+            self._socket.send(peer, _SNDMORE)
         except zmq.ZMQError as error:
             if error.errno == zmq.EHOSTUNREACH:
                 return False
@@ -165,9 +192,8 @@ class ServerEndpoint(_Endpoint):
 
     def receive(self) -> Incoming | None:
         """The next message, None when there is none now."""
-        try:
-            parts = self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
-        except zmq.Again:
+        parts = self._receive()
+        if parts is None:
             return None
         identity, *rest = parts
         return Incoming(identity.bytes, int(identity.get(zmq.SRCFD)), _buffers(rest))
@@ -193,10 +219,8 @@ class ClientEndpoint(_Endpoint):
 
     def receive(self) -> list[Buffer] | None:
         """Frames of the next message, None when there is none now."""
-        try:
-            return _buffers(self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False))
-        except zmq.Again:
-            return None
+        parts = self._receive()
+        return None if parts is None else _buffers(parts)
 
     def wait(self, timeout_s: float) -> bool:
         """Whether something can be received within ``timeout_s``."""
