@@ -6,10 +6,12 @@ process is gone, and the interchange dismisses the managers and ends. The ports 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
 import random
+import resource
 import sys
 import time
 from pathlib import Path
@@ -339,6 +341,13 @@ def _header(incoming: Incoming) -> Buffer:
     return incoming.frames[0]
 
 
+def _allow_many_connections() -> None:
+    """Each manager's connection takes a file descriptor, and shells start programs with as few as 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS calls the limit infinite, and refuses to set it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _start_log(settings: Settings) -> None:
     handler = logging.FileHandler(Path(settings.logdir) / "interchange.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -353,6 +362,7 @@ def main() -> int:
     line = _read_line(sys.stdin.fileno())
     settings = msgspec.json.decode(line, type=Settings)
     _start_log(settings)
+    _allow_many_connections()
     try:
         service = InterchangeService(settings)
         ports = service.bind()
