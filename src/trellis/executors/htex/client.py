@@ -235,6 +235,8 @@ class InterchangeClient:
                 self._inbox.close()
 
     def _serve(self) -> None:
+        # The interchange answers to who has spoken: without a word now, it could not tell of the first managers.
+        self._send([encode_header(StatusRequest(next(self._requests)))])
         loop = Loop()
         decoder: Decoder[Message] = Decoder(ToSubmitSide)
         loop.add_source(self._endpoint, lambda: self._on_messages(decoder))
