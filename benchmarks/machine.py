@@ -9,7 +9,18 @@ from pathlib import Path
 
 import psutil
 
-_DISTRIBUTIONS = ("trellis-parallel", "parsl", "loky", "pyzmq", "msgspec", "cloudpickle")
+_DISTRIBUTIONS = (
+    "trellis-parallel",
+    "parsl",
+    "loky",
+    "executorlib",
+    "distributed",
+    "ray",
+    "numpy",
+    "pyzmq",
+    "msgspec",
+    "cloudpickle",
+)
 
 
 def facts() -> dict[str, object]:

@@ -1,18 +1,20 @@
-"""What the runs say together: medians, spreads, ratios; as a table and as a file. Measures nothing."""
+"""What the runs say together: medians, spreads, promises; and the files that keep them. Measures and prints nothing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from rich import box
-from rich.table import Table
+from benchmarks.figures import TARGETS, Verdict, judge
+from benchmarks.systems import SYSTEMS
 
-Run = Mapping[str, float]
+TITLES = {name: system.title for name, system in SYSTEMS.items()}
 
 
 class Spread(NamedTuple):
@@ -21,84 +23,93 @@ class Spread(NamedTuple):
     max: float
 
 
-class Column(NamedTuple):
-    title: str
-    figure: str
-    digits: int
+Summary = Mapping[str, Mapping[str, Spread]]  # by system and figure
 
 
-# Beside the rate, the ratio of its median to the one of these systems.
-RATIOS = {"parsl-tuned": "×\nParsl tuned", "processpool": "×\npool"}
-_COLUMNS = (
-    Column("latency\np50, ms", "latency_p50_ms", 2),
-    Column("latency\np99, ms", "latency_p99_ms", 2),
-    Column("first\nresult, s", "first_result_s", 2),
-)
+@dataclass(frozen=True)
+class Report:
+    """Everything that was found, by system and figure; failures by system and case."""
 
+    when: datetime
+    machine: Mapping[str, object]
+    values: Mapping[str, Mapping[str, Sequence[float]]]
+    failures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-def summarize(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, Spread]]:
-    """Median and spread of every figure of every system that has been run."""
-    return {
-        name: {
-            figure: Spread(median(values), min(values), max(values))
-            for figure in of_system[0]
-            for values in [[run[figure] for run in of_system]]
+    @cached_property
+    def summary(self) -> Summary:
+        """Of the systems that gave figures, in the order in which systems are listed."""
+        return {
+            system: {
+                figure: Spread(median(values), min(values), max(values))
+                for figure, values in self.values[system].items()
+            }
+            for system in SYSTEMS
+            if self.values.get(system)
         }
-        for name, of_system in runs.items()
-        if of_system
-    }
 
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """Of all targets, also those that were not measured."""
+        medians = {
+            system: {figure: spread.median for figure, spread in figures.items()}
+            for system, figures in self.summary.items()
+        }
+        return [judge(target, medians, TITLES) for target in TARGETS]
 
-def ratio(summary: Mapping[str, Mapping[str, Spread]], name: str, other: str) -> float | None:
-    """How many times the tasks per second of ``other`` a system does; None when one of them was not run."""
-    if name not in summary or other not in summary:
-        return None
-    return summary[name]["rate_per_s"].median / summary[other]["rate_per_s"].median
+    def ratio(self, system: str, figure: str, other: str) -> float | None:
+        """How many times the figure of ``other`` this one is; None when one of them was not measured."""
+        mine, base = (self.summary.get(name, {}).get(figure) for name in (system, other))
+        return mine.median / base.median if mine is not None and base is not None and base.median else None
 
-
-def table(runs: Mapping[str, Sequence[Run]], titles: Mapping[str, str]) -> Table:
-    """One row for each system that was run; some 95 characters wide."""
-    summary = summarize(runs)
-    shown = Table(title="No-op tasks, 2 workers: median (min to max)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    shown.add_column("system", no_wrap=True)
-    for title in ("tasks/s", *RATIOS.values(), *(column.title for column in _COLUMNS)):
-        shown.add_column(title, justify="right")
-    for name, figures in summary.items():
-        ratios = [ratio(summary, name, other) for other in RATIOS]
-        shown.add_row(
-            titles[name],
-            _spread(figures["rate_per_s"], 0),
-            *("" if value is None else f"{value:.2f}" for value in ratios),
-            *(_spread(figures[column.figure], column.digits) for column in _COLUMNS),
+    @property
+    def headline(self) -> str:
+        """When and on what, in one line."""
+        versions = self.machine.get("versions")
+        names = versions if isinstance(versions, Mapping) else {}
+        shown = ", ".join(f"{name} {version}" for name, version in names.items() if name in _NAMED)
+        return (
+            f"{self.when:%-d %B %Y}, {self.machine.get('processor')}, {self.machine.get('usable_cores')} cores, "
+            f"Python {self.machine.get('python')}" + (f"; {shown}" if shown else "")
         )
-    return shown
 
 
-def _spread(spread: Spread, digits: int) -> str:
-    middle, low, high = (f"{value:,.{digits}f}" for value in spread)
-    return middle if low == high else f"{middle}\n{low}-{high}"
+# The peers; what else is installed is in the JSON file.
+_NAMED = ("parsl", "loky", "executorlib", "distributed", "ray")
 
 
-def write(
-    directory: Path,
-    when: datetime,
-    machine: Mapping[str, object],
-    runs: Mapping[str, Sequence[Run]],
-    failures: Mapping[str, str],
-) -> Path:
-    """Keep every single run and the summary in ``<date>-<time>.json``; gives the file."""
-    summary = summarize(runs)
-    content = {
-        "measured_at": when.isoformat(timespec="seconds"),
-        "machine": machine,
+def write(directory: Path, report: Report) -> list[Path]:
+    """Keep every single value in ``<date>-<time>.json``, and show the last run in ``latest.md`` and ``latest.svg``."""
+    from benchmarks import chart, tables  # they in turn use this module
+
+    directory.mkdir(parents=True, exist_ok=True)
+    data = directory / f"{report.when:%Y-%m-%d-%H%M}.json"
+    data.write_text(json.dumps(content(report), indent=1) + "\n", encoding="utf-8")
+    text = directory / "latest.md"
+    text.write_text(tables.markdown(report, data.name), encoding="utf-8")
+    picture = directory / "latest.svg"
+    picture.write_text(chart.render(report), encoding="utf-8")
+    return [data, text, picture]
+
+
+def content(report: Report) -> dict[str, object]:
+    """What the JSON file holds."""
+    return {
+        "measured_at": report.when.isoformat(timespec="seconds"),
+        "machine": report.machine,
         "summary": {
-            name: {figure: spread._asdict() for figure, spread in figures.items()} for name, figures in summary.items()
+            system: {figure: spread._asdict() for figure, spread in figures.items()}
+            for system, figures in report.summary.items()
         },
-        "rate_ratios": {name: {other: ratio(summary, name, other) for other in RATIOS} for name in summary},
-        "runs": runs,
-        "failures": failures,
+        "targets": [
+            {
+                "system": verdict.target.system,
+                "figure": verdict.target.figure,
+                "target": verdict.text,
+                "measured": verdict.measured,
+                "holds": verdict.holds,
+            }
+            for verdict in report.verdicts
+        ],
+        "values": report.values,
+        "failures": report.failures,
     }
-    directory.mkdir(exist_ok=True)
-    path = directory / f"{when:%Y-%m-%d-%H%M}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return path

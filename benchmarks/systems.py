@@ -1,118 +1,183 @@
-"""The systems that are compared, each with two workers. One run of one system is one process of its own:
-``python -m benchmarks.systems NAME`` prints one line of JSON.
-"""
+"""The systems that are compared, each with two workers: how one is opened, closed and given tasks. Measures nothing."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from benchmarks import measure
-from benchmarks.work import identity
+from benchmarks import work
 
 WORKERS = 2
-# Tasks between the start and the first measurement: connections and caches are warm then.
-_WARM_UP = 200
+
+# Functions become apps: called, they give something that stands for the result.
+Function = Callable[..., Any]
 
 
-@contextmanager
-def _trellis_kernel(**options: Any) -> Iterator[measure.Submit]:
-    import trellis
-
-    executor = trellis.HighThroughputExecutor(max_workers_per_node=WORKERS, **options)
-    with trellis.load(trellis.Config(executors=[executor])):
-        yield trellis.python_app(identity)
+def _results(futures: Sequence[Any]) -> list[Any]:
+    return [future.result() for future in futures]
 
 
-@contextmanager
-def _trellis_executor() -> Iterator[measure.Submit]:
-    import trellis
+@dataclass(frozen=True)
+class Session:
+    """A system that is open."""
 
-    with trellis.HighThroughputExecutor(max_workers_per_node=WORKERS) as executor:
-        executor.start()
-        yield lambda x: executor.submit(identity, {}, x)
-
-
-@contextmanager
-def _parsl(*, initialize_logging: bool = False, **options: Any) -> Iterator[measure.Submit]:
-    import parsl
-    from parsl.providers import LocalProvider
-
-    executor = parsl.HighThroughputExecutor(
-        max_workers_per_node=WORKERS, provider=LocalProvider(init_blocks=1, max_blocks=1), **options
-    )
-    with parsl.load(parsl.Config(executors=[executor], initialize_logging=initialize_logging)):
-        yield parsl.python_app(identity)
-
-
-@contextmanager
-def _process_pool() -> Iterator[measure.Submit]:
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(WORKERS) as pool:
-        yield lambda x: pool.submit(identity, x)
-
-
-@contextmanager
-def _loky() -> Iterator[measure.Submit]:
-    from loky import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(WORKERS) as pool:
-        yield lambda x: pool.submit(identity, x)
+    app: Callable[[Function], Function]
+    gather: Callable[[Sequence[Any]], list[Any]] = _results
+    # Run so many commands ``true``, and wait for them.
+    run_commands: Callable[[int], None] | None = None
+    # Futures tell where and when their task ran (``run_info``).
+    tells_runs: bool = False
 
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table."""
+    """A row of the tables."""
 
     title: str
     needs: str  # the package without which it is skipped
-    open: Callable[[], AbstractContextManager[measure.Submit]]
+    open: Callable[[], AbstractContextManager[Session]]
+    start_s: float = 1.0  # roughly, with its end; for the plan
+
+
+# -- Trellis -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _trellis(executor: Callable[[Any], Any]) -> Iterator[Session]:
+    import trellis
+
+    with trellis.load(trellis.Config(executors=[executor(trellis)])):
+        yield Session(
+            trellis.python_app,
+            run_commands=partial(_run_apps, trellis.bash_app(work.true_command)),
+            tells_runs=True,
+        )
+
+
+def _htex(**options: Any) -> Callable[[], AbstractContextManager[Session]]:
+    return lambda: _trellis(lambda trellis: trellis.HighThroughputExecutor(max_workers_per_node=WORKERS, **options))
+
+
+def _threads() -> AbstractContextManager[Session]:
+    return _trellis(lambda trellis: trellis.ThreadPoolExecutor(max_threads=WORKERS))
+
+
+@contextmanager
+def _trellis_executor() -> Iterator[Session]:
+    import trellis
+
+    with trellis.HighThroughputExecutor(max_workers_per_node=WORKERS) as executor:
+        executor.start()
+        yield Session(lambda function: partial(executor.submit, function, {}))
+
+
+# -- peers ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _parsl(*, tuned: bool) -> Iterator[Session]:
+    import parsl
+    from parsl.providers import LocalProvider
+
+    executor = parsl.HighThroughputExecutor(
+        max_workers_per_node=WORKERS,
+        provider=LocalProvider(init_blocks=1, max_blocks=1),
+        prefetch_capacity=20 if tuned else 0,
+    )
+    with parsl.load(parsl.Config(executors=[executor], initialize_logging=not tuned)):
+        yield Session(parsl.python_app, run_commands=partial(_run_apps, parsl.bash_app(work.true_command)))
+
+
+@contextmanager
+def _process_pool() -> Iterator[Session]:
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(WORKERS) as pool:
+        yield _pool_session(pool)
+
+
+@contextmanager
+def _loky() -> Iterator[Session]:
+    from loky import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(WORKERS) as pool:
+        yield _pool_session(pool)
+
+
+@contextmanager
+def _executorlib() -> Iterator[Session]:
+    from executorlib import SingleNodeExecutor
+
+    # With block_allocation workers live on; without, each task gets a new process.
+    with SingleNodeExecutor(max_workers=WORKERS, block_allocation=True, hostname_localhost=True) as pool:
+        yield _pool_session(pool)
+
+
+@contextmanager
+def _dask() -> Iterator[Session]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        # Not pure: otherwise equal calls are one task.
+        yield Session(
+            lambda function: partial(client.submit, function, pure=False), lambda futures: list(client.gather(futures))
+        )
+
+
+@contextmanager
+def _ray() -> Iterator[Session]:
+    import ray
+
+    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        yield Session(
+            lambda function: ray.remote(function).remote,
+            lambda references: list(ray.get(list(references))),
+        )
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _spawn_loop() -> Iterator[Session]:
+    """No system at all: two processes that do nothing but run commands."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(WORKERS) as pool:
+
+        def run_commands(count: int) -> None:
+            share = -(-count // WORKERS)
+            _results([pool.submit(work.spawn_true, min(share, count - i)) for i in range(0, count, share)])
+
+        yield Session(lambda function: partial(pool.submit, function), run_commands=run_commands)
+
+
+def _pool_session(pool: Any) -> Session:
+    return Session(lambda function: partial(pool.submit, function))
+
+
+def _run_apps(app: Callable[[], Any], count: int) -> None:
+    _results([app() for _ in range(count)])
 
 
 SYSTEMS = {
-    "trellis": System("Trellis HTEX", "trellis", _trellis_kernel),
-    "trellis-prefetch": System("Trellis HTEX, prefetch 20", "trellis", lambda: _trellis_kernel(prefetch_capacity=20)),
-    "trellis-executor": System("Trellis HTEX, no kernel", "trellis", _trellis_executor),
-    "parsl": System("Parsl HTEX", "parsl", _parsl),
-    "parsl-tuned": System("Parsl HTEX, prefetch 20", "parsl", lambda: _parsl(prefetch_capacity=20)),
-    "parsl-default": System("Parsl HTEX, with its log", "parsl", lambda: _parsl(initialize_logging=True)),
-    "processpool": System("ProcessPoolExecutor", "concurrent.futures", _process_pool),
+    "trellis": System("Trellis", "trellis", _htex()),
+    "trellis-executor": System("Trellis, no kernel", "trellis", _trellis_executor),
+    "trellis-prefetch": System("Trellis, prefetch 20", "trellis", _htex(prefetch_capacity=20)),
+    "trellis-plain": System("Trellis, not encrypted", "trellis", _htex(encrypted=False)),
+    "trellis-threads": System("Trellis, threads", "trellis", _threads, 0.5),
+    "parsl": System("Parsl", "parsl", partial(_parsl, tuned=False), 9.0),
+    "parsl-tuned": System("Parsl, tuned", "parsl", partial(_parsl, tuned=True), 9.0),
+    "processpool": System("ProcessPoolExecutor", "concurrent.futures", _process_pool, 0.5),
     "loky": System("loky", "loky", _loky),
+    "executorlib": System("executorlib", "executorlib", _executorlib, 2.0),
+    "dask": System("Dask", "distributed", _dask, 4.0),
+    "ray": System("Ray", "ray", _ray, 7.0),
+    "spawn-loop": System("posix_spawn loop", "concurrent.futures", _spawn_loop, 0.5),
 }
-
-
-def run(system: System, target_s: float, round_trips: int) -> dict[str, float]:
-    """All cases with one start of the system. The first result is timed from before the import of its package."""
-    started = time.perf_counter()
-    with system.open() as submit:
-        submit(0).result()
-        found = {"first_result_s": time.perf_counter() - started}
-        for future in [submit(i) for i in range(_WARM_UP)]:
-            future.result()
-        found |= measure.latency(submit, round_trips)
-        found |= measure.rate(submit, target_s)
-        stopping = time.perf_counter()
-    found["stop_s"] = time.perf_counter() - stopping
-    return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=SYSTEMS)
-    parser.add_argument("--target-s", type=float, default=1.5, help="seconds that the rate is measured for")
-    parser.add_argument("--round-trips", type=int, default=300, help="tasks of the latency case")
-    options = parser.parse_args()
-    found = run(SYSTEMS[options.name], options.target_s, options.round_trips)
-    sys.stdout.write(json.dumps(found) + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,145 @@
+"""What the figures are called, and which of them Trellis has promised. Pure: judges medians, measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Figure(NamedTuple):
+    """One number that a case gives for a system."""
+
+    title: str
+    unit: str
+    digits: int = 0
+    more_is_better: bool = True
+
+
+SIZES = {"1kB": 1_000, "100kB": 100_000, "1MB": 1_000_000, "10MB": 10_000_000}
+
+
+def _payload_figures() -> dict[str, Figure]:
+    figures = {}
+    for way, words in (("args", "arguments"), ("results", "results")):
+        for kind, label in [(size, f"{size} {words}") for size in SIZES] + [("array", f"10MB array {words}")]:
+            figures[f"{way}_{kind}_per_s"] = Figure(label.replace("MB", " MB").replace("kB", " kB"), "tasks/s")
+            figures[f"{way}_{kind}_mb_per_s"] = Figure(label.replace("MB", " MB").replace("kB", " kB"), "MB/s")
+    return figures
+
+
+def _less(title: str, unit: str, digits: int = 0) -> Figure:
+    return Figure(title, unit, digits, more_is_better=False)
+
+
+FIGURES: dict[str, Figure] = {
+    "noop_per_s": Figure("no-op tasks", "tasks/s"),
+    "cpu_total_us": _less("CPU time of all processes", "µs/task"),
+    "cpu_submit_us": _less("CPU time, submitting process", "µs/task", 1),
+    "cpu_interchange_us": _less("CPU time, interchange", "µs/task", 1),
+    "cpu_manager_us": _less("CPU time, manager", "µs/task", 1),
+    "cpu_workers_us": _less("CPU time, workers", "µs/task", 1),
+    "latency_p50_ms": _less("round trip, median", "ms", 2),
+    "latency_p99_ms": _less("round trip, 99th percentile", "ms", 2),
+    **_payload_figures(),
+    "chain_per_s": Figure("chain", "links/s"),
+    "fan_in_per_s": Figure("fan-in", "tasks/s"),
+    "layers_per_s": Figure("layered graph", "tasks/s"),
+    "commands_per_s": Figure("bash apps", "commands/s"),
+    "busy_percent": Figure("workers busy", "%", 1),
+    "tail_ms": _less("first worker free to last task done", "ms", 0),
+    "first_result_s": _less("start to first result", "s", 2),
+    "stop_s": _less("shutdown", "s", 2),
+    "import_ms": _less("import", "ms"),
+    "outstanding": Figure("tasks outstanding", "tasks"),
+    "submit_bytes": _less("memory, submitting process", "B/task"),
+    "interchange_bytes": _less("memory, interchange", "B/task"),
+    "manager_bytes": _less("memory, manager", "B/task"),
+    "workers_bytes": _less("memory, workers", "B/task"),
+    "submitted_per_s": Figure("submission", "tasks/s"),
+    "slowest_submission": Figure("slowest 5 % of the submission to the median", "ratio", 2),
+    "managers": Figure("managers of 64 workers", "managers"),
+    "managers_register_s": _less("until all are registered", "s", 1),
+    "managers_rss_mb": _less("interchange's memory then", "MB"),
+    "managers_tasks_per_s": Figure("no-op tasks across them", "tasks/s"),
+    "managers_cpu_us": _less("interchange's CPU time", "µs/task", 1),
+    "managers_growth_percent": _less("growth of CPU time per task", "%", 0),
+    "managers_stop_s": _less("shutdown with all of them", "s", 1),
+    "queued_bytes": _less("memory of a queued task in the interchange", "B/task"),
+}
+
+Medians = Mapping[str, Mapping[str, float]]
+
+
+class Target(NamedTuple):
+    """A promise: the figure of a system is at least (or at most) ``factor`` times another one, or ``factor`` itself."""
+
+    system: str
+    figure: str
+    factor: float
+    reference: tuple[str, str] | None = None  # another system and figure
+
+
+class Verdict(NamedTuple):
+    target: Target
+    text: str
+    measured: float | None  # None: one of the figures was not measured
+    holds: bool | None
+
+
+_NOOP = ("trellis", "noop_per_s")
+
+TARGETS = (
+    Target(*_NOOP, 12, ("parsl-tuned", "noop_per_s")),
+    Target(*_NOOP, 20, ("parsl", "noop_per_s")),
+    Target(*_NOOP, 1.5, ("processpool", "noop_per_s")),
+    Target("trellis-executor", "noop_per_s", 2.5, ("processpool", "noop_per_s")),
+    Target("trellis", "cpu_interchange_us", 8),
+    Target("trellis", "latency_p50_ms", 0.5),
+    Target("trellis", "latency_p99_ms", 2),
+    Target("trellis", "latency_p50_ms", 0.2, ("parsl", "latency_p50_ms")),
+    Target("trellis", "args_100kB_per_s", 20, ("parsl-tuned", "args_100kB_per_s")),
+    Target("trellis", "args_1MB_per_s", 30, ("parsl-tuned", "args_1MB_per_s")),
+    Target("trellis", "args_1MB_mb_per_s", 500),
+    Target("trellis", "args_array_mb_per_s", 800),
+    Target("trellis", "chain_per_s", 2000),
+    Target("trellis", "fan_in_per_s", 0.85, _NOOP),
+    Target("trellis", "commands_per_s", 0.8, ("spawn-loop", "commands_per_s")),
+    Target("trellis", "first_result_s", 0.8),
+    Target("trellis", "import_ms", 80),
+    Target("trellis", "stop_s", 0.3),
+    Target("trellis", "submit_bytes", 1200),
+    Target("trellis", "interchange_bytes", 400),
+    Target("trellis", "slowest_submission", 0.5),
+    Target("trellis", "busy_percent", 97),
+    Target("trellis", "tail_ms", 110),  # the longest task takes 100 ms
+    Target("trellis", "managers_register_s", 20),
+    Target("trellis", "managers_rss_mb", 500),
+    Target("trellis", "managers_tasks_per_s", 8000),
+    Target("trellis", "managers_growth_percent", 30),
+)
+
+
+def judge(target: Target, medians: Medians, titles: Mapping[str, str]) -> Verdict:
+    """Whether a promise holds. What was measured is a ratio when the target is one."""
+    figure = FIGURES[target.figure]
+    text = _describe(target, titles)
+    measured = medians.get(target.system, {}).get(target.figure)
+    if measured is not None and target.reference is not None:
+        system, name = target.reference
+        base = medians.get(system, {}).get(name)
+        measured = measured / base if base else None
+    if measured is None:
+        return Verdict(target, text, None, None)
+    holds = measured >= target.factor if figure.more_is_better else measured <= target.factor
+    return Verdict(target, text, measured, holds)
+
+
+def _describe(target: Target, titles: Mapping[str, str]) -> str:
+    figure = FIGURES[target.figure]
+    relation = "≥" if figure.more_is_better else "≤"
+    if target.reference is None:
+        unit = "" if figure.unit == "ratio" else f" {figure.unit}"
+        return f"{relation} {target.factor:,g}{unit}"
+    system, name = target.reference
+    other = titles[system] if name == target.figure else f"{titles[system]}: {FIGURES[name].title}"
+    return f"{relation} {target.factor:g} × {other}"
