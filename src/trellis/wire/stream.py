@@ -66,6 +66,12 @@ def task_id(data: bytes) -> int:
     return int(HEAD.unpack_from(data)[3])
 
 
+def without_arguments(data: bytes) -> bytes:
+    """A message of the queue about the same task, for which the worker asks for the arguments."""
+    _, _, _, id_, function, _, _ = HEAD.unpack_from(data)
+    return head(LARGE, id_, function, 0.0, 0.0, ())
+
+
 class FrameParser:
     """Cuts a stream into frames. ``feed`` it what came; large buffers are asked for with ``wanted``."""
 

@@ -204,7 +204,8 @@ class ManagerState:
             self._start_failures += 1
             if self._start_failures >= START_FAILURES_PER_WORKER * len(self._workers):
                 return self._exit(f"workers die before they are ready: {event.reason}", failed=True)
-        elif isinstance(state, Ready) and self._offered and self._audit is None:
+        elif self._offered and self._audit is None:
+            # Ready, or ended for a task: what a worker had taken meanwhile may be on no board.
             self._audit = _Audit(now + _AUDIT_S, {})
         return [*actions, StartWorker(worker), *self._offer(now)]
 

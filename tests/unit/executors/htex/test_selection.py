@@ -6,6 +6,7 @@ from random import Random
 
 from trellis.executors.htex.selection import (
     BlockIdManagerSelector,
+    OrderedReadySet,
     RandomManagerSelector,
     ReadySet,
     block_order,
@@ -58,3 +59,39 @@ def test_picking_gives_each_the_same_chance() -> None:
     for _ in range(3_000):
         counts[ready.pick(rng)] += 1
     assert all(900 < count < 1_100 for count in counts.values())
+
+
+def test_the_ordered_set_picks_the_lowest_that_is_in_it() -> None:
+    order = {"a": 3, "b": 1, "c": 2, "d": 1}
+    ready = OrderedReadySet(order.__getitem__)
+    rng = Random(1)
+    for name in "acdbb":
+        ready.put(name, True)
+    assert (len(ready), sorted(ready), "c" in ready) == (4, ["a", "b", "c", "d"], True)
+    picked = []
+    while ready:
+        picked.append(ready.pick(rng))
+        assert ready.pick(rng) == picked[-1]  # picking takes nothing out
+        ready.put(picked[-1], False)
+    assert picked == ["b", "d", "c", "a"]
+
+
+def test_the_ordered_set_forgets_the_former_place_of_an_id() -> None:
+    order = {"a": 1, "b": 2}
+    ready = OrderedReadySet(order.__getitem__)
+    ready.put("a", True)
+    ready.put("b", True)
+    ready.discard("a")
+    order["a"] = 3  # it came back in another block
+    ready.put("a", True)
+    assert ready.pick(Random(1)) == "b"
+
+
+def test_the_ordered_set_keeps_nothing_of_the_many_that_came_and_went() -> None:
+    ready = OrderedReadySet(int)
+    ready.put("-1", True)
+    for number in range(10_000):
+        ready.put(str(number), True)
+        ready.discard(str(number))
+    assert ready.pick(Random(1)) == "-1"
+    assert len(ready._heap) == len(ready._in_heap) < 200
