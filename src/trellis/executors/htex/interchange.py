@@ -33,7 +33,7 @@ from trellis.executors.htex.interchange_events import (
     WelcomeManager,
 )
 from trellis.executors.htex.pending import PendingQueue
-from trellis.executors.htex.selection import ReadySet, block_order
+from trellis.executors.htex.selection import OrderedReadySet, ReadySet, block_order
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION, Register
 
@@ -121,7 +121,6 @@ class InterchangeState:
 
     def __init__(self, heartbeat_threshold_s: float, selection: Selection, rng: Random) -> None:
         self._threshold_s = heartbeat_threshold_s
-        self._selection = selection
         self._rng = rng
         self._queue = PendingQueue()
         self._where: dict[int, str | None] = {}  # every task that has not ended: its manager; None: in the queue
@@ -129,9 +128,13 @@ class InterchangeState:
         self._managers: dict[str, Manager] = {}
         self._priorities: dict[int, float] = {}  # of those tasks that have one
         self._unwanted: set[int] = set()  # tasks at managers that were told to cancel them
-        self._ready = ReadySet()  # managers below their capacity
-        self._eager = ReadySet()  # others that may be sent tasks ahead
-        self._hungry = ReadySet()  # managers with idle workers
+
+        def ready_set() -> ReadySet | OrderedReadySet:
+            return ReadySet() if selection == "random" else OrderedReadySet(self._block_order)
+
+        self._ready = ready_set()  # managers below their capacity
+        self._eager = ready_set()  # others that may be sent tasks ahead
+        self._hungry = ready_set()  # managers with idle workers
         self._loaded = ReadySet()  # managers with tasks that wait, which may be asked for them
         self._rebalance_at: float | None = None
         self._silence: list[tuple[float, str]] = []  # heap: look then whether this manager was heard
@@ -361,7 +364,7 @@ class InterchangeState:
         while self._pending and (self._ready or self._eager):
             # Idle workers everywhere first, then free capacity: what is sent there has to wait, and could be asked back
             # only to be sent there again.
-            name = self._choose(self._hungry or self._ready or self._eager)
+            name = (self._hungry or self._ready or self._eager).pick(self._rng)
             manager = self._managers[name]
             if len(self._hungry) > 1:
                 most = manager.registration.workers - len(manager.tasks)
@@ -376,10 +379,8 @@ class InterchangeState:
             actions.append(SendTasks(name, ids))
         return actions
 
-    def _choose(self, among: ReadySet) -> str:
-        if self._selection == "random":
-            return among.pick(self._rng)
-        return min(among, key=lambda name: (block_order(self._managers[name].registration.block), name))
+    def _block_order(self, name: str) -> tuple[int, int, str]:
+        return block_order(self._managers[name].registration.block)
 
     def _rebalance(self) -> list[Action]:
         """Ask tasks back that wait at some managers, as many as other managers have idle workers."""

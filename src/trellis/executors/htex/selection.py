@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 from typing import Any
 
@@ -81,3 +82,52 @@ class ReadySet:
     def pick(self, rng: Random) -> str:
         """Any of them; there must be one."""
         return self._ids[int(rng.random() * len(self._ids))]
+
+
+class OrderedReadySet:
+    """As ``ReadySet``, but what is picked is the lowest by ``order``; the cost grows with the logarithm of the number.
+
+    Args:
+        order: sort key of an id, asked for when the id is put in.
+    """
+
+    def __init__(self, order: Callable[[str], Any]) -> None:
+        self._order = order
+        self._keys: dict[str, tuple[Any, str]] = {}
+        # Every key of the set, and some of ids that are no longer in it; none twice.
+        self._heap: list[tuple[Any, str]] = []
+        self._in_heap: set[tuple[Any, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def put(self, id_: str, ready: bool) -> None:
+        """Have it in the set, or not."""
+        if not ready:
+            self.discard(id_)
+        elif id_ not in self._keys:
+            key = self._keys[id_] = (self._order(id_), id_)
+            if key not in self._in_heap:
+                heapq.heappush(self._heap, key)
+                self._in_heap.add(key)
+
+    def discard(self, id_: str) -> None:
+        self._keys.pop(id_, None)
+        # Managers of ever new names come and go: what they leave behind would stay for ever at the far end.
+        if len(self._heap) > 2 * len(self._keys) + 100:
+            self._heap = sorted(self._keys.values())
+            self._in_heap = set(self._heap)
+
+    def pick(self, rng: Random) -> str:
+        """The lowest; there must be one. Nothing is left to chance."""
+        while True:
+            key = self._heap[0]
+            if self._keys.get(key[1]) == key:
+                return key[1]
+            self._in_heap.discard(heapq.heappop(self._heap))
