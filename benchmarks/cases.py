@@ -35,14 +35,14 @@ class Effort:
     fan_in: int = 20_000
     wide: int = 100
     deep: int = 100
-    commands: int = 400
     naps: int = 300
     outstanding: int = 100_000
     submission_limit_s: float = 20.0  # slow systems get fewer tasks outstanding
+    large_array: int = 100_000_000  # bytes
     many_managers_quick: bool = False
 
 
-QUICK = Effort(0.05, 50, 20, 500, 10, 5, 20, 20, 2_000, 2.0, many_managers_quick=True)
+QUICK = Effort(0.05, 50, 20, 500, 10, 5, 20, 2_000, 2.0, 10_000_000, many_managers_quick=True)
 LARGE_OUTSTANDING = 1_000_000
 
 
@@ -165,10 +165,7 @@ def layers(session: Session, effort: Effort) -> Figures:
 
 def commands(session: Session, effort: Effort) -> Figures:
     assert session.run_commands is not None
-    session.run_commands(2 * WORKERS)
-    started = time.perf_counter()
-    session.run_commands(effort.commands)
-    return {"commands_per_s": effort.commands / (time.perf_counter() - started)}
+    return {"commands_per_s": measure.rate(session.run_commands, effort.target_s, first=2 * WORKERS).per_s}
 
 
 def fairness(session: Session, effort: Effort) -> Figures:
@@ -214,7 +211,28 @@ def outstanding(session: Session, effort: Effort) -> Figures:
         **{f"{role}_bytes": size / count for role, size in added.items() if role != "other"},
         "submitted_per_s": count / submitted_s,
         "slowest_submission": min(rates) / median(rates),
+        "late_submission": _late(rates),
     }
+
+
+def _late(rates: list[float]) -> float:
+    """How the last quarter compares with the first; 0.5: it has become twice as slow."""
+    quarter = -(-len(rates) // 4)
+    return median(rates[-quarter:]) / median(rates[:quarter])
+
+
+def copies(session: Session, effort: Effort) -> Figures:
+    """How often a large array is in the memory of each process at once, at most, beyond what the caller has."""
+    app = session.app(work.measure_array)
+    size = effort.large_array
+    measure.check(session.gather([app(work.make_array(1000))]), [1000])  # numpy is loaded now
+    payload = work.make_array(size)
+    processes.settle(5.0)
+    before = processes.resident_bytes()
+    processes.forget_peaks()
+    measure.check(session.gather([app(payload)]), [size])
+    added = processes.difference(before, processes.peak_bytes())
+    return {f"copies_{role}": max(0.0, growth) / size for role, growth in added.items() if role != "other"}
 
 
 # -- without an open system ---------------------------------------------------------------------------------------
@@ -296,6 +314,13 @@ CASES = {
         alone=True,
         repeats=1,
         seconds=10.0,
+    ),
+    "copies": Case(
+        "an array of 100 MB in memory",
+        ("trellis", "trellis-plain", "processpool", "parsl-tuned"),
+        copies,
+        alone=True,
+        repeats=1,
     ),
     "import": Case(
         "import of the package",

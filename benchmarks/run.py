@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from benchmarks.cases import CASES, LARGE_OUTSTANDING, QUICK, START, Case, Effort, Figures
+from benchmarks.processes import adopt_orphans
 from benchmarks.systems import SYSTEMS, Session, System
 from benchmarks.work import identity
 
@@ -84,6 +85,7 @@ def main() -> None:
     effort = QUICK if options.quick else Effort()
     if options.large:
         effort = replace(effort, outstanding=LARGE_OUTSTANDING, submission_limit_s=60.0)
+    adopt_orphans(True)  # such as Parsl's manager, whose time and memory count too
     run(SYSTEMS[options.system], options.cases, effort, _say)
 
 

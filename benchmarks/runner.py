@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import subprocess
@@ -17,12 +16,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks.plan import Run
+from benchmarks.processes import adopt_orphans
 
 ROOT = Path(__file__).parents[1]
 # A run that takes longer than its estimate by this much hangs.
 _PATIENCE = 4.0
 _PATIENCE_S = 120.0
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 Clock = Callable[[], float]
 
@@ -128,7 +127,7 @@ def _no_orphans() -> Iterator[None]:
     """
     me = psutil.Process()
     before = set(me.children(recursive=True))
-    _adopt_orphans(True)
+    adopt_orphans(True)
     try:
         yield
     finally:
@@ -138,12 +137,7 @@ def _no_orphans() -> Iterator[None]:
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
             psutil.wait_procs(left, timeout=5)
-        _adopt_orphans(False)
-
-
-def _adopt_orphans(wanted: bool) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
+        adopt_orphans(False)
 
 
 def _environment(scratch: str) -> Mapping[str, str]:

@@ -88,6 +88,16 @@ SHEETS = (
             Column("manager", "manager_bytes"),
             Column("submitted/s", "submitted_per_s"),
             Column("slowest 5 % ÷ median", "slowest_submission"),
+            Column("last ÷ first quarter", "late_submission"),
+        ),
+    ),
+    Sheet(
+        "Copies of an array of 100 MB in memory",
+        (
+            Column("submit", "copies_submit"),
+            Column("interchange", "copies_interchange"),
+            Column("manager", "copies_manager"),
+            Column("workers", "copies_workers"),
         ),
     ),
     Sheet(

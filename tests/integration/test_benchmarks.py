@@ -43,6 +43,12 @@ def test_memory_is_told_of_each_process_and_nothing_is_left() -> None:
     assert {"submit_bytes", "interchange_bytes", "manager_bytes"} <= set(found)
 
 
+def test_copies_are_told_of_each_process() -> None:
+    pytest.importorskip("numpy")
+    found = figures(Run("trellis", ("copies",), 0))
+    assert set(found) == {"copies_submit", "copies_interchange", "copies_manager", "copies_workers"}
+
+
 def test_the_bare_loop_and_the_import() -> None:
     assert figures(Run("spawn-loop", ("bash",), 0))["commands_per_s"] > 0
     assert figures(Run("trellis", ("import",), 0))["import_ms"] > 0

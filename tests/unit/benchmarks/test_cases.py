@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import cases, processes, run
+from benchmarks import cases, processes, run, work
 from benchmarks.cases import CASES, QUICK
 from benchmarks.figures import FIGURES
 from benchmarks.systems import SYSTEMS, Session
@@ -34,7 +35,7 @@ def wrong(function: Callable[..., Any]) -> Callable[..., Any]:
     return at_once(lambda *args: None)
 
 
-SESSION = Session(at_once, run_commands=lambda count: None)
+SESSION = Session(at_once, run_commands=lambda count: time.sleep(1e-4 * count))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,27 @@ def test_waiting_tasks_are_counted_and_weighed(monkeypatch: pytest.MonkeyPatch) 
     assert 0 < found["slowest_submission"] <= 1
 
 
+def test_a_submission_that_slows_down_is_told() -> None:
+    assert cases._late([10.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 5.0]) == 0.5
+    assert cases._late([10.0]) == 1.0
+
+
+def test_copies_are_the_most_memory_that_a_process_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = QUICK.large_array
+    monkeypatch.setattr(work, "make_array", lambda size: memoryview(bytearray(size)))
+    monkeypatch.setattr(processes, "settle", lambda limit_s: None)
+    monkeypatch.setattr(processes, "resident_bytes", lambda: {"submit": 5.0, "workers": 7.0})
+    monkeypatch.setattr(processes, "peak_bytes", lambda: {"submit": 5.0 + size, "workers": 7.0 + 2 * size})
+    assert cases.copies(SESSION, QUICK) == {"copies_submit": 1.0, "copies_workers": 2.0}
+
+
+def test_memory_that_was_used_for_a_moment_is_a_peak() -> None:
+    processes.forget_peaks()
+    before = processes.resident_bytes()["submit"]
+    assert len(bytes(range(256)) * 200_000) == 51_200_000
+    assert processes.peak_bytes()["submit"] - before > 40_000_000
+
+
 @pytest.mark.parametrize(
     ("command", "role"),
     [
@@ -100,11 +122,13 @@ def test_waiting_tasks_are_counted_and_weighed(monkeypatch: pytest.MonkeyPatch) 
         ("trellis: worker", "workers"),
         ("parsl: HTEX interchange", "interchange"),
         ("python process_worker_pool.py --max_workers_per_node=2", "manager"),
+        ("python -m loky.backend.popen_loky_posix --pipe 14", "workers"),
+        ("python -m benchmarks.run", "workers"),
         ("sleep 3", "other"),
     ],
 )
 def test_processes_are_known_by_their_names(command: str, role: str) -> None:
-    assert processes.role(command) == role
+    assert processes.role(command, own="python -m benchmarks.run") == role
 
 
 def test_each_case_is_told_and_a_failing_one_spoils_no_other(capsys: pytest.CaptureFixture[str]) -> None:
