@@ -32,6 +32,8 @@ from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.keys import create_keys
 from trellis.wire.payload import dump_call
 
+_ROOT = Path(__file__).parents[1]
+
 WORKERS = 64
 HEARTBEAT_S = 30.0
 THRESHOLD_S = 120.0
@@ -143,7 +145,7 @@ def _start_crowds(bench: Bench, port: int, managers: int, task_s: float) -> list
             HEARTBEAT_S,
             task_s,
         )
-        process = subprocess.Popen([sys.executable, "-m", "benchmarks.crowd"], stdin=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.crowd"], stdin=subprocess.PIPE, cwd=_ROOT)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(crowd) + b"\n")
         process.stdin.flush()
