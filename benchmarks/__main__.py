@@ -97,8 +97,13 @@ def _announce(plan: Sequence[Run], quick: bool) -> str:
     systems = len({run.system for run in plan})
     seconds = sum(run.seconds for run in plan)
     length = "a minute or two" if quick else f"about {seconds / 60:.0f} min"
-    return f"{len(plan)} runs of {systems} systems in {repeats} round{'s' * (repeats > 1)}: {length}"
+    return (
+        f"{len(plan)} runs of {systems} system{'s' * (systems > 1)} in {repeats} round{'s' * (repeats > 1)}: {length}"
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # the run under way has been ended already
+        sys.exit("interrupted")

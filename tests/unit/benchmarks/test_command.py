@@ -42,7 +42,7 @@ def test_options_choose_systems_cases_repeats_and_time(output: io.StringIO, done
     ((plan, options, budget_s),) = done
     assert [(run.system, run.cases) for run in plan] == [("trellis", ("noop",))] * 2
     assert (options, budget_s) == (["--large"], 180)
-    assert "2 runs of 1 systems in 2 rounds" in output.getvalue()
+    assert "2 runs of 1 system in 2 rounds" in output.getvalue()
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".md", ".svg"]
 
 
