@@ -20,7 +20,7 @@ LONGER = {
     "trellis.dataflow.memo_keys": 460,
     "trellis.dataflow.runner": 410,
     "trellis.errors": 450,  # every exception, one tree
-    "trellis.executors.htex.client": 410,
+    "trellis.executors.htex.client": 450,
     "trellis.executors.htex.executor": 430,  # half of it documents parameters
     "trellis.executors.htex.interchange": 430,
 }

@@ -17,6 +17,8 @@ ALLOWED = {
     "trellis.executors.htex",
     "trellis.executors.htex.board",
     "trellis.executors.htex.worker",
+    "trellis.transport",
+    "trellis.transport.shared_files",
     "trellis.version",
     "trellis.wire",
     "trellis.wire.codec",

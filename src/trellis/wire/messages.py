@@ -163,6 +163,7 @@ class Welcome(Message, tag=30):
     """Answer to ``Register``: tasks may come. Directories of the user's sys.path, for imports in the workers."""
 
     import_paths: list[str]
+    shared_dir: str = ""  # for large payloads as files, when the manager is on the host of the submit side
 
 
 class Refused(Message, tag=31):

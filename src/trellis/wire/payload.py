@@ -103,8 +103,10 @@ def load_function(data: Buffer) -> Callable[..., Any]:
 # -- arguments -------------------------------------------------------------------------------------------------
 
 
-def dump_call(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Payload:
+def dump_call(args: Sequence[Any], kwargs: Mapping[str, Any], name: str, snapshot: bool = True) -> Payload:
     """Arguments as they are now: what the caller does to an array afterwards does not reach the task.
+
+    Without ``snapshot`` the payload still has the caller's memory in it: for who copies it at once.
 
     Raises:
         SerializationError: an argument cannot be pickled; the message says which.
@@ -112,7 +114,7 @@ def dump_call(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Payl
     if not args and not kwargs:
         return _EMPTY_CALL
     try:
-        return _dump((tuple(args), dict(kwargs)), snapshot=True)
+        return _dump((tuple(args), dict(kwargs)), snapshot)
     except Exception as error:
         raise SerializationError(_culprit(args, kwargs, name), _describe(error)) from error
 

@@ -35,6 +35,8 @@ from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox
 from trellis.transport.keys import load_client_keys
 from trellis.transport.service import TURN, Loop
+from trellis.transport.shared_directory import remove_directory
+from trellis.transport.shared_files import Arguments, is_large, is_reference, read
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
 from trellis.wire.messages import (
     CancelTasks,
@@ -116,6 +118,8 @@ class InterchangeClient:
         self._requests = itertools.count()
         self._machine = machine.Submission()
         self._attempts: dict[int, tuple[Attempt, int]] = {}  # and the number of its function
+        self._files = None if settings.shared_dir is None else Arguments(settings.shared_dir)
+        self._references: dict[int, bytes] = {}  # to the arguments of tasks that went into files
         self._sending: dict[int, _Task] = {}  # tasks of the batch that is being submitted
         self._functions = FunctionTable(self._define, self._forget)
         self._where: dict[str, tuple[str, str]] = {}  # hostname and block of each manager
@@ -137,6 +141,7 @@ class InterchangeClient:
             ports = self._process.start()
         except BaseException:
             self._inbox.close()
+            remove_directory(self._settings.shared_dir)
             raise
         self._context = new_context()
         cert_dir = self._settings.cert_dir
@@ -158,6 +163,7 @@ class InterchangeClient:
         self._process.end(timeout_s)
         self._endpoint.close()
         self._context.term()
+        remove_directory(self._settings.shared_dir)
 
     # -- any thread --------------------------------------------------------------------------------------------
 
@@ -173,13 +179,23 @@ class InterchangeClient:
             SerializationError: its function or its arguments cannot be serialized.
         """
         number = self._functions.intern(attempt.func)
+        id_ = next(self._ids)
         try:
-            arguments = dump_call(attempt.args, attempt.kwargs, attempt.name)
+            arguments = dump_call(attempt.args, attempt.kwargs, attempt.name, snapshot=self._files is None)
+            if self._files is not None and is_large(arguments):
+                arguments = self._as_file(id_, self._files, arguments)
         except BaseException:
             self._functions.release((number,))
             raise
-        attempt.executor_id = id_ = next(self._ids)
+        attempt.executor_id = id_
         self._put(_Task(id_, number, arguments, priority, attempt.walltime_s or 0.0, attempt))
+
+    def _as_file(self, id_: int, files: Arguments, arguments: Payload) -> Payload:
+        reference = files.write(arguments)
+        if reference is None:  # no room: through the sockets, as a copy of what belongs to the caller
+            return tuple(map(bytes, arguments)) if type(arguments) is tuple else arguments
+        self._references[id_] = reference
+        return reference
 
     def cancel(self, attempt: Attempt) -> None:
         self._put(_Cancel(attempt.executor_id))
@@ -356,6 +372,8 @@ class InterchangeClient:
 
     def _on_results(self, message: Results, frames: list[Buffer]) -> None:
         payloads = unpack(message.sizes, frames)
+        if self._files is not None:
+            payloads = [self._open(payload) if is_reference(payload) else payload for payload in payloads]
         hostname, block = self._where.get(message.manager, ("", ""))
         failed = set(message.failed)
         for action in self._machine.handle(machine.ResultsArrived(message.ids)):
@@ -363,7 +381,7 @@ class InterchangeClient:
             outcomes = []
             numbers = []
             for id_, position in zip(action.ids, action.positions, strict=True):
-                attempt, number = self._attempts.pop(id_)
+                attempt, number = self._take(id_)
                 numbers.append(number)
                 run_info = RunInfo(
                     hostname,
@@ -377,6 +395,23 @@ class InterchangeClient:
             self._functions.release(numbers)
             deliver(outcomes)
 
+    def _open(self, reference: Payload) -> Payload:
+        """A result that came as a file; also of tasks that do not count any more, so that the file goes."""
+        assert self._files is not None
+        try:
+            return read(reference, self._files.directory, delete=True)
+        except OSError as error:
+            logger.error("a result is lost: %s", error)
+            return b""  # cannot be unpickled: that task fails
+
+    def _take(self, id_: int) -> tuple[Attempt, int]:
+        """A task has ended."""
+        if self._references:
+            reference = self._references.pop(id_, None)
+            if reference is not None and self._files is not None:
+                self._files.delete(reference)
+        return self._attempts.pop(id_)
+
     # -- actions -----------------------------------------------------------------------------------------------
 
     def _perform(self, actions: Sequence[machine.Action]) -> None:
@@ -387,7 +422,7 @@ class InterchangeClient:
                 case machine.SendCancel(ids):
                     self._send([encode_header(CancelTasks(ids))])
                 case machine.Fail(ids, cause):
-                    ended = [self._attempts.pop(id_) for id_ in ids]
+                    ended = [self._take(id_) for id_ in ids]
                     self._functions.release([number for _, number in ended])
                     deliver(
                         [

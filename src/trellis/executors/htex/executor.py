@@ -28,6 +28,7 @@ from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSele
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.transport.keys import create_keys
+from trellis.transport.shared_directory import make_directory
 from trellis.utils import RepresentationMixin
 from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLost, ManagerRefused, StatusReply
 
@@ -261,7 +262,10 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         notices = Notices(
             self._on_manager_joined, self._on_manager_lost, self._on_manager_refused, self._on_interchange_lost
         )
-        client = InterchangeClient(self.label, command, self._settings(), notices)
+        settings = self._settings()
+        if self._runs_here:
+            settings.shared_dir = make_directory()
+        client = InterchangeClient(self.label, command, settings, notices)
         self._ports = client.start()
         self._client = client
         self.start_blocks(context)

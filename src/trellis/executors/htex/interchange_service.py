@@ -28,6 +28,7 @@ from trellis.transport.context import new_context
 from trellis.transport.endpoint import Incoming, ServerEndpoint
 from trellis.transport.keys import load_server_keys
 from trellis.transport.service import TURN, Loop
+from trellis.transport.shared_directory import remove_directory
 from trellis.version import VERSION
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
 from trellis.wire.messages import (
@@ -127,6 +128,7 @@ class InterchangeService:
         self._clients.close()
         self._managers.close()
         self._context.term()
+        remove_directory(self._settings.shared_dir)  # the submit side does too, unless it was killed
 
     def _on_lifeline(self, lifeline: int) -> None:
         if not os.read(lifeline, 4096):
@@ -307,7 +309,7 @@ class InterchangeService:
     def _welcome(self, manager: str) -> None:
         self._known_functions[manager] = set()
         registration = self._state.managers[manager].registration
-        self._to_manager(manager, Welcome(self._settings.import_paths))
+        self._to_manager(manager, Welcome(self._settings.import_paths, self._settings.shared_dir or ""))
         self._to_client(ManagerJoined(manager, registration.block, registration.hostname, registration.workers))
 
     def _send_tasks(self, manager: str, ids: list[int]) -> None:

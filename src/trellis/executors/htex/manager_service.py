@@ -114,6 +114,7 @@ class ManagerService:
         self._tasks: dict[int, tuple[int, Payload]] = {}  # function and arguments of tasks that have not ended
         self._results = ResultBatch(registration.manager)
         self._import_paths: list[str] = []
+        self._shared_dir = ""
         self._exit: events.Exit | None = None
 
     def stop(self, reason: str) -> None:
@@ -137,7 +138,7 @@ class ManagerService:
             raise ConnectionError(f"the interchange refuses this manager: {message.reason}")
         if not isinstance(message, Welcome):
             raise ConnectionError(f"the interchange answers with {type(message).__name__} instead of a welcome")
-        self._import_paths = message.import_paths
+        self._import_paths, self._shared_dir = message.import_paths, message.shared_dir
 
     def run(self) -> events.Exit:
         """Serve until the machine says to exit; the workers are gone then."""
@@ -212,6 +213,7 @@ class ManagerService:
             "PARSL_WORKER_POOL_ID": registration.manager,
             "PARSL_WORKER_BLOCK_ID": registration.block,
             "TRELLIS_IMPORT_PATHS": os.pathsep.join(self._import_paths),
+            "TRELLIS_SHARED_DIR": self._shared_dir,
         }
 
     def _on_frames(self, worker: int, frames: Sequence[stream.StreamFrame]) -> None:

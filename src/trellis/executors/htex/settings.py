@@ -20,6 +20,7 @@ class Settings(msgspec.Struct):
     heartbeat_threshold_s: float
     selection: Selection
     import_paths: list[str]
+    shared_dir: str | None = None  # for large payloads, when all processes are on this host
 
 
 class Ports(msgspec.Struct):

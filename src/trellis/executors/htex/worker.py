@@ -22,6 +22,7 @@ import setproctitle
 
 from trellis.errors import DeserializationError
 from trellis.executors.htex.board import MAX_MESSAGE_BYTES, Board
+from trellis.transport.shared_files import Writer, is_large, is_reference, read
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers
 from trellis.wire.payload import dump_exception, dump_result, load_call, load_function
@@ -57,8 +58,12 @@ def die_with_manager(lifeline: int) -> None:
 class Worker:
     """Takes tasks, runs them, sends results."""
 
-    def __init__(self, rank: int, connection: socket.socket, queue: socket.socket, board: Board) -> None:
+    def __init__(
+        self, rank: int, connection: socket.socket, queue: socket.socket, board: Board, shared_dir: str = ""
+    ) -> None:
         self._rank = rank
+        self._shared_dir = shared_dir  # for large payloads; empty: they come and go through the sockets
+        self._files = Writer(shared_dir, f"result-{os.getpid()}") if shared_dir else None
         self._socket = connection  # to the manager, for this worker alone
         self._queue = queue  # shared by all workers of the node
         self._board = board
@@ -141,7 +146,9 @@ class Worker:
         kind = stream.RESULT
         result: Payload
         try:
-            result = dump_result(call(self._function(function_id), payload))
+            result = dump_result(call(self._function(function_id), payload, self._shared_dir))
+            if self._files is not None and is_large(result):
+                result = self._files.write(result) or result
             if self._is_child:
                 raise SystemExit(0)
         except BaseException as error:  # sys.exit() in a task ends the task, not the worker
@@ -167,9 +174,11 @@ def _load_function(data: Buffer) -> Callable[..., Any] | BaseException:
         return DeserializationError(f"the function: {type(error).__name__}: {error}")
 
 
-def call(function: Callable[..., Any], payload: Payload) -> Any:
+def call(function: Callable[..., Any], payload: Payload, shared_dir: str) -> Any:
     """Run a function on serialized arguments. Arguments that cannot be made here fail like the function."""
     try:
+        if is_reference(payload):
+            payload = read(payload, shared_dir)
         args, kwargs = load_call(payload)
     except Exception as error:
         raise DeserializationError(f"the arguments: {type(error).__name__}: {error}") from error
@@ -187,13 +196,14 @@ def main() -> None:
     for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
         if path not in sys.path:
             sys.path.append(path)
+    shared_dir = os.environ.pop("TRELLIS_SHARED_DIR", "")
     # Programs that tasks start must not hold these open.
     for fd in (connection_fd, lifeline_fd, queue_fd, board_fd):
         os.set_inheritable(fd, False)
     connection, queue = socket.socket(fileno=connection_fd), socket.socket(fileno=queue_fd)
     status = 0
     try:
-        Worker(rank, connection, queue, Board(workers, board_fd)).run()
+        Worker(rank, connection, queue, Board(workers, board_fd), shared_dir).run()
     except (EOFError, ConnectionError):  # the manager is gone
         pass
     except SystemExit as end:  # in a child process of a task

@@ -1,0 +1,89 @@
+"""Large arguments and results between processes of this host travel as files, and leave none behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.integration.htex.conftest import StartExecutor
+from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.transport import shared_files
+
+WAIT_S = 30
+
+
+def directory_of(executor: HighThroughputExecutor) -> Path:
+    shared_dir = executor._client._settings.shared_dir  # type: ignore[union-attr]
+    assert shared_dir is not None
+    return Path(shared_dir)
+
+
+def double(array: np.ndarray) -> np.ndarray:
+    array *= 2
+    return array
+
+
+def test_no_file_is_left_when_tasks_have_ended(start_htex: StartExecutor) -> None:
+    executor = start_htex()
+    array = np.ones(50_000)
+    futures = [executor.submit(double, {}, array) for _ in range(20)]
+    assert all(np.array_equal(future.result(WAIT_S), 2 * array) for future in futures)
+    assert np.array_equal(array, np.ones(50_000))
+    assert list(directory_of(executor).iterdir()) == []
+
+
+def test_what_the_caller_changes_later_does_not_reach_the_task(start_htex: StartExecutor) -> None:
+    for parameters in ({}, {"address": "127.0.0.1"}):  # as files; through the sockets
+        executor = start_htex(max_workers_per_node=1, **parameters)
+        blocker = executor.submit(time.sleep, {}, 0.3)
+        array = np.ones(50_000)
+        future = executor.submit(double, {}, array)
+        array[:] = 7
+        assert future.result(WAIT_S)[0] == 2
+        blocker.result(WAIT_S)
+
+
+def test_files_of_cancelled_and_lost_tasks_go(start_htex: StartExecutor, tmp_path: Path) -> None:
+    def sleep(path: str, array: np.ndarray) -> None:
+        Path(path).write_text(str(os.getpid()))
+        time.sleep(60)
+
+    executor = start_htex(max_workers_per_node=1)
+    array = np.ones(50_000)
+    running = executor.submit(sleep, {}, str(tmp_path / "pid"), array)
+    queued = executor.submit(sleep, {}, str(tmp_path / "never"), array)
+    assert queued.cancel()
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+        time.sleep(0.01)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert running.exception(WAIT_S) is not None
+    assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
+    assert list(directory_of(executor).iterdir()) == []
+
+
+def test_without_room_they_go_through_the_sockets(start_htex: StartExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_files, "_MOST_BYTES", 0)
+    executor = start_htex()
+    array = np.ones(50_000)
+    assert np.array_equal(executor.submit(double, {}, array).result(WAIT_S), 2 * array)
+
+
+def test_the_directory_goes_with_the_executor(start_htex: StartExecutor) -> None:
+    executor = start_htex(max_workers_per_node=1)
+    directory = directory_of(executor)
+    executor.submit(time.sleep, {}, 60)
+    executor.submit(double, {}, np.ones(50_000))
+    executor.shutdown()
+    assert not directory.exists()
+
+
+def test_managers_elsewhere_get_none(start_htex: StartExecutor) -> None:
+    executor = start_htex(address="127.0.0.1")
+    assert executor._client._settings.shared_dir is None  # type: ignore[union-attr]
+    array = np.ones(50_000)
+    assert np.array_equal(executor.submit(double, {}, array).result(WAIT_S), 2 * array)

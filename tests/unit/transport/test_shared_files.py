@@ -1,0 +1,110 @@
+"""Large payloads as files: there and back, room, ownership, and references that lead elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trellis.errors import BadMessage
+from trellis.transport import shared_directory, shared_files
+from trellis.transport.shared_files import Arguments, Writer, delete, is_large, is_reference, read
+from trellis.wire.codec import INLINE_LIMIT_BYTES, Payload
+from trellis.wire.payload import dump_call, dump_result, load_result
+
+
+@pytest.mark.parametrize("payload", [b"x" * 100_000, (b"pickle", b"a" * 70_001, b"", b"b" * 3)])
+@pytest.mark.parametrize("maps", [False, True])
+def test_there_and_back(tmp_path: Path, payload: Payload, maps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if maps and sys.version_info < (3, 13):
+        pytest.skip("mappings without a descriptor came with Python 3.13")
+    monkeypatch.setattr(shared_files, "_MAPS_FREELY", maps)
+    reference = Writer(str(tmp_path), "w").write(payload)
+    assert reference is not None
+    assert is_reference(reference)
+    again = read(reference, str(tmp_path))
+    if isinstance(payload, tuple):
+        assert [bytes(buffer) for buffer in again] == list(payload)  # type: ignore[arg-type]
+    else:
+        assert bytes(again) == payload  # type: ignore[arg-type]
+
+
+def test_what_the_reader_writes_is_its_own(tmp_path: Path) -> None:
+    array = np.arange(20_000, dtype=np.float64)
+    reference = Writer(str(tmp_path), "w").write(dump_result(array))
+    assert reference is not None
+    one = load_result(read(reference, str(tmp_path)))
+    one *= 2
+    assert np.array_equal(load_result(read(reference, str(tmp_path))), array)
+
+
+def test_only_large_payloads_are_meant() -> None:
+    assert not is_large(b"x" * INLINE_LIMIT_BYTES)
+    assert is_large(b"x" * (INLINE_LIMIT_BYTES + 1))
+    assert is_large((b"x", b"y"))
+    for value in (None, "text", b"\x00file", {"a": 1}):
+        assert not is_reference(dump_result(value))
+        assert not is_reference(dump_call((value,), {}, "f"))
+
+
+def test_a_file_that_is_read_for_the_last_time_goes(tmp_path: Path) -> None:
+    reference = Writer(str(tmp_path), "w").write(b"x" * 10)
+    assert reference is not None
+    assert bytes(read(reference, str(tmp_path), delete=True)) == b"x" * 10  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="No such file"):
+        read(reference, str(tmp_path))
+    delete(reference, str(tmp_path))  # nothing left to do
+
+
+def test_a_reference_does_not_lead_out_of_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    reference = Writer(str(tmp_path), "secret").write(b"x" * 10)
+    assert reference is not None
+    with pytest.raises(BadMessage, match="not in"):
+        read(reference, str(tmp_path / "inside"))
+    delete(reference, str(tmp_path / "inside"))
+    assert (tmp_path / "secret-0").exists()
+    with pytest.raises(BadMessage, match="no reference"):
+        read(b"\x00filegarbage", str(tmp_path))
+
+
+def test_arguments_fill_their_room_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_files, "_MOST_BYTES", 250)
+    arguments = Arguments(str(tmp_path))
+    one, two = arguments.write(b"x" * 100), arguments.write(b"y" * 100)
+    assert one is not None
+    assert two is not None
+    assert arguments.write(b"z" * 100) is None
+    arguments.delete(one)
+    assert arguments.write(b"z" * 100) is not None
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_without_a_directory_nothing_is_written(tmp_path: Path) -> None:
+    assert Writer(str(tmp_path / "gone"), "w").write(b"x") is None
+
+
+def test_the_directory_of_a_process_that_is_gone_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_directory, "_ROOT", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f"trellis-{ended.pid}-left").mkdir()
+    (tmp_path / f"trellis-{os.getpid()}-mine").mkdir()
+    (tmp_path / "trellis-notes-of-the-user").mkdir()
+    made = shared_directory.make_directory()
+    assert made is not None
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"trellis-{os.getpid()}-mine", "trellis-notes-of-the-user", Path(made).name}
+    assert os.stat(made).st_mode & 0o777 == 0o700
+    shared_directory.remove_directory(made)
+    assert not os.path.exists(made)
+
+
+def test_where_there_is_no_such_file_system_there_is_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_directory, "_ROOT", "/nonexistent")
+    assert shared_directory.make_directory() is None
