@@ -30,7 +30,20 @@ class Attempt:
     Whoever makes an attempt gets exactly one outcome for it, through ``sink``.
     """
 
-    __slots__ = ("args", "executor_id", "func", "key", "kwargs", "name", "resources", "sink", "walltime_s")
+    executor_note: Any  # for the executor's use; it need not be set
+
+    __slots__ = (
+        "args",
+        "executor_id",
+        "executor_note",
+        "func",
+        "key",
+        "kwargs",
+        "name",
+        "resources",
+        "sink",
+        "walltime_s",
+    )
 
     def __init__(
         self,
@@ -52,7 +65,7 @@ class Attempt:
         self.name = name or getattr(func, "__name__", "task")
         self.resources = resources
         self.walltime_s = walltime_s  # enforced by the executor when it says enforces_walltime
-        self.executor_id: Any = None  # for the executor's use
+        self.executor_id: Any = None  # for the executor's use, as is executor_note
 
 
 class Outcome:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+import msgspec
+
 # -- events: what has happened ---------------------------------------------------------------------------------
 
 
@@ -131,14 +133,13 @@ class Phase(IntEnum):
     JOINING = 2
 
 
-class _Node:
-    __slots__ = ("cost", "failed", "open", "phase")
+class _Node(msgspec.Struct, gc=False):
+    """One task. Nothing in it can be part of a cycle, so the garbage collector need not look at a million of them."""
 
-    def __init__(self, open_count: int, failed: bool) -> None:
-        self.open = open_count  # keys that are not done yet
-        self.failed = failed  # one of the keys that are done has failed
-        self.cost = 0.0  # of all failed attempts
-        self.phase = Phase.WAITING
+    open: int  # keys that are not done yet
+    failed: bool  # one of the keys that are done has failed
+    cost: float = 0.0  # of all failed attempts
+    phase: Phase = Phase.WAITING
 
 
 class TaskGraph:

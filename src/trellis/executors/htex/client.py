@@ -117,7 +117,7 @@ class InterchangeClient:
         self._ids = itertools.count()
         self._requests = itertools.count()
         self._machine = machine.Submission()
-        self._attempts: dict[int, tuple[Attempt, int]] = {}  # and the number of its function
+        self._attempts: dict[int, Attempt] = {}  # with the numbers of their functions as notes
         self._files = None if settings.shared_dir is None else Arguments(settings.shared_dir)
         self._references: dict[int, bytes] = {}  # to the arguments of tasks that went into files
         self._sending: dict[int, _Task] = {}  # tasks of the batch that is being submitted
@@ -188,6 +188,7 @@ class InterchangeClient:
             self._functions.release((number,))
             raise
         attempt.executor_id = id_
+        attempt.executor_note = number
         self._put(_Task(id_, number, arguments, priority, attempt.walltime_s or 0.0, attempt))
 
     def _as_file(self, id_: int, files: Arguments, arguments: Payload) -> Payload:
@@ -311,7 +312,7 @@ class InterchangeClient:
 
     def _submit(self, batch: list[_Task]) -> None:
         self._sending = {task.id: task for task in batch}
-        self._attempts.update((task.id, (task.attempt, task.function)) for task in batch)
+        self._attempts.update((task.id, task.attempt) for task in batch)
         self._perform(self._machine.handle(machine.TasksSubmitted(list(self._sending))))
         self._sending = {}
 
@@ -381,8 +382,8 @@ class InterchangeClient:
             outcomes = []
             numbers = []
             for id_, position in zip(action.ids, action.positions, strict=True):
-                attempt, number = self._take(id_)
-                numbers.append(number)
+                attempt = self._take(id_)
+                numbers.append(attempt.executor_note)
                 run_info = RunInfo(
                     hostname,
                     block,
@@ -400,11 +401,11 @@ class InterchangeClient:
         assert self._files is not None
         try:
             return read(reference, self._files.directory, delete=True)
-        except OSError as error:
+        except (OSError, BadMessage) as error:
             logger.error("a result is lost: %s", error)
             return b""  # cannot be unpickled: that task fails
 
-    def _take(self, id_: int) -> tuple[Attempt, int]:
+    def _take(self, id_: int) -> Attempt:
         """A task has ended."""
         if self._references:
             reference = self._references.pop(id_, None)
@@ -423,11 +424,11 @@ class InterchangeClient:
                     self._send([encode_header(CancelTasks(ids))])
                 case machine.Fail(ids, cause):
                     ended = [self._take(id_) for id_ in ids]
-                    self._functions.release([number for _, number in ended])
+                    self._functions.release([attempt.executor_note for attempt in ended])
                     deliver(
                         [
                             (attempt, Outcome(None, failure(cause, position, attempt, self._label)))
-                            for position, (attempt, _) in enumerate(ended)
+                            for position, attempt in enumerate(ended)
                         ]
                     )
 
