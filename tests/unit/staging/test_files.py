@@ -42,8 +42,8 @@ def test_a_remote_file_has_a_path_only_when_staged() -> None:
     file = File("http://host/a")
     with pytest.raises(ValueError, match="http://host/a has no local path"):
         str(file)
-    file.local_path = "/work/a"
-    assert str(file) == os.fspath(file) == "/work/a"
+    file.local_path = "/data/a"
+    assert str(file) == os.fspath(file) == "/data/a"
 
 
 def test_a_clean_copy_forgets_staging_only() -> None:
