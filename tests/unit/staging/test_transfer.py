@@ -63,7 +63,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: pathlib.Path) -> None:
 
 def test_files_go_to_the_working_directory_or_the_current_one() -> None:
     file = File("http://host/d/a")
-    place_in_working_dir(make_manager(working_dir="/work"), "e", file)
+    place_in_working_dir(make_manager(working_dir="/data"), "e", file)
     assert file.local_path == "/data/a"
     place_in_working_dir(make_manager(), "e", file)
     assert file.local_path == "a"
