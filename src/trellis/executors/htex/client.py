@@ -63,8 +63,6 @@ logger = logging.getLogger(__name__)
 # Tasks in one message: large enough to make the cost of a message nothing, small enough for the first of a flood
 # to run while the rest is being packed.
 _BATCH = 1_000
-# The interchange's start takes about 0.2 s on an idle machine.
-_START_TIMEOUT_S = 30.0
 
 
 class _Task(NamedTuple):
@@ -126,7 +124,8 @@ class InterchangeClient:
         self._asked: dict[int, Future[StatusReply]] = {}
         self._ended = False  # by a cause of which the machine knows
         self._closing = False
-        self._closed = threading.Lock()  # held by who takes the inbox's last items
+        # Held by who takes the inbox's last items; a future's callback may put another one meanwhile.
+        self._closed = threading.RLock()
         self._finished = False
 
     # -- start and end -----------------------------------------------------------------------------------------
@@ -279,7 +278,8 @@ class InterchangeClient:
             loop.remove_fd(sentinel)
         if self._closing:
             return
-        self._on_messages(decoder)  # results that it had sent
+        while self._endpoint.readable():  # results that it had sent
+            self._on_messages(decoder)
         failure = InterchangeLost(f"the interchange of executor {self._label} died. {self._process.last_words()}")
         logger.error("%s", failure)
         # The executor first: who sees the first failed future finds it in its bad state.
