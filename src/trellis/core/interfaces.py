@@ -199,5 +199,8 @@ class ScalableExecutor(Protocol):
     def release(self, block_ids: Sequence[str]) -> None:
         """Give these blocks no more tasks: they are about to be cancelled."""
 
+    def drain(self, block_ids: Sequence[str]) -> None:
+        """Give these blocks no more tasks, take back what has not started; their managers end when idle."""
+
     def fail_all(self, exception: Exception) -> None:
         """The executor cannot work any more: fail what is outstanding and refuse what comes."""

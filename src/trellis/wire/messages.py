@@ -10,11 +10,27 @@ from __future__ import annotations
 import msgspec
 
 # Both sides of a connection must have the same number; it changes when a message changes its meaning.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Message(msgspec.Struct, array_like=True, gc=False):
     """Base of all messages. Treated as values: nobody changes one."""
+
+
+class Demand(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What one task needs of its node, beyond a worker; 0 or empty: nothing in particular. Hashable: a kind of task.
+
+    A node is cut into as many equal slots as it has workers; a task takes as many whole slots as the largest of its
+    demands asks for. ``nodes`` and what follows are for tasks that spread over the nodes of a block (MPI).
+    """
+
+    cores: float = 0.0
+    memory_mb: float = 0.0
+    gpus: float = 0.0
+    nodes: int = 0
+    ranks_per_node: int = 0
+    ranks: int = 0
+    launcher_options: str = ""
 
 
 # -- about tasks: submit side -> interchange -> manager --------------------------------------------------------
@@ -44,6 +60,8 @@ class Tasks(Message, tag=3):
     sizes: list[int]
     priorities: list[float] | None = None  # lower is sooner; None: all are 0
     walltimes_s: list[float] | None = None  # 0 is no limit; None: no task has a limit
+    demands: list[Demand | None] | None = None  # None: one worker each
+    resumed: bool = False  # sent again to a restarted interchange: managers may have them
 
 
 class CancelTasks(Message, tag=4):
@@ -72,11 +90,41 @@ class Shutdown(Message, tag=12):
     """Dismiss all managers and exit."""
 
 
+class Received(Message, tag=13):
+    """Reports of these managers have come, up to these sequence numbers: they need not be kept any more."""
+
+    managers: list[str]
+    sequences: list[int]
+
+
+class ResumeEnd(Message, tag=14):
+    """To a restarted interchange: all tasks without an outcome have been sent again.
+
+    These managers were there before; they will say what they hold. These were held.
+    """
+
+    managers: list[str]
+    held_managers: list[str]
+    held_blocks: list[str]
+
+
+class PackagesRequest(Message, tag=15):
+    """Ask for ``Packages`` of all managers; passed on to each."""
+
+    request: int
+
+
+class DrainBlocks(Message, tag=16):
+    """Managers of these blocks get no more tasks, give back what has not started, and are dismissed when idle."""
+
+    blocks: list[str]
+
+
 # -- manager -> interchange ------------------------------------------------------------------------------------
 
 
 class Register(Message, tag=20):
-    """First message of a manager."""
+    """First message of a manager; also the first on each new connection, and the answer to ``RegisterAgain``."""
 
     protocol: int
     manager: str
@@ -91,6 +139,12 @@ class Register(Message, tag=20):
     cpus: int
     memory_bytes: int
     directory: str
+    gpus: int = 0  # accelerators
+    nodes: int = 0  # of the block, for tasks that spread over nodes
+    ends_in_s: float | None = None  # until the node's job is ended by the batch system, when that is known
+    resumed: bool = False  # it was registered before
+    holding: list[int] = []  # tasks that it has from before, started or not
+    started: list[int] = []  # those of them that may have started
 
 
 class Results(Message, tag=21):
@@ -106,6 +160,7 @@ class Results(Message, tag=21):
     started: list[float]  # seconds since the epoch, by the manager's host
     durations_s: list[float]
     sizes: list[int]
+    sequence: int = 0  # of the manager's reports; it keeps each until ReceivedUpTo
 
 
 class WorkerLost(Message, tag=22):
@@ -116,6 +171,7 @@ class WorkerLost(Message, tag=22):
     worker: int
     hostname: str
     reason: str
+    sequence: int = 0
 
 
 class TasksTimedOut(Message, tag=23):
@@ -124,12 +180,15 @@ class TasksTimedOut(Message, tag=23):
     manager: str
     ids: list[int]
     walltimes_s: list[float]
+    sequence: int = 0
 
 
 class TasksCancelled(Message, tag=24):
     """These tasks were ended, or dropped, because that was asked for."""
 
     ids: list[int]
+    manager: str = ""  # empty: the interchange itself
+    sequence: int = 0
 
 
 class Heartbeat(Message, tag=25):
@@ -154,6 +213,39 @@ class TasksReturned(Message, tag=28):
 
     manager: str
     ids: list[int]
+
+
+class TasksStarted(Message, tag=29):
+    """These are with the workers: they may have started. What is not named has not, should the manager be lost."""
+
+    manager: str
+    ids: list[int]
+
+
+class TasksMissing(Message, tag=50):
+    """Answer to ``CheckTasks``: these never arrived, and are the interchange's again. Perhaps none."""
+
+    manager: str
+    ids: list[int]
+
+
+class TasksOverMemory(Message, tag=51):
+    """The manager ended these tasks because they used more memory than they had asked for."""
+
+    manager: str
+    ids: list[int]
+    limits_mb: list[float]
+    peaks_mb: list[float]
+    sequence: int = 0
+
+
+class Packages(Message, tag=52):
+    """Answer to ``PackagesRequest``: Python distributions and their versions; passed on to the submit side."""
+
+    manager: str
+    request: int
+    names: list[str]
+    versions: list[str]
 
 
 # -- interchange -> manager ------------------------------------------------------------------------------------
@@ -184,6 +276,22 @@ class ReturnTasks(Message, tag=33):
     count: int
 
 
+class RegisterAgain(Message, tag=34):
+    """This manager is not known here: register, and say what you hold."""
+
+
+class CheckTasks(Message, tag=35):
+    """Say which of these tasks you have never got: answer with ``TasksMissing``."""
+
+    ids: list[int]
+
+
+class ReceivedUpTo(Message, tag=36):
+    """The submit side has the manager's reports up to this sequence number."""
+
+    sequence: int
+
+
 # -- interchange -> submit side --------------------------------------------------------------------------------
 
 
@@ -197,12 +305,29 @@ class ManagerJoined(Message, tag=40):
 
 
 class ManagerLost(Message, tag=41):
-    """A manager is gone, and these tasks with it."""
+    """A manager is gone, and these tasks with it: they may have started. Others went back to the queue."""
 
     manager: str
     block: str
     hostname: str
     ids: list[int]
+    reason: str
+    requeued: int = 0
+
+
+class TasksUnfit(Message, tag=44):
+    """No manager that is there could ever run these tasks."""
+
+    ids: list[int]
+    reason: str
+
+
+class ManagerPutAside(Message, tag=45):
+    """A manager gets no more tasks because its workers die one after the other."""
+
+    manager: str
+    block: str
+    hostname: str
     reason: str
 
 
@@ -244,11 +369,41 @@ class StatusReply(Message, tag=43):
 
 
 TaskMessage = DefineFunctions | ForgetFunctions | Tasks | CancelTasks
-FromSubmitSide = TaskMessage | HoldManagers | StatusRequest | Shutdown
-FromManager = (
-    Register | Results | WorkerLost | TasksTimedOut | TasksCancelled | Heartbeat | Draining | Goodbye | TasksReturned
+FromSubmitSide = (
+    TaskMessage | HoldManagers | StatusRequest | Shutdown | Received | ResumeEnd | PackagesRequest | DrainBlocks
 )
-ToManager = TaskMessage | Heartbeat | Welcome | Refused | DismissManager | ReturnTasks
+# Reports of how tasks ended: numbered, and kept by the manager until the submit side has them.
+Report = Results | WorkerLost | TasksTimedOut | TasksCancelled | TasksOverMemory
+FromManager = (
+    Report
+    | Register
+    | Heartbeat
+    | Draining
+    | Goodbye
+    | TasksReturned
+    | TasksStarted
+    | TasksMissing
+    | Packages
+)
+ToManager = (
+    TaskMessage
+    | Heartbeat
+    | Welcome
+    | Refused
+    | DismissManager
+    | ReturnTasks
+    | RegisterAgain
+    | CheckTasks
+    | ReceivedUpTo
+    | PackagesRequest
+)
 ToSubmitSide = (
-    Results | WorkerLost | TasksTimedOut | TasksCancelled | ManagerJoined | ManagerLost | ManagerRefused | StatusReply
+    Report
+    | ManagerJoined
+    | ManagerLost
+    | ManagerRefused
+    | StatusReply
+    | TasksUnfit
+    | ManagerPutAside
+    | Packages
 )

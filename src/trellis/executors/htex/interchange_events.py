@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trellis.wire.messages import Register
+from trellis.wire.messages import Demand, Register
 
 # -- events ----------------------------------------------------------------------------------------------------
 
@@ -14,6 +14,19 @@ from trellis.wire.messages import Register
 class TasksSubmitted:
     ids: Sequence[int]
     priorities: Sequence[float] | None = None  # lower is sooner
+    demands: Sequence[Demand | None] | None = None  # None: one worker each
+    walltimes_s: Sequence[float] | None = None  # 0 is no limit
+    resumed: bool = False  # managers of a former interchange may have them
+
+
+@dataclass(slots=True)
+class ResumeEnded:
+    """All tasks of a former interchange have been submitted; nothing of a manager is handled before this.
+
+    These managers are expected to register again and say what they hold.
+    """
+
+    managers: Sequence[str]
 
 
 @dataclass(slots=True)
@@ -38,6 +51,23 @@ class TasksEnded:
     manager: str
     ids: Sequence[int]
     duration_s: float | None = None
+    worker_lost: bool = False  # by the death of the worker
+
+
+@dataclass(slots=True)
+class TasksStarted:
+    """A manager has passed these on to its workers: they may have started."""
+
+    manager: str
+    ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class TasksMissing:
+    """A manager was asked about tasks, and has never got these."""
+
+    manager: str
+    ids: Sequence[int]
 
 
 @dataclass(slots=True)
@@ -73,6 +103,13 @@ class HoldRequested:
 
 
 @dataclass(slots=True)
+class DrainRequested:
+    """Managers of these blocks shall end when what they run has ended, and start nothing more."""
+
+    blocks: Sequence[str]
+
+
+@dataclass(slots=True)
 class DeadlinePassed:
     pass
 
@@ -84,6 +121,10 @@ Event = (
     | HeartbeatReceived
     | TasksEnded
     | TasksReturned
+    | TasksStarted
+    | TasksMissing
+    | ResumeEnded
+    | DrainRequested
     | ManagerDisconnected
     | ManagerLeft
     | ManagerDraining
@@ -144,11 +185,47 @@ class DismissManager:
 
 
 @dataclass(slots=True)
+class AskToRegister:
+    """A manager that is not known has sent something: after a restart of the interchange, that is no fault."""
+
+    manager: str
+
+
+@dataclass(slots=True)
+class SendCheck:
+    """Ask a manager which of these it has never got; it answers even if there are none."""
+
+    manager: str
+    ids: list[int]
+
+
+@dataclass(slots=True)
 class ReportManagerLost:
+    """``ids``: tasks that may have started; ``requeued``: how many others went back to the queue."""
+
     manager: str
     block: str
     hostname: str
     ids: list[int]
+    reason: str
+    requeued: int = 0
+
+
+@dataclass(slots=True)
+class ReportUnfit:
+    """These tasks do not fit any manager, and none that they would fit has come in time."""
+
+    ids: list[int]
+    reason: str
+
+
+@dataclass(slots=True)
+class ReportPutAside:
+    """A manager gets no more tasks because its workers die one after the other."""
+
+    manager: str
+    block: str
+    hostname: str
     reason: str
 
 
@@ -162,4 +239,8 @@ Action = (
     | AnswerHeartbeat
     | DismissManager
     | ReportManagerLost
+    | AskToRegister
+    | SendCheck
+    | ReportUnfit
+    | ReportPutAside
 )
