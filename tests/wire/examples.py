@@ -7,10 +7,14 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from trellis.wire import messages
+from trellis.wire.codec import PAIRS, PER_TASK
 from trellis.wire.messages import (
     CancelTasks,
+    CheckTasks,
     DefineFunctions,
+    Demand,
     DismissManager,
+    DrainBlocks,
     Draining,
     ForgetFunctions,
     FromManager,
@@ -20,20 +24,31 @@ from trellis.wire.messages import (
     HoldManagers,
     ManagerJoined,
     ManagerLost,
+    ManagerPutAside,
     ManagerRefused,
     ManagerStatus,
     Message,
+    Packages,
+    PackagesRequest,
+    Received,
+    ReceivedUpTo,
     Refused,
     Register,
+    RegisterAgain,
     Results,
+    ResumeEnd,
     ReturnTasks,
     Shutdown,
     StatusReply,
     StatusRequest,
     Tasks,
     TasksCancelled,
+    TasksMissing,
+    TasksOverMemory,
     TasksReturned,
+    TasksStarted,
     TasksTimedOut,
+    TasksUnfit,
     ToManager,
     ToSubmitSide,
     Welcome,
@@ -46,7 +61,7 @@ DIRECTIONS: dict[str, Any] = {
     "ToManager": ToManager,
     "ToSubmitSide": ToSubmitSide,
 }
-# Every message that can be sent (``ManagerStatus`` is only ever a part of one).
+# Every message that can be sent (``ManagerStatus`` and ``Demand`` are only ever parts of one).
 ALL: list[type[Message]] = sorted(
     {type_ for union in DIRECTIONS.values() for type_ in get_args(union)},
     key=lambda type_: int(str(type_.__struct_config__.tag)),
@@ -55,13 +70,25 @@ ALL: list[type[Message]] = sorted(
 EXAMPLES: list[Message] = [
     DefineFunctions(ids=[0, 300], sizes=[1_200, -1]),
     ForgetFunctions(ids=[7]),
-    Tasks(ids=[1, 2, 70_000], functions=[0, 0, 300], sizes=[12, 0, -3]),
+    Tasks(
+        ids=[1, 2, 70_000],
+        functions=[0, 0, 300],
+        sizes=[12, 0, -3],
+        priorities=[0.0, -1.5, 0.0],
+        walltimes_s=None,
+        demands=[None, Demand(cores=2.0, memory_mb=512.0, gpus=0.5, nodes=1, launcher_options="--bind core"), None],
+        resumed=True,
+    ),
     CancelTasks(ids=[2]),
     HoldManagers(managers=["a1b2c3"], blocks=["0", "1"]),
     StatusRequest(request=5),
     Shutdown(),
+    Received(managers=["a1b2c3"], sequences=[64]),
+    ResumeEnd(managers=["a1b2c3"], held_managers=[], held_blocks=["1"]),
+    PackagesRequest(request=6),
+    DrainBlocks(blocks=["1"]),
     Register(
-        protocol=1,
+        protocol=2,
         manager="a1b2c3",
         block="0",
         hostname="nid0042",
@@ -74,6 +101,12 @@ EXAMPLES: list[Message] = [
         cpus=32,
         memory_bytes=2**37,
         directory="/scratch/größe",
+        gpus=4,
+        nodes=2,
+        ends_in_s=3_600.0,
+        resumed=True,
+        holding=[1, 70_000],
+        started=[1],
     ),
     Results(
         manager="a1b2c3",
@@ -83,20 +116,25 @@ EXAMPLES: list[Message] = [
         started=[1_700_000_001.25, 1_700_000_002.0],
         durations_s=[0.5, 0.0],
         sizes=[5, -2],
+        sequence=1,
     ),
-    WorkerLost(manager="a1b2c3", id=2, worker=31, hostname="nid0042", reason="killed by signal 9 (SIGKILL)"),
-    TasksTimedOut(manager="a1b2c3", ids=[1], walltimes_s=[2.5]),
-    TasksCancelled(ids=[1, 2]),
+    WorkerLost("a1b2c3", id=2, worker=31, hostname="nid0042", reason="killed by signal 9 (SIGKILL)", sequence=2),
+    TasksTimedOut(manager="a1b2c3", ids=[1], walltimes_s=[2.5], sequence=3),
+    TasksCancelled(ids=[1, 2], manager="a1b2c3", sequence=300),
     Heartbeat(),
     Draining(manager="a1b2c3"),
     Goodbye(manager="a1b2c3", reason="drained"),
     TasksReturned(manager="a1b2c3", ids=[3, 70_000]),
+    TasksStarted(manager="a1b2c3", ids=[3, 70_000]),
     Welcome(import_paths=["/home/user/project"]),
     Refused(reason="it speaks another protocol"),
     DismissManager(reason="the executor is shut down"),
     ReturnTasks(count=300),
+    RegisterAgain(),
+    CheckTasks(ids=[1, 2]),
+    ReceivedUpTo(sequence=64),
     ManagerJoined(manager="a1b2c3", block="0", hostname="nid0042", workers=32),
-    ManagerLost(manager="a1b2c3", block="0", hostname="nid0042", ids=[1, 2], reason="its connection closed"),
+    ManagerLost("a1b2c3", block="0", hostname="nid0042", ids=[1, 2], reason="its connection closed", requeued=3),
     ManagerRefused(manager="a1b2c3", hostname="nid0042", reason="versions", versions=("0.1.0", "0.2.0")),
     StatusReply(
         request=5,
@@ -121,12 +159,18 @@ EXAMPLES: list[Message] = [
         ],
         blocks=["0"],
     ),
+    TasksUnfit(ids=[1], reason="it needs 8 cores, and the largest node has 4"),
+    ManagerPutAside(manager="a1b2c3", block="0", hostname="nid0042", reason="its workers die"),
+    TasksMissing(manager="a1b2c3", ids=[2]),
+    TasksOverMemory(manager="a1b2c3", ids=[1], limits_mb=[100.0], peaks_mb=[120.5], sequence=4),
+    Packages(manager="a1b2c3", request=6, names=["numpy"], versions=["2.1.0"]),
 ]
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _FLOATS = st.floats(allow_nan=False)
+_DEMANDS = st.none() | st.builds(Demand, cores=_FLOATS, nodes=_INTEGERS, launcher_options=st.text())
 # Lists of a message about tasks that have one element per task.
-_COLUMNS = {"ids", "functions", "sizes", "priorities", "walltimes_s", "workers", "started", "durations_s"}
+_COLUMNS = {"ids", *PER_TASK}
 
 
 def any_message(type_: type[Message]) -> st.SearchStrategy[Message]:
@@ -140,11 +184,14 @@ def _with_columns(type_: type[Message], count: int) -> st.SearchStrategy[Message
     for name in type_.__struct_fields__:
         hint = type_.__annotations__[name]
         if about_tasks and name in _COLUMNS:
-            element = _FLOATS if "float" in hint else _INTEGERS
+            element = _DEMANDS if "Demand" in hint else _FLOATS if "float" in hint else _INTEGERS
             column: st.SearchStrategy[Any] = st.lists(element, min_size=count, max_size=count)
             fields[name] = st.none() | column if "None" in hint else column
         elif name == "failed":
             fields[name] = st.lists(st.integers(0, count - 1), unique=True) if count else st.just([])
+        elif name in PAIRS.get(type_, ()):
+            one: st.SearchStrategy[Any] = _INTEGERS if "int" in hint else st.text()
+            fields[name] = st.lists(one, min_size=count, max_size=count)
         else:
             fields[name] = _VALUES[hint]
     return st.builds(type_, **fields)
@@ -153,6 +200,7 @@ def _with_columns(type_: type[Message], count: int) -> st.SearchStrategy[Message
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "int": _INTEGERS,
     "float": _FLOATS,
+    "float | None": st.none() | _FLOATS,
     "bool": st.booleans(),
     "str": st.text(),
     "list[int]": st.lists(_INTEGERS),

@@ -19,8 +19,11 @@ from trellis.wire.messages import (
     CancelTasks,
     DefineFunctions,
     Message,
+    Packages,
+    Received,
     Results,
     Tasks,
+    TasksOverMemory,
     TasksTimedOut,
 )
 
@@ -104,6 +107,11 @@ def test_fields_that_an_older_version_did_not_have_get_their_defaults() -> None:
         Results("m", ids=[1], failed=[1], workers=[0], started=[0.0], durations_s=[0.0], sizes=[1]),
         Results("m", ids=[1], failed=[-1], workers=[0], started=[0.0], durations_s=[0.0], sizes=[1]),
         TasksTimedOut("m", ids=[1], walltimes_s=[]),
+        Tasks(ids=[1], functions=[0], sizes=[5], demands=[]),
+        TasksOverMemory("m", ids=[1], limits_mb=[], peaks_mb=[1.0]),
+        TasksOverMemory("m", ids=[1], limits_mb=[1.0], peaks_mb=[]),
+        Received(["m"], []),
+        Packages("m", 1, ["numpy"], []),
     ],
     ids=repr,
 )

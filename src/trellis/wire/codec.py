@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from trellis.errors import BadMessage
-from trellis.wire.messages import Message
+from trellis.wire.messages import Message, Packages, Received
 
 # One serialized object: bytes, or its pickle followed by the buffers that were kept out of it.
 Buffer = bytes | bytearray | memoryview
@@ -26,6 +26,22 @@ INLINE_LIMIT_BYTES = 65_536
 MAX_HEADER_BYTES = 64 * 2**20
 # Tasks in one message. We send a thousand; a message about more than this many would hold up everybody else.
 MAX_BATCH = 1_000_000
+
+# Lists with one element for each of a message's ``ids``.
+PER_TASK = (
+    "functions",
+    "sizes",
+    "priorities",
+    "walltimes_s",
+    "demands",
+    "workers",
+    "started",
+    "durations_s",
+    "limits_mb",
+    "peaks_mb",
+)
+# Other lists that belong together.
+PAIRS = {Received: ("managers", "sequences"), Packages: ("names", "versions")}
 
 _encoder = msgspec.msgpack.Encoder()
 encode_header = _encoder.encode
@@ -54,14 +70,17 @@ class Decoder(Generic[M]):
 
 
 def check_lengths(message: Message) -> None:
-    """Raise ``BadMessage`` unless the lists of a message about tasks fit together."""
+    """Raise ``BadMessage`` unless the lists of a message fit together."""
     ids = getattr(message, "ids", None)
     if ids is None:
+        first, second = PAIRS.get(type(message), ("", ""))
+        if first and len(getattr(message, first)) != len(getattr(message, second)):
+            raise BadMessage(f"{type(message).__name__}: {first} and {second} of different lengths")
         return
     count = len(ids)
     if count > MAX_BATCH:
         raise BadMessage(f"{count} tasks in one message, more than {MAX_BATCH}")
-    for name in ("functions", "sizes", "priorities", "walltimes_s", "workers", "started", "durations_s"):
+    for name in PER_TASK:
         column = getattr(message, name, None)
         if column is not None and len(column) != count:
             raise BadMessage(f"{type(message).__name__}: {len(column)} {name} for {count} tasks")

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from trellis.wire.messages import FromManager, FromSubmitSide, ManagerStatus, Message, ToManager, ToSubmitSide
+import msgspec
+
+from trellis.wire.messages import Demand, FromManager, FromSubmitSide, ManagerStatus, ToManager, ToSubmitSide
 
 BEGIN = "<!-- begin of what trellis.wire.describe writes -->"
 END = "<!-- end of what trellis.wire.describe writes -->"
@@ -31,10 +33,10 @@ def render_tables() -> str:
     """Markdown: for each message its tag, its ways, its meaning, and its fields in their order."""
     types = {type_ for union in _ROUTES.values() for type_ in get_args(union)}
     ordered = sorted(types, key=lambda type_: int(type_.__struct_config__.tag))
-    return "\n".join(line for type_ in [*ordered, ManagerStatus] for line in _render(type_))
+    return "\n".join(line for type_ in [*ordered, Demand, ManagerStatus] for line in _render(type_))
 
 
-def _render(type_: type[Message]) -> Iterator[str]:
+def _render(type_: type[msgspec.Struct]) -> Iterator[str]:
     tag = type_.__struct_config__.tag
     yield f"### {type_.__name__}" if tag is None else f"### {tag}: {type_.__name__}"
     yield ""

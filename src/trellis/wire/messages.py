@@ -375,15 +375,7 @@ FromSubmitSide = (
 # Reports of how tasks ended: numbered, and kept by the manager until the submit side has them.
 Report = Results | WorkerLost | TasksTimedOut | TasksCancelled | TasksOverMemory
 FromManager = (
-    Report
-    | Register
-    | Heartbeat
-    | Draining
-    | Goodbye
-    | TasksReturned
-    | TasksStarted
-    | TasksMissing
-    | Packages
+    Report | Register | Heartbeat | Draining | Goodbye | TasksReturned | TasksStarted | TasksMissing | Packages
 )
 ToManager = (
     TaskMessage
@@ -398,12 +390,5 @@ ToManager = (
     | PackagesRequest
 )
 ToSubmitSide = (
-    Report
-    | ManagerJoined
-    | ManagerLost
-    | ManagerRefused
-    | StatusReply
-    | TasksUnfit
-    | ManagerPutAside
-    | Packages
+    Report | ManagerJoined | ManagerLost | ManagerRefused | StatusReply | TasksUnfit | ManagerPutAside | Packages
 )
