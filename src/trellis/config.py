@@ -52,6 +52,9 @@ class Config:
         strategy: how executors with blocks scale: ``"simple"``, ``"none"`` or ``"htex_auto_scale"``.
         strategy_period: seconds between two decisions on scaling.
         max_idletime: seconds that a block is idle before it may be given up.
+        infrastructure_retries: how often a task is tried again because its worker, its manager or the interchange
+            died, apart from ``retries``. None: such a loss is charged to ``retries`` like any failure. With a
+            ``retry_handler`` it does not count: that one judges all failures.
         memoizer: what remembers results; in place of the four parameters about memos and checkpoints.
         monitoring: not available yet.
         usage_tracking: accepted for Parsl's sake, 0 to 3. Trellis never sends usage data.
@@ -88,6 +91,7 @@ class Config:
         project_name: str | None = None,
         initialize_logging: Any = True,
         memoizer: Memoizer | None = None,
+        infrastructure_retries: int | None = None,
     ) -> None:
         def check(name: str, value: Any, *types: type | None) -> None:
             check_type("Config", name, value, *types)
@@ -128,6 +132,9 @@ class Config:
         check("retries", retries, *NUMBER)
         check_at_least("Config", "retries", retries, 0)
         self.retries = retries
+        check("infrastructure_retries", infrastructure_retries, int, None)
+        check_at_least("Config", "infrastructure_retries", infrastructure_retries or 0, 0)
+        self.infrastructure_retries = infrastructure_retries
         check_callable("Config", "retry_handler", retry_handler)
         self.retry_handler = retry_handler
         check("run_dir", run_dir, str, os.PathLike)

@@ -12,10 +12,12 @@ from trellis.dataflow import graph as g
 class GraphMachine(RuleBasedStateMachine):
     """The model keeps, for each key, whether its future is done and failed, and for each task what it was told."""
 
-    @initialize(retries=st.integers(0, 2))
-    def begin(self, retries: int) -> None:
+    @initialize(retries=st.integers(0, 2), loss_retries=st.integers(0, 2))
+    def begin(self, retries: int, loss_retries: int) -> None:
         self.retries = retries
-        self.graph = g.TaskGraph(retries)
+        self.loss_retries = loss_retries
+        self.graph = g.TaskGraph(retries, loss_retries)
+        self.losses: dict[int, int] = {}
         self.needs: dict[int, set[int]] = {}  # of tasks that are not launched, and of joins
         self.bad: set[int] = set()  # tasks that have seen a failed dependency
         self.costs: dict[int, float] = {}
@@ -40,6 +42,7 @@ class GraphMachine(RuleBasedStateMachine):
                 assert not self.needs.get(task_id), "launched with open dependencies"
                 assert task_id not in self.bad, "launched although a dependency has failed"
                 assert self.costs[task_id] <= self.retries
+                assert self.losses.get(task_id, 0) <= self.loss_retries
                 self.running.add(task_id)
                 self.launches[task_id] = self.launches.get(task_id, 0) + 1
             case g.FailDependent():
@@ -106,7 +109,7 @@ class GraphMachine(RuleBasedStateMachine):
                     self.bad.add(task_id)
         self.say(g.DependencyDone(key, failed))
 
-    @rule(data=st.data(), outcome=st.sampled_from(["good", "bad", "hopeless", "join"]))
+    @rule(data=st.data(), outcome=st.sampled_from(["good", "bad", "hopeless", "lost", "join"]))
     def attempt_ends(self, data: st.DataObject, outcome: str) -> None:
         task_id = self.pick(data, self.running)
         if task_id is None:
@@ -121,6 +124,10 @@ class GraphMachine(RuleBasedStateMachine):
             self.joining.add(task_id)
             self.bad |= {task_id} if failed else set()
             self.say(g.JoinStarted(task_id, tuple(keys)))
+        elif outcome == "lost":
+            self.losses[task_id] = self.losses.get(task_id, 0) + 1
+            self.say(g.AttemptLost(task_id))
+            assert (task_id in self.running) == (self.losses[task_id] <= self.loss_retries)
         else:
             cost = 1.0 if outcome == "bad" else float("inf")
             self.costs[task_id] += cost
@@ -143,7 +150,8 @@ class GraphMachine(RuleBasedStateMachine):
         task_id = self.pick(data, self.final)
         if task_id is None:
             return
-        kind = data.draw(st.sampled_from([g.AttemptSucceeded, g.AttemptFailed, g.CancelRequested, g.TaskAbandoned]))
+        kinds = [g.AttemptSucceeded, g.AttemptFailed, g.AttemptLost, g.CancelRequested, g.TaskAbandoned]
+        kind = data.draw(st.sampled_from(kinds))
         assert list(self.graph.handle(kind(task_id))) == []
 
     @rule(data=st.data())

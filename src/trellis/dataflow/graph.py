@@ -45,6 +45,12 @@ class AttemptFailed(NamedTuple):
     cost: float = 1.0
 
 
+class AttemptLost(NamedTuple):
+    """The attempt died with what ran it, and such losses have an allowance of their own."""
+
+    task_id: int
+
+
 class JoinStarted(NamedTuple):
     """The body of a join app has given futures; ``open_keys`` (each once) are not done yet."""
 
@@ -73,6 +79,7 @@ Event = (
     | DependencyDone
     | AttemptSucceeded
     | AttemptFailed
+    | AttemptLost
     | JoinStarted
     | CancelRequested
     | AttemptCancelled
@@ -139,6 +146,7 @@ class _Node(msgspec.Struct, gc=False):
     open: int  # keys that are not done yet
     failed: bool  # one of the keys that are done has failed
     cost: float = 0.0  # of all failed attempts
+    losses: int = 0  # attempts that were lost
     phase: Phase = Phase.WAITING
 
 
@@ -147,10 +155,12 @@ class TaskGraph:
 
     Args:
         retries: a task is tried again while the sum of its failures' costs is at most this.
+        loss_retries: and while no more attempts of it were lost than this.
     """
 
-    def __init__(self, retries: float = 0) -> None:
+    def __init__(self, retries: float = 0, loss_retries: int = 0) -> None:
         self._retries = retries
+        self._loss_retries = loss_retries
         self._nodes: dict[int, _Node] = {}
         self._dependents: dict[int, list[int]] = {}  # key -> tasks that wait for it
         self._handlers: dict[type, Callable[[Any], Sequence[Action]]] = {
@@ -158,6 +168,7 @@ class TaskGraph:
             DependencyDone: self._on_dependency_done,
             AttemptSucceeded: self._on_succeeded,
             AttemptFailed: self._on_failed,
+            AttemptLost: self._on_lost,
             JoinStarted: self._on_join_started,
             CancelRequested: self._on_cancel_requested,
             AttemptCancelled: self._on_attempt_cancelled,
@@ -242,6 +253,17 @@ class TaskGraph:
         del self._nodes[task_id]
         return (FailFuture(task_id),)
 
+    def _on_lost(self, event: AttemptLost) -> Sequence[Action]:
+        task_id = event.task_id
+        node = self._nodes.get(task_id)
+        if node is None or node.phase is not Phase.RUNNING:
+            return ()
+        node.losses += 1
+        if node.losses <= self._loss_retries:
+            return (LaunchAttempt(task_id),)
+        del self._nodes[task_id]
+        return (FailFuture(task_id),)
+
     def _on_join_started(self, event: JoinStarted) -> Sequence[Action]:
         task_id, open_keys = event
         node = self._nodes.get(task_id)
@@ -292,5 +314,6 @@ class TaskGraph:
             if node.phase is Phase.RUNNING:
                 assert not node.open, f"task {task_id} was launched with {node.open} open dependencies"
                 assert node.cost <= self._retries, f"task {task_id} runs again although its retries are used up"
+                assert node.losses <= self._loss_retries, f"task {task_id} runs again after {node.losses} losses"
             else:
                 assert node.open, f"task {task_id} waits for nothing"

@@ -20,6 +20,7 @@ from trellis.dataflow.calls import is_simple_call, prepare
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.dataflow.exits import clean_up_at_exit, forget
 from trellis.dataflow.lifting import GETATTR, GETITEM
+from trellis.dataflow.retries import RetryPolicy
 from trellis.dataflow.rundirs import make_rundir
 from trellis.dataflow.runner import TaskRunner
 from trellis.dataflow.spec import AppSpec
@@ -67,8 +68,7 @@ class DataFlowKernel:
             self.executors,
             self.memoizer,
             resolver=self.resolver,
-            retries=config.retries,
-            retry_handler=config.retry_handler,
+            retries=RetryPolicy(config.retries, config.retry_handler, config.infrastructure_retries),
             garbage_collect=config.garbage_collect,
         )
         of_project = f" of {config.project_name}" if config.project_name else ""

@@ -1,32 +1,53 @@
-"""What a failed attempt costs a task. Says nothing of what happens then: that is the graph's decision."""
+"""What a failed attempt costs a task, and from which allowance. What happens then is the graph's decision."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from trellis.core.interfaces import Outcome
+from trellis.dataflow.graph import AttemptFailed, AttemptLost
 from trellis.dataflow.taskrecord import TaskRecord
+from trellis.errors import InterchangeLost, ManagerLost, WorkerLost
 
 RetryHandler = Callable[[Exception, TaskRecord], float]
 
 NEVER_RETRY = float("inf")
 
+# The task was not asked: what ran it is gone.
+LOSSES = (WorkerLost, ManagerLost, InterchangeLost)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """See the parameters of ``trellis.Config`` with these names."""
+
+    retries: float = 0
+    handler: RetryHandler | None = None
+    infrastructure_retries: int | None = None
+
 
 def note_failure(
-    record: TaskRecord, exception: BaseException, handler: RetryHandler | None, *, may_retry: bool
-) -> float:
-    """Write a failure into the task's record, and give its cost.
+    record: TaskRecord, exception: BaseException, policy: RetryPolicy, *, may_retry: bool = True
+) -> AttemptFailed | AttemptLost:
+    """Write a failure into the task's record, and give the graph's event for it.
 
-    ``handler`` may change the record before the next attempt. If it raises, this is the task's failure.
+    The handler may change the record before the next attempt. If it raises, this is the task's failure.
     """
     record.fail_count += 1
     record.fail_history.append(repr(exception))
-    cost = 1.0 if may_retry else NEVER_RETRY
-    if may_retry and handler is not None:
+    if not may_retry:
+        cost = NEVER_RETRY
+    elif policy.handler is not None:
         try:
-            cost = float(handler(exception, record))  # type: ignore[arg-type]  # SystemExit in a task: rare enough
+            cost = float(policy.handler(exception, record))  # type: ignore[arg-type]  # SystemExit: rare enough
         except Exception as e:
             record.outcome = Outcome(None, e)
             cost = NEVER_RETRY
+    elif policy.infrastructure_retries is not None and isinstance(exception, LOSSES):
+        record.loss_count += 1
+        return AttemptLost(record.id)
+    else:
+        cost = 1.0
     record.fail_cost += cost
-    return cost
+    return AttemptFailed(record.id, cost)

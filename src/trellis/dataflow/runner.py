@@ -27,7 +27,7 @@ from trellis.dataflow.completion import CompletionThread
 from trellis.dataflow.dependency_resolvers import DependencyResolver
 from trellis.dataflow.giving_up import give_up
 from trellis.dataflow.launching import make_attempt
-from trellis.dataflow.retries import RetryHandler, note_failure
+from trellis.dataflow.retries import RetryPolicy, note_failure
 from trellis.dataflow.states import FINAL_STATES, States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import DataFlowException, DependencyError, ExecutorError, JoinError
@@ -50,7 +50,8 @@ class TaskRunner:
         executors: by label; the kernel may add some.
         memoizer: asked for tasks with ``memoize``.
         resolver: finds and replaces futures in arguments.
-        retries, retry_handler, garbage_collect: see ``trellis.Config``.
+        retries: whether a task that failed is tried again.
+        garbage_collect: see ``trellis.Config``.
     """
 
     def __init__(
@@ -60,8 +61,7 @@ class TaskRunner:
         memoizer: Memoizer,
         *,
         resolver: DependencyResolver,
-        retries: float,
-        retry_handler: RetryHandler | None,
+        retries: RetryPolicy,
         garbage_collect: bool,
     ) -> None:
         self.tasks: dict[int, TaskRecord] = {}  # by id; without the final ones if garbage_collect
@@ -69,10 +69,10 @@ class TaskRunner:
         self._executors = executors
         self._memoizer = memoizer
         self._resolver = resolver
-        self._retry_handler = retry_handler
+        self._retries = retries
         self._garbage_collect = garbage_collect
         self._lock = threading.Lock()  # over the graph, task_count and the four below
-        self._graph = graph.TaskGraph(retries)
+        self._graph = graph.TaskGraph(retries.retries, retries.infrastructure_retries or 0)
         self._closed = False
         self._foreign: dict[Future[Any], int] = {}  # futures from elsewhere that tasks wait for, and their keys
         self._held: dict[int, list[tuple[Attempt, Outcome]]] = {}  # outcomes of tasks that are just being cancelled
@@ -233,7 +233,7 @@ class TaskRunner:
         if causes:
             exception = JoinError(causes, record.id)
             record.outcome = Outcome(None, exception)
-            note_failure(record, exception, None, may_retry=False)
+            note_failure(record, exception, self._retries, may_retry=False)
             return self._fail(record)
         record.outcome = Outcome(result_of_join(record.joins))
         return self._resolve(record)
@@ -326,8 +326,8 @@ class TaskRunner:
         self, record: TaskRecord, exception: BaseException, *, may_retry: bool = True
     ) -> Sequence[graph.Action]:
         record.outcome = Outcome(None, exception)
-        cost = note_failure(record, exception, self._retry_handler, may_retry=may_retry and not self._closed)
-        actions = self._handle(graph.AttemptFailed(record.id, cost))
+        failure = note_failure(record, exception, self._retries, may_retry=may_retry and not self._closed)
+        actions = self._handle(failure)
         if actions and type(actions[0]) is graph.LaunchAttempt:
             record.status = States.fail_retryable
             record.try_id += 1

@@ -29,6 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "from_memo": None,
     "hashsum": None,
     "joins": None,
+    "loss_count": 0,
     "outcome": None,
     "resolved": False,
     "run_info": None,
@@ -66,6 +67,7 @@ class TaskRecord:
         "join",
         "joins",
         "kwargs",
+        "loss_count",
         "memoize",
         "outcome",
         "resolved",
@@ -101,6 +103,7 @@ class TaskRecord:
         join: bool
         joins: Any
         kwargs: dict[str, Any]
+        loss_count: int  # failures charged to Config.infrastructure_retries; fail_count has them too
         memoize: bool
         outcome: Outcome | None  # of the last attempt
         resolved: bool  # futures among the arguments are replaced by their results

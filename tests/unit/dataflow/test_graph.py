@@ -3,6 +3,7 @@ from __future__ import annotations
 from trellis.dataflow.graph import (
     AttemptCancelled,
     AttemptFailed,
+    AttemptLost,
     AttemptSucceeded,
     CancelAttempt,
     CancelFuture,
@@ -67,6 +68,15 @@ def test_attempts_are_made_while_the_costs_do_not_exceed_the_retries() -> None:
     assert handle(graph, AttemptFailed(0, 0.01)) == [FailFuture(0)]
 
 
+def test_losses_and_failures_have_allowances_of_their_own() -> None:
+    graph = TaskGraph(retries=1, loss_retries=2)
+    handle(graph, TaskSubmitted(0))
+    for event in (AttemptLost(0), AttemptFailed(0), AttemptLost(0)):
+        assert handle(graph, event) == [LaunchAttempt(0)]
+        graph.check_invariants()
+    assert handle(graph, AttemptLost(0)) == [FailFuture(0)]
+
+
 def test_an_infinite_cost_is_never_retried() -> None:
     graph = TaskGraph(retries=1_000)
     handle(graph, TaskSubmitted(0))
@@ -76,7 +86,14 @@ def test_an_infinite_cost_is_never_retried() -> None:
 def test_outcomes_that_come_too_late_do_nothing() -> None:
     graph = TaskGraph(retries=3)
     handle(graph, TaskSubmitted(0), AttemptSucceeded(0))
-    late = [AttemptSucceeded(0), AttemptFailed(0), JoinStarted(0), AttemptCancelled(0), TaskAbandoned(0)]
+    late = [
+        AttemptSucceeded(0),
+        AttemptFailed(0),
+        AttemptLost(0),
+        JoinStarted(0),
+        AttemptCancelled(0),
+        TaskAbandoned(0),
+    ]
     assert handle(graph, *late, CancelRequested(0), DependencyDone(0)) == []
 
 

@@ -15,7 +15,7 @@ from trellis.config import Config
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
 from trellis.dataflow.kernel import DataFlowKernel
 from trellis.dataflow.memoization import Memoizer
-from trellis.errors import ConfigurationError, DataFlowException
+from trellis.errors import ConfigurationError, DataFlowException, ManagerLost, WorkerLost
 from trellis.executors.base import TrellisExecutor
 
 TIMEOUT_S = 30
@@ -67,6 +67,17 @@ def executor() -> Manual:
 def dfk(executor: Manual, tmp_path: Path) -> Iterator[DataFlowKernel]:
     with DataFlowKernel(Config(executors=[executor], retries=1, run_dir=str(tmp_path / "runs"))) as kernel:
         yield kernel
+
+
+def test_losses_are_charged_to_infrastructure_retries(executor: Manual, tmp_path: Path) -> None:
+    config = Config(executors=[executor], retries=0, infrastructure_retries=1, run_dir=str(tmp_path))
+    with DataFlowKernel(config) as kernel:
+        future = kernel.submit(app, (1,))
+        executor.end(executor.wait_for_launch(), exception=WorkerLost(0, "host"))
+        executor.end(executor.wait_for_launch(), exception=ManagerLost("m", "host"))
+        with pytest.raises(ManagerLost):
+            future.result(TIMEOUT_S)
+        assert (future.task_record.fail_count, future.task_record.loss_count) == (2, 2)
 
 
 def app(x: Any = 0, **kwargs: Any) -> Any:
