@@ -46,6 +46,8 @@ MACHINES = [
     "trellis.executors.htex.manager_events",
     "trellis.executors.htex.pending",
     "trellis.executors.htex.placement",
+    "trellis.executors.htex.reports",
+    "trellis.executors.htex.resources",
     "trellis.executors.htex.selection",
     "trellis.executors.htex.submission",
     "trellis.wire.codec",

@@ -21,7 +21,6 @@ LONGER = {
     "trellis.dataflow.runner": 410,
     "trellis.errors": 450,  # every exception, one tree
     "trellis.executors.htex.client": 450,
-    "trellis.executors.htex.executor": 430,  # half of it documents parameters
     "trellis.executors.htex.interchange": 430,
 }
 
@@ -54,6 +53,7 @@ PUBLIC_MODULES = [
     "trellis.executors.high_throughput.errors",
     "trellis.executors.high_throughput.executor",
     "trellis.executors.high_throughput.manager_selector",
+    "trellis.executors.high_throughput.mpi_executor",
     "trellis.executors.status_handling",
     "trellis.executors.threads",
     "trellis.jobs.error_handlers",

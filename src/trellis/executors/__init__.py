@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trellis.executors.htex.executor import HighThroughputExecutor
+    from trellis.executors.htex.mpi import MPIExecutor
     from trellis.executors.threads import ThreadPoolExecutor
 
-__all__ = ["HighThroughputExecutor", "ThreadPoolExecutor"]
+__all__ = ["HighThroughputExecutor", "MPIExecutor", "ThreadPoolExecutor"]
 
 _MODULES = {
     "HighThroughputExecutor": "trellis.executors.htex.executor",
+    "MPIExecutor": "trellis.executors.htex.mpi",
     "ThreadPoolExecutor": "trellis.executors.threads",
 }
 

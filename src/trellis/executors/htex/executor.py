@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trellis.addresses import get_all_addresses
-from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
+from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
 from trellis.errors import (
     BadStateException,
     CommandClientBadError,
     CommandClientTimeoutError,
-    ConfigurationError,
     ExecutorError,
-    InvalidResourceSpecification,
     TrellisError,
     VersionMismatch,
 )
-from trellis.executors.htex.parameters import check_parameters
+from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, fill, for_block, launch_values
+from trellis.executors.htex.parameters import accelerator_names, check_parameters
+from trellis.executors.htex.payloads import run_payload
+from trellis.executors.htex.reports import block_loads, describe_manager, workers_of_a_node
+from trellis.executors.htex.resources import Request, read_specification
 from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.scalable import BlockProviderExecutor
@@ -37,17 +38,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_LAUNCH_CMD = (
-    "{python} -P -m trellis.executors.htex.manager_service {debug} -a {addresses} -p {worker_port} "
-    "--cert_dir {cert_dir} -l {logdir} -b {{block_id}} -c {cores_per_worker} -m {mem_per_worker} "
-    "--max_workers_per_node {max_workers_per_node} --prefetch_capacity {prefetch_capacity} "
-    "--hb_period {heartbeat_period} --hb_threshold {heartbeat_threshold} --drain_period {drain_period} "
-    "{address_probe_timeout_string}"
-)
-
 # How long introspection waits for the interchange: it answers in a millisecond unless something is very wrong.
 _STATUS_TIMEOUT_S = 5.0
-_PROBE_TIMEOUT_S = 30
+# Where a range of ports is None: any port that users' programs may have.
+_ANY_PORT = (1024, 65536)
 
 
 class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
@@ -56,7 +50,8 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     Args:
         label: name of the executor; also of its log directory.
         provider: where blocks of nodes come from; None: ``LocalProvider()``, this computer.
-        launch_cmd: command that starts a manager, with ``{placeholders}``; ``{{block_id}}`` is filled in per block.
+        launch_cmd: command that starts a manager, with ``{placeholders}`` (see ``htex/launch.py``); ``{{block_id}}`` is
+            filled in per block.
         interchange_launch_cmd: command (list of words) that starts the interchange.
         address: how workers reach this host (name or address); None: every address of this host is tried, or only
             ``loopback_address`` when the blocks run on this host.
@@ -71,14 +66,20 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         cores_per_worker: cores of a node divided by this gives its workers; below 1 oversubscribes.
         mem_per_worker: GB; limits the workers of a node by its memory.
         max_workers_per_node: limits the workers of a node.
+        cpu_affinity: which cores each worker may use: ``"none"`` (all), ``"block"``, ``"block-reverse"``,
+            ``"alternating"``, or ``"list:0,1:2,3"`` with the cores of each worker.
+        available_accelerators: accelerators of a node: a number, or their names; one for each worker, which limits
+            the workers. A name with commas, ``"0,1"``, is several for one worker.
         prefetch_capacity: tasks sent to a manager beyond what its workers run.
         heartbeat_threshold: seconds of silence after which a manager or the interchange counts as lost.
         heartbeat_period: seconds between signs of life.
         drain_period: seconds after its start at which a manager takes no more tasks, finishes, and ends; None: never.
+        poll_period: milliseconds; managers measure the memory of tasks that have a limit every ten of them. Nothing
+            else is polled.
         address_probe_timeout: seconds to find an address that works; None: 30.
         worker_logdir_root: where managers write their logs; None: the run directory.
-        manager_selector: which manager gets the next tasks: ``RandomManagerSelector()`` (the default) or
-            ``BlockIdManagerSelector()``.
+        manager_selector: which manager gets the next tasks: ``RandomManagerSelector()`` (the default),
+            ``BlockIdManagerSelector()``, or one of your own.
         block_error_handler: True: give up when all blocks fail; False: never; or a function of executor and statuses.
         encrypted: encrypt and authenticate all connections (CURVE); the workers read the keys from the run directory.
 
@@ -87,6 +88,8 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     """
 
     enforces_walltime = True
+    enable_mpi_mode = False  # tasks that spread over nodes: MPIExecutor
+    mpi_launcher = "mpiexec"
 
     def __init__(
         self,
@@ -140,7 +143,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         self.mem_per_worker = mem_per_worker
         self.max_workers_per_node = max_workers_per_node
         self.cpu_affinity = cpu_affinity
-        self.available_accelerators = available_accelerators
+        self.available_accelerators = accelerator_names(type(self).__name__, available_accelerators)
         self.prefetch_capacity = prefetch_capacity
         self.heartbeat_threshold = heartbeat_threshold
         self.heartbeat_period = heartbeat_period
@@ -162,40 +165,11 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def _launch_template(self) -> str:
         """The launch command with what is known now; only ``{block_id}`` is left."""
-        known = {
-            "python": shlex.quote(sys.executable),
-            "debug": "--debug" if self.worker_debug else "",
-            "addresses": ",".join(self._worker_addresses()),
-            # Parsl once had two ports; one serves for both.
-            "task_port": self._ports.worker,
-            "result_port": self._ports.worker,
-            "worker_port": self._ports.worker,
-            "cert_dir": shlex.quote(str(self._cert_dir)) if self.encrypted else "None",
-            "logdir": shlex.quote(self.worker_logdir),
-            "cores_per_worker": self.cores_per_worker,
-            "mem_per_worker": self.mem_per_worker,
-            "max_workers_per_node": math.inf if self.max_workers_per_node is None else self.max_workers_per_node,
-            "prefetch_capacity": self.prefetch_capacity,
-            "heartbeat_period": self.heartbeat_period,
-            "heartbeat_threshold": self.heartbeat_threshold,
-            "drain_period": self.drain_period,
-            "poll_period": self.poll_period,
-            "nodes_per_block": 1 if self.provider is None else self.provider.nodes_per_block,
-            "address_probe_timeout_string": f"--address_probe_timeout {self.address_probe_timeout or _PROBE_TIMEOUT_S}",
-            "cpu_affinity": self.cpu_affinity,
-            "accelerators": "",
-            "enable_mpi_mode": "",
-            "mpi_launcher": "mpiexec",
-            "logconf": "",
-            "block_id": "{block_id}",  # filled in per block, whether in single or double braces
-        }
-        try:
-            return self.launch_cmd.format(**known)
-        except (KeyError, IndexError, ValueError) as error:
-            fields = ", ".join(sorted(known))
-            raise ConfigurationError(
-                f"{type(self).__name__}: launch_cmd has a placeholder that is not known ({error}); there are {fields}"
-            ) from None
+        cert_dir = str(self._cert_dir) if self.encrypted else None
+        values = launch_values(
+            self, addresses=self._worker_addresses(), worker_port=self._ports.worker, cert_dir=cert_dir
+        )
+        return fill(type(self).__name__, self.launch_cmd, values)
 
     @property
     def _runs_here(self) -> bool:
@@ -230,13 +204,15 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         return Path(self.logdir) / "certificates"
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
-        """The only key is ``priority``, a number; lower is sooner, and 0 is what a task without one has."""
-        unknown = set(resource_specification) - {"priority"}
-        if unknown:
-            raise InvalidResourceSpecification(unknown, "HighThroughputExecutor takes only 'priority'")
-        priority = resource_specification.get("priority", 0)
-        if isinstance(priority, bool) or not isinstance(priority, int | float) or math.isnan(priority):
-            raise InvalidResourceSpecification({"priority"}, f"it must be a number, not {priority!r}")
+        """Raise ``InvalidResourceSpecification`` unless the keys are among these, with values that make sense.
+
+        ``cores``, ``memory`` (MB) and ``gpus`` of the task's node; ``priority``, lower is sooner and 0 is what a task
+        without one has; ``walltime_s``, seconds that one attempt may take.
+        """
+        self._read_specification(resource_specification)
+
+    def _read_specification(self, specification: Mapping[str, Any] | None) -> Request:
+        return read_specification(specification)
 
     # -- start and end -----------------------------------------------------------------------------------------
 
@@ -304,9 +280,22 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         try:
             if client is None:
                 raise ExecutorError(self, "it is not running: start it, or load a configuration that has it")
-            client.submit(attempt, attempt.resources.get("priority", 0) if attempt.resources else 0)
+            request = self._read_specification(attempt.resources)
+            if request.walltime_s is not None:
+                attempt.walltime_s = min(request.walltime_s, attempt.walltime_s or request.walltime_s)
+            client.submit(attempt, request.priority, *([request.demand] if request.demand else []))
         except TrellisError as error:
             attempt.sink.deliver([(attempt, Outcome(None, error))])
+
+    def submit_payload(self, context: Mapping[str, Any], buffer: bytes) -> Future[Any]:
+        """Run a call that is bytes already, and give its future.
+
+        Args:
+            context: ``task_executor``: a dictionary with the dotted name ``f`` of a function that is given the buffer,
+                and further arguments ``a`` and ``k``; ``resource_spec``: the task's. Both may be left out.
+            buffer: what ``trellis.serialize.pack_apply_message`` gives; with a ``task_executor``, what that takes.
+        """
+        return self.submit(run_payload, context.get("resource_spec") or {}, buffer, context.get("task_executor"))
 
     def cancel(self, attempt: Attempt) -> bool:
         client = self._client
@@ -324,23 +313,21 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def launch_command(self, block_id: str) -> str:
         """The command that starts a manager of this block."""
-        return self._launch_template().format(block_id=block_id)
+        return for_block(self._launch_template(), block_id)
 
     def load(self) -> PoolLoad:
         """What there is to do, and with what. When the interchange does not answer: what it said last."""
-        reply = self._status()
-        blocks: dict[str, BlockLoad] = {block: BlockLoad(0, 0, 0.0) for block in reply.blocks}
-        for manager in reply.managers:
-            known = blocks[manager.block]
-            first = known.managers == 0
-            idle_s = manager.idle_s if first else min(known.idle_s, manager.idle_s)
-            blocks[manager.block] = BlockLoad(known.managers + 1, known.tasks + manager.tasks, idle_s)
-        return PoolLoad(self.outstanding, self.workers_per_node, blocks)
+        return PoolLoad(self.outstanding, self.workers_per_node, block_loads(self._status()))
 
     def release(self, block_ids: Sequence[str]) -> None:
         """Give these blocks no more tasks."""
         if self._client is not None:
             self._client.send(HoldManagers([], list(block_ids)))
+
+    def drain(self, block_ids: Sequence[str]) -> None:
+        """Give these blocks no more tasks, take back what has not started; their managers end when idle."""
+        if self._client is not None:
+            self._client.drain(list(block_ids))
 
     def fail_outstanding(self, exception: BadStateException) -> None:
         if self._client is not None:
@@ -349,18 +336,15 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     @property
     def workers_per_node(self) -> float:
         """Workers of one node: as registered, or as configured before any manager has come."""
-        workers = [joined.workers for joined in self._joined.values()]
-        if workers:
-            return sum(workers) / len(workers)
-        limits = [math.inf if self.max_workers_per_node is None else self.max_workers_per_node]
-        cores = getattr(self.provider, "cores_per_node", None)
-        memory_gb = getattr(self.provider, "mem_per_node", None)
-        if cores is not None:
-            limits.append(math.floor(cores / self.cores_per_worker))
-        if memory_gb is not None and self.mem_per_worker is not None:
-            limits.append(math.floor(memory_gb / self.mem_per_worker))
-        # Nobody knows: one worker errs on the side of asking for more blocks, never of waiting with too few.
-        return 1 if min(limits) == math.inf else max(1, min(limits))
+        return workers_of_a_node(
+            [joined.workers for joined in list(self._joined.values())],
+            maximum=self.max_workers_per_node,
+            accelerators=len(self.available_accelerators),
+            cores=getattr(self.provider, "cores_per_node", None),
+            cores_per_worker=self.cores_per_worker,
+            memory_gb=getattr(self.provider, "mem_per_node", None),
+            mem_per_worker_gb=self.mem_per_worker,
+        )
 
     # -- notices, on the client's thread -----------------------------------------------------------------------
 
@@ -400,21 +384,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def connected_managers(self) -> list[dict[str, Any]]:
         """A dictionary for each manager that is connected; ``idle_duration`` in seconds."""
-        return [
-            {
-                "manager": manager.manager,
-                "block_id": manager.block,
-                "hostname": manager.hostname,
-                "worker_count": manager.workers,
-                "tasks": manager.tasks,
-                "idle_duration": manager.idle_s,
-                "active": manager.active,
-                "draining": manager.draining,
-                "parsl_version": manager.trellis_version,
-                "python_version": manager.python_version,
-            }
-            for manager in self._status().managers
-        ]
+        return [describe_manager(manager) for manager in self._status().managers]
 
     def connected_blocks(self) -> list[str]:
         """Blocks of which a manager ever connected."""
@@ -424,7 +394,3 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         """Give no more tasks to the manager with this id; what it has goes on."""
         if self._client is not None:
             self._client.send(HoldManagers([worker_id], []))
-
-
-# Where a range of ports is None: any port that users' programs may have.
-_ANY_PORT = (1024, 65536)

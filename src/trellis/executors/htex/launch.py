@@ -1,0 +1,82 @@
+"""The command that starts a manager: a template, and what its placeholders stand for. Pure: nothing is started here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trellis.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from trellis.executors.htex.executor import HighThroughputExecutor
+
+# The interpreter of the program itself: its environment is the one that has Trellis and the user's packages.
+DEFAULT_LAUNCH_CMD = (
+    "{python} -P -m trellis.executors.htex.manager_service {debug} -a {addresses} -p {worker_port} "
+    "--cert_dir {cert_dir} -l {logdir} -b {{block_id}} -c {cores_per_worker} -m {mem_per_worker} "
+    "{max_workers_per_node} --prefetch_capacity {prefetch_capacity} "
+    "--hb_period {heartbeat_period} --hb_threshold {heartbeat_threshold} --drain_period {drain_period} "
+    "{address_probe_timeout_string} "
+)
+
+DEFAULT_PROBE_TIMEOUT_S = 30
+
+
+def launch_values(
+    executor: HighThroughputExecutor, *, addresses: Sequence[str], worker_port: int, cert_dir: str | None
+) -> dict[str, str]:
+    """What each placeholder stands for, quoted for a shell; ``{block_id}`` for itself, until a block is there."""
+    provider = executor.provider
+    most = executor.max_workers_per_node
+    probe_timeout_s = executor.address_probe_timeout or DEFAULT_PROBE_TIMEOUT_S
+    values: dict[str, object] = {
+        "python": shlex.quote(sys.executable),
+        "debug": "--debug" if executor.worker_debug else "",
+        "addresses": shlex.quote(",".join(addresses)),
+        # Parsl once had two ports; one serves for both.
+        "task_port": worker_port,
+        "result_port": worker_port,
+        "worker_port": worker_port,
+        "cert_dir": "None" if cert_dir is None else shlex.quote(cert_dir),
+        "logdir": shlex.quote(executor.worker_logdir),
+        "logconf": "",  # Parsl's, for logging of one's own: there is none
+        "cores_per_worker": executor.cores_per_worker,
+        "mem_per_worker": executor.mem_per_worker,
+        "max_workers_per_node": "" if most is None else f"--max_workers_per_node={most}",
+        "prefetch_capacity": executor.prefetch_capacity,
+        "heartbeat_period": executor.heartbeat_period,
+        "heartbeat_threshold": executor.heartbeat_threshold,
+        "drain_period": executor.drain_period,
+        "poll_period": executor.poll_period,
+        "nodes_per_block": 1 if provider is None else provider.nodes_per_block,
+        "address_probe_timeout_string": f"--address_probe_timeout={probe_timeout_s}",
+        "cpu_affinity": shlex.quote(executor.cpu_affinity),
+        "accelerators": " ".join(map(shlex.quote, executor.available_accelerators)),
+        "enable_mpi_mode": "--enable_mpi_mode" if executor.enable_mpi_mode else "",
+        "mpi_launcher": executor.mpi_launcher,
+        "walltime_s": getattr(provider, "walltime_s", None),
+        "block_id": "{block_id}",
+    }
+    return {name: str(value) for name, value in values.items()}
+
+
+def fill(owner: str, template: str, values: Mapping[str, str]) -> str:
+    """The template with its placeholders filled in; ``{block_id}`` may be written with single or double braces.
+
+    Raises:
+        ConfigurationError: a placeholder is not known; the message lists those that are.
+    """
+    try:
+        return template.format(**values)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigurationError(
+            f"{owner}: launch_cmd has a placeholder that is not known ({error}; braces of the shell's own are written "
+            f"twice); there are {', '.join(sorted(values))}"
+        ) from None
+
+
+def for_block(command: str, block_id: str) -> str:
+    """The command of one block."""
+    return command.replace("{block_id}", shlex.quote(block_id))

@@ -1,0 +1,120 @@
+"""MPIExecutor: HighThroughputExecutor for tasks that spread over the nodes of a block.
+
+What is different is here: which parameters there are, and what a task's specification says. How a task gets its
+nodes, and the words that start it there, is the manager's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from trellis.core.validation import check_at_least, check_choice, check_type
+from trellis.errors import ParameterTypeError
+from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.htex.resources import Request, read_mpi_specification
+
+MPI_LAUNCHERS = ("mpiexec", "srun", "aprun")
+
+
+class MPIExecutor(HighThroughputExecutor):
+    """Runs tasks that start MPI programs: each gets some nodes of a block for itself, and is told which.
+
+    One manager runs on a block, started by a ``SimpleLauncher``. Every task says what it needs with
+    ``parsl_resource_specification``: ``num_nodes``, ``ranks_per_node``, ``num_ranks`` (two of the three are enough) and
+    ``launcher_options``. A bash app begins its command with ``$PARSL_MPI_PREFIX``.
+
+    Args:
+        label: name of the executor; also of its log directory.
+        provider: where blocks come from, with ``launcher=SimpleLauncher()``; None: this computer.
+        max_workers_per_block: tasks that a block runs at a time, at most.
+        mpi_launcher: the command behind ``PARSL_MPI_PREFIX``: ``"mpiexec"``, ``"srun"`` or ``"aprun"``.
+
+    The others are those of ``HighThroughputExecutor``.
+
+    Raises:
+        ConfigurationError: a value cannot work, or the launcher is another one; the message names the parameter.
+    """
+
+    enable_mpi_mode = True
+
+    def __init__(
+        self,
+        label: str = "MPIExecutor",
+        provider: Any = None,
+        launch_cmd: str | None = None,
+        interchange_launch_cmd: Sequence[str] | None = None,
+        address: str | None = None,
+        loopback_address: str = "127.0.0.1",
+        worker_ports: tuple[int, int] | None = None,
+        worker_port_range: tuple[int, int] | None = (54000, 55000),
+        interchange_port_range: tuple[int, int] | None = (55000, 56000),
+        storage_access: Sequence[Any] | None = None,
+        working_dir: str | None = None,
+        worker_debug: bool = False,
+        max_workers_per_block: int = 1,
+        prefetch_capacity: int = 0,
+        heartbeat_threshold: int = 120,
+        heartbeat_period: int = 30,
+        drain_period: int | None = None,
+        poll_period: int = 10,
+        address_probe_timeout: int | None = None,
+        worker_logdir_root: str | None = None,
+        mpi_launcher: str = "mpiexec",
+        block_error_handler: bool | Callable[..., None] = True,
+        encrypted: bool = True,
+        worker_port: int | None = None,
+    ) -> None:
+        from trellis.launchers.launchers import SimpleLauncher
+        from trellis.providers.local import LocalProvider
+
+        if provider is None:
+            provider = LocalProvider(launcher=SimpleLauncher())
+        elif not isinstance(provider.launcher, SimpleLauncher):
+            raise ParameterTypeError(
+                "MPIExecutor: the provider must have launcher=SimpleLauncher(), as one manager serves all nodes of a "
+                f"block; it has {provider.launcher!r}"
+            )
+        check_type("MPIExecutor", "max_workers_per_block", max_workers_per_block, int)
+        check_at_least("MPIExecutor", "max_workers_per_block", max_workers_per_block, 1)
+        check_choice("MPIExecutor", "mpi_launcher", mpi_launcher, MPI_LAUNCHERS)
+        self.max_workers_per_block = max_workers_per_block
+        self.mpi_launcher = mpi_launcher
+        super().__init__(
+            label=label,
+            provider=provider,
+            launch_cmd=launch_cmd,
+            interchange_launch_cmd=interchange_launch_cmd,
+            address=address,
+            loopback_address=loopback_address,
+            worker_ports=worker_ports,
+            worker_port_range=worker_port_range,
+            interchange_port_range=interchange_port_range,
+            storage_access=storage_access,
+            working_dir=working_dir,
+            worker_debug=worker_debug,
+            # A worker only waits for the program that it has started on the nodes: it takes no core.
+            cores_per_worker=1e-9,
+            max_workers_per_node=max_workers_per_block,
+            prefetch_capacity=prefetch_capacity,
+            heartbeat_threshold=heartbeat_threshold,
+            heartbeat_period=heartbeat_period,
+            drain_period=drain_period,
+            poll_period=poll_period,
+            address_probe_timeout=address_probe_timeout,
+            worker_logdir_root=worker_logdir_root,
+            block_error_handler=block_error_handler,
+            encrypted=encrypted,
+            worker_port=worker_port,
+        )
+
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
+        """Raise ``InvalidResourceSpecification`` unless it says how many nodes and ranks the task needs."""
+        self._read_specification(resource_specification)
+
+    def _read_specification(self, specification: Mapping[str, Any] | None) -> Request:
+        return read_mpi_specification(specification)
+
+    def monitor_resources(self) -> bool:
+        """No: what the worker uses says nothing about the program that runs on the nodes."""
+        return False
