@@ -37,6 +37,7 @@ MACHINES = [
     "trellis.blocks.scaling",
     "trellis.cli.runs",
     "trellis.cli.timeline",
+    "trellis.core.diagnosis",
     "trellis.dataflow.arguments",
     "trellis.dataflow.graph",
     "trellis.dataflow.spec",
