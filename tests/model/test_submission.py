@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trellis.executors.htex.submission import (
+    MOST_DEATHS,
     CancelRequested,
     ConnectionLost,
     Event,
     Fail,
+    GiveUp,
+    InterchangeDied,
     Resolve,
     ResultsArrived,
+    Resume,
     SendCancel,
     SendTasks,
     Submission,
@@ -31,6 +35,8 @@ class SubmissionModel(RuleBasedStateMachine):
         self.next_id = 0
         self.ended: dict[int, str] = {}
         self.lost = False
+        self.deaths = 0  # since a result was new
+        self.unwanted: set[int] = set()
 
     def handle(self, event: Event) -> None:
         waiting = self.waiting
@@ -39,6 +45,7 @@ class SubmissionModel(RuleBasedStateMachine):
                 case Resolve(ids, positions):
                     assert isinstance(event, ResultsArrived)
                     assert [event.ids[position] for position in positions] == list(ids)
+                    self.deaths = 0
                     self.end(ids, "result")
                 case Fail(ids, cause):
                     assert cause == "first loss" if self.lost else isinstance(event, TasksFailed)
@@ -48,6 +55,13 @@ class SubmissionModel(RuleBasedStateMachine):
                 case SendCancel(ids):
                     assert not self.lost
                     assert set(ids) <= waiting
+                case Resume(ids, unwanted):
+                    assert not self.lost
+                    assert ids == sorted(self.waiting)
+                    assert unwanted == sorted(self.waiting & self.unwanted)
+                case GiveUp(cause):
+                    assert cause == "first loss"
+                    self.lost = True
 
     def end(self, ids: object, how: str) -> None:
         for id_ in list(ids):  # type: ignore[call-overload]
@@ -79,6 +93,7 @@ class SubmissionModel(RuleBasedStateMachine):
     @rule(ids=REPORTED)
     def cancel(self, ids: list[int]) -> None:
         before = self.waiting
+        self.unwanted |= before.intersection(ids)
         self.handle(CancelRequested(ids))
         assert self.waiting == before
 
@@ -89,6 +104,12 @@ class SubmissionModel(RuleBasedStateMachine):
             self.lost = True
             self.handle(ConnectionLost(cause))
             assert not self.waiting
+
+    @rule()
+    def interchange_dies(self) -> None:
+        was_lost, self.deaths = self.lost, self.deaths + 1
+        self.handle(InterchangeDied("second loss" if was_lost else "first loss"))
+        assert self.lost == (was_lost or self.deaths == MOST_DEATHS)
 
     @invariant()
     def agrees(self) -> None:

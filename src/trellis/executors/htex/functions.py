@@ -92,10 +92,12 @@ def _content(cell: types.CellType) -> object:
 class _Function:
     """A function that the interchange has, or will have before any task that names it."""
 
-    __slots__ = ("id", "identities", "uses")
+    __slots__ = ("data", "digest", "id", "identities", "uses")
 
-    def __init__(self, id_: int) -> None:
+    def __init__(self, id_: int, data: bytes, digest: bytes) -> None:
         self.id = id_
+        self.data = data
+        self.digest = digest
         self.uses = 0
         self.identities: set[int] = set()  # id() of the function objects that are it
 
@@ -122,7 +124,7 @@ class FunctionTable:
         self._lock = threading.RLock()  # a weak reference's callback may come while it is held
         self._by_identity: dict[int, _Identity] = {}
         self._by_content: dict[bytes, _Function] = {}
-        self._functions: OrderedDict[int, tuple[_Function, bytes]] = OrderedDict()  # least recently defined first
+        self._functions: OrderedDict[int, _Function] = OrderedDict()  # least recently defined first
         self._idle = 0
         self._next = 0
 
@@ -143,11 +145,11 @@ class FunctionTable:
         with self._lock:
             function = self._by_content.get(digest)
             if function is None:
-                function = _Function(self._next)
+                function = _Function(self._next, data, digest)
                 self._next += 1
                 self._define(function.id, data)
                 self._by_content[digest] = function
-                self._functions[function.id] = (function, digest)
+                self._functions[function.id] = function
                 self._idle += 1
             if watch is not None:
                 self._remember(func, function, watch)
@@ -181,21 +183,26 @@ class FunctionTable:
         """Tasks with these functions have ended; one number for each task."""
         with self._lock:
             for number in numbers:
-                function, _ = self._functions[number]
+                function = self._functions[number]
                 function.uses -= 1
                 if function.uses == 0:
                     self._idle += 1
             self._evict()
 
+    def definitions(self) -> dict[int, bytes]:
+        """All that was defined and not forgotten, for an interchange that knows nothing."""
+        with self._lock:
+            return {number: function.data for number, function in self._functions.items()}
+
     def _evict(self) -> None:
         if self._idle <= MAX_IDLE_FUNCTIONS:
             return
         # Half of them, so that this is rare.
-        idle = [number for number, (function, _) in self._functions.items() if function.uses == 0]
+        idle = [number for number, function in self._functions.items() if function.uses == 0]
         gone = idle[: len(idle) // 2]
         for number in gone:
-            function, digest = self._functions.pop(number)
-            del self._by_content[digest]
+            function = self._functions.pop(number)
+            del self._by_content[function.digest]
             for key in list(function.identities):
                 self._drop_identity(key)
         self._idle -= len(gone)

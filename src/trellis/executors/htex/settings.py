@@ -21,6 +21,9 @@ class Settings(msgspec.Struct):
     selection: Selection
     import_paths: list[str]
     shared_dir: str | None = None  # for large payloads, when all processes are on this host
+    heartbeat_period_s: float = 30.0  # how often the submit side looks whether a silent interchange lives
+    resuming: bool = False  # another interchange was there before: its tasks come first, then ``ResumeEnd``
+    selector: bytes | None = None  # a user's own ManagerSelector, serialized; it takes the place of ``selection``
 
 
 class Ports(msgspec.Struct):

@@ -1,12 +1,16 @@
-"""Which tasks this process waits for. No sockets, clocks or threads here.
+"""Which tasks this process waits for, and what is done when the interchange dies. No sockets, clocks or threads here.
 
-Each task that was submitted ends in exactly one ``Resolve`` or ``Fail``, whatever is reported, twice or late.
+Each task that was submitted ends in exactly one ``Resolve`` or ``Fail``, whatever is reported, twice or late, and
+however often the interchange dies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+# An interchange that dies for so many times, and brings not one result in between, would go on like that for ever.
+MOST_DEATHS = 3
 
 # -- events ----------------------------------------------------------------------------------------------------
 
@@ -35,13 +39,20 @@ class CancelRequested:
 
 
 @dataclass(slots=True)
+class InterchangeDied:
+    """All that it had sent has been handled. Also when it could not be started again."""
+
+    cause: object
+
+
+@dataclass(slots=True)
 class ConnectionLost:
     """The interchange is gone and will not come back, or the executor is shut down."""
 
     cause: object
 
 
-Event = TasksSubmitted | ResultsArrived | TasksFailed | CancelRequested | ConnectionLost
+Event = TasksSubmitted | ResultsArrived | TasksFailed | CancelRequested | InterchangeDied | ConnectionLost
 
 # -- actions ---------------------------------------------------------------------------------------------------
 
@@ -70,7 +81,22 @@ class Fail:
     cause: object
 
 
-Action = SendTasks | SendCancel | Resolve | Fail
+@dataclass(slots=True)
+class Resume:
+    """Start another interchange, and send it these tasks again, in this order; then cancel the ``unwanted``."""
+
+    ids: list[int]
+    unwanted: list[int]
+
+
+@dataclass(slots=True)
+class GiveUp:
+    """The interchange dies again and again, for this cause."""
+
+    cause: object
+
+
+Action = SendTasks | SendCancel | Resolve | Fail | Resume | GiveUp
 
 
 class Submission:
@@ -78,6 +104,8 @@ class Submission:
 
     def __init__(self) -> None:
         self._outstanding: set[int] = set()
+        self._unwanted: set[int] = set()  # those of them that are to be cancelled
+        self._deaths = 0  # of interchanges, since the last result
         self._ended: object | None = None  # the cause, once the connection is lost
 
     @property
@@ -94,7 +122,10 @@ class Submission:
                 return self._fail([id_ for id_ in dict.fromkeys(ids) if id_ in self._outstanding], cause)
             case CancelRequested(ids):
                 known = [id_ for id_ in ids if id_ in self._outstanding]
-                return [SendCancel(known)] if known and self._ended is None else []
+                self._unwanted.update(known)
+                return [SendCancel(known)] if known else []
+            case InterchangeDied(cause):
+                return self._on_died(cause)
             case ConnectionLost(cause):
                 # The first cause is the one that explains.
                 if self._ended is None:
@@ -110,19 +141,40 @@ class Submission:
     def _on_results(self, ids: Sequence[int]) -> list[Action]:
         outstanding = self._outstanding
         if outstanding.issuperset(ids) and len(set(ids)) == len(ids):
-            outstanding.difference_update(ids)
+            self._end(ids)
+            self._deaths = 0
             return [Resolve(ids, range(len(ids)))]
         # Some were reported before, or given up: those do not count any more.
         positions = []
         for position, id_ in enumerate(ids):
             if id_ in outstanding:
-                outstanding.discard(id_)
+                self._end((id_,))
                 positions.append(position)
-        return [Resolve([ids[position] for position in positions], positions)] if positions else []
+        if not positions:
+            return []
+        self._deaths = 0
+        return [Resolve([ids[position] for position in positions], positions)]
+
+    def _on_died(self, cause: object) -> list[Action]:
+        if self._ended is not None:
+            return []
+        self._deaths += 1
+        if self._deaths == MOST_DEATHS:
+            self._ended = cause
+            return [GiveUp(cause), *self._fail(sorted(self._outstanding), cause)]
+        # Ids are given in the order of submission.
+        return [Resume(sorted(self._outstanding), sorted(self._unwanted))]
 
     def _fail(self, ids: list[int], cause: object) -> list[Action]:
-        self._outstanding.difference_update(ids)
+        self._end(ids)
         return [Fail(ids, cause)] if ids else []
 
+    def _end(self, ids: Sequence[int]) -> None:
+        self._outstanding.difference_update(ids)
+        if self._unwanted:
+            self._unwanted.difference_update(ids)
+
     def check_invariants(self) -> None:
+        assert self._unwanted <= self._outstanding, "cancelling is remembered of tasks that have ended"
+        assert self._deaths <= MOST_DEATHS, "it goes on with an interchange that dies again and again"
         assert self._ended is None or not self._outstanding, "tasks wait for an interchange that is gone"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from trellis.executors.htex.submission import (
+    MOST_DEATHS,
     CancelRequested,
     ConnectionLost,
     Fail,
+    GiveUp,
+    InterchangeDied,
     Resolve,
     ResultsArrived,
+    Resume,
     SendCancel,
     SendTasks,
     Submission,
@@ -91,3 +95,62 @@ def test_the_first_cause_of_a_loss_explains_it() -> None:
     assert machine.handle(ConnectionLost("it died")) == []
     machine.handle(ConnectionLost("it was shut down"))
     assert machine.handle(TasksSubmitted((1,))) == [Fail([1], "it died")]
+
+
+# -- the interchange dies --------------------------------------------------------------------------------------
+
+
+def test_tasks_without_an_outcome_are_sent_again_in_their_order() -> None:
+    machine = with_tasks(4, 1, 3, 2)
+    machine.handle(ResultsArrived((3,)))
+    assert machine.handle(InterchangeDied("killed")) == [Resume([1, 2, 4], [])]
+    assert machine.outstanding == 3
+    assert machine.handle(ResultsArrived((2,))) == [Resolve((2,), range(1))]
+
+
+def test_an_interchange_without_tasks_is_started_again_too() -> None:
+    assert Submission().handle(InterchangeDied("killed")) == [Resume([], [])]
+
+
+def test_what_was_to_be_cancelled_is_cancelled_again_until_it_has_ended() -> None:
+    machine = with_tasks(1, 2, 3)
+    machine.handle(CancelRequested((1, 2, 3)))
+    machine.handle(ResultsArrived((1,)))
+    machine.handle(TasksFailed((3,), "cancelled"))
+    assert machine.handle(InterchangeDied("killed")) == [Resume([2], [2])]
+    machine.handle(TasksFailed((2,), "cancelled"))
+    assert machine.handle(InterchangeDied("killed")) == [Resume([], [])]
+
+
+def test_deaths_in_a_row_end_it_with_the_last_cause() -> None:
+    machine = with_tasks(2, 1)
+    for _ in range(MOST_DEATHS - 1):
+        assert machine.handle(InterchangeDied("killed")) == [Resume([1, 2], [])]
+    assert machine.handle(InterchangeDied("killed again")) == [GiveUp("killed again"), Fail([1, 2], "killed again")]
+    assert machine.handle(TasksSubmitted((3,))) == [Fail([3], "killed again")]
+    assert machine.handle(InterchangeDied("and again")) == []
+    machine.check_invariants()
+
+
+def test_any_result_in_between_makes_the_next_death_the_first() -> None:
+    machine = with_tasks(*range(10))
+    for id_ in range(5):
+        for _ in range(MOST_DEATHS - 1):
+            assert [type(action) for action in machine.handle(InterchangeDied("killed"))] == [Resume]
+        machine.handle(ResultsArrived((id_, 99) if id_ % 2 else (id_,)))  # with one that does not count, too
+
+
+def test_results_that_come_again_and_lost_tasks_are_no_progress() -> None:
+    machine = with_tasks(1, 2, 3)
+    machine.handle(ResultsArrived((1,)))
+    for _ in range(MOST_DEATHS - 1):
+        machine.handle(InterchangeDied("killed"))
+    machine.handle(ResultsArrived((1,)))
+    machine.handle(TasksFailed((2,), "its manager was lost"))
+    assert machine.handle(InterchangeDied("killed")) == [GiveUp("killed"), Fail([3], "killed")]
+
+
+def test_an_interchange_that_was_told_to_end_is_not_started_again() -> None:
+    machine = with_tasks(1)
+    machine.handle(ConnectionLost("it was shut down"))
+    assert machine.handle(InterchangeDied("exit code 0")) == []
