@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test check bench clean
+.PHONY: venv demo test test-slurm test-gridengine check bench clean
 
 venv: $(STAMP)
 
@@ -20,6 +20,13 @@ demo: venv
 
 test: venv
 	$(BIN)/pytest
+
+# Real batch systems from Debian's packages: root only. make test-slurm TESTS="-k walltime" passes options on to pytest.
+test-slurm: venv
+	$(BIN)/python -m tests.real.slurm.bed $(TESTS)
+
+test-gridengine: venv
+	$(BIN)/python -m tests.real.gridengine.bed $(TESTS)
 
 check: venv
 	$(BIN)/ruff check .

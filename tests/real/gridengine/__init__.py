@@ -1,0 +1,1 @@
+"""Tests on a real Grid Engine with one host: run them with ``make test-gridengine``."""

@@ -1,0 +1,1 @@
+"""Tests on a real Slurm with two nodes: run them with ``make test-slurm``."""
