@@ -2,5 +2,6 @@
 
 from trellis.providers.base import ExecutionProvider
 from trellis.providers.local.local import LocalProvider
+from trellis.providers.slurm.slurm import SlurmProvider
 
-__all__ = ["ExecutionProvider", "LocalProvider"]
+__all__ = ["ExecutionProvider", "LocalProvider", "SlurmProvider"]

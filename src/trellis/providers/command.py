@@ -21,6 +21,10 @@ _LONGEST_PAUSE_S = 0.05
 _KILL_TIMEOUT_S = 5.0
 
 
+class CommandTimeout(ExecutionProviderException):
+    """A command was killed because it took too long. What it had asked for may happen all the same."""
+
+
 class SubprocessRunner:
     """Runs the commands of a batch system (``sbatch``, ``qstat`` …) as processes."""
 
@@ -28,7 +32,8 @@ class SubprocessRunner:
         """Run a command to its end; a non-zero exit code is a result, not an error.
 
         Raises:
-            ExecutionProviderException: the command does not exist, or has not ended after ``timeout_s``.
+            CommandTimeout: it has not ended after ``timeout_s``.
+            ExecutionProviderException: it does not exist.
         """
         try:
             process = subprocess.Popen(
@@ -50,7 +55,7 @@ class SubprocessRunner:
                 _signal_group(process.pid, signal.SIGKILL)
                 process.wait()
                 if isinstance(error, subprocess.TimeoutExpired):
-                    raise ExecutionProviderException(f"{argv[0]} has not ended after {timeout_s:g} s") from None
+                    raise CommandTimeout(f"{argv[0]} has not ended after {timeout_s:g} s") from None
                 raise
         return CommandResult(process.returncode, stdout, stderr)
 

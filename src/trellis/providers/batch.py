@@ -1,0 +1,368 @@
+"""Base of the providers for batch systems: write a script, run a command, read its answer. No system's text here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from trellis.core.clock import Clock, MonotonicClock
+from trellis.core.interfaces import CommandResult, CommandRunner
+from trellis.core.jobs import JobState, JobStatus
+from trellis.core.validation import NUMBER, check_type
+from trellis.errors import ConfigurationError, ExecutionProviderException, ScriptPathError, SubmitException
+from trellis.launchers.base import Launcher
+from trellis.launchers.launchers import SingleNodeLauncher
+from trellis.providers.base import ExecutionProvider, check_blocks, check_launcher
+from trellis.providers.command import CommandTimeout, SubprocessRunner
+from trellis.providers.orphans import OrphanGuard
+from trellis.providers.reports import Hint, JobReport, ended_with, find_advice
+from trellis.providers.script import JobRequest, parse_walltime, render_environment, unique_name
+
+logger = logging.getLogger(__name__)
+
+# Batch systems serve thousands of users, so they are asked once a minute. What goes wrong mostly goes wrong at the
+# start, and somebody is waiting then: for two minutes after a submission or a cancel they are asked more often.
+POLL_S = 60.0
+POLL_SOON_S = 10.0
+SOON_S = 120.0
+# A job that no source knows any more has ended, but not at once: databases lag behind, and so do network file systems,
+# where its exit code may appear a minute late.
+GONE_AFTER_S = 120.0
+
+
+@dataclass(slots=True)
+class _Job:
+    request: JobRequest
+    status: JobStatus
+    unknown_since: float | None = None
+    cancelled: bool = False  # the batch system has taken our cancel
+
+
+class BatchProvider(ExecutionProvider):
+    """Gets blocks from a batch system: one job each.
+
+    Subclasses give the texts (script, commands, what the answers mean). What holds for all:
+
+    * One question for all jobs. A question that fails raises: the caller comes back later, and nothing is decided.
+    * A job that is not in the answer is ``UNKNOWN``. Its end is believed when a second source tells of it: the
+      system's records, or the exit code that the job's script left beside it. When no source knows of it for two
+      minutes it is ``MISSING``, never ``COMPLETED``.
+    * Jobs are cancelled by a helper process when this program dies without doing so (see ``reaper``).
+
+    Scripts, output and exit codes lie in ``script_dir``, which the executor sets and which the nodes must reach.
+
+    Args:
+        label: Name of the provider, for messages.
+        nodes_per_block: Nodes of one job.
+        init_blocks: Blocks at the start.
+        min_blocks: Blocks that are always kept.
+        max_blocks: No more blocks than this are added to those of the start.
+        parallelism: Worker slots wanted per outstanding task.
+        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``.
+        launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
+        cmd_timeout: Seconds that a command of the batch system may take.
+        scheduler_options: Further lines for the head of the script, such as ``#SBATCH …``.
+        worker_init: Shell commands run before the launched command, for example to load modules.
+
+    Raises:
+        BadLauncher: ``launcher`` is not a ``Launcher``.
+        ConfigurationError: another parameter makes no sense.
+    """
+
+    # Known refusals of this system, with advice.
+    hints: ClassVar[Sequence[Hint]] = ()
+
+    def __init__(
+        self,
+        label: str,
+        nodes_per_block: int,
+        init_blocks: int,
+        min_blocks: int,
+        max_blocks: int,
+        parallelism: float,
+        walltime: str,
+        launcher: Launcher | None,
+        cmd_timeout: float = 10,
+        *,
+        scheduler_options: str = "",
+        worker_init: str = "",
+    ) -> None:
+        owner = type(self).__name__
+        check_blocks(
+            owner,
+            nodes_per_block=nodes_per_block,
+            init_blocks=init_blocks,
+            min_blocks=min_blocks,
+            max_blocks=max_blocks,
+            parallelism=parallelism,
+        )
+        check_type(owner, "walltime", walltime, str)
+        check_type(owner, "cmd_timeout", cmd_timeout, *NUMBER)
+        check_type(owner, "scheduler_options", scheduler_options, str)
+        check_type(owner, "worker_init", worker_init, str)
+        if cmd_timeout <= 0:
+            raise ConfigurationError(f"{owner}: cmd_timeout must be above 0, not {cmd_timeout!r}")
+        self._label = label
+        self.nodes_per_block = nodes_per_block
+        self.init_blocks = init_blocks
+        self.min_blocks = min_blocks
+        self.max_blocks = max_blocks
+        self.parallelism = parallelism
+        self.walltime = walltime
+        self._walltime_s = parse_walltime(owner, walltime)
+        self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
+        if nodes_per_block > 1 and self.launcher.same_host:
+            logger.warning(
+                "%s: %s uses one of a block's %d nodes; launchers such as SrunLauncher or MpiExecLauncher use them all",
+                owner,
+                type(self.launcher).__name__,
+                nodes_per_block,
+            )
+        self.cmd_timeout = cmd_timeout
+        self.scheduler_options = scheduler_options
+        self.worker_init = worker_init
+        self.script_dir: str | None = None
+        self._runner: CommandRunner = SubprocessRunner()
+        self._clock: Clock = MonotonicClock()
+        self._orphans = OrphanGuard()
+        self._jobs: dict[str, _Job] = {}
+        self._soon_until = float("-inf")
+
+    # -- the texts of a batch system ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def render_script(self, request: JobRequest) -> str:
+        """Give what goes into the file that is submitted."""
+
+    @abstractmethod
+    def submit_argv(self, script_path: str) -> list[str]:
+        """Give the command that submits a file."""
+
+    @abstractmethod
+    def parse_job_id(self, stdout: str) -> str | None:
+        """Give the id of the job from what the submitting command says, None when there is none."""
+
+    @abstractmethod
+    def query(self, job_ids: Sequence[str]) -> dict[str, JobReport]:
+        """Ask for all these jobs at once; those that the system does not list are absent.
+
+        Raises:
+            ExecutionProviderException: the system does not answer.
+        """
+
+    def look_up(self, job_id: str) -> JobReport | None:
+        """Ask the system's records for a job that ``query`` did not find, or of whose end it did not tell enough.
+
+        None: there are no records of it. Raises as ``query``.
+        """
+        return None
+
+    @abstractmethod
+    def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
+        """Give the command that cancels these jobs."""
+
+    @abstractmethod
+    def cancel_by_name_argv(self, name: str) -> list[str]:
+        """Give the command that cancels the job of this name, if there is one: when its id never reached us."""
+
+    # -- what executors read -----------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        return self._label
+
+    @property
+    def walltime_s(self) -> int:
+        """The walltime in seconds."""
+        return self._walltime_s
+
+    @property
+    def status_polling_interval(self) -> float:
+        """A minute, but 10 seconds in the first two minutes after a submission or a cancel."""
+        return POLL_SOON_S if self._clock.now() < self._soon_until else POLL_S
+
+    # -- what executors do -------------------------------------------------------------------------------------
+
+    def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.auto") -> str:
+        """Submit a block; give the id that the batch system has for it.
+
+        Raises:
+            ScriptPathError: the script could not be written.
+            SubmitException: the batch system took no job, or ``script_dir`` is not set.
+        """
+        if self.script_dir is None:
+            raise SubmitException(job_name, "script_dir is not set; an executor does that when it starts")
+        name = unique_name(job_name, time.time_ns())
+        request = JobRequest(
+            name,
+            self.launcher(command, tasks_per_node, self.nodes_per_block, self.script_dir),
+            tasks_per_node,
+            os.path.join(self.script_dir, f"{name}.sh"),
+            render_environment(sys.executable, os.environ),
+        )
+        try:
+            with open(request.script_path, "x") as file:
+                file.write(self.render_script(request))
+        except OSError as error:
+            raise ScriptPathError(request.script_path, error) from error
+        job_id = self._submit(request)
+        status = JobStatus(JobState.PENDING, stdout_path=request.stdout_path, stderr_path=request.stderr_path)
+        self._jobs[job_id] = _Job(request, status)
+        self._look_soon()
+        return job_id
+
+    def status(self, job_ids: list[Any]) -> list[JobStatus]:
+        """Give the jobs' status; a job that was never submitted here is ``MISSING``.
+
+        Raises:
+            ExecutionProviderException: the batch system does not answer.
+        """
+        self._refresh(job_ids)
+        return [self._status(job_id) for job_id in job_ids]
+
+    def cancel(self, job_ids: list[Any]) -> list[bool]:
+        """Cancel jobs; False for one that was never submitted here, or that the batch system did not let go.
+
+        Raises:
+            ExecutionProviderException: the batch system does not answer.
+        """
+        open_ids = self._open(job_ids)
+        if open_ids:
+            result = self._run(self.cancel_argv(open_ids))
+            if result.exit_code == 0:
+                for job_id in open_ids:
+                    self._jobs[job_id].cancelled = True
+                    self._orphans.forget(job_id)
+                self._look_soon()
+            else:
+                # Perhaps only because some of them have just ended.
+                logger.info("%s: cancel ended with exit code %d: %s", self.label, result.exit_code, result.stderr)
+                self._refresh(open_ids)
+        return [
+            (job := self._jobs.get(job_id)) is not None and (job.cancelled or job.status.terminal) for job_id in job_ids
+        ]
+
+    # -- commands ----------------------------------------------------------------------------------------------
+
+    def _run(self, argv: Sequence[str]) -> CommandResult:
+        return self._runner.run(argv, self.cmd_timeout)
+
+    def _ask(self, argv: Sequence[str]) -> str:
+        """Run a command and give its output.
+
+        Raises:
+            ExecutionProviderException: it failed.
+        """
+        return self._checked(argv, self._run(argv))
+
+    @staticmethod
+    def _checked(argv: Sequence[str], result: CommandResult) -> str:
+        if result.exit_code != 0:
+            said = result.stderr.strip() or result.stdout.strip()
+            raise ExecutionProviderException(f"{argv[0]} failed with exit code {result.exit_code}: {said}")
+        return result.stdout
+
+    def _submit(self, request: JobRequest) -> str:
+        argv = self.submit_argv(request.script_path)
+        # From here on there may be a job, even if we die before we hear its id.
+        self._orphans.expect(request.name, self.cancel_by_name_argv(request.name))
+        try:
+            result = self._run(argv)
+        except CommandTimeout as error:
+            self._cancel_unheard(request.name)
+            raise SubmitException(
+                request.name, f"{error}; is the batch system overloaded? (see cmd_timeout)"
+            ) from error
+        except ExecutionProviderException as error:
+            self._orphans.forget(request.name)
+            raise SubmitException(request.name, str(error)) from error
+        if result.exit_code != 0:
+            self._orphans.forget(request.name)
+            advice = find_advice(f"{result.stderr}\n{result.stdout}", self.hints)
+            message = f"{argv[0]} refused {request.script_path}" + (f" ({advice})" if advice else "")
+            raise SubmitException(request.name, message, result.stdout, result.stderr, result.exit_code)
+        job_id = self.parse_job_id(result.stdout)
+        if not job_id:
+            self._cancel_unheard(request.name)
+            message = f"{argv[0]} gave no job id that could be recognized"
+            raise SubmitException(request.name, message, result.stdout, result.stderr, result.exit_code)
+        self._orphans.watch(job_id, self.cancel_argv([job_id]))
+        self._orphans.forget(request.name)
+        return job_id
+
+    def _cancel_unheard(self, name: str) -> None:
+        """Cancel a job whose id we do not know. It may still appear, so its name stays with the guard."""
+        try:
+            self._run(self.cancel_by_name_argv(name))
+        except ExecutionProviderException as error:
+            logger.warning("%s: job %s may have been submitted, and cannot be cancelled: %s", self.label, name, error)
+
+    # -- what is known of jobs ---------------------------------------------------------------------------------
+
+    def _open(self, job_ids: Sequence[Any]) -> list[str]:
+        """Those of the jobs that are ours and have not ended, each once."""
+        return [id_ for id_ in dict.fromkeys(job_ids) if (job := self._jobs.get(id_)) and not job.status.terminal]
+
+    def _look_soon(self) -> None:
+        self._soon_until = self._clock.now() + SOON_S
+
+    def _status(self, job_id: Any) -> JobStatus:
+        job = self._jobs.get(job_id)
+        return JobStatus(JobState.MISSING, f"no job {job_id} was submitted here") if job is None else job.status
+
+    def _refresh(self, job_ids: Sequence[Any]) -> None:
+        open_ids = self._open(job_ids)
+        if not open_ids:
+            return
+        reports = self.query(open_ids)
+        for job_id in open_ids:
+            report = self._judge(job_id, reports.get(job_id))
+            job = self._jobs[job_id]
+            if report != (job.status.state, job.status.exit_code, job.status.message):
+                request = job.request
+                job.status = JobStatus(
+                    report.state, report.message, report.exit_code, request.stdout_path, request.stderr_path
+                )
+            if job.status.terminal:
+                self._orphans.forget(job_id)
+
+    def _judge(self, job_id: str, report: JobReport | None) -> JobReport:
+        """Weigh what the sources say of a job."""
+        job = self._jobs[job_id]
+        if report is None or report.state is JobState.UNKNOWN:
+            report = self.look_up(job_id) or self._left_behind(job) or report
+        elif report.exit_code is None and JobStatus(report.state).terminal:
+            more = self.look_up(job_id) or self._left_behind(job)
+            report = report if more is None else report._replace(exit_code=more.exit_code)
+        if report is None:
+            return self._unknown(job)
+        job.unknown_since = None
+        if job.cancelled and report.state is JobState.FAILED:
+            return report._replace(state=JobState.CANCELLED)
+        return report
+
+    def _unknown(self, job: _Job) -> JobReport:
+        """No source knows of it."""
+        if job.cancelled:
+            return JobReport(JobState.CANCELLED)
+        now = self._clock.now()
+        if job.unknown_since is None:
+            job.unknown_since = now
+        if now - job.unknown_since < GONE_AFTER_S:
+            return JobReport(JobState.UNKNOWN, message=f"{self.label} does not list it")
+        return JobReport(JobState.MISSING, message=f"{self.label} does not know it any more, and it left no exit code")
+
+    @staticmethod
+    def _left_behind(job: _Job) -> JobReport | None:
+        """What the job's own script says: its exit code, once it has ended."""
+        try:
+            with open(job.request.exit_code_path) as file:
+                return ended_with(int(file.read()))
+        except (OSError, ValueError):  # not there, or not all of it yet
+            return None

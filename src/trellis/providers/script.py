@@ -1,0 +1,130 @@
+"""The text of batch scripts: what those of all batch systems have in common. Pure functions, no files, no processes."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from trellis.errors import ConfigurationError
+
+_WALLTIME = re.compile(r"(?:(?P<days>\d+)[-:])?(?P<hours>\d+):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
+
+# Variables without which an interpreter may not start, or not find what the submitting one finds.
+_INHERITED = ("LD_LIBRARY_PATH", "PYTHONPATH")
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A job that is about to be submitted."""
+
+    name: str  # no other job of the user has it
+    launched: str  # what the launcher made of the executor's command
+    tasks_per_node: int
+    script_path: str
+    environment: str = ""  # lines that bring the submitting interpreter's surroundings along
+
+    @property
+    def stdout_path(self) -> str:
+        return f"{self.script_path}.out"
+
+    @property
+    def stderr_path(self) -> str:
+        return f"{self.script_path}.err"
+
+    @property
+    def exit_code_path(self) -> str:
+        """Where the script leaves its exit code, for batch systems that forget ended jobs."""
+        return f"{self.script_path}.ec"
+
+
+def parse_walltime(owner: str, walltime: str) -> int:
+    """Give the seconds of ``HH:MM:SS`` or ``D-HH:MM:SS``.
+
+    Raises:
+        ConfigurationError: it is neither, or no time at all.
+    """
+    match = _WALLTIME.fullmatch(walltime.strip())
+    if match is not None:
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        total_s = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        if minutes < 60 and seconds < 60 and total_s > 0:
+            return total_s
+    raise ConfigurationError(
+        f"{owner}: walltime must be HH:MM:SS or D-HH:MM:SS and above zero (for example '01:30:00'), not {walltime!r}"
+    )
+
+
+def format_walltime(seconds: int) -> str:
+    """Give ``HH:MM:SS``, with as many hours as it takes: the form that all batch systems understand."""
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def unique_name(job_name: str, stamp: int) -> str:
+    """Give a name for a job and its files, without characters that a batch system or a shell may choke on."""
+    return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', job_name)}.{stamp}"
+
+
+def short_name(name: str) -> str:
+    """Give a name of 15 characters, which is what old batch systems allow; it ends as ``name`` does, in its stamp."""
+    return f"parsl{re.sub('[^0-9]', '', name)[-10:]:0>10}"
+
+
+def render_directives(prefix: str, options: Iterable[str | None]) -> str:
+    """Give one line for each option that is not None, such as ``#SBATCH --nodes=2``."""
+    return "".join(f"{prefix} {option}\n" for option in options if option is not None)
+
+
+def render_environment(executable: str, environ: Mapping[str, str]) -> str:
+    """Give the lines that make a job find the submitting interpreter's programs, libraries and modules.
+
+    The command of the block names its interpreter itself. These lines are for what tasks call by name, and for batch
+    systems that do not pass the environment on; what the job has got already goes first.
+    """
+    lines = [f'export PATH={shlex.quote(posixpath.dirname(executable))}:"$PATH"']
+    given = {name: environ[name] for name in _INHERITED if environ.get(name)}
+    lines += [f'[ -n "${{{name}:-}}" ] || export {name}={shlex.quote(value)}' for name, value in given.items()]
+    return "\n".join(lines)
+
+
+def render_body(request: JobRequest, worker_init: str) -> str:
+    """Give the part of a batch script that follows the directives of the batch system.
+
+    It passes SIGTERM on to what it runs, waits for that to end, and leaves its exit code in a file.
+    """
+    return _BODY.format(
+        job_name=shlex.quote(request.name),
+        environment=request.environment,
+        # Quoted twice: the text of a trap is read again when the trap is taken.
+        on_exit=shlex.quote(f"echo $? >{shlex.quote(request.exit_code_path)}"),
+        worker_init=worker_init,
+        launched=request.launched,
+    )
+
+
+# Some systems signal the script only, others all that runs. A shell with a trap waits for its current command, so the
+# block runs in the background: then the signal goes on at once. Inside the block the trap keeps the shell until its
+# command has ended. Group $$ exists only when this shell leads it; otherwise there is a shell of the batch system
+# above, and the block and its commands are signalled one by one.
+_BODY = """\
+export JOBNAME={job_name}
+{environment}
+trap {on_exit} EXIT
+{worker_init}
+trellis_stop() {{
+    trap '' TERM
+    kill -TERM -- -$$ 2>/dev/null || kill -TERM $trellis_block $(ps -o pid= --ppid $trellis_block)
+    wait $trellis_block
+    exit 143
+}}
+trap trellis_stop TERM
+(
+trap 'exit 143' TERM
+{launched}
+) &
+trellis_block=$!
+wait $trellis_block
+exit $?
+"""
