@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trellis.cli import perf
+from trellis.cli import doctor, perf
 from trellis.version import VERSION
 
 EXIT_INTERRUPTED = 130  # as shells say it: 128 + SIGINT
@@ -49,6 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     perf.add_arguments(measure)
     measure.set_defaults(run=perf.run)
+
+    examine = commands.add_parser(
+        "doctor",
+        help="try a configuration end to end, and say what is wrong with it",
+        description="Start one block of each executor of a configuration, run a task there, import packages, and end "
+        "it all again. Each step gets a verdict, and where it failed a hint.",
+    )
+    doctor.add_arguments(examine)
+    examine.set_defaults(run=doctor.run)
     return parser
 
 
