@@ -1,0 +1,1 @@
+"""TaskVine without an installation: manager, workers and factory over the transport of Trellis."""

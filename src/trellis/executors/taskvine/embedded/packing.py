@@ -1,0 +1,82 @@
+"""What a task gets of a worker, by TaskVine's rules. Pure.
+
+Nothing asked for: the whole worker. Something asked for: exactly that, and of what was not named the same share of the
+worker as the largest share asked for; GPUs only when named, and a task that names GPUs but no cores gets no cores.
+"""
+
+from __future__ import annotations
+
+import math
+
+from trellis.wire.vine import Amount
+
+# Sums of shares must not be refused for the last bit of a float.
+_EPSILON = 1e-6
+NOTHING = Amount(0, 0, 0, 0)
+
+
+def allocate(want: Amount, total: Amount) -> Amount | None:
+    """What a task that asks for ``want`` gets of a worker that has ``total``; None: it can never fit there."""
+    whole = _known(total)
+    if want == Amount():
+        # GPUs too: a task that says nothing has the worker for itself.
+        return whole
+    shares = [_share(asked, there) for asked, there in _pairs(want, whole) if asked is not None]
+    share = max(shares)
+    if share > 1 + _EPSILON:
+        return None
+    return Amount(
+        cores=_cores(want, whole, share),
+        memory=_rest(want.memory, whole.memory, share),
+        disk=_rest(want.disk, whole.disk, share),
+        gpus=want.gpus or 0,
+    )
+
+
+def _cores(want: Amount, whole: Amount, share: float) -> float:
+    if want.cores is not None:
+        return want.cores
+    if want.gpus:
+        return 0
+    return max(1, math.floor((whole.cores or 0) * share + _EPSILON))
+
+
+def _rest(asked: float | None, there: float | None, share: float) -> float:
+    return asked if asked is not None else math.floor((there or 0) * share + _EPSILON)
+
+
+def _share(asked: float, there: float | None) -> float:
+    if not asked:
+        return 0.0
+    return asked / there if there else math.inf
+
+
+def _known(total: Amount) -> Amount:
+    return Amount(total.cores or 0, total.memory or 0, total.disk or 0, total.gpus or 0)
+
+
+def _pairs(one: Amount, other: Amount) -> list[tuple[float | None, float | None]]:
+    return [
+        (one.cores, other.cores),
+        (one.memory, other.memory),
+        (one.disk, other.disk),
+        (one.gpus, other.gpus),
+    ]
+
+
+def fits(amount: Amount, free: Amount) -> bool:
+    """Whether ``amount`` is there."""
+    return all((asked or 0) <= (there or 0) + _EPSILON for asked, there in _pairs(amount, free))
+
+
+def add(one: Amount, other: Amount) -> Amount:
+    return Amount(*[(a or 0) + (b or 0) for a, b in _pairs(one, other)])
+
+
+def subtract(one: Amount, other: Amount) -> Amount:
+    return Amount(*[(a or 0) - (b or 0) for a, b in _pairs(one, other)])
+
+
+def largest(one: Amount, other: Amount) -> Amount:
+    """In each dimension the larger; None: not known."""
+    return Amount(*[b if a is None else a if b is None else max(a, b) for a, b in _pairs(one, other)])

@@ -1,0 +1,298 @@
+"""What happens at a TaskVine manager, and what its machine wants done about it. Plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trellis.wire.vine import UNKNOWN, Amount, FileSpec, LibrarySpec, Mount, RegisterWorker, TaskShape
+
+# -- events ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class FilesDeclared:
+    """``names``: the cache name of each; ``sizes``: bytes, -1: not known."""
+
+    files: Sequence[FileSpec]
+    names: Sequence[str]
+    sizes: Sequence[int]
+
+
+@dataclass(slots=True)
+class FilesDropped:
+    ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class ShapesDefined:
+    ids: Sequence[int]
+    shapes: Sequence[TaskShape]
+
+
+@dataclass(slots=True)
+class LibrariesInstalled:
+    libraries: Sequence[LibrarySpec]
+
+
+@dataclass(slots=True)
+class TasksSubmitted:
+    """``inputs``, ``outputs``, ``result_files``: by position in ``ids``."""
+
+    ids: Sequence[int]
+    shapes: Sequence[int]
+    inputs: Mapping[int, Sequence[Mount]] = field(default_factory=dict)
+    outputs: Mapping[int, Sequence[Mount]] = field(default_factory=dict)
+    result_files: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CancelRequested:
+    ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class FetchRequested:
+    """The submit side wants the content of a file."""
+
+    request: int
+    file: int
+
+
+@dataclass(slots=True)
+class WorkerRegistered:
+    registration: RegisterWorker
+
+
+@dataclass(slots=True)
+class WorkerHeard:
+    worker: str
+
+
+@dataclass(slots=True)
+class WorkerLeft:
+    """It said goodbye, its connection closed, or it broke the protocol."""
+
+    worker: str
+    reason: str
+
+
+@dataclass(slots=True)
+class CacheUpdated:
+    worker: str
+    names: Sequence[str]
+    sizes: Sequence[int]
+
+
+@dataclass(slots=True)
+class CacheFailed:
+    worker: str
+    name: str
+    reason: str
+
+
+@dataclass(slots=True)
+class CallsEnded:
+    """Tasks that ran to their end; ``measured``: what each used at most, empty where it was not measured."""
+
+    worker: str
+    ids: Sequence[int]
+    durations_s: Sequence[float]
+    measured: Sequence[Amount] = ()
+
+
+@dataclass(slots=True)
+class TaskFailed:
+    worker: str
+    id: int
+    status: str
+    reason: str
+    exit_code: int = 0
+    measured: Amount = UNKNOWN
+
+
+@dataclass(slots=True)
+class LibraryUp:
+    worker: str
+    instance: int
+    slots: int
+
+
+@dataclass(slots=True)
+class LibraryDown:
+    worker: str
+    instance: int
+    reason: str
+    started: bool
+
+
+@dataclass(slots=True)
+class CameHome:
+    """A file that was asked for with ``BringHome`` has come; ``error``: why it has not."""
+
+    name: str
+    error: str = ""
+
+
+@dataclass(slots=True)
+class DeadlinePassed:
+    pass
+
+
+Event = (
+    FilesDeclared
+    | FilesDropped
+    | ShapesDefined
+    | LibrariesInstalled
+    | TasksSubmitted
+    | CancelRequested
+    | FetchRequested
+    | WorkerRegistered
+    | WorkerHeard
+    | WorkerLeft
+    | CacheUpdated
+    | CacheFailed
+    | CallsEnded
+    | TaskFailed
+    | LibraryUp
+    | LibraryDown
+    | CameHome
+    | DeadlinePassed
+)
+
+# -- actions ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Welcome:
+    worker: str
+
+
+@dataclass(slots=True)
+class Refuse:
+    worker: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Dismiss:
+    worker: str
+    reason: str
+
+
+@dataclass(slots=True)
+class OrderFile:
+    """The worker shall get the file: from a worker (its name), a URL, or the manager ("")."""
+
+    worker: str
+    name: str
+    source: str
+
+
+@dataclass(slots=True)
+class EvictFiles:
+    worker: str
+    names: list[str]
+
+
+@dataclass(slots=True)
+class RunTasks:
+    """Their inputs are there. ``amounts``: what each is given; None: a call."""
+
+    worker: str
+    ids: list[int]
+    amounts: list[Amount | None]
+
+
+@dataclass(slots=True)
+class KillTasks:
+    worker: str
+    ids: list[int]
+
+
+@dataclass(slots=True)
+class StartLibrary:
+    worker: str
+    library: str
+    instance: int
+    amount: Amount
+
+
+@dataclass(slots=True)
+class StopLibrary:
+    worker: str
+    instance: int
+
+
+@dataclass(slots=True)
+class BringHome:
+    """Fetch a file from a worker to where it belongs on this host; say ``CameHome``."""
+
+    worker: str
+    name: str
+
+
+@dataclass(slots=True)
+class ReportDone:
+    """The results of these go to the submit side now, in this order; they came with ``CallsEnded``."""
+
+    worker: str
+    ids: list[int]
+
+
+@dataclass(slots=True)
+class ReportFailed:
+    id: int
+    status: str
+    reason: str
+    exit_code: int = 0
+
+
+@dataclass(slots=True)
+class DropResults:
+    """Results that came do not count: their tasks run again, or were cancelled."""
+
+    ids: list[int]
+
+
+@dataclass(slots=True)
+class AnswerFetch:
+    """Bring the file's content to the submit side from this worker; or say why it cannot be had."""
+
+    request: int
+    worker: str
+    name: str
+    error: str = ""
+
+
+@dataclass(slots=True)
+class ReportWorkerLeft:
+    worker: str
+    hostname: str
+    reason: str
+    tasks: int
+
+
+@dataclass(slots=True)
+class TellUser:
+    text: str
+
+
+Action = (
+    Welcome
+    | Refuse
+    | Dismiss
+    | OrderFile
+    | EvictFiles
+    | RunTasks
+    | KillTasks
+    | StartLibrary
+    | StopLibrary
+    | BringHome
+    | ReportDone
+    | ReportFailed
+    | DropResults
+    | AnswerFetch
+    | ReportWorkerLeft
+    | TellUser
+)
