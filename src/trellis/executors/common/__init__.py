@@ -1,0 +1,1 @@
+"""What executors whose tasks run in other processes have in common."""

@@ -1,0 +1,1 @@
+"""What runs where tasks run: started by workers, light, without threads of its own."""

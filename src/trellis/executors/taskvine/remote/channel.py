@@ -1,0 +1,115 @@
+"""Messages between a worker and a library: whole, in order, and from many processes at a time. Decides nothing.
+
+A socketpair that keeps messages whole, so that the children of a library can all write to it. What is too large for
+one message goes into a file, and a reference to it takes its place.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import NamedTuple
+
+from trellis.transport.shared_files import Writer, is_reference, read
+from trellis.wire import stream
+from trellis.wire.codec import Buffer, Payload, payload_buffers
+
+# The kernel takes messages of up to its buffer's size, 208 kB unless the administrator says otherwise.
+MAX_MESSAGE_BYTES = 65_536
+
+# Beyond the kinds of ``wire.stream``:
+SETUP = 20  # worker -> library: how it shall work; buffers: settings, context function, its arguments
+KILL = 21  # worker -> library: end call `id`
+DIED = 22  # library -> worker: the process of call `id` ended without a result; buffer 0 says how
+
+
+class Message(NamedTuple):
+    """One message. ``payloads`` are what was sent, read back from files where they had gone there."""
+
+    kind: int
+    id: int
+    function: int
+    started: float
+    duration_s: float
+    payloads: list[Payload]
+
+
+class Channel:
+    """One end.
+
+    Args:
+        connection: of a pair of SOCK_SEQPACKET sockets.
+        directory: for payloads that are too large for a message.
+        name: tells the files of several writers apart.
+    """
+
+    def __init__(self, connection: socket.socket, directory: str, name: str) -> None:
+        self._socket = connection
+        self._directory = directory
+        self._writer = Writer(directory, name)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def rename(self, name: str) -> None:
+        """In a child process: its files have names of their own."""
+        self._writer = Writer(self._directory, name)
+
+    def send(
+        self,
+        kind: int,
+        id_: int = 0,
+        function: int = 0,
+        payloads: tuple[Payload, ...] = (),
+        started: float = 0.0,
+        duration_s: float = 0.0,
+    ) -> None:
+        """Raises:
+        BlockingIOError: it would have to wait, and the socket does not.
+        ConnectionError: the other end is gone.
+        OSError: there is no room for a file.
+        """
+        self._socket.send(self.encode(kind, id_, function, payloads, started, duration_s))
+
+    def encode(
+        self,
+        kind: int,
+        id_: int = 0,
+        function: int = 0,
+        payloads: tuple[Payload, ...] = (),
+        started: float = 0.0,
+        duration_s: float = 0.0,
+    ) -> bytes:
+        """One message; large payloads are in files then."""
+        buffers: tuple[Buffer, ...] = tuple(map(self._one_buffer, payloads))
+        return stream.head(kind, id_, function, started, duration_s, buffers) + b"".join(buffers)
+
+    def _one_buffer(self, payload: Payload) -> Buffer:
+        if type(payload) is not tuple and len(payload) < MAX_MESSAGE_BYTES // 4:
+            return payload  # type: ignore[return-value]
+        reference = self._writer.write(payload)
+        if reference is None:
+            size = sum(len(buffer) for buffer in payload_buffers(payload))
+            raise OSError(f"there is no room for {size} bytes in {self._directory}")
+        return reference
+
+    def receive(self) -> Message | None:
+        """The next message; None when the other end is gone.
+
+        Raises:
+            BlockingIOError: there is none now, and the socket does not wait.
+        """
+        try:
+            data = self._socket.recv(MAX_MESSAGE_BYTES)
+        except ConnectionError:
+            return None
+        if not data:
+            return None
+        kind, _, count, id_, function, started, duration_s = stream.HEAD.unpack_from(data)
+        payloads = [self._open(buffer) for buffer in stream.split(data, count)]
+        return Message(kind, id_, function, started, duration_s, payloads)
+
+    def _open(self, buffer: Buffer) -> Payload:
+        return read(buffer, self._directory, delete=True) if is_reference(buffer) else buffer
+
+    def close(self) -> None:
+        self._socket.close()
