@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from trellis.errors import ConfigurationError
 
 _SERVER_FILE = "server.json"
 _CLIENT_FILE = "client.json"
+# Not a secret: it only keeps tables of keys that were made for other programs from being of use here.
+_SALT = b"trellis: keys from a password, 1"
 # 32 bytes, as text (Z85).
 _KEY_CHARACTERS = 40
 
@@ -45,6 +48,18 @@ def create_keys(directory: Path) -> None:
     client_public, client_secret = zmq.curve_keypair()
     _write(directory / _SERVER_FILE, {"public": server_public, "secret": server_secret, "client_public": client_public})
     _write(directory / _CLIENT_FILE, {"public": client_public, "secret": client_secret, "server_public": server_public})
+
+
+def keys_from_password(password: bytes) -> tuple[ServerKeys, ClientKeys]:
+    """The keys of all who know a password: it authenticates both sides, and encrypts what they say.
+
+    scrypt makes trying passwords slow, but a guessable one stays guessable: use a long random one.
+    """
+    secrets = hashlib.scrypt(password, salt=_SALT, n=2**14, r=8, p=1, dklen=64)
+    server_secret, client_secret = z85.encode(secrets[:32]), z85.encode(secrets[32:])
+    server_public, client_public = zmq.curve_public(server_secret), zmq.curve_public(client_secret)
+    server = ServerKeys(server_public, server_secret, client_public)
+    return server, ClientKeys(client_public, client_secret, server_public)
 
 
 def load_server_keys(directory: Path) -> ServerKeys:

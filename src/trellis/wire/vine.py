@@ -377,6 +377,7 @@ class RunTasks(Message, tag=1065):
     functions: list[int]
     shapes: list[int]
     amounts: list[Amount | None]  # what each is given; None: a call, which takes a slot of its library
+    instances: list[int]  # of the library, for calls; -1: none
     sizes: list[int]
     inputs: dict[int, list[tuple[str, str]]] = {}  # by position: cache name, path
     outputs: dict[int, list[tuple[str, str, str]]] = {}  # by position: cache name, path, level

@@ -62,7 +62,7 @@ class Dispatcher:
         if place.missing:
             return None
         self._begin(task, place.worker, place.amount, place.instance, now)
-        return RunTasks(place.worker, [task.id], [place.amount])
+        return RunTasks(place.worker, [task.id], [place.amount], [place.instance])
 
     def _in_order(self) -> list[int]:
         """Shapes with queued tasks: recovery first, then higher priority, then the oldest."""
@@ -232,9 +232,10 @@ class Dispatcher:
         self._begin(task, worker.name, amount, number, now)
         run = self._runs.get(worker.name)
         if run is None:
-            run = self._runs[worker.name] = RunTasks(worker.name, [], [])
+            run = self._runs[worker.name] = RunTasks(worker.name, [], [], [])
         run.ids.append(task.id)
         run.amounts.append(amount)
+        run.instances.append(number)
 
     def _begin(self, task: Task, worker: str, amount: Amount | None, instance: int, now: float) -> None:
         task.place = Running(worker, amount, instance, now)

@@ -197,11 +197,12 @@ class EvictFiles:
 
 @dataclass(slots=True)
 class RunTasks:
-    """Their inputs are there. ``amounts``: what each is given; None: a call."""
+    """Their inputs are there. ``amounts``: what each is given; None: a call, for one of the ``instances``."""
 
     worker: str
     ids: list[int]
     amounts: list[Amount | None]
+    instances: list[int]  # of a library; -1: no call
 
 
 @dataclass(slots=True)
