@@ -1,0 +1,356 @@
+"""What a TaskVine worker runs, and for how long. No sockets, clocks, processes or threads here.
+
+The manager has decided what runs where; here it is started, watched, and ended when it takes too long or too much.
+Each task that came ends in one report.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trellis.executors.taskvine.embedded import worker_events as events
+from trellis.executors.taskvine.embedded.packing import largest
+from trellis.executors.taskvine.embedded.worker_events import Action, Event
+from trellis.wire.vine import UNKNOWN, Amount
+
+# What tasks use is measured so often: half of what a task of ordinary length takes, and cheap.
+MEASURE_S = 1.0
+
+
+@dataclass(slots=True)
+class VineWorkerSettings:
+    """Times in seconds."""
+
+    heartbeat_period_s: float
+    heartbeat_threshold_s: float
+    idle_timeout_s: float
+    measures: bool = False  # also tasks without a limit
+
+
+@dataclass(slots=True)
+class _Ending:
+    """Why a task or call is being killed."""
+
+    status: str
+    reason: str
+
+
+@dataclass(slots=True)
+class _Task:
+    """One with a process of its own."""
+
+    amount: Amount
+    ends_at: float | None
+    time_max_s: float
+    used: Amount = UNKNOWN
+    ending: _Ending | None = None
+
+
+@dataclass(slots=True)
+class _Call:
+    time_max_s: float
+    since: float | None = None  # it waits in the library
+    ending: _Ending | None = None
+
+
+@dataclass(slots=True)
+class _Library:
+    """An instance. The library starts calls in the order in which they come, as many at a time as it has slots."""
+
+    slots: int
+    direct: bool
+    ready: bool = False
+    stopping: bool = False
+    calls: dict[int, _Call] = field(default_factory=dict)
+    waiting: deque[int] = field(default_factory=deque)
+    running: int = 0
+
+    def start_next(self, now: float) -> None:
+        while self.waiting and self.running < self.slots:
+            self.calls[self.waiting.popleft()].since = now
+            self.running += 1
+
+    def end(self, id_: int, now: float) -> _Call:
+        call = self.calls.pop(id_)
+        if call.since is None:
+            self.waiting.remove(id_)
+        else:
+            self.running -= 1
+            self.start_next(now)
+        return call
+
+
+class VineWorkerState:
+    """The machine of a worker. ``now`` is the time of its start."""
+
+    def __init__(self, settings: VineWorkerSettings, now: float) -> None:
+        self._settings = settings
+        self._tasks: dict[int, _Task] = {}
+        self._libraries: dict[int, _Library] = {}
+        self._instances: dict[int, int] = {}  # of each call
+        self._next_heartbeat = now + settings.heartbeat_period_s
+        self._next_measure = now + MEASURE_S
+        self._last_heard = now
+        self._idle_since: float | None = now
+        self._exited = False
+        self._handlers: dict[type, Callable[[Any, float], list[Action]]] = {
+            events.TaskReceived: self._on_task_received,
+            events.CallsReceived: self._on_calls_received,
+            events.KillRequested: self._on_kill_requested,
+            events.ProcessFailed: self._on_process_failed,
+            events.ProcessEnded: self._on_process_ended,
+            events.Measured: self._on_measured,
+            events.LibraryRequested: self._on_library_requested,
+            events.LibraryStopRequested: self._on_library_stop_requested,
+            events.LibraryReady: self._on_library_ready,
+            events.LibraryEnded: self._on_library_ended,
+            events.CallsEnded: self._on_calls_ended,
+            events.CallDied: self._on_call_died,
+            events.ManagerHeard: self._on_manager_heard,
+            events.StopRequested: self._on_stop_requested,
+            events.DeadlinePassed: self._on_deadline_passed,
+        }
+
+    # -- for readers -------------------------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> list[int]:
+        """Tasks and calls that have not ended."""
+        return [*self._tasks, *self._instances]
+
+    def counts(self, id_: int) -> bool:
+        """Whether a result of this call counts: not when it is being killed for its walltime, or was reported."""
+        instance = self._instances.get(id_)
+        return instance is not None and self._libraries[instance].calls[id_].ending is None
+
+    def next_deadline(self) -> float:
+        settings = self._settings
+        due = [self._next_heartbeat, self._last_heard + settings.heartbeat_threshold_s]
+        if self._idle_since is not None and settings.idle_timeout_s > 0:
+            due.append(self._idle_since + settings.idle_timeout_s)
+        if self._measured_tasks():
+            due.append(self._next_measure)
+        due += [task.ends_at for task in self._tasks.values() if task.ends_at is not None and task.ending is None]
+        due += [ends_at for _, _, ends_at in self._limited_calls()]
+        return min(due)
+
+    # -- events ------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Nothing comes after ``Exit``."""
+        if self._exited:
+            return []
+        actions = self._handlers[type(event)](event, now)
+        if self._tasks or self._instances:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        return actions
+
+    # -- tasks with processes of their own -----------------------------------------------------------------------
+
+    def _on_task_received(self, event: events.TaskReceived, now: float) -> list[Action]:
+        self._last_heard = now
+        ends_at = now + event.time_max_s if event.time_max_s > 0 else None
+        self._tasks[event.id] = _Task(event.amount, ends_at, event.time_max_s)
+        return [events.StartProcess(event.id)]
+
+    def _on_process_failed(self, event: events.ProcessFailed, now: float) -> list[Action]:
+        del self._tasks[event.id]
+        return [events.ReportFailed(event.id, "forsaken", event.reason)]
+
+    def _on_process_ended(self, event: events.ProcessEnded, now: float) -> list[Action]:
+        task = self._tasks.pop(event.id)
+        if task.ending is not None:
+            words = f"{task.ending.reason}; {event.reason}"
+            return [events.ReportFailed(event.id, task.ending.status, words, event.exit_code, task.used)]
+        if event.exit_code < 0:
+            return [events.ReportFailed(event.id, "signal", event.reason, event.exit_code, task.used)]
+        if not event.result:
+            # The runner writes a result for everything that the function does, but for the end of its process.
+            words = f"the process ended without a result: {event.reason}"
+            return [events.ReportFailed(event.id, "unknown", words, event.exit_code, task.used)]
+        if event.missing:
+            words = f"not there when the task had ended: {event.missing}"
+            return [events.ReportFailed(event.id, "output_missing", words, event.exit_code, task.used)]
+        return [events.ReportEnded(event.id, task.used)]
+
+    def _on_measured(self, event: events.Measured, now: float) -> list[Action]:
+        task = self._tasks.get(event.id)
+        if task is None:
+            return []
+        task.used = largest(task.used, event.used)
+        if task.ending is not None:
+            return []
+        for name, unit, status in (("memory", "MB", "resource_exhaustion"), ("disk", "MB", "sandbox_exhaustion")):
+            used, limit = getattr(event.used, name), getattr(task.amount, name)
+            if used is not None and limit and used > limit:
+                task.ending = _Ending(status, f"it used {used:.0f} {unit} of {name}, and was given {limit:.0f} {unit}")
+                return [events.KillProcess(event.id)]
+        return []
+
+    def _measured_tasks(self) -> list[int]:
+        return [
+            id_
+            for id_, task in self._tasks.items()
+            if task.ending is None and (self._settings.measures or task.amount.memory or task.amount.disk)
+        ]
+
+    # -- libraries ---------------------------------------------------------------------------------------------
+
+    def _on_library_requested(self, event: events.LibraryRequested, now: float) -> list[Action]:
+        self._last_heard = now
+        self._libraries[event.instance] = _Library(event.slots, event.direct)
+        return [events.StartLibrary(event.instance)]
+
+    def _on_library_ready(self, event: events.LibraryReady, now: float) -> list[Action]:
+        library = self._libraries[event.instance]
+        library.ready = True
+        return [] if library.stopping else [events.ReportLibraryUp(event.instance, library.slots)]
+
+    def _on_library_stop_requested(self, event: events.LibraryStopRequested, now: float) -> list[Action]:
+        self._last_heard = now
+        library = self._libraries.get(event.instance)
+        if library is None or library.stopping:
+            return []
+        library.stopping = True
+        return [events.KillLibrary(event.instance)]
+
+    def _on_library_ended(self, event: events.LibraryEnded, now: float) -> list[Action]:
+        library = self._libraries.pop(event.instance)
+        actions: list[Action] = []
+        for id_, call in library.calls.items():
+            del self._instances[id_]
+            actions.append(_report_lost_call(id_, call, event.reason))
+        if not library.stopping:
+            actions.append(events.ReportLibraryDown(event.instance, event.reason, library.ready))
+        return actions
+
+    def _on_calls_received(self, event: events.CallsReceived, now: float) -> list[Action]:
+        self._last_heard = now
+        library = self._libraries.get(event.instance)
+        if library is None or library.stopping:
+            return [events.ReportFailed(id_, "forsaken", "its library has ended") for id_ in event.ids]
+        for id_ in event.ids:
+            library.calls[id_] = _Call(event.time_max_s)
+            library.waiting.append(id_)
+            self._instances[id_] = event.instance
+        library.start_next(now)
+        return [events.SendCalls(event.instance, list(event.ids))]
+
+    def _on_calls_ended(self, event: events.CallsEnded, now: float) -> list[Action]:
+        library = self._libraries[event.instance]
+        actions: list[Action] = []
+        for id_ in event.ids:
+            if id_ not in library.calls:
+                continue
+            call = library.end(id_, now)
+            del self._instances[id_]
+            # It ended by itself just before it was killed.
+            if call.ending is not None:
+                actions.append(events.ReportFailed(id_, call.ending.status, call.ending.reason))
+        return actions
+
+    def _on_call_died(self, event: events.CallDied, now: float) -> list[Action]:
+        library = self._libraries[event.instance]
+        if event.id not in library.calls:
+            return []
+        call = library.end(event.id, now)
+        del self._instances[event.id]
+        if call.ending is not None:
+            return [events.ReportFailed(event.id, call.ending.status, call.ending.reason, event.exit_code)]
+        status = "signal" if event.exit_code < 0 else "unknown"
+        return [events.ReportFailed(event.id, status, f"the call's process ended: {event.reason}", event.exit_code)]
+
+    def _kill_call(self, id_: int, ending: _Ending) -> list[Action]:
+        instance = self._instances[id_]
+        library = self._libraries[instance]
+        call = library.calls[id_]
+        if call.ending is not None:
+            return []
+        call.ending = ending
+        if library.direct and call.since is not None:
+            # The call is the process: others that wait there go back to the manager.
+            return [events.KillLibrary(instance)]
+        return [events.KillCall(instance, id_)]
+
+    def _limited_calls(self) -> list[tuple[int, _Call, float]]:
+        return [
+            (id_, call, call.since + call.time_max_s)
+            for library in self._libraries.values()
+            for id_, call in library.calls.items()
+            if call.time_max_s > 0 and call.since is not None and call.ending is None
+        ]
+
+    # -- the manager, and time ---------------------------------------------------------------------------------
+
+    def _on_kill_requested(self, event: events.KillRequested, now: float) -> list[Action]:
+        self._last_heard = now
+        actions: list[Action] = []
+        for id_ in event.ids:
+            ending = _Ending("cancelled", "it was cancelled")
+            task = self._tasks.get(id_)
+            if task is not None and task.ending is None:
+                task.ending = ending
+                actions.append(events.KillProcess(id_))
+            elif id_ in self._instances:
+                actions += self._kill_call(id_, ending)
+        return actions
+
+    def _on_manager_heard(self, event: events.ManagerHeard, now: float) -> list[Action]:
+        self._last_heard = now
+        return []
+
+    def _on_stop_requested(self, event: events.StopRequested, now: float) -> list[Action]:
+        return self._exit(event.reason, failed=False)
+
+    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[Action]:
+        settings = self._settings
+        if now >= self._last_heard + settings.heartbeat_threshold_s:
+            return self._exit(f"the manager sent nothing for {now - self._last_heard:.0f} s", failed=True)
+        idle = self._idle_since
+        if idle is not None and 0 < settings.idle_timeout_s and now >= idle + settings.idle_timeout_s:
+            return self._exit(f"it had nothing to do for {settings.idle_timeout_s:g} s", failed=False)
+        actions: list[Action] = []
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + settings.heartbeat_period_s
+            actions.append(events.SendHeartbeat())
+        for id_, task in self._tasks.items():
+            if task.ends_at is not None and task.ending is None and now >= task.ends_at:
+                task.ending = _Ending("max_wall_time", f"it ran for longer than {task.time_max_s:g} s")
+                actions.append(events.KillProcess(id_))
+        for id_, call, ends_at in self._limited_calls():
+            if now >= ends_at:
+                over = _Ending("max_wall_time", f"it ran for longer than {call.time_max_s:g} s")
+                actions += self._kill_call(id_, over)
+        if now >= self._next_measure:
+            self._next_measure = now + MEASURE_S
+            measured = self._measured_tasks()
+            actions += [events.MeasureTasks(measured)] if measured else []
+        return actions
+
+    def _exit(self, reason: str, failed: bool) -> list[Action]:
+        self._exited = True
+        return [events.Exit(reason, failed)]
+
+    def check_invariants(self) -> None:
+        for id_, instance in self._instances.items():
+            assert id_ in self._libraries[instance].calls, f"call {id_} is in no library"
+        for number, library in self._libraries.items():
+            started = [call for call in library.calls.values() if call.since is not None]
+            assert len(started) == library.running, f"library {number}: running calls are counted wrong"
+            assert library.running <= library.slots, f"library {number} runs more calls than it has slots"
+            assert not library.waiting or library.running == library.slots, (
+                f"library {number}: a call waits beside a slot"
+            )
+
+
+def _report_lost_call(id_: int, call: _Call, reason: str) -> Action:
+    if call.ending is not None:
+        return events.ReportFailed(id_, call.ending.status, call.ending.reason)
+    if call.since is None:
+        return events.ReportFailed(id_, "forsaken", f"its library ended before it started: {reason}")
+    return events.ReportFailed(id_, "library_exit", f"its library ended: {reason}")

@@ -1,0 +1,244 @@
+"""What happens at a TaskVine worker, and what its machine wants done about it. Plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trellis.wire.vine import UNKNOWN, Amount
+
+# -- events ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class TaskReceived:
+    """A task with a process of its own; its inputs are here. ``time_max_s``: 0 is no limit."""
+
+    id: int
+    amount: Amount  # what it is given
+    time_max_s: float = 0.0
+
+
+@dataclass(slots=True)
+class CallsReceived:
+    """Calls for one instance of a library."""
+
+    instance: int
+    ids: Sequence[int]
+    time_max_s: float = 0.0
+
+
+@dataclass(slots=True)
+class KillRequested:
+    ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class ProcessFailed:
+    """A task's process could not be started, or its inputs could not be put into place."""
+
+    id: int
+    reason: str
+
+
+@dataclass(slots=True)
+class ProcessEnded:
+    """All that it wrote has been read. ``result``: whether there is one; ``missing``: outputs that it did not make."""
+
+    id: int
+    exit_code: int  # negative: the signal that killed it
+    reason: str  # for people: how it ended, and the end of its output
+    result: bool
+    missing: str = ""
+
+
+@dataclass(slots=True)
+class Measured:
+    """What a task uses now."""
+
+    id: int
+    used: Amount
+
+
+@dataclass(slots=True)
+class LibraryRequested:
+    instance: int
+    slots: int
+    direct: bool
+
+
+@dataclass(slots=True)
+class LibraryStopRequested:
+    instance: int
+
+
+@dataclass(slots=True)
+class LibraryReady:
+    instance: int
+
+
+@dataclass(slots=True)
+class LibraryEnded:
+    """All that it wrote has been handled."""
+
+    instance: int
+    reason: str
+
+
+@dataclass(slots=True)
+class CallsEnded:
+    """Results came. Each goes out if it ``counts``; ask before handling this."""
+
+    instance: int
+    ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class CallDied:
+    """The process of a call ended without a result; the library lives."""
+
+    instance: int
+    id: int
+    exit_code: int
+    reason: str
+
+
+@dataclass(slots=True)
+class ManagerHeard:
+    pass
+
+
+@dataclass(slots=True)
+class StopRequested:
+    """Dismissed by the manager, or told to end by a signal."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class DeadlinePassed:
+    pass
+
+
+Event = (
+    TaskReceived
+    | CallsReceived
+    | KillRequested
+    | ProcessFailed
+    | ProcessEnded
+    | Measured
+    | LibraryRequested
+    | LibraryStopRequested
+    | LibraryReady
+    | LibraryEnded
+    | CallsEnded
+    | CallDied
+    | ManagerHeard
+    | StopRequested
+    | DeadlinePassed
+)
+
+# -- actions ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class StartProcess:
+    id: int
+
+
+@dataclass(slots=True)
+class KillProcess:
+    """End the task's process group."""
+
+    id: int
+
+
+@dataclass(slots=True)
+class SendCalls:
+    instance: int
+    ids: list[int]
+
+
+@dataclass(slots=True)
+class KillCall:
+    """Ask the library to end the process of a call."""
+
+    instance: int
+    id: int
+
+
+@dataclass(slots=True)
+class StartLibrary:
+    instance: int
+
+
+@dataclass(slots=True)
+class KillLibrary:
+    instance: int
+
+
+@dataclass(slots=True)
+class ReportEnded:
+    """The task's outputs are in the cache, its result is there."""
+
+    id: int
+    used: Amount = UNKNOWN
+
+
+@dataclass(slots=True)
+class ReportFailed:
+    id: int
+    status: str
+    reason: str
+    exit_code: int = 0
+    used: Amount = UNKNOWN
+
+
+@dataclass(slots=True)
+class ReportLibraryUp:
+    instance: int
+    slots: int
+
+
+@dataclass(slots=True)
+class ReportLibraryDown:
+    instance: int
+    reason: str
+    started: bool
+
+
+@dataclass(slots=True)
+class MeasureTasks:
+    """Say ``Measured`` for each of these."""
+
+    ids: list[int]
+
+
+@dataclass(slots=True)
+class SendHeartbeat:
+    pass
+
+
+@dataclass(slots=True)
+class Exit:
+    """Leave; ``failed`` when the connection or the host is to blame."""
+
+    reason: str
+    failed: bool
+
+
+Action = (
+    StartProcess
+    | KillProcess
+    | SendCalls
+    | KillCall
+    | StartLibrary
+    | KillLibrary
+    | ReportEnded
+    | ReportFailed
+    | ReportLibraryUp
+    | ReportLibraryDown
+    | MeasureTasks
+    | SendHeartbeat
+    | Exit
+)
