@@ -312,7 +312,7 @@ class VineWorkerState:
         if now >= self._last_heard + settings.heartbeat_threshold_s:
             return self._exit(f"the manager sent nothing for {now - self._last_heard:.0f} s", failed=True)
         idle = self._idle_since
-        if idle is not None and 0 < settings.idle_timeout_s and now >= idle + settings.idle_timeout_s:
+        if idle is not None and settings.idle_timeout_s > 0 and now >= idle + settings.idle_timeout_s:
             return self._exit(f"it had nothing to do for {settings.idle_timeout_s:g} s", failed=False)
         actions: list[Action] = []
         if now >= self._next_heartbeat:

@@ -1,0 +1,107 @@
+"""Processes that a worker starts: tasks, libraries, downloads. Starts, watches and ends them; decides nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from trellis.core.process_end import exit_reason
+from trellis.transport.service import Loop
+
+# The end of its output that goes into reports.
+_TAIL_BYTES = 2_000
+
+
+class Child:
+    """One process, leader of a process group of its own, with its output in a file.
+
+    Args:
+        loop: where its end is watched.
+        argv: its command.
+        output: file for standard output and error together.
+        on_end: called with its exit code (negative: the signal) when it has ended and its group is gone.
+        cwd, environment, pass_fds: as for ``subprocess.Popen``.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        argv: Sequence[str],
+        output: Path,
+        on_end: Callable[[Child, int], None],
+        *,
+        cwd: Path,
+        environment: Mapping[str, str],
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self._loop = loop
+        self._output = output
+        self._on_end = on_end
+        self.reason = ""  # how it ended, once it has
+        with open(output, "ab") as stream:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                cwd=cwd,
+                env=dict(environment),
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._sentinel = os.pidfd_open(self.pid)
+        loop.add_fd(self._sentinel, self._ended)
+
+    def kill(self) -> None:
+        """End it and its group; ``on_end`` follows."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _ended(self) -> None:
+        code = self._reap()
+        self._on_end(self, code)
+
+    def _reap(self) -> int:
+        self.kill()  # before the wait: while it is a zombie its number cannot belong to anybody else
+        _, status, usage = os.wait4(self.pid, 0)
+        self._loop.remove_fd(self._sentinel)
+        os.close(self._sentinel)
+        self.reason = exit_reason(status, _peak_bytes(usage))
+        code = os.waitstatus_to_exitcode(status)
+        self._process.returncode = code
+        return code
+
+    def end(self) -> None:
+        """Kill it and wait for its end, without telling anybody."""
+        self.kill()
+        self._reap()
+
+    def words(self) -> str:
+        """How it ended, and the end of what it wrote."""
+        written = tail(self._output)
+        return f"{self.reason}; its output ends with:\n{written}" if written else f"{self.reason}; it wrote nothing"
+
+
+def tail(path: Path) -> str:
+    """The end of a text file; nothing when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _peak_bytes(usage: resource.struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
