@@ -33,6 +33,12 @@ class Loop:
         self._selector.register(source.fileno(), selectors.EVENT_READ, None)
         self._sources.append((source, handler))
 
+    def remove_source(self, source: Readable) -> None:
+        """Forget a socket; do it before closing it."""
+        self._selector.unregister(source.fileno())
+        # A new list: ``run_once`` may be going through the old one.
+        self._sources = [entry for entry in self._sources if entry[0] is not source]
+
     def add_fd(self, fd: int, handler: Callable[[], None]) -> None:
         """An ordinary (level-triggered) descriptor."""
         self._selector.register(fd, selectors.EVENT_READ, handler)
@@ -74,9 +80,9 @@ class Loop:
                     reader()
             else:
                 handler()
-        for source, handle in self._sources:
-            if source.readable():
-                handle()
+        for entry in self._sources:
+            if entry in self._sources and entry[0].readable():  # else removed by an earlier handler
+                entry[1]()
 
     def close(self) -> None:
         self._selector.close()
