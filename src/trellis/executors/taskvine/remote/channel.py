@@ -68,7 +68,11 @@ class Channel:
         ConnectionError: the other end is gone.
         OSError: there is no room for a file.
         """
-        self._socket.send(self.encode(kind, id_, function, payloads, started, duration_s))
+        self.put(self.encode(kind, id_, function, payloads, started, duration_s))
+
+    def put(self, message: bytes) -> None:
+        """Send what ``encode`` made; raises as ``send`` does."""
+        self._socket.send(message)
 
     def encode(
         self,
