@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from trellis.executors.common.lifeline import Lifeline
+from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child
+from trellis.executors.taskvine.embedded.processes import TaskStart
+from trellis.executors.taskvine.embedded.sandbox import Sandbox
+from trellis.executors.taskvine.remote import runner
 from trellis.executors.taskvine.remote.channel import KILL, SETUP, Channel, Message
 from trellis.executors.taskvine.remote.library import LibrarySetup
 from trellis.transport.service import TURN, Loop
 from trellis.wire import stream
-from trellis.wire.codec import Payload
+from trellis.wire.codec import Payload, payload_buffers
 
 _MODULE = "trellis.executors.taskvine.remote.library"
 # The kernel's buffer of the pair: some full messages.
@@ -35,6 +38,7 @@ class LibraryStart(NamedTuple):
     context_arguments: Payload
     python: str
     environment: Mapping[str, str]
+    inputs: Sequence[tuple[str, str]]  # cache name, path in its directory
 
 
 class LibraryProcess:
@@ -50,6 +54,7 @@ class LibraryProcess:
         self,
         loop: Loop,
         start: LibraryStart,
+        cache: Cache,
         lifeline: Lifeline,
         payload_directory: Path,
         on_message: Callable[[int, Message], None],
@@ -60,7 +65,12 @@ class LibraryProcess:
         self._loop = loop
         self._on_message = on_message
         self._on_end = on_end
-        self._home = Path(start.setup.directory)
+        self.name = start.setup.name
+        self._cache = cache
+        # Its own files are a sandbox too; those of calls are beside it.
+        self._home = Sandbox(Path(start.setup.directory), cache, start.inputs, ())
+        self._log = self._home.path.with_suffix(".log")
+        self._calls: dict[int, tuple[Sandbox | None, TaskStart]] = {}  # that have files
         self._unsent: deque[bytes] = deque()
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -70,9 +80,9 @@ class LibraryProcess:
             self._child = Child(
                 loop,
                 [start.python, "-P", "-m", _MODULE, *map(str, fds), str(payload_directory)],
-                self._home.with_suffix(".log"),
+                self._log,
                 self._ended,
-                cwd=self._home,
+                cwd=self._home.path,
                 environment=start.environment,
                 pass_fds=fds,
             )
@@ -98,11 +108,52 @@ class LibraryProcess:
             self.functions.discard(function)
             self._put(self._channel.encode(stream.FORGET, function))
 
-    def call(self, id_: int, function: int, sandbox: str, arguments: Payload) -> None:
+    def call(self, start: TaskStart) -> None:
         """Raises:
-        OSError: there is no room for large arguments.
+        OSError: its inputs cannot be put into place, or there is no room for large arguments.
+        ValueError: a path would lead out of its sandbox.
         """
-        self._put(self._channel.encode(stream.TASK, id_, function, (sandbox.encode(), arguments)))
+        sandbox = None
+        if start.inputs or start.outputs:
+            directory = self._home.path.with_name(f"call-{start.id}")
+            sandbox = Sandbox(directory, self._cache, start.inputs, [path for _, path, _ in start.outputs])
+        if sandbox is not None or start.result_name:
+            self._calls[start.id] = (sandbox, start)
+        path = "" if sandbox is None else str(sandbox.path)
+        self._put(self._channel.encode(stream.TASK, start.id, start.function, (path.encode(), start.arguments)))
+
+    def collect(self, id_: int, result: Payload | None) -> tuple[list[tuple[str, int]], bool]:
+        """A call has ended, with ``result`` or (None) an exception: take its outputs into the cache.
+
+        Gives their names and sizes in bytes, and whether the result is one of them.
+
+        Raises:
+            MissingOutput: it has not made one of them.
+        """
+        if id_ not in self._calls:
+            return [], False
+        sandbox, start = self._calls.pop(id_)
+        try:
+            if result is None:
+                return [], False
+            made = [] if sandbox is None else sandbox.collect(start.outputs)
+            if start.result_name:
+                made.append((start.result_name, self._keep_result(start.result_name, result)))
+            return made, bool(start.result_name)
+        finally:
+            if sandbox is not None:
+                sandbox.remove()
+
+    def _keep_result(self, name: str, result: Payload) -> int:
+        path = self._cache.arriving(name)
+        runner.write_payload(str(path), runner.RESULT, payload_buffers(result))
+        return self._cache.add(name, "workflow").size
+
+    def discard(self, id_: int) -> None:
+        """A call ended without a result."""
+        sandbox, _ = self._calls.pop(id_, (None, None))
+        if sandbox is not None:
+            sandbox.remove()
 
     def kill_call(self, id_: int) -> None:
         self._put(self._channel.encode(KILL, id_))
@@ -149,7 +200,7 @@ class LibraryProcess:
         self._read_rest()
         self._close()
         self._on_end(self.instance, child.words())
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._remove_files()
 
     def _read_rest(self) -> None:
         """Results that it wrote before it died count."""
@@ -167,7 +218,13 @@ class LibraryProcess:
         """Kill it and wait for its end, without telling anybody."""
         self._child.end()
         self._close()
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._remove_files()
+
+    def _remove_files(self) -> None:
+        for id_ in list(self._calls):
+            self.discard(id_)
+        self._home.remove()
+        self._log.unlink(missing_ok=True)
 
 
 def python_of(environment: Path | None) -> str:
