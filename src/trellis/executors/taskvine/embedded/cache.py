@@ -79,6 +79,10 @@ class Cache:
         unpacked = self._directory / f"{name}.d"
         return unpacked if unpacked.is_dir() else self.path(name)
 
+    def is_directory(self, name: str) -> bool:
+        """Whether tasks see a directory."""
+        return self.mounted(name).is_dir()
+
     def arriving(self, name: str) -> Path:
         """Where to put a file while it is not whole."""
         return self._transfer / self.path(name).name

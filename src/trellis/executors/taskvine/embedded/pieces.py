@@ -19,7 +19,7 @@ PIECE_BYTES = 2**20
 WINDOW = 4
 
 
-def read_piece(path: Path, request: SendFile) -> tuple[FileChunk, bytes]:
+def read_piece(path: Path, request: SendFile, archive: bool = False) -> tuple[FileChunk, bytes]:
     """The answer to a request for a piece of the file at ``path``; a file that cannot be read is an answer too."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -30,7 +30,7 @@ def read_piece(path: Path, request: SendFile) -> tuple[FileChunk, bytes]:
             os.close(descriptor)
     except OSError as error:
         return FileChunk(request.name, request.offset, 0, error=f"{path}: {error.strerror}"), b""
-    return FileChunk(request.name, request.offset, status.st_size, status.st_mode & 0o777), data
+    return FileChunk(request.name, request.offset, status.st_size, status.st_mode & 0o777, archive), data
 
 
 class Pull:
@@ -46,6 +46,7 @@ class Pull:
         self.name = name
         self.received = 0  # bytes
         self.error = ""
+        self.archive = False  # the content is a tar archive of a directory
         self._ask = ask
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._total: int | None = None
@@ -62,6 +63,7 @@ class Pull:
             self.error = chunk.error
         elif self._total is None:
             self._total = chunk.total
+            self.archive = chunk.archive
             os.fchmod(self._file, chunk.mode)
         elif chunk.total != self._total:
             self.error = f"its size changed from {self._total} to {chunk.total} bytes while it was sent"

@@ -140,7 +140,7 @@ class WorkerService:
         self._send(registration)
         if not self._endpoint.wait(timeout_s):
             raise ConnectionError(
-                f"the manager does not answer within {timeout_s:g} s (is its port blocked, or the password another one?)"
+                f"the manager does not answer within {timeout_s:g} s (a blocked port, or another password?)"
             )
         frames = self._endpoint.receive() or []
         message = self._decoder.decode(frames[0]) if frames else None
@@ -215,7 +215,9 @@ class WorkerService:
             case GetFile():
                 self._transfers.get(message)
             case SendFile():
-                chunk, data = read_piece(self._cache.path(message.name), message)
+                chunk, data = read_piece(
+                    self._cache.path(message.name), message, self._cache.is_directory(message.name)
+                )
                 self._endpoint.send([encode_header(chunk), data])
             case Evict(names=names):
                 for name in names:

@@ -1,0 +1,35 @@
+"""What the submit side and a manager's process tell each other when it starts. Plain values."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class VineSettings(msgspec.Struct):
+    """What a manager has to know, whichever engine it is of. Times in seconds; ports are ``low <= port < high``."""
+
+    client_address: str
+    client_ports: tuple[int, int]
+    worker_address: str  # to listen at; "*": everywhere
+    worker_ports: tuple[int, int]
+    cert_dir: str  # keys for the submit side
+    password_file: str | None  # for workers; None: no authentication, and loopback only
+    logdir: str
+    debug: bool
+    import_paths: list[str]
+    heartbeat_period_s: float
+    heartbeat_threshold_s: float
+    worker_timeout_s: float  # idle workers end after so long
+    peer_transfers: bool
+    autolabel: str  # "fixed", or how labels are found
+    autolabel_window: int
+    wait_for_workers: int
+    tune: dict[str, float]
+    project_name: str | None = None
+
+
+class VinePorts(msgspec.Struct):
+    """What the submit side has to know of the manager."""
+
+    client: int
+    worker: int
