@@ -11,6 +11,7 @@ import os
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from trellis.executors.taskvine.embedded import manager as machine
 from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.executors.taskvine.embedded.categories import STEADY_TASKS
 from trellis.executors.taskvine.embedded.origin import Origin
+from trellis.executors.taskvine.embedded.packing import subtract
 from trellis.executors.taskvine.embedded.pieces import Pull
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.authentication import Authenticator
@@ -253,7 +255,6 @@ class VineManagerService:
                 declared = self._origin.declare(spec, content)
             except OSError as error:  # its tasks will fail for it
                 logger.error("file %s cannot be read: %s", spec.source, error)
-                spec.source = f"{spec.source} ({error.strerror})"
                 declared = self._origin.missing(spec)
             names.append(declared.name)
             sizes.append(declared.size)
@@ -278,9 +279,9 @@ class VineManagerService:
                 name,
                 worker.registration.hostname,
                 worker.total,
-                machine.used(worker),
+                subtract(worker.total, worker.free),
                 len(worker.tasks),
-                machine.count_libraries(worker),
+                dict(Counter(instance.library for instance in worker.instances.values())),
                 len(store.replicas.names_at(name)),
                 0.0,
                 0.0 if worker.idle_since is None else now - worker.idle_since,

@@ -78,9 +78,7 @@ class Origin:
     def _declare_file(self, spec: FileSpec) -> Declared:
         path = Path(spec.source)
         if not path.exists():  # an output, which is still to be made
-            name = f"file-{secrets.token_hex(8)}"
-            self._homes[name] = path
-            return Declared(name, -1, False)
+            return self.missing(spec)
         unpack = spec.unpack
         if path.is_dir():
             path, unpack = self._archive(path), True
@@ -88,6 +86,12 @@ class Origin:
         self._paths[name] = path
         self._homes[name] = Path(spec.source)
         return Declared(name, path.stat().st_size, unpack)
+
+    def missing(self, spec: FileSpec) -> Declared:
+        """A file that is not there, or cannot be read: a task may make it; others that need it fail."""
+        name = f"file-{secrets.token_hex(8)}"
+        self._homes[name] = Path(spec.source)
+        return Declared(name, -1, False)
 
     def _archive(self, directory: Path) -> Path:
         """A tar archive of a directory, the same for the same content."""

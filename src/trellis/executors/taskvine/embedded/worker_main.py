@@ -1,0 +1,149 @@
+"""Starts a TaskVine worker: reads its command line, finds the manager, registers. Decides nothing later.
+
+``python -m trellis.executors.taskvine.embedded.worker_main HOST PORT [options]``, or ``trellis vine-worker``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import setproctitle
+
+from trellis.errors import ConfigurationError
+from trellis.executors.taskvine.embedded.worker import VineWorkerSettings
+from trellis.executors.taskvine.embedded.worker_service import WorkerService
+from trellis.transport.context import new_context
+from trellis.transport.endpoint import ClientEndpoint
+from trellis.transport.keys import keys_from_password
+from trellis.transport.probe import first_reachable
+from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, RegisterWorker
+
+logger = logging.getLogger("trellis.vine.worker")
+
+_MB = 2**20
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="trellis vine-worker", description="Offer this host to a TaskVine manager.")
+    parser.add_argument("host", help="address of the manager; several, separated by commas, are tried at once")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--password-file", type=Path, help="file with the secret that the manager has, too")
+    parser.add_argument("--cores", type=float, help="to offer; without it: all that this process may use")
+    parser.add_argument("--memory", type=float, help="MB")
+    parser.add_argument("--disk", type=float, help="MB")
+    parser.add_argument("--gpus", type=float, default=0)
+    parser.add_argument("--feature", action="append", default=[], help="that tasks may ask for; may be repeated")
+    parser.add_argument("--workspace", type=Path, help="kept, with the files that live for ever; else a new directory")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds without a task, then it ends; 0: never")
+    parser.add_argument("--connect-timeout", type=float, default=30, help="seconds to find the manager")
+    parser.add_argument("--heartbeat-threshold", type=float, default=120, help="seconds of silence of the manager")
+    parser.add_argument("--wall-time", type=float, help="seconds after which the batch system ends this job")
+    parser.add_argument("--measure", action="store_true", help="measure what tasks use")
+    parser.add_argument("--block", default="")
+    parser.add_argument("--from-factory", action="store_true")
+    parser.add_argument("--log", type=Path, help="file for the log; without it: standard error")
+    parser.add_argument("-d", "--debug", action="store_true")
+    return parser.parse_args(argv)
+
+
+def _offer(options: argparse.Namespace, workspace: Path) -> Amount:
+    cores = options.cores if options.cores is not None else len(os.sched_getaffinity(0))
+    memory = options.memory if options.memory is not None else psutil.virtual_memory().total // _MB
+    disk = options.disk if options.disk is not None else shutil.disk_usage(workspace).free // 2 // _MB
+    return Amount(cores, memory, disk, options.gpus)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; the exit code is non-zero when the host or the connection was to blame for the end."""
+    options = parse_arguments(argv)
+    setproctitle.setproctitle("trellis: vine worker")
+    name = secrets.token_hex(6)
+    workspace = options.workspace or Path(tempfile.mkdtemp(prefix="trellis-vine-worker-"))
+    workspace.mkdir(parents=True, exist_ok=True)
+    _start_log(options)
+    try:
+        return _serve(options, name, workspace.resolve())
+    except (ConnectionError, ConfigurationError) as error:
+        logger.error("%s", error)
+        print(f"trellis vine-worker on {socket.gethostname()}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if options.workspace is None:
+            shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _serve(options: argparse.Namespace, name: str, workspace: Path) -> int:
+    keys = None
+    if options.password_file is not None:
+        try:
+            keys = keys_from_password(options.password_file.read_bytes().strip())
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot read the password file {options.password_file}: {error.strerror}"
+            ) from None
+    address = first_reachable(options.host.split(","), options.port, options.connect_timeout)
+    context = new_context()
+    endpoint = ClientEndpoint(context, None if keys is None else keys[1], name.encode())
+    try:
+        endpoint.connect(f"tcp://[{address}]:{options.port}" if ":" in address else f"tcp://{address}:{options.port}")
+        registration = RegisterWorker(
+            VINE_PROTOCOL_VERSION,
+            name,
+            socket.gethostname(),
+            os.getpid(),
+            _offer(options, workspace),
+            options.feature,
+            _own_address(address, options.port),
+            options.wall_time,
+            [],
+            [],
+            options.block,
+            options.from_factory,
+        )
+        period_s = options.heartbeat_threshold / 4
+        settings = VineWorkerSettings(period_s, options.heartbeat_threshold, options.timeout, options.measure)
+        service = WorkerService(context, endpoint, registration, keys, settings, workspace)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: service.stop(f"it got {signal.Signals(number).name}"))
+        service.register(options.connect_timeout)
+        logger.info("worker %s registered at %s port %d", name, address, options.port)
+        end = service.run()
+    finally:
+        endpoint.close()
+        context.term()
+    logger.info("worker %s ends: %s", name, end.reason)
+    if end.failed:
+        print(f"trellis vine-worker {name} on {socket.gethostname()}: {end.reason}", file=sys.stderr)
+    return 1 if end.failed else 0
+
+
+def _own_address(manager: str, port: int) -> str:
+    """The address of this host on the way to the manager: the one by which other workers reach it."""
+    family = socket.AF_INET6 if ":" in manager else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((manager, port))  # sends nothing
+        own = str(probe.getsockname()[0])
+    return f"[{own}]" if ":" in own else own
+
+
+def _start_log(options: argparse.Namespace) -> None:
+    handler = logging.StreamHandler() if options.log is None else logging.FileHandler(options.log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("trellis")
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if options.debug else logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
