@@ -42,16 +42,33 @@ def read_payload(path: str) -> tuple[bytes, Buffers, float, float]:
         ValueError: it is not what ``write_payload`` writes.
     """
     with open(path, "rb") as file:
-        head = file.read(_HEAD.size)
-        if len(head) < _HEAD.size:
-            raise ValueError(f"{path} is cut off")
-        kind, count, started, duration_s = _HEAD.unpack(head)
-        lengths = [_LENGTH.unpack(file.read(8))[0] for _ in range(count)]
-        buffers = tuple(bytearray(length) for length in lengths)
-        for buffer in buffers:
-            if file.readinto(buffer) != len(buffer):
-                raise ValueError(f"{path} is cut off")
-    return kind, buffers, started, duration_s
+        return parse_payload(file.read())
+
+
+def parse_payload(data: bytes) -> tuple[bytes, Buffers, float, float]:
+    """As ``read_payload``, of a file's content.
+
+    Raises:
+        ValueError: it is not what ``write_payload`` writes.
+    """
+    try:
+        kind, count, started, duration_s = _HEAD.unpack_from(data)
+        offset = _HEAD.size + count * _LENGTH.size
+        lengths = [_LENGTH.unpack_from(data, _HEAD.size + n * _LENGTH.size)[0] for n in range(count)]
+    except struct.error:
+        raise ValueError("a payload is cut off") from None
+    if offset + sum(lengths) != len(data):
+        raise ValueError(f"a payload of {len(data)} bytes should have {offset + sum(lengths)}")
+    buffers = []
+    for length in lengths:
+        buffers.append(bytearray(data[offset : offset + length]))
+        offset += length
+    return kind, tuple(buffers), started, duration_s
+
+
+def load_result_file(path: str) -> Any:
+    """The value that another task has left in a file."""
+    return _load(read_payload(path)[1])
 
 
 def _load(buffers: Buffers) -> Any:

@@ -1,0 +1,59 @@
+"""Libraries as users declare them: functions that stay loaded, with a context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trellis.core.validation import check_at_least, check_callable, check_type
+from trellis.errors import ConfigurationError
+from trellis.staging.files import File
+
+MODES = ("fork", "direct")
+
+
+@dataclass(frozen=True)
+class Library:
+    """A process at the workers that runs calls, one after the other or side by side, and keeps what they share.
+
+    Args:
+        name: by which resource specifications name it: ``{"library": name}``.
+        context: a function, run once when a library starts; it gives a dictionary that calls read with
+            ``load_variable_from_library(name)`` or ``library_context()``.
+        args, kwargs: its arguments.
+        inputs: files that it finds in its directory.
+        exec_mode: "fork": each call is a child process, which shares the context without copying it; "direct": calls
+            run in the process itself, one at a time.
+        num_slots: calls at a time in fork mode; None: as many as the library has cores.
+        cores, memory, disk, gpus: what it takes of a worker (memory and disk in MB); nothing said: all of it.
+
+    Raises:
+        ConfigurationError: a value has a wrong type or cannot work.
+    """
+
+    name: str
+    context: Callable[..., Mapping[str, Any]] | None = None
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Sequence[File] = ()
+    exec_mode: str = "fork"
+    num_slots: int | None = None
+    cores: float | None = None
+    memory: float | None = None
+    disk: float | None = None
+    gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        check_type("Library", "name", self.name, str)
+        check_callable("Library", "context", self.context, optional=True)
+        if self.exec_mode not in MODES:
+            raise ConfigurationError(f"Library: exec_mode must be one of {', '.join(MODES)}, not {self.exec_mode!r}")
+        for name, least in (("num_slots", 1), ("cores", 0), ("memory", 0), ("disk", 0), ("gpus", 0)):
+            if getattr(self, name) is not None:
+                check_at_least("Library", name, getattr(self, name), least)
+        if self.exec_mode == "direct" and self.num_slots not in (None, 1):
+            raise ConfigurationError(
+                f"Library: num_slots must be 1 in direct mode, not {self.num_slots}: calls run one after the other "
+                "(give each library fewer cores to have more of them)"
+            )
