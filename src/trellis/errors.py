@@ -311,6 +311,55 @@ class TooManyJobFailuresError(TrellisError):
     """So many blocks of an executor have failed that more of them make no sense."""
 
 
+# What TaskVine's result codes are called here, and their numbers there.
+TASKVINE_STATUS = {
+    "input_missing": 1,
+    "output_missing": 2,
+    "stdout_missing": 4,
+    "signal": 1 << 3,
+    "resource_exhaustion": 2 << 3,
+    "max_end_time": 3 << 3,
+    "unknown": 4 << 3,
+    "forsaken": 5 << 3,
+    "max_retries": 6 << 3,
+    "max_wall_time": 7 << 3,
+    "monitor_error": 8 << 3,
+    "output_transfer_error": 9 << 3,
+    "fixed_location_missing": 10 << 3,
+    "cancelled": 11 << 3,
+    "library_exit": 12 << 3,
+    "sandbox_exhaustion": 13 << 3,
+    "missing_library": 14 << 3,
+}
+
+
+class TaskVineTaskFailure(AppException):
+    """A task that TaskVine ran, or could not run, has no result.
+
+    ``result`` says why by name (a key of ``TASKVINE_STATUS``), ``status`` by TaskVine's number.
+    """
+
+    def __init__(self, reason: str, status: int | str) -> None:
+        super().__init__(reason, status)
+        self.reason = reason
+        if isinstance(status, str):
+            self.result, self.status = status, TASKVINE_STATUS[status]
+        else:
+            names = [name for name, number in TASKVINE_STATUS.items() if number == status]
+            self.result, self.status = names[0] if names else "unknown", status
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class TaskVineManagerFailure(TrellisError):
+    """The manager process of a TaskVineExecutor died; the message has its exit status and last words."""
+
+
+class TaskVineFactoryFailure(TrellisError):
+    """The factory of a TaskVineExecutor died, or cannot start workers; the message has its last words."""
+
+
 # -- providers and launchers -----------------------------------------------------------------------------------
 
 

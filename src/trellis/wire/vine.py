@@ -220,6 +220,7 @@ class WorkerStatus(Part):
     files: int
     cached_mb: float
     idle_s: float
+    block: str = ""
 
 
 class VineStatus(Message, tag=1026):

@@ -17,7 +17,7 @@ class TaskVineFile(File):
     """A file, and how workers keep it.
 
     Args:
-        url: as for ``File``; ``taskvinetemp://NAME`` is a file that one task makes, others read, and nobody brings home.
+        url: as for ``File``; ``taskvinetemp://NAME`` is made by one task, read by others, and never brought home.
         cache: until when a worker keeps it: "task" (it has ended), "workflow" (the run has), "worker" (the worker
             has), "forever" (also the worker's successors in the same workspace).
         peer_transfer: whether workers may pass it on to each other.

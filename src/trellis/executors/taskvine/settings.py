@@ -12,6 +12,7 @@ class VineSettings(msgspec.Struct):
     client_ports: tuple[int, int]
     worker_address: str  # to listen at; "*": everywhere
     worker_ports: tuple[int, int]
+    any_port: bool  # another port will do when these are in use
     cert_dir: str  # keys for the submit side
     password_file: str | None  # for workers; None: no authentication, and loopback only
     logdir: str

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
-from trellis.errors import BadMessage
+from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.taskvine.embedded import manager as machine
 from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.executors.taskvine.embedded.categories import STEADY_TASKS
@@ -153,8 +153,17 @@ class VineManagerService:
         settings = self._settings
         return VinePorts(
             client=self._clients.bind(settings.client_address, settings.client_ports),
-            worker=self._workers.bind(settings.worker_address, settings.worker_ports),
+            worker=self._bind_for_workers(),
         )
+
+    def _bind_for_workers(self) -> int:
+        settings = self._settings
+        try:
+            return self._workers.bind(settings.worker_address, settings.worker_ports)
+        except ConfigurationError:
+            if not settings.any_port:
+                raise
+            return self._workers.bind(settings.worker_address, _ANY_PORT)
 
     def run(self, lifeline: int) -> None:
         """Serve until told to end, or until ``lifeline`` closes."""
@@ -285,6 +294,7 @@ class VineManagerService:
                 len(store.replicas.names_at(name)),
                 0.0,
                 0.0 if worker.idle_since is None else now - worker.idle_since,
+                worker.registration.block,
             )
             for name, worker in store.workers.items()
         ]
@@ -568,6 +578,10 @@ class VineManagerService:
     def _to_client_raw(self, frames: list[Buffer]) -> None:
         if self._client is not None:
             self._clients.send(self._client, frames)
+
+
+# When the usual port is another manager's.
+_ANY_PORT = (1024, 65536)
 
 
 def _header(incoming: Incoming) -> Buffer:

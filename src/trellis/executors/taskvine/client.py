@@ -1,0 +1,431 @@
+"""The submit side of TaskVine: the manager's process, the socket to it, and the thread that owns both.
+
+Users' threads put tasks into an inbox; outcomes go to the sinks of their attempts. The thread cannot end without
+giving every attempt its outcome. Which engine the process is of makes no difference here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trellis.core.interfaces import Attempt, Outcome, RunInfo
+from trellis.errors import (
+    BadMessage,
+    ExecutorError,
+    InternalConsistencyError,
+    TaskVineManagerFailure,
+    TaskVineTaskFailure,
+    TrellisError,
+)
+from trellis.executors.taskvine.outcomes import deliver, failure, outcome_of
+from trellis.executors.taskvine.settings import VinePorts, VineSettings
+from trellis.transport.context import new_context
+from trellis.transport.endpoint import ClientEndpoint
+from trellis.transport.inbox import Inbox
+from trellis.transport.keys import load_client_keys
+from trellis.transport.service import TURN, Loop
+from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message, Shutdown
+from trellis.wire.vine import (
+    CancelVineTasks,
+    DeclareFiles,
+    DefineShapes,
+    DropFiles,
+    FetchFile,
+    FileFetched,
+    FileSpec,
+    InstallLibraries,
+    LibrarySpec,
+    Mount,
+    Notice,
+    TaskShape,
+    ToVineClient,
+    VineResults,
+    VineStatus,
+    VineStatusRequest,
+    VineTaskFailed,
+    VineTasks,
+    WorkerJoined,
+    WorkerLeft,
+)
+
+logger = logging.getLogger(__name__)
+
+# Tasks in one message: large enough to make the cost of a message nothing, small enough for the first of a flood
+# to run while the rest is being packed.
+_BATCH = 1_000
+
+
+class VineTask(NamedTuple):
+    """A task that is to be sent."""
+
+    id: int
+    function: int
+    shape: int
+    arguments: Payload
+    inputs: list[Mount]
+    outputs: list[Mount]
+    result_file: int  # -1: the result comes home
+    attempt: Attempt
+
+
+class Held(NamedTuple):
+    """What is kept of a task without an outcome."""
+
+    attempt: Attempt
+    function: int
+    outputs: list[Mount]
+    result_file: int
+
+
+class _Send(NamedTuple):
+    frames: list[Buffer]
+
+
+class _Cancel(NamedTuple):
+    id: int
+
+
+class _Ask(NamedTuple):
+    request: int
+    message: Message
+    reply: Future[Any]
+
+
+class _End(NamedTuple):
+    """All that is outstanding, and all that comes, fails for this."""
+
+    cause: TrellisError
+
+
+class Notices(NamedTuple):
+    """What the owner of the client wants to hear of; called on the client's thread, so they return at once."""
+
+    worker_joined: Callable[[WorkerJoined], None]
+    worker_left: Callable[[WorkerLeft], None]
+    notice: Callable[[str], None]
+    manager_lost: Callable[[TrellisError], None]
+    # A task has ended well: gives what its future gets in place of ``value``.
+    ended: Callable[[Held, Any], Any]
+    # Tasks with these functions have ended.
+    released: Callable[[list[int]], None]
+
+
+class VineClient:
+    """One manager, from its start to its end.
+
+    Args:
+        process: of the manager; not started yet.
+    """
+
+    def __init__(self, label: str, process: Any, settings: VineSettings, notices: Notices) -> None:
+        self._label = label
+        self._settings = settings
+        self._process = process
+        self._notices = notices
+        self._inbox: Inbox[Any] = Inbox()
+        self._ids = itertools.count()
+        self._requests = itertools.count()
+        self._held: dict[int, Held] = {}
+        self._hosts: dict[str, str] = {}  # of workers
+        self._asked: dict[int, Future[Any]] = {}
+        self._cause: TrellisError | None = None  # once nothing can be sent any more
+        self._closing = False
+        # Held by who takes the inbox's last items; a future's callback may put another one meanwhile.
+        self._closed = threading.RLock()
+        self._finished = False
+
+    # -- start and end -----------------------------------------------------------------------------------------
+
+    def start(self) -> VinePorts:
+        """Start the manager and the thread.
+
+        Raises:
+            ExecutorError: the manager does not start; the message has its last words.
+        """
+        try:
+            ports: VinePorts = self._process.start()
+        except BaseException:
+            self._inbox.close()
+            raise
+        self._context = new_context()
+        self._endpoint = ClientEndpoint(self._context, load_client_keys(Path(self._settings.cert_dir)))
+        host = self._settings.client_address
+        self._endpoint.connect(f"tcp://[{host}]:{ports.client}" if ":" in host else f"tcp://{host}:{ports.client}")
+        self._thread = threading.Thread(target=self._run, name=f"trellis-vine-{self._label}", daemon=True)
+        self._thread.start()
+        return ports
+
+    def close(self, timeout_s: float) -> None:
+        """End the manager and the thread; what is outstanding fails. A second call does nothing."""
+        if self._closing:
+            return
+        self._closing = True
+        self._inbox.put(_End(ExecutorError(self._label, "it was shut down before the task had ended")))
+        self._thread.join()
+        self._process.end(timeout_s)
+        self._endpoint.close()
+        self._context.term()
+
+    # -- any thread --------------------------------------------------------------------------------------------
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks without an outcome."""
+        return len(self._held) + len(self._inbox)
+
+    def next_id(self) -> int:
+        return next(self._ids)
+
+    def submit(self, task: VineTask) -> None:
+        self._put(task)
+
+    def cancel(self, id_: int) -> None:
+        self._put(_Cancel(id_))
+
+    def define(self, number: int, data: bytes) -> None:
+        sizes, frames = pack([data])
+        self._put(_Send([encode_header(DefineFunctions([number], sizes)), *frames]))
+
+    def forget(self, numbers: list[int]) -> None:
+        self._put(_Send([encode_header(ForgetFunctions(numbers))]))
+
+    def define_shape(self, number: int, shape: TaskShape) -> None:
+        self._put(_Send([encode_header(DefineShapes([number], [shape]))]))
+
+    def declare(self, spec: FileSpec, content: Payload = b"") -> None:
+        sizes, frames = pack([content])
+        self._put(_Send([encode_header(DeclareFiles([spec], sizes)), *frames]))
+
+    def drop_file(self, number: int) -> None:
+        self._put(_Send([encode_header(DropFiles([number]))]))
+
+    def install(self, library: LibrarySpec, arguments: Payload) -> None:
+        sizes, frames = pack([arguments])
+        self._put(_Send([encode_header(InstallLibraries([library], sizes)), *frames]))
+
+    def fetch(self, number: int) -> Future[bytes]:
+        """The content of a file at the workers."""
+        request = next(self._requests)
+        return self._ask(request, FetchFile(request, number))
+
+    def status(self, timeout_s: float) -> VineStatus:
+        """Raises:
+        TimeoutError: no answer within ``timeout_s``.
+        TrellisError: the manager is gone.
+        """
+        request = next(self._requests)
+        status: VineStatus = self._ask(request, VineStatusRequest(request)).result(timeout_s)
+        return status
+
+    def fail_all(self, cause: TrellisError) -> None:
+        """Fail what is outstanding, and from now on everything."""
+        self._put(_End(cause))
+
+    def _ask(self, request: int, message: Message) -> Future[Any]:
+        reply: Future[Any] = Future()
+        self._put(_Ask(request, message, reply))
+        return reply
+
+    def _put(self, item: object) -> None:
+        self._inbox.put(item)
+        if self._finished:  # nobody drains any more: do it here, so that nothing waits for ever
+            with self._closed:
+                self._on_inbox()
+
+    # -- the thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:
+            logger.exception("the thread of executor %s failed", self._label)
+            failed = InternalConsistencyError(f"the thread of executor {self._label} failed: {error!r}")
+            self._end(failed)
+            self._notices.manager_lost(failed)
+        finally:
+            with self._closed:
+                self._finished = True
+                self._on_inbox()
+                self._inbox.close()
+
+    def _serve(self) -> None:
+        # The manager answers to who has spoken: without a word now, it could not tell of the first workers.
+        self._endpoint.send([encode_header(VineStatusRequest(next(self._requests)))])
+        loop = Loop()
+        decoder: Decoder[Message] = Decoder(ToVineClient)
+        loop.add_source(self._endpoint, lambda: self._on_messages(decoder))
+        loop.add_fd(self._inbox.fileno(), self._on_inbox)
+        sentinel = self._process.open_sentinel()
+        if sentinel is not None:
+            loop.add_fd(sentinel, lambda: self._on_process_ended(loop, sentinel, decoder))
+        try:
+            while not self._closing:
+                # Where processes have no sentinel, look once a second.
+                loop.run_once(None if sentinel is not None else 1.0)
+                if sentinel is None and self._cause is None and self._process.has_ended():
+                    self._on_process_ended(loop, None, decoder)
+            self._on_inbox()
+        finally:
+            if sentinel is not None:
+                loop.remove_fd(sentinel)
+                os.close(sentinel)
+            loop.close()
+
+    def _on_process_ended(self, loop: Loop, sentinel: int | None, decoder: Decoder[Message]) -> None:
+        if sentinel is not None:
+            loop.remove_fd(sentinel)
+        if self._closing:
+            return
+        while self._endpoint.readable():  # results that it had sent
+            self._on_messages(decoder)
+        words = self._process.last_words()
+        failed = TaskVineManagerFailure(f"the TaskVine manager of executor {self._label} died. {words}")
+        logger.error("%s", failed)
+        # The executor first: who sees the first failed future finds it in its bad state.
+        self._notices.manager_lost(failed)
+        self._end(failed)
+
+    def _on_inbox(self) -> None:
+        batch: list[VineTask] = []
+        for item in self._inbox.drain():
+            if type(item) is VineTask:
+                batch.append(item)
+                if len(batch) == _BATCH:
+                    self._submit(batch)
+                    batch = []
+                continue
+            if batch:
+                self._submit(batch)
+                batch = []
+            match item:
+                case _Send(frames):
+                    self._send(frames)
+                case _Cancel(id_):
+                    if id_ in self._held:
+                        self._send([encode_header(CancelVineTasks([id_]))])
+                case _Ask():
+                    self._send_question(item)
+                case _End(cause):
+                    self._end(cause)
+        if batch:
+            self._submit(batch)
+
+    def _submit(self, batch: list[VineTask]) -> None:
+        self._held.update(
+            (task.id, Held(task.attempt, task.function, task.outputs, task.result_file)) for task in batch
+        )
+        if self._cause is not None:
+            self._fail([task.id for task in batch], self._cause)
+            return
+        ids, functions, shapes, arguments, inputs, outputs, result_files, _ = zip(*batch, strict=True)
+        sizes, frames = pack(arguments)
+        header = VineTasks(
+            list(ids),
+            list(functions),
+            list(shapes),
+            sizes,
+            {position: mounts for position, mounts in enumerate(inputs) if mounts},
+            {position: mounts for position, mounts in enumerate(outputs) if mounts},
+            {position: number for position, number in enumerate(result_files) if number >= 0},
+        )
+        self._send([encode_header(header), *frames])
+
+    def _send_question(self, item: _Ask) -> None:
+        if self._cause is not None:
+            item.reply.set_exception(self._cause)
+            return
+        self._asked[item.request] = item.reply
+        self._send([encode_header(item.message)])
+
+    def _send(self, frames: list[Buffer]) -> None:
+        if self._cause is None:
+            self._endpoint.send(frames)
+
+    def _end(self, cause: TrellisError) -> None:
+        ended, self._cause = self._cause is not None, self._cause or cause
+        # The tasks first: they get their outcomes even when the socket is broken.
+        self._fail(list(self._held), self._cause)
+        for reply in self._asked.values():
+            reply.set_exception(self._cause)
+        self._asked.clear()
+        if not ended:
+            self._endpoint.send([encode_header(Shutdown())])
+
+    def _fail(self, ids: Sequence[int], cause: TrellisError) -> None:
+        held = [self._held.pop(id_) for id_ in ids]
+        self._notices.released([task.function for task in held])
+        deliver([(task.attempt, Outcome(None, cause)) for task in held])
+
+    # -- messages ----------------------------------------------------------------------------------------------
+
+    def _on_messages(self, decoder: Decoder[Message]) -> None:
+        for _ in range(TURN):
+            frames = self._endpoint.receive()
+            if frames is None:
+                return
+            try:
+                self._on_message(decoder.decode(frames[0]), frames[1:])
+            except BadMessage as error:  # our own manager: a defect, but no reason to stop
+                logger.error("a message of the manager is dropped: %s", error)
+
+    def _on_message(self, message: Message, frames: list[Buffer]) -> None:
+        match message:
+            case VineResults():
+                self._on_results(message, frames)
+            case VineTaskFailed(id=id_):
+                held = self._held.pop(id_, None)
+                if held is not None:
+                    self._notices.released([held.function])
+                    deliver([(held.attempt, Outcome(None, failure(message, held.attempt)))])
+            case WorkerJoined():
+                self._hosts[message.worker] = message.hostname
+                self._notices.worker_joined(message)
+            case WorkerLeft():
+                self._notices.worker_left(message)
+            case Notice(text=text):
+                self._notices.notice(text)
+            case FileFetched():
+                reply = self._asked.pop(message.request, None)
+                if reply is not None:
+                    self._answer(reply, message, unpack(message.sizes, frames))
+            case VineStatus():
+                reply = self._asked.pop(message.request, None)
+                if reply is not None:
+                    reply.set_result(message)
+
+    @staticmethod
+    def _answer(reply: Future[Any], message: FileFetched, payloads: list[Payload]) -> None:
+        if message.error:
+            reply.set_exception(TaskVineTaskFailure(f"a file cannot be fetched: {message.error}", "input_missing"))
+            return
+        (content,) = payloads
+        reply.set_result(bytes(content) if type(content) is not tuple else b"".join(content))
+
+    def _on_results(self, message: VineResults, frames: list[Buffer]) -> None:
+        failed = set(message.failed)
+        hostname = self._hosts.get(message.worker, "")
+        outcomes: list[tuple[Attempt, Outcome]] = []
+        numbers: list[int] = []
+        for position, payload in enumerate(unpack(message.sizes, frames)):
+            held = self._held.pop(message.ids[position], None)
+            if held is None:
+                continue
+            numbers.append(held.function)
+            info = RunInfo(hostname, "", message.worker, 0, message.started[position], message.durations_s[position])
+            if held.result_file >= 0 and position not in failed:
+                outcome = Outcome(None, None, info)
+            else:
+                outcome = outcome_of(payload, position in failed, info)
+            if outcome.exception is None and (held.outputs or held.result_file >= 0):
+                outcome.value = self._notices.ended(held, outcome.value)
+            outcomes.append((held.attempt, outcome))
+        self._notices.released(numbers)
+        deliver(outcomes)

@@ -1,0 +1,81 @@
+"""Which engine there is, and how its processes are started. Starts nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trellis.errors import ConfigurationError
+from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
+
+ENGINES = ("auto", "embedded", "ndcctools")
+_SERVICES = {
+    "embedded": "trellis.executors.taskvine.embedded.manager_service",
+    "ndcctools": "trellis.executors.taskvine.ndcctools.service",
+}
+
+
+def is_installed() -> bool:
+    """Whether the real TaskVine can be imported."""
+    try:
+        return importlib.util.find_spec("ndcctools.taskvine") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def choose_engine(engine: str) -> tuple[str, str]:
+    """The engine that is used, and why.
+
+    Raises:
+        ConfigurationError: the real TaskVine was asked for and is not there.
+    """
+    if engine == "embedded":
+        return engine, "it was asked for"
+    installed = is_installed()
+    if engine == "ndcctools":
+        if not installed:
+            raise ConfigurationError(
+                "TaskVineExecutor: engine='ndcctools' needs the package ndcctools (conda: ndcctools; Debian 13: "
+                "python3-workqueue and coop-computing-tools), which cannot be imported; engine='embedded' needs nothing"
+            )
+        return engine, "it was asked for"
+    return ("ndcctools", "it is installed") if installed else ("embedded", "ndcctools is not installed")
+
+
+def manager_command(engine: str) -> list[str]:
+    return [sys.executable, "-P", "-m", _SERVICES[engine]]
+
+
+def worker_command(
+    engine: str,
+    addresses: Sequence[str],
+    port: int,
+    password_file: Path | None,
+    factory: TaskVineFactoryConfig,
+) -> list[str]:
+    """The command that offers a host to the manager."""
+    if engine == "ndcctools":
+        return _vine_worker(addresses[0], port, password_file, factory)
+    words = [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker_main"]
+    words += [",".join(addresses), str(port), "--timeout", str(factory.worker_timeout)]
+    if password_file is not None:
+        words += ["--password-file", str(password_file)]
+    for name in ("cores", "memory", "disk", "gpus"):
+        value = getattr(factory, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    return words + shlex.split(factory.worker_options or "")
+
+
+def _vine_worker(address: str, port: int, password_file: Path | None, factory: TaskVineFactoryConfig) -> list[str]:
+    words = [*shlex.split(factory.worker_executable), "--timeout", str(factory.worker_timeout)]
+    if password_file is not None:
+        words += ["--password", str(password_file)]
+    for name in ("cores", "memory", "disk", "gpus"):
+        value = getattr(factory, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    return [*words, *shlex.split(factory.worker_options or ""), address, str(port)]

@@ -1,0 +1,61 @@
+"""Reports about tasks, turned into the outcomes of their attempts, and handed to those who wait for them."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+
+from trellis.core.interfaces import Attempt, AttemptSink, Outcome, RunInfo
+from trellis.errors import AppTimeout, TaskVineTaskFailure
+from trellis.wire.codec import Payload
+from trellis.wire.payload import load_exception, load_result
+from trellis.wire.vine import VineTaskFailed
+
+# What each of TaskVine's result codes means, for people who do not know them.
+MEANINGS = {
+    "input_missing": "an input file could not be had",
+    "output_missing": "an output file is not there",
+    "stdout_missing": "its standard output is not there",
+    "signal": "it was killed by a signal",
+    "resource_exhaustion": "it used more than it was given",
+    "max_end_time": "its time was over",
+    "unknown": "it ended without a result",
+    "forsaken": "no worker could start it",
+    "max_retries": "it was tried too often",
+    "max_wall_time": "it ran for too long",
+    "monitor_error": "what it used could not be measured",
+    "output_transfer_error": "an output file could not be brought home",
+    "fixed_location_missing": "the worker that it must run on does not have its file",
+    "cancelled": "it was cancelled",
+    "library_exit": "its library ended while it ran",
+    "sandbox_exhaustion": "it wrote more than it was given disk for",
+    "missing_library": "its library is not there",
+}
+
+
+def outcome_of(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
+    if failed:
+        return Outcome(None, load_exception(payload), run_info)
+    try:
+        return Outcome(load_result(payload), None, run_info)
+    except Exception as error:
+        return Outcome(None, error, run_info)
+
+
+def failure(message: VineTaskFailed, attempt: Attempt) -> BaseException:
+    """The exception of a task that has no result."""
+    if message.status == "cancelled":
+        return CancelledError(f"{attempt.name} was cancelled")
+    if message.status == "max_wall_time":
+        return AppTimeout(f"{attempt.name}: {message.reason}")
+    meaning = MEANINGS.get(message.status, message.status)
+    return TaskVineTaskFailure(f"{attempt.name}: {meaning}: {message.reason}", message.status)
+
+
+def deliver(outcomes: list[tuple[Attempt, Outcome]]) -> None:
+    """Each sink gets all of its outcomes at once."""
+    sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Outcome]]]] = {}
+    for pair in outcomes:
+        sink = pair[0].sink
+        sinks.setdefault(id(sink), (sink, []))[1].append(pair)
+    for sink, pairs in sinks.values():
+        sink.deliver(pairs)
