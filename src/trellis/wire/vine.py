@@ -149,7 +149,7 @@ class FetchFile(Message, tag=1007):
 
 
 class VineStatusRequest(Message, tag=1008):
-    """Ask for a ``VineStatus``."""
+    """Ask for a ``VineStatus``. Also from factories and status commands, which connect as workers do."""
 
     request: int
 
@@ -221,6 +221,7 @@ class WorkerStatus(Part):
     cached_mb: float
     idle_s: float
     block: str = ""
+    from_factory: bool = False
 
 
 class VineStatus(Message, tag=1026):
@@ -434,6 +435,7 @@ FromVineWorker = (
     | SendFile
     | FileChunk
     | WorkerLeaving
+    | VineStatusRequest
 )
 ToVineWorker = (
     WelcomeWorker

@@ -88,6 +88,10 @@ class ServiceProcess:
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
+    def wait(self) -> None:
+        """Wait for its end, whatever it is."""
+        self._process.wait()
+
     def last_words(self) -> str:
         """How it ended, and the ends of its logs."""
         code = self._process.poll()

@@ -31,7 +31,7 @@ from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox
 from trellis.transport.keys import load_client_keys
 from trellis.transport.service import TURN, Loop
-from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, payload_buffers, unpack
 from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message, Shutdown
 from trellis.wire.vine import (
     CancelVineTasks,
@@ -407,7 +407,7 @@ class VineClient:
             reply.set_exception(TaskVineTaskFailure(f"a file cannot be fetched: {message.error}", "input_missing"))
             return
         (content,) = payloads
-        reply.set_result(bytes(content) if type(content) is not tuple else b"".join(content))
+        reply.set_result(b"".join(payload_buffers(content)))
 
     def _on_results(self, message: VineResults, frames: list[Buffer]) -> None:
         failed = set(message.failed)

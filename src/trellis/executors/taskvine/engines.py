@@ -17,6 +17,8 @@ _SERVICES = {
     "ndcctools": "trellis.executors.taskvine.ndcctools.service",
 }
 
+FACTORY_SERVICE = "trellis.executors.taskvine.embedded.factory_service"
+
 
 def is_installed() -> bool:
     """Whether the real TaskVine can be imported."""

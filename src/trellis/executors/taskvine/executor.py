@@ -22,8 +22,10 @@ from trellis.executors.common.functions import FunctionTable
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.executors.taskvine.client import Held, Notices, VineClient, VineTask
-from trellis.executors.taskvine.engines import ENGINES, choose_engine, manager_command, worker_command
+from trellis.executors.taskvine.embedded.factory_service import FactoryReady, FactorySettings
+from trellis.executors.taskvine.engines import ENGINES, FACTORY_SERVICE, choose_engine, manager_command, worker_command
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
+from trellis.executors.taskvine.factory_keeper import FactoryKeeper
 from trellis.executors.taskvine.file_table import FileTable
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig
@@ -105,6 +107,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         self.engine = engine
         self.libraries = libraries
         self._client: VineClient | None = None
+        self._factory: FactoryKeeper | None = None
         self._notify: Callable[[str], None] = logger.warning
         self._workers: dict[str, WorkerJoined] = {}
         self._shapes: dict[TaskShape, int] = {}
@@ -157,8 +160,28 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         self._client = client
         self._install_libraries(client)
         self.start_blocks(context)
+        if self.worker_launch_method == "factory":
+            self._factory = FactoryKeeper(self.label, self._factory_process, self.set_bad_state_and_fail_all)
+            self._factory.start()
         if self.worker_launch_method == "manual":
             self._notify(f"executor {self.label} waits for workers; start them with: {self.worker_command}")
+
+    def _factory_process(self) -> ServiceProcess:
+        config = self.factory_config
+        settings = FactorySettings(
+            shlex.split(self.worker_command),
+            self._addresses()[0],
+            self._ports.worker,
+            str(self._password_file),
+            config.min_workers,
+            config.max_workers,
+            config.workers_per_cycle,
+            float(config.factory_timeout),
+            config.scratch_dir or self.logdir,
+            self.logdir,
+        )
+        command = [sys.executable, "-P", "-m", FACTORY_SERVICE]
+        return ServiceProcess(self.label, "TaskVine factory", command, settings, FactoryReady, "factory.log")
 
     def _find_password_file(self) -> Path:
         given = self.manager_config.project_password_file
@@ -243,6 +266,9 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             return
         # Workers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
         client.close(timeout)
+        if self._factory is not None:
+            self._factory.close(timeout)
+            self._factory = None
         self.stop_blocks()
 
     # -- tasks -------------------------------------------------------------------------------------------------

@@ -62,6 +62,11 @@ class Child:
         self._sentinel = os.pidfd_open(self.pid)
         loop.add_fd(self._sentinel, self._ended)
 
+    def ask_to_end(self) -> None:
+        """Send SIGTERM to it alone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
     def kill(self) -> None:
         """End it and its group; ``on_end`` follows."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

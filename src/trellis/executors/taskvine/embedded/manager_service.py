@@ -295,6 +295,7 @@ class VineManagerService:
                 0.0,
                 0.0 if worker.idle_since is None else now - worker.idle_since,
                 worker.registration.block,
+                worker.registration.from_factory,
             )
             for name, worker in store.workers.items()
         ]
@@ -323,6 +324,9 @@ class VineManagerService:
             name = incoming.peer.decode(errors="replace")
             try:
                 message = self._from_worker.decode(_header(incoming))
+                if isinstance(message, VineStatusRequest):  # of a factory, or a command: no worker
+                    self._workers.send(incoming.peer, [encode_header(self._status(message.request))])
+                    continue
                 self._connections[incoming.connection] = name
                 self._on_worker_message(name, message, incoming.frames[1:])
             except BadMessage as error:

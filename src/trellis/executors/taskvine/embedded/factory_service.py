@@ -1,0 +1,187 @@
+"""The factory process of the embedded engine: the shell around ``FactoryState``. Starts workers on this host.
+
+Started by the submit side with its settings on standard input, which then stays open: when it closes, the user's
+process is gone, and the factory ends its workers and itself. A factory that is killed leaves its workers running:
+they belong to the manager.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import setproctitle
+
+from trellis.errors import BadMessage
+from trellis.executors.taskvine.embedded import factory as machine
+from trellis.executors.taskvine.embedded.child import Child
+from trellis.transport.context import new_context
+from trellis.transport.endpoint import ClientEndpoint
+from trellis.transport.keys import keys_from_password
+from trellis.transport.service import Loop
+from trellis.wire.codec import Decoder, encode_header
+from trellis.wire.messages import Message
+from trellis.wire.vine import ToVineClient, VineStatus, VineStatusRequest
+
+logger = logging.getLogger("trellis.vine.factory")
+
+# Workers that are told to end have so long before they are killed.
+_END_GRACE_S = 3.0
+
+
+class FactorySettings(msgspec.Struct):
+    """What a factory has to know. Times in seconds."""
+
+    worker_command: list[str]
+    host: str
+    port: int
+    password_file: str
+    min_workers: int
+    max_workers: int
+    workers_per_cycle: int
+    factory_timeout_s: float
+    scratch_dir: str
+    logdir: str
+
+
+class FactoryReady(msgspec.Struct):
+    """It has started."""
+
+    pid: int
+
+
+class FactoryService:
+    """Owns the connection to the manager, and the workers. Single-threaded."""
+
+    def __init__(self, settings: FactorySettings) -> None:
+        self._settings = settings
+        rules = machine.FactoryRules(
+            settings.min_workers, settings.max_workers, settings.workers_per_cycle, settings.factory_timeout_s
+        )
+        self._state = machine.FactoryState(rules, time.monotonic())
+        self._context = new_context()
+        _, keys = keys_from_password(Path(settings.password_file).read_bytes().strip())
+        self._endpoint = ClientEndpoint(self._context, keys)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self._endpoint.connect(f"tcp://{host}:{settings.port}")
+        self._decoder: Decoder[Message] = Decoder(ToVineClient)
+        self._loop = Loop()
+        self._workers: dict[Child, float] = {}  # time of start
+        self._started = 0
+        self._exit: machine.Exit | None = None
+
+    def run(self, lifeline: int) -> machine.Exit:
+        """Serve until the machine says to exit, or ``lifeline`` closes."""
+        self._loop.add_source(self._endpoint, self._on_messages)
+        self._loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
+        try:
+            self._perform(self._state.start())
+            while self._exit is None:
+                self._loop.run_once(max(0.0, self._state.next_deadline() - time.monotonic()))
+                if time.monotonic() >= self._state.next_deadline():
+                    self._handle(machine.DeadlinePassed())
+            return self._exit
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        for worker in self._workers:
+            worker.ask_to_end()
+        deadline = time.monotonic() + _END_GRACE_S
+        while self._workers and time.monotonic() < deadline:
+            self._loop.run_once(max(0.0, deadline - time.monotonic()))
+        for worker in self._workers:
+            worker.end()
+        self._loop.close()
+        self._endpoint.close()
+        self._context.term()
+
+    def _on_lifeline(self, lifeline: int) -> None:
+        if not os.read(lifeline, 4096):
+            self._loop.remove_fd(lifeline)
+            self._exit = machine.Exit("the executor is shut down, or its process is gone", False)
+
+    def _on_messages(self) -> None:
+        while (frames := self._endpoint.receive()) is not None:
+            try:
+                message = self._decoder.decode(frames[0])
+            except BadMessage as error:
+                logger.error("a message of the manager is dropped: %s", error)
+                continue
+            if isinstance(message, VineStatus):
+                connected = sum(worker.from_factory for worker in message.workers)
+                self._handle(machine.Looked(message.waiting + message.running, connected))
+
+    def _handle(self, event: machine.Event) -> None:
+        self._perform(self._state.handle(event, time.monotonic()))
+
+    def _perform(self, actions: list[machine.Action]) -> None:
+        for action in actions:
+            match action:
+                case machine.StartWorkers(number):
+                    for _ in range(number):
+                        self._start_worker()
+                case machine.Look():
+                    self._endpoint.send([encode_header(VineStatusRequest(0))])
+                case machine.Exit():
+                    self._exit = action
+
+    def _start_worker(self) -> None:
+        number, self._started = self._started, self._started + 1
+        name = f"worker-{os.getpid()}-{number}"
+        scratch = Path(self._settings.scratch_dir)
+        scratch.mkdir(parents=True, exist_ok=True)
+        log = Path(self._settings.logdir) / f"{name}.log"
+        words = [*self._settings.worker_command, "--from-factory"]
+        try:
+            child = Child(self._loop, words, log, self._on_worker_end, cwd=scratch, environment=os.environ)
+        except (OSError, subprocess.SubprocessError) as error:
+            self._handle(machine.WorkerEnded(True, 0.0, f"{words[0]}: {error}"))
+            return
+        self._workers[child] = time.monotonic()
+        logger.info("worker %d started, pid %d", number, child.pid)
+
+    def _on_worker_end(self, child: Child, code: int) -> None:
+        lived_s = time.monotonic() - self._workers.pop(child)
+        logger.info("worker with pid %d ended: %s", child.pid, child.reason)
+        self._handle(machine.WorkerEnded(code != 0, lived_s, child.words()))
+
+
+def main() -> int:
+    """Entry point: ``python -m trellis.executors.taskvine.embedded.factory_service``."""
+    setproctitle.setproctitle("trellis: vine factory")
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(sys.stdin.fileno(), 1)
+        if not byte:
+            return 1
+        line += byte
+    settings = msgspec.json.decode(line, type=FactorySettings)
+    handler = logging.FileHandler(Path(settings.logdir) / "factory.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("trellis").addHandler(handler)
+    logging.getLogger("trellis").setLevel(logging.INFO)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
+    try:
+        service = FactoryService(settings)
+        sys.stdout.write(msgspec.json.encode(FactoryReady(os.getpid())).decode() + "\n")
+        sys.stdout.flush()
+        end = service.run(sys.stdin.fileno())
+    except Exception as error:
+        logger.exception("the factory failed")
+        print(f"the factory failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    logger.info("the factory ends: %s", end.reason)
+    if end.failed:
+        print(end.reason, file=sys.stderr)
+    return 1 if end.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Keeps a factory running for an executor: starts it, and another when it dies. Owns one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from trellis.errors import ExecutorError, TaskVineFactoryFailure, TrellisError
+from trellis.executors.common.service_process import ServiceProcess
+
+logger = logging.getLogger(__name__)
+
+# A factory that dies so often, each time within a minute of its start, will not get better.
+MOST_DEATHS = 3
+_MINUTE_S = 60.0
+
+
+class FactoryKeeper:
+    """One factory after the other; its workers go on without it.
+
+    Args:
+        new_process: makes the process of a factory, not started yet.
+        on_lost: told when no factory can be kept.
+    """
+
+    def __init__(
+        self, label: str, new_process: Callable[[], ServiceProcess], on_lost: Callable[[TrellisError], None]
+    ) -> None:
+        self._label = label
+        self._new_process = new_process
+        self._on_lost = on_lost
+        self._closing = False
+        self._process = new_process()
+
+    def start(self) -> None:
+        """Raises:
+        ExecutorError: the factory does not start; the message has its last words.
+        """
+        self._process.start()
+        self._thread = threading.Thread(target=self._watch, name=f"trellis-factory-{self._label}", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the factory that runs now."""
+        return self._process.pid
+
+    def close(self, timeout_s: float) -> None:
+        """End the factory and its workers."""
+        self._closing = True
+        self._process.end(timeout_s)
+        self._thread.join()
+
+    def _watch(self) -> None:
+        deaths = 0
+        while True:
+            since = time.monotonic()
+            self._process.wait()
+            if self._closing:
+                return
+            deaths = deaths + 1 if time.monotonic() - since < _MINUTE_S else 1
+            words = self._process.last_words()
+            self._process.end(0.0)
+            logger.warning("the factory of executor %s died: %s", self._label, words)
+            if deaths >= MOST_DEATHS:
+                self._on_lost(
+                    TaskVineFactoryFailure(f"the factory of executor {self._label} died {deaths} times. {words}")
+                )
+                return
+            self._process = self._new_process()
+            try:
+                self._process.start()
+            except ExecutorError as error:
+                self._on_lost(TaskVineFactoryFailure(str(error)))
+                return
