@@ -31,6 +31,7 @@ from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.executors.taskvine.specification import check_specification, parse_specification
+from trellis.executors.taskvine.staging import taskvine_staging
 from trellis.executors.taskvine.temps import ResultHere, TempResult
 from trellis.transport.keys import create_keys
 from trellis.utils import RepresentationMixin
@@ -103,7 +104,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         self.factory_config = TaskVineFactoryConfig() if factory_config is None else factory_config
         check_type(owner, "manager_config", self.manager_config, TaskVineManagerConfig)
         check_type(owner, "factory_config", self.factory_config, TaskVineFactoryConfig)
-        self.storage_access = storage_access
+        self.storage_access = taskvine_staging() if storage_access is None else storage_access
         self.engine = engine
         self.libraries = libraries
         self._client: VineClient | None = None
