@@ -21,7 +21,7 @@ from trellis.launchers.launchers import SingleNodeLauncher
 from trellis.providers.base import ExecutionProvider, check_blocks, check_launcher
 from trellis.providers.command import CommandTimeout, SubprocessRunner
 from trellis.providers.orphans import OrphanGuard
-from trellis.providers.reports import Hint, JobReport, ended_with, find_advice
+from trellis.providers.reports import Hint, JobReport, find_advice, read_exit_file
 from trellis.providers.script import JobRequest, parse_walltime, render_environment, unique_name
 
 logger = logging.getLogger(__name__)
@@ -358,11 +358,10 @@ class BatchProvider(ExecutionProvider):
             return JobReport(JobState.UNKNOWN, message=f"{self.label} does not list it")
         return JobReport(JobState.MISSING, message=f"{self.label} does not know it any more, and it left no exit code")
 
-    @staticmethod
-    def _left_behind(job: _Job) -> JobReport | None:
+    def _left_behind(self, job: _Job) -> JobReport | None:
         """What the job's own script says: its exit code, once it has ended."""
         try:
             with open(job.request.exit_code_path) as file:
-                return ended_with(int(file.read()))
-        except (OSError, ValueError):  # not there, or not all of it yet
+                return read_exit_file(file.read(), self.walltime_s)
+        except OSError:
             return None
