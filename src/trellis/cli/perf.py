@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trellis.cli import chaos
 from trellis.errors import TrellisError
 
 if TYPE_CHECKING:
@@ -69,6 +70,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="estimate",
         help="tasks of each round: estimate (from the speed of the last), exponential (twice the last), "
         "or numbers such as 1,1000,1000 (estimate)",
+    )
+    others = parser.add_subparsers(title="other measurements", metavar="")
+    chaos.add_arguments(
+        others.add_parser(
+            "chaos",
+            help="kill workers, managers and the interchange while tasks run, and tell what was lost",
+            description="Run short tasks on this machine, once in peace and once while workers, managers and the "
+            "interchange are killed at random; then compare what was executed with what should have been.",
+        )
     )
 
 
