@@ -228,10 +228,8 @@ class Examination:
         if not status.terminal:
             return
         words = "\n".join(filter(None, (last_lines(status.stderr), last_lines(status.stdout))))
-        summary = status.message or status.status_name
-        code = "" if status.exit_code is None else f", exit code {status.exit_code}"
         raise StepFailed(
-            "\n".join(filter(None, [f"the job has ended: {summary}{code}", words, *self._notices])),
+            "\n".join(filter(None, [status.message or f"the job has ended: {status}", words, *self._notices])),
             "the job wrote nothing that says why: try the command of its script (submit_scripts in the run directory) "
             "by hand",
         )
