@@ -33,6 +33,7 @@ SUBPROCESS = (
 
 # Decisions without effects: a test or a simulation can run them in any order, at any time.
 MACHINES = [
+    "trellis.blocks.polling",
     "trellis.blocks.pool",
     "trellis.blocks.scaling",
     "trellis.cli.runs",

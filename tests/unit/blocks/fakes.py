@@ -33,10 +33,17 @@ class FakeExecutor:
 
     def connect(self, *block_ids: str, tasks: int = 1, idle_s: float = 0.0) -> None:
         for block_id in block_ids:
-            self.blocks[block_id] = BlockLoad(1, tasks, idle_s)
+            self.blocks[block_id] = BlockLoad(1, tasks, idle_s, 1)
 
     def release(self, block_ids: Sequence[str]) -> None:
         self.calls.append(("release", tuple(block_ids)))
+
+    def drain(self, block_ids: Sequence[str]) -> None:
+        """Managers take no more tasks from now on; the test says when they have none."""
+        self.calls.append(("drain", tuple(block_ids)))
+        for block_id in block_ids:
+            if block_id in self.blocks:
+                self.blocks[block_id] = self.blocks[block_id]._replace(active=0)
 
     def fail_all(self, exception: Exception) -> None:
         self.failure = self.failure or exception
