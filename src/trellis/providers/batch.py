@@ -77,6 +77,8 @@ class BatchProvider(ExecutionProvider):
 
     # Known refusals of this system, with advice.
     hints: ClassVar[Sequence[Hint]] = ()
+    # What the paths of a job's output end in.
+    output_suffix = ""
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class BatchProvider(ExecutionProvider):
         self.walltime = walltime
         self._walltime_s = parse_walltime(owner, walltime)
         self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
-        if nodes_per_block > 1 and self.launcher.same_host:
+        if self.nodes_per_launch > 1 and self.launcher.same_host:
             logger.warning(
                 "%s: %s uses one of a block's %d nodes; launchers such as SrunLauncher or MpiExecLauncher use them all",
                 owner,
@@ -138,11 +140,15 @@ class BatchProvider(ExecutionProvider):
 
     @abstractmethod
     def render_script(self, request: JobRequest) -> str:
-        """Give what goes into the file that is submitted."""
+        """Give the script of a job."""
+
+    def render_files(self, request: JobRequest) -> dict[str, str]:
+        """Give what has to be written before a job is submitted, by path."""
+        return {request.script_path: self.render_script(request)}
 
     @abstractmethod
     def submit_argv(self, script_path: str) -> list[str]:
-        """Give the command that submits a file."""
+        """Give the command that submits the job of this script."""
 
     @abstractmethod
     def parse_job_id(self, stdout: str) -> str | None:
@@ -170,6 +176,11 @@ class BatchProvider(ExecutionProvider):
     @abstractmethod
     def cancel_by_name_argv(self, name: str) -> list[str]:
         """Give the command that cancels the job of this name, if there is one: when its id never reached us."""
+
+    @property
+    def nodes_per_launch(self) -> int:
+        """On how many nodes the launcher has to start the command."""
+        return self.nodes_per_block
 
     # -- what executors read -----------------------------------------------------------------------------------
 
@@ -201,16 +212,19 @@ class BatchProvider(ExecutionProvider):
         name = unique_name(job_name, time.time_ns())
         request = JobRequest(
             name,
-            self.launcher(command, tasks_per_node, self.nodes_per_block, self.script_dir),
+            self.launcher(command, tasks_per_node, self.nodes_per_launch, self.script_dir),
             tasks_per_node,
             os.path.join(self.script_dir, f"{name}.sh"),
             render_environment(sys.executable, os.environ),
+            self.output_suffix,
         )
-        try:
-            with open(request.script_path, "x") as file:
-                file.write(self.render_script(request))
-        except OSError as error:
-            raise ScriptPathError(request.script_path, error) from error
+        for path, content in self.render_files(request).items():
+            try:
+                with open(path, "x") as file:
+                    file.write(content)
+                os.chmod(path, 0o755)  # some systems run it where it lies
+            except OSError as error:
+                raise ScriptPathError(path, error) from error
         job_id = self._submit(request)
         status = JobStatus(JobState.PENDING, stdout_path=request.stdout_path, stderr_path=request.stderr_path)
         self._jobs[job_id] = _Job(request, status)

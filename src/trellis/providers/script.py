@@ -25,14 +25,20 @@ class JobRequest:
     tasks_per_node: int
     script_path: str
     environment: str = ""  # lines that bring the submitting interpreter's surroundings along
+    output_suffix: str = ""  # of the output's paths, where the system makes several files
 
     @property
     def stdout_path(self) -> str:
-        return f"{self.script_path}.out"
+        return f"{self.script_path}.out{self.output_suffix}"
 
     @property
     def stderr_path(self) -> str:
-        return f"{self.script_path}.err"
+        return f"{self.script_path}.err{self.output_suffix}"
+
+    @property
+    def log_path(self) -> str:
+        """Where some batch systems put words of their own."""
+        return f"{self.script_path}.log"
 
     @property
     def exit_code_path(self) -> str:
@@ -87,6 +93,11 @@ def render_environment(executable: str, environ: Mapping[str, str]) -> str:
     given = {name: environ[name] for name in _INHERITED if environ.get(name)}
     lines += [f'[ -n "${{{name}:-}}" ] || export {name}={shlex.quote(value)}' for name, value in given.items()]
     return "\n".join(lines)
+
+
+def render_redirection(request: JobRequest) -> str:
+    """Give the line for batch systems that would bring the output only when the job has ended."""
+    return f"exec >>{shlex.quote(request.stdout_path)} 2>>{shlex.quote(request.stderr_path)}\n"
 
 
 def render_body(request: JobRequest, worker_init: str, other_signals: str = "") -> str:

@@ -31,6 +31,7 @@ def render_script(
         [
             f"-N {request.name}",
             "-S /bin/bash",
+            "-cwd",
             f'-o "{request.stdout_path}"',
             f'-e "{request.stderr_path}"',
             "-notify",  # SIGUSR2 comes some time before SIGKILL; otherwise nothing would
