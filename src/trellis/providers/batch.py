@@ -26,11 +26,9 @@ from trellis.providers.script import JobRequest, parse_walltime, render_environm
 
 logger = logging.getLogger(__name__)
 
-# Batch systems serve thousands of users, so they are asked once a minute. What goes wrong mostly goes wrong at the
-# start, and somebody is waiting then: for two minutes after a submission or a cancel they are asked more often.
+# Batch systems serve thousands of users, so they are asked once a minute. Whoever asks may do so more often for a block
+# that has just been submitted.
 POLL_S = 60.0
-POLL_SOON_S = 10.0
-SOON_S = 120.0
 # A job that no source knows any more has ended, but not at once: databases lag behind, and so do network file systems,
 # where its exit code may appear a minute late.
 GONE_AFTER_S = 120.0
@@ -134,7 +132,6 @@ class BatchProvider(ExecutionProvider):
         self._clock: Clock = MonotonicClock()
         self._orphans = OrphanGuard()
         self._jobs: dict[str, _Job] = {}
-        self._soon_until = float("-inf")
 
     # -- the texts of a batch system ---------------------------------------------------------------------------
 
@@ -195,8 +192,7 @@ class BatchProvider(ExecutionProvider):
 
     @property
     def status_polling_interval(self) -> float:
-        """A minute, but 10 seconds in the first two minutes after a submission or a cancel."""
-        return POLL_SOON_S if self._clock.now() < self._soon_until else POLL_S
+        return POLL_S
 
     # -- what executors do -------------------------------------------------------------------------------------
 
@@ -228,7 +224,6 @@ class BatchProvider(ExecutionProvider):
         job_id = self._submit(request)
         status = JobStatus(JobState.PENDING, stdout_path=request.stdout_path, stderr_path=request.stderr_path)
         self._jobs[job_id] = _Job(request, status)
-        self._look_soon()
         return job_id
 
     def status(self, job_ids: list[Any]) -> list[JobStatus]:
@@ -253,7 +248,6 @@ class BatchProvider(ExecutionProvider):
                 for job_id in open_ids:
                     self._jobs[job_id].cancelled = True
                     self._orphans.forget(job_id)
-                self._look_soon()
             else:
                 # Perhaps only because some of them have just ended.
                 logger.info("%s: cancel ended with exit code %d: %s", self.label, result.exit_code, result.stderr)
@@ -322,9 +316,6 @@ class BatchProvider(ExecutionProvider):
     def _open(self, job_ids: Sequence[Any]) -> list[str]:
         """Those of the jobs that are ours and have not ended, each once."""
         return [id_ for id_ in dict.fromkeys(job_ids) if (job := self._jobs.get(id_)) and not job.status.terminal]
-
-    def _look_soon(self) -> None:
-        self._soon_until = self._clock.now() + SOON_S
 
     def _status(self, job_id: Any) -> JobStatus:
         job = self._jobs.get(job_id)
