@@ -331,6 +331,12 @@ class ManagerPutAside(Message, tag=45):
     reason: str
 
 
+class Notice(Message, tag=46):
+    """Something else that the user should know of."""
+
+    text: str
+
+
 class ManagerRefused(Message, tag=42):
     """A manager was turned away; its user should know why."""
 
@@ -390,5 +396,13 @@ ToManager = (
     | PackagesRequest
 )
 ToSubmitSide = (
-    Report | ManagerJoined | ManagerLost | ManagerRefused | StatusReply | TasksUnfit | ManagerPutAside | Packages
+    Report
+    | ManagerJoined
+    | ManagerLost
+    | ManagerRefused
+    | StatusReply
+    | TasksUnfit
+    | ManagerPutAside
+    | Notice
+    | Packages
 )
