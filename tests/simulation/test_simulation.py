@@ -12,9 +12,10 @@ from random import Random
 
 import pytest
 
-from trellis.executors.htex.interchange import InterchangeState, Selection
+from trellis.executors.htex.interchange import InterchangeState
 from trellis.executors.htex.interchange_events import Action, Event, TasksSubmitted
 from trellis.executors.htex.manager import ManagerSettings, ManagerState
+from trellis.executors.htex.selection import Selection
 from trellis.testing.simulation import Machines, Scenario, Simulation
 
 SEEDS = int(os.environ.get("TRELLIS_SIMULATION_SEEDS", "600"))

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from trellis.executors.htex import interchange, manager, submission
 from trellis.executors.htex import interchange_events as events
+from trellis.executors.htex.selection import Selection
 from trellis.testing.network import Connection, Party, World
 from trellis.testing.oracles import Ledger, TaskPlan
 from trellis.wire.messages import (
@@ -130,7 +131,7 @@ class SubmitSide:
 class SimulatedInterchange:
     """Routes; managers' connections are handed over to their latest, as ROUTER sockets do: without a word."""
 
-    def __init__(self, stage: Stage, selection: interchange.Selection) -> None:
+    def __init__(self, stage: Stage, selection: Selection) -> None:
         self._stage = stage
         rng = Random(stage.world.rng.random())
         self.state = stage.machines.interchange(stage.heartbeats.threshold_s, selection, rng)

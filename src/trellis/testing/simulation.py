@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trellis.executors.htex.interchange import Selection
+from trellis.executors.htex.selection import Selection
 from trellis.testing.idleness import Idleness
 from trellis.testing.network import TICK_S, World
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
