@@ -26,6 +26,7 @@ class TaskPlan:
     kills_worker: bool = False  # half way through, or as soon as it is taken
     survives_terminate: bool = False  # SIGTERM does not end it, and nor does it by itself
     answers_terminate: bool = False  # it survives SIGTERM and gives a result at once
+    memory_mb: float = 0.0  # that it uses
 
 
 class Ledger:

@@ -1,6 +1,6 @@
-"""Managers and workers of a simulation: real machines in shells that do what the real shells do, and work in pretence.
+"""Managers of a simulation: real machines in shells that do what the real shells do.
 
-Compare with ``htex.manager_service``, ``htex.manager_link``, ``htex.node`` and ``htex.worker``.
+Compare with ``htex.manager_service`` and ``htex.node``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from trellis.executors.htex import manager
 from trellis.executors.htex import manager_events as events
 from trellis.executors.htex.backlog import NodeSize
 from trellis.executors.htex.roster import MOST_AHEAD_PER_WORKER
 from trellis.testing.network import Connection
-from trellis.testing.oracles import SafetyViolation, TaskPlan
+from trellis.testing.oracles import SafetyViolation
 from trellis.testing.simulated import SimulatedInterchange, Stage
+from trellis.testing.simulated_link import SimulatedLink
+from trellis.testing.simulated_worker import StubWorker
 from trellis.wire.messages import (
     PROTOCOL_VERSION,
     CancelTasks,
@@ -31,7 +31,6 @@ from trellis.wire.messages import (
     Refused,
     Register,
     RegisterAgain,
-    Report,
     Results,
     ReturnTasks,
     Tasks,
@@ -47,55 +46,6 @@ from trellis.wire.messages import (
 
 # So long a manager waits for the answer to its registration.
 _WELCOME_TIMEOUT_S = 10.0
-
-
-class SimulatedLink:
-    """A manager's side of its connection: reports are kept until the submit side has them."""
-
-    def __init__(self, registration: Register) -> None:
-        self.connection: Connection | None = None
-        self.welcomed = False
-        self._registration = registration
-        self._kept: deque[Report] = deque()
-        self._last = 0
-        self._awaits_welcome = False
-
-    def next_sequence(self) -> int:
-        return self._last + 1
-
-    def report(self, message: Report) -> None:
-        self._last = message.sequence
-        self._kept.append(message)
-        self.send(message)
-
-    def send(self, message: Message) -> None:
-        if self.connection is not None:
-            self.connection.to_server(message)
-
-    def received_up_to(self, sequence: int) -> None:
-        while self._kept and self._kept[0].sequence <= sequence:
-            self._kept.popleft()
-
-    def register(self, holding: list[int], started: list[int], draining: bool) -> None:
-        for message in self._kept:
-            self.send(message)
-        again = {"resumed": self.welcomed, "holding": holding, "started": started}
-        self.send(msgspec.structs.replace(self._registration, **again))
-        if draining:
-            self.send(Draining(self._registration.manager))
-        self._awaits_welcome = True
-
-    def on_connected(self, connection: Connection) -> None:
-        self.connection = connection
-        self._awaits_welcome = False
-
-    def on_welcome(self) -> None:
-        self.welcomed = True
-        self._awaits_welcome = False
-
-    @property
-    def should_register_again(self) -> bool:
-        return not self._awaits_welcome
 
 
 class SimulatedManager:
@@ -380,113 +330,6 @@ class SimulatedManager:
     def _drop(self, ids: list[int]) -> None:
         for task in ids:
             self._tasks.remove(task)
-
-
-class StubWorker:
-    """A worker process that only pretends to work."""
-
-    def __init__(self, stage: Stage, owner: SimulatedManager, rank: int, fails: float) -> None:
-        self._stage = stage
-        self._owner = owner
-        self.rank = rank
-        self.alive = True
-        self.idle_since: float | None = None  # None: it is not
-        self.frames: deque[int | str] = deque()  # written and not read: results, "ready", "parked"
-        self.ready = False
-        self._stop = False  # take no more tasks
-        self._parked = False
-        self._task: TaskPlan | None = None  # taken from the queue
-        start = self._fail if stage.world.chance(fails) else self._start
-        stage.world.after(stage.world.between(0.05, 0.3), start)
-
-    def _start(self) -> None:
-        if self.alive:
-            self.ready = True
-            self.idle_since = self._stage.world.now
-            self._write("ready")
-            self.look_for_work()
-
-    def _fail(self) -> None:
-        self.die(by_itself=True)
-
-    def _write(self, frame: int | str) -> None:
-        self.frames.append(frame)
-        self._stage.world.after(self._stage.world.between(0, 0.03), self._owner.on_worker_readable, self)
-
-    def look_for_work(self) -> None:
-        if self.alive and self.ready and self._task is None and not self._parked and self._owner.queue:
-            taken = self._owner.queue.popleft()
-            self.idle_since = None
-            if taken is None:
-                self._parked = True
-                self._write("parked")
-                return
-            self._task = self._stage.ledger.plans[taken]
-            if self._task.kills_worker and self._stage.world.chance(0.3):  # before the board says so
-                self._fail()
-            elif self._stage.world.chance(0.2):  # it takes a moment until the board says so
-                self._stage.world.after(0.01, self._begin)
-            else:
-                self._begin()
-
-    def run_parked(self, task: int) -> None:
-        self._stage.world.after(self._stage.world.between(0, 0.02), self._on_run, self._stage.ledger.plans[task])
-
-    def _on_run(self, plan: TaskPlan) -> None:
-        if self.alive:
-            self._parked = False
-            self._task = plan
-            self._begin()
-
-    def release(self) -> None:
-        self._stage.world.after(self._stage.world.between(0, 0.02), self._on_release)
-
-    def _on_release(self) -> None:
-        if self.alive:
-            self._parked = False
-            self.idle_since = self._stage.world.now
-            self.look_for_work()
-
-    def _begin(self) -> None:
-        if self.alive and self._task is not None:
-            plan = self._task
-            self._owner.board[self.rank] = (plan.id, self._stage.world.now)
-            self._stage.ledger.started(plan.id)
-            if plan.kills_worker:
-                self._stage.world.after(plan.duration_s / 2, self._fail)
-            else:
-                self._stage.world.after(plan.duration_s, self._finish, plan)
-
-    def _finish(self, plan: TaskPlan) -> None:
-        if self.alive and self._task is plan:
-            self._task = None
-            self._stage.ledger.completed(plan.id)
-            self._write(plan.id)
-            del self._owner.board[self.rank]
-            self.idle_since = self._stage.world.now
-            if self._stop:
-                self.die(by_itself=False)
-            self.look_for_work()
-
-    def terminate(self) -> None:
-        self._stop = True
-        self._stage.world.after(0.01, self._on_terminate)
-
-    def _on_terminate(self) -> None:
-        plan = self._task
-        if plan is not None and plan.answers_terminate:
-            self._finish(plan)
-        elif plan is None or not plan.survives_terminate:
-            self.die(by_itself=False)
-
-    def die(self, by_itself: bool) -> None:
-        if self.alive:
-            self.alive = False
-            self.idle_since = None
-            if self._task is not None:
-                self._stage.ledger.worker_died(self._task.id, by_itself)
-                self._owner.misses_a_task |= self.rank not in self._owner.board
-            self._stage.world.after(self._stage.world.between(0, 0.1), self._owner.on_worker_exit, self)
 
 
 def registration(name: str, block: str, workers: int, prefetch: int) -> Register:
