@@ -103,7 +103,10 @@ def test_tasks_that_spread_over_nodes_are_tried_too(doctor: Doctor) -> None:
     path = Path(doctor.write())
     path.write_text(
         "from trellis import Config\nfrom trellis.executors import MPIExecutor\n"
-        "def config():\n    return Config(executors=[MPIExecutor()])\n"
+        "from trellis.launchers import SimpleLauncher\nfrom trellis.providers import LocalProvider\n"
+        "nodes = 'hostname > nodes.txt; export PBS_NODEFILE=$PWD/nodes.txt'\n"
+        "provider = LocalProvider(launcher=SimpleLauncher(), worker_init=nodes)\n"
+        "def config():\n    return Config(executors=[MPIExecutor(provider=provider)])\n"
     )
     code, output = doctor.examine(str(path))
     assert code == 0, output

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trellis.cli import chaos
+from trellis.cli import chaos, config_file
 from trellis.errors import TrellisError
 
 if TYPE_CHECKING:
@@ -157,20 +157,14 @@ def load_config(path: str | None) -> Config:
     Raises:
         PerfError: the file cannot be read or run, or defines none.
     """
-    import runpy  # here, so that the options are declared without it
-
     from trellis import Config, HighThroughputExecutor
 
     if path is None:
         return Config(executors=[HighThroughputExecutor()])
     try:
-        names = runpy.run_path(path, run_name="trellis_perf")
-        config = names["fresh_config"]() if "fresh_config" in names else names.get("config")
-    except Exception as error:
-        raise PerfError(f"the configuration {path} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(config, Config):
-        raise PerfError(f"{path} defines neither config nor fresh_config() that gives a trellis.Config")
-    return config
+        return config_file.load_config(path)
+    except config_file.ConfigFileError as error:
+        raise PerfError(str(error)) from error
 
 
 def parse_resources(text: str | None) -> dict[str, Any] | None:

@@ -12,9 +12,8 @@ from typing import Any
 from trellis.core.validation import check_at_least, check_choice, check_type
 from trellis.errors import ParameterTypeError
 from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS
 from trellis.executors.htex.resources import Request, read_mpi_specification
-
-MPI_LAUNCHERS = ("mpiexec", "srun", "aprun")
 
 
 class MPIExecutor(HighThroughputExecutor):
