@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 SILENT_BLOCK_S = 10.0
 # close() waits this long for the thread, which may be in the middle of a command of the batch system.
 CLOSE_TIMEOUT_S = 30.0
+# At the end nobody looks at the jobs again: what could not be cancelled is tried after these pauses.
+LAST_PAUSES_S = (1.0, 3.0)
 
 
 class ControlledExecutor(ScalableExecutor, Protocol):
@@ -307,6 +310,14 @@ class BlockController:
     def _cancel_everything(self) -> None:
         with self._lock:
             self._end_blocks(list(self._pool.live()))
+            for pause_s in LAST_PAUSES_S:
+                left = [CancelJob(block, job) for block, job in self._pool.live().items() if job is not None]
+                if not left:
+                    return
+                time.sleep(pause_s)
+                self._cancel(left)
+            if jobs := self._pool.live():
+                logger.error("%s: jobs not cancelled: %s", self._executor.label, ", ".join(map(str, jobs.values())))
 
     # -- provider and pool; the caller has the lock ------------------------------------------------------------
 

@@ -106,6 +106,8 @@ class Teller:
                 f"for more than {longer_than_s:.0f} s, but no manager has connected"
             )
             self.tell(
-                f"{text}; its job says:\n{words}" if words else f"{text}, and its job has written nothing",
+                f"{text}; its job says:\n{words}"
+                if words
+                else f"{text}, and its job has written nothing: slow to start, or unable to reach this host?",
                 f"silence: {_hint(running[blocks[0]][1]) or words}",
             )

@@ -83,7 +83,7 @@ def test_when_all_first_blocks_are_rejected_the_executor_fails_at_once() -> None
     house = House(handler=True)
     house.provider.submit_error = SubmitException("x", "no such queue")
     house.step()
-    assert isinstance(house.executor.failure, TooManyJobFailuresError)
+    assert isinstance(house.executor.executor_exception, TooManyJobFailuresError)
 
 
 # -- looking after them ------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def test_an_error_handler_that_raises_is_told_of_once_and_harms_nothing(caplog: 
     house.step(60)
     assert len(calls) > 50
     assert told == ["fake_executor: the block error handler failed: KeyError: 'a defect'"]
-    assert house.executor.failure is None
+    assert house.executor.executor_exception is None
 
 
 # -- scaling -----------------------------------------------------------------------------------------------------
@@ -624,6 +624,29 @@ def test_close_without_start_cancels_what_there_is() -> None:
     assert house.controller.scale_out(1) == []
 
 
+@pytest.mark.parametrize("failures", [1, 2, 9])
+def test_at_the_end_a_failing_cancel_is_tried_again(
+    failures: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("trellis.blocks.controller.LAST_PAUSES_S", (0, 0))
+    house = House()
+    house.step()
+    cancel = house.provider.cancel
+    calls: list[list[Any]] = []
+
+    def failing_cancel(job_ids: list[Any]) -> list[bool]:
+        calls.append(job_ids)
+        if len(calls) <= failures:
+            raise OSError("scancel: timed out")
+        return cancel(job_ids)
+
+    house.provider.cancel = failing_cancel  # type: ignore[method-assign]
+    house.controller.close()
+    assert house.provider.cancelled == (["job-0"] if failures < 3 else [])
+    assert len(calls) == min(failures + 1, 3)
+    assert ("jobs not cancelled: job-0" in caplog.text) == (failures >= 3)
+
+
 def test_blocks_end_even_when_the_executor_cannot_release_them(caplog: pytest.LogCaptureFixture) -> None:
     house = House()
     house.step()
@@ -681,12 +704,12 @@ def test_an_unexpected_error_fails_the_executor_and_cancels_its_blocks() -> None
     executor = FakeExecutor(provider)
     executor.load_error = ZeroDivisionError("a defect")
     failed = threading.Event()
-    executor.fail_all = lambda exception: (setattr(executor, "failure", exception), failed.set())[0]  # type: ignore[method-assign]
+    executor.fail_all = lambda exception: (setattr(executor, "executor_exception", exception), failed.set())[0]  # type: ignore[method-assign]
     controller = BlockController(executor, provider, context=CONTEXT)
     controller.start()
     assert failed.wait(30)
     controller.close()
-    assert isinstance(executor.failure, ZeroDivisionError)
+    assert isinstance(executor.executor_exception, ZeroDivisionError)
     assert provider.cancelled == ["job-0"]
 
 
