@@ -102,6 +102,10 @@ class _End(NamedTuple):
     cause: TrellisError
 
 
+def _log_put_aside(message: ManagerPutAside) -> None:
+    logger.warning("manager %s on %s gets no more tasks: %s", message.manager, message.hostname, message.reason)
+
+
 class Notices(NamedTuple):
     """What the owner of the client wants to hear of; called on the client's thread, so they return at once."""
 
@@ -109,7 +113,9 @@ class Notices(NamedTuple):
     manager_lost: Callable[[ManagerLost], None]
     manager_refused: Callable[[ManagerRefused], None]
     interchange_lost: Callable[[TrellisError], None]
-    user_warned: Callable[[str], None] = logger.warning  # of what the user should know, and that goes on all the same
+    interchange_restarted: Callable[[str], None] = logger.warning
+    manager_put_aside: Callable[[ManagerPutAside], None] = _log_put_aside
+    user_warned: Callable[[str], None] = logger.warning
 
 
 class InterchangeClient:
@@ -385,10 +391,10 @@ class InterchangeClient:
         for question in self._questions.again():
             self._send([encode_header(question)])
         count = self._machine.outstanding
-        self._warn(f"the interchange died: it {ending}. It was restarted; {count} tasks are outstanding")
-
-    def _warn(self, text: str) -> None:
-        self._notices.user_warned(f"executor {self._label}: {text}")
+        self._notices.interchange_restarted(
+            f"the interchange of executor {self._label} died: it {ending}. It was restarted; "
+            f"{count} tasks are outstanding"
+        )
 
     def _give_up(self, cause: TrellisError) -> None:
         logger.error("%s", cause)
@@ -428,10 +434,9 @@ class InterchangeClient:
             case ManagerRefused():
                 self._notices.manager_refused(message)
             case ManagerPutAside():
-                place = f"manager {message.manager} on {message.hostname}, block {message.block}"
-                self._warn(f"{place}, gets no more tasks: {message.reason}")
+                self._notices.manager_put_aside(message)
             case Notice(text):
-                self._warn(text)
+                self._notices.user_warned(f"executor {self._label}: {text}")
             case Packages():
                 self._questions.on_packages(message)
             case StatusReply():
