@@ -19,8 +19,7 @@ collect_ignore_glob = [] if MARK in os.environ else ["*"]
 
 @pytest.fixture
 def _asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Providers ask for their jobs every two seconds, not after ten seconds to a minute."""
-    monkeypatch.setattr("trellis.providers.batch.POLL_SOON_S", 2.0)
+    """Providers ask for their jobs every two seconds, not once a minute."""
     monkeypatch.setattr("trellis.providers.batch.POLL_S", 2.0)
 
 
