@@ -347,6 +347,7 @@ class InterchangeService:
             self._perform(action)
 
     def _perform(self, action: events.Action) -> None:
+        logger.debug("%s", action)
         match action:
             case events.SendTasks(manager, ids):
                 for frames in self._cargo.tasks_for(manager, ids):

@@ -269,6 +269,7 @@ class ManagerService:
 
     def _perform(self, actions: list[events.Action]) -> None:
         for action in actions:
+            logger.debug("%s", action)
             match action:
                 case events.Offer(ids):
                     self._announce(ids)
@@ -300,11 +301,10 @@ class ManagerService:
 
     def _tell(self, action: events.Action) -> None:
         """What the interchange is to hear."""
-        link, manager = self._link, self._registration.manager
+        link, manager, hostname = self._link, self._registration.manager, self._registration.hostname
         match action:
             case events.ReportWorkerLost(worker, task, reason):
                 self._drop([task])
-                hostname = self._registration.hostname
                 link.report(WorkerLost(manager, task, worker, hostname, reason, link.next_sequence()))
             case events.ReportTimedOut(task, walltime_s):
                 self._drop([task])
