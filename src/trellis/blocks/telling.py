@@ -30,10 +30,17 @@ def describe_failure(job: JobStatus) -> str:
 
 
 def by_cause(jobs: Iterable[tuple[str, JobStatus]]) -> dict[str, list[str]]:
-    """Ids of failed blocks by the description of their failures, in the order given."""
+    """Ids of failed blocks by the description of their failures, in the order given.
+
+    Jobs of one likely cause never write quite the same (times, hosts, numbers): the first one speaks for all.
+    """
+    first: dict[object, str] = {}
     blocks: dict[str, list[str]] = {}
     for block_id, job in jobs:
-        blocks.setdefault(describe_failure(job), []).append(block_id)
+        hint = _hint(job)
+        text = describe_failure(job)
+        text = first.setdefault((job.state, job.exit_code, hint) if hint else text, text)
+        blocks.setdefault(text, []).append(block_id)
     return blocks
 
 

@@ -96,8 +96,8 @@ _NETWORK = _rules(
     ),
     (
         r"interchange does not answer within|is its port blocked",
-        "the port of the interchange is reached but gives no answer: a firewall is in between (worker_port_range= "
-        "ports that it lets through), or the keys are of another run",
+        "the nodes do not reach this host, or a firewall is in between, or their keys are of another run: give "
+        "address= one that the nodes can reach, and worker_port_range= ports that no firewall blocks",
     ),
     (
         r"speaks another protocol|VersionMismatch|interchange has .+, manager has ",

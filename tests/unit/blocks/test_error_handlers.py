@@ -123,6 +123,17 @@ def test_the_error_tells_each_cause_once_with_all_it_knows(tmp_path: Path) -> No
     )
 
 
+def test_blocks_with_the_same_likely_cause_are_told_together(tmp_path: Path) -> None:
+    status = {}
+    for n in range(3):
+        (tmp_path / str(n)).write_text(f"host{n}: srun: command not found\n")
+        status[str(n)] = JobStatus(F, "it ended", 127 if n else 1, stderr_path=str(tmp_path / str(n)))
+    assert [line for line in str(too_many_failures(status)).splitlines() if line.startswith("block")] == [
+        "block 0: it ended, exit code 1",
+        "blocks 1, 2: it ended, exit code 127",
+    ]
+
+
 def test_the_error_does_not_tell_more_than_three_causes() -> None:
     status = {str(n): JobStatus(F, f"cause {n}") for n in range(5)}
     text = str(too_many_failures(status))
