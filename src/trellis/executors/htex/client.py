@@ -29,6 +29,7 @@ from trellis.errors import (
 )
 from trellis.executors.htex import submission as machine
 from trellis.executors.htex.briefing import BATCH, Orders, brief, define_functions, send_tasks
+from trellis.executors.htex.headcount import Headcount
 from trellis.executors.htex.interchange_link import InterchangeLink
 from trellis.executors.htex.interchange_process import InterchangeProcess
 from trellis.executors.htex.outstanding import Outstanding
@@ -69,6 +70,11 @@ logger = logging.getLogger(__name__)
 
 # Asks for a sign of life; nobody waits for the answer.
 _PING = StatusRequest(0)
+
+# When the interchange hangs, managers give up after the heartbeat threshold, counted from its last answer to one of
+# their heartbeats. It has to be replaced well before that.
+_ASKS_PER_THRESHOLD = 8
+_HANGS_PER_THRESHOLD = 4
 
 T = TypeVar("T")
 
@@ -130,12 +136,12 @@ class InterchangeClient:
         self._machine = machine.Submission()
         self._outstanding = Outstanding(label, settings.shared_dir, self._define, self._forget)
         self._sending: list[Attempt] = []  # the batch that is being submitted
-        self._where: dict[str, tuple[str, str]] = {}  # hostname and block of each manager there has been
-        self._blocks: dict[str, None] = {}  # of all these managers, in order of appearance
-        self._connected: set[str] = set()  # managers
+        self._managers = Headcount()
         self._orders = Orders()
         self._questions = Questions()
         self._receipts = Receipts()
+        self._ask_after_s = min(settings.heartbeat_period_s, settings.heartbeat_threshold_s / _ASKS_PER_THRESHOLD)
+        self._hangs_after_s = settings.heartbeat_threshold_s / _HANGS_PER_THRESHOLD
         self._decoder: Decoder[Message] = Decoder(ToSubmitSide)
         self._dead = False  # the interchange; there will be no other one
         self._ended = False  # by a cause of which the machine knows
@@ -182,6 +188,10 @@ class InterchangeClient:
     def outstanding(self) -> int:
         """Tasks without an outcome."""
         return self._machine.outstanding + len(self._inbox)
+
+    def attempts(self) -> dict[int, Attempt]:
+        """All without an outcome, by number."""
+        return self._outstanding.snapshot()
 
     def submit(self, attempt: Attempt, priority: float, demand: Demand | None = None) -> None:
         """Take an attempt.
@@ -267,7 +277,7 @@ class InterchangeClient:
 
     def _serve(self) -> bool:
         """Until the interchange has died, and all it had sent is handled, or until the client is closed: False."""
-        self._pulse = Pulse(self._settings.heartbeat_period_s, self._settings.heartbeat_threshold_s, time.monotonic())
+        self._pulse = Pulse(self._ask_after_s, self._hangs_after_s, time.monotonic())
         loop = Loop()
         loop.add_source(self._link.endpoint, self._on_messages)
         loop.add_fd(self._inbox.fileno(), self._on_inbox)
@@ -299,7 +309,8 @@ class InterchangeClient:
         loop.close()
 
     def _patience(self, at_most_s: float | None) -> float | None:
-        deadlines = (self._pulse.next_deadline(), self._receipts.next_deadline(), self._questions.next_deadline())
+        keepers = (self._pulse, self._receipts, self._questions, self._managers)
+        deadlines = [keeper.next_deadline() for keeper in keepers]
         wait_s = max(0.0, min(deadline for deadline in deadlines if deadline is not None) - time.monotonic())
         return wait_s if at_most_s is None else min(wait_s, at_most_s)
 
@@ -310,11 +321,13 @@ class InterchangeClient:
         due = self._questions.next_deadline()
         if due is not None and due <= now:
             self._questions.on_deadline(now)
+        for lost in self._managers.overdue(now):
+            self._on_manager_lost(lost)
         match self._pulse.look(now):
             case "ask":
                 self._send([encode_header(_PING)])
             case "hangs":
-                self._process.kill(f"said nothing for {self._settings.heartbeat_threshold_s:g} s, and was killed")
+                self._process.kill(f"did not answer for {self._hangs_after_s:g} s, and was killed")
 
     def _on_inbox(self) -> None:
         batch: list[Attempt] = []
@@ -343,7 +356,7 @@ class InterchangeClient:
                 case _AskStatus(reply):
                     self._send([encode_header(self._questions.ask_status(reply))])
                 case _AskPackages(reply, deadline):
-                    question = self._questions.ask_packages(reply, self._connected, deadline)
+                    question = self._questions.ask_packages(reply, self._managers.connected, deadline)
                     self._send([encode_header(question)])
         if batch:
             self._submit(batch)
@@ -386,8 +399,9 @@ class InterchangeClient:
             return
         self._dead = False
         owed = self._outstanding
-        for frames in brief(owed.functions, owed.get(ids), unwanted, self._connected, self._orders):
+        for frames in brief(owed.functions, owed.get(ids), unwanted, self._managers.connected, self._orders):
             self._send(frames)
+        self._managers.on_restart(time.monotonic())
         for question in self._questions.again():
             self._send([encode_header(question)])
         count = self._machine.outstanding
@@ -440,22 +454,17 @@ class InterchangeClient:
             case Packages():
                 self._questions.on_packages(message)
             case StatusReply():
-                # An interchange that was restarted does not know of blocks that had ended before.
-                blocks = list(self._blocks | dict.fromkeys(message.blocks))
+                blocks = self._managers.all_blocks(message.blocks)
                 self._questions.on_status(msgspec.structs.replace(message, blocks=blocks))
 
     def _on_manager_joined(self, message: ManagerJoined) -> None:
-        again = message.manager in self._connected  # after a break, or a restart of the interchange
-        self._connected.add(message.manager)
-        self._where[message.manager] = (message.hostname, message.block)
-        self._blocks[message.block] = None
         for question in self._questions.again():  # it may not have got them
             self._send([encode_header(question)])
-        if not again:
+        if self._managers.on_joined(message):
             self._notices.manager_joined(message)
 
     def _on_manager_lost(self, message: ManagerLost) -> None:
-        self._connected.discard(message.manager)
+        self._managers.on_lost(message.manager)
         self._receipts.forget(message.manager)
         self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
         self._notices.manager_lost(message)
@@ -466,7 +475,7 @@ class InterchangeClient:
         for action in self._machine.handle(machine.ResultsArrived(message.ids)):
             assert isinstance(action, machine.Resolve)
             counted = action.positions
-            where = self._where.get(message.manager, ("", ""))
+            where = self._managers.place_of(message.manager)
             self._outstanding.resolve(message, payloads, action.ids, counted, where)
         if len(counted) < len(payloads):
             others = set(range(len(payloads))).difference(counted)

@@ -63,6 +63,10 @@ class Outstanding:
         attempt.executor_id = id_
         attempt.executor_note = Call(number, arguments, priority, demand)
 
+    def snapshot(self) -> dict[int, Attempt]:
+        """All that there are now, by number."""
+        return self._attempts.copy()
+
     def _as_file(self, id_: int, files: Arguments, arguments: Payload) -> Payload:
         reference = files.write(arguments)
         if reference is None:  # no room: through the sockets, as a copy of what belongs to the caller

@@ -1,4 +1,4 @@
-"""When a silent peer is asked whether it is still there, and when it counts as hanging. No sockets or clocks here."""
+"""When a silent peer is asked whether it is there, and when it counts as hanging. No sockets or clocks here."""
 
 from __future__ import annotations
 
