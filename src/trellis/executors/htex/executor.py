@@ -279,6 +279,11 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         """Tasks without a result."""
         return 0 if self._client is None else self._client.outstanding
 
+    @property
+    def tasks(self) -> dict[int, Attempt]:
+        """Tasks without a result, by number, as they are now."""
+        return {} if self._client is None else self._client.attempts()
+
     # -- for the block controller ------------------------------------------------------------------------------
 
     def launch_command(self, block_id: str) -> str:
