@@ -25,10 +25,8 @@ def join(buffer: bytes, separator: str, *, end: str = "") -> str:
 def test_calls_that_are_bytes_already(start_htex: StartExecutor) -> None:
     executor = start_htex(max_workers_per_node=1)
     assert executor.submit_payload({}, pack_apply_message(divmod, (7, 3), {})).result(WAIT_S) == (2, 1)
-    context = {
-        "task_executor": {"f": f"{__name__}.join", "a": ("-",), "k": {"end": "!"}},
-        "resource_spec": {"priority": 1},
-    }
+    join_with_dashes = {"f": f"{__name__}.join", "a": ("-",), "k": {"end": "!"}}
+    context = {"task_executor": join_with_dashes, "resource_spec": {"priority": 1}}
     assert executor.submit_payload(context, serialize(["a", "b"])).result(WAIT_S) == "a-b!"
     failed = executor.submit_payload({}, pack_apply_message(divmod, (7, 0), {}))
     assert isinstance(failed.exception(WAIT_S), ZeroDivisionError)
