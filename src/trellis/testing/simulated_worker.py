@@ -12,6 +12,7 @@ from trellis.testing.simulated import Stage
 class Owner(Protocol):
     """The node of a worker."""
 
+    name: str
     queue: deque[int | None]  # None is a token
     board: dict[int, tuple[int, float]]
     misses_a_task: bool
@@ -90,7 +91,7 @@ class StubWorker:
         if self.alive and self._task is not None:
             plan = self._task
             self._owner.board[self.rank] = (plan.id, self._stage.world.now)
-            self._stage.ledger.started(plan.id)
+            self._stage.ledger.started(plan.id, self._owner.name)
             if plan.kills_worker:
                 self._stage.world.after(plan.duration_s / 2, self._fail)
             else:
@@ -99,7 +100,7 @@ class StubWorker:
     def _finish(self, plan: TaskPlan) -> None:
         if self.alive and self._task is plan:
             self._task = None
-            self._stage.ledger.completed(plan.id)
+            self._stage.ledger.completed(plan.id, self._owner.name)
             self._write(plan.id)
             del self._owner.board[self.rank]
             self.idle_since = self._stage.world.now
@@ -123,6 +124,6 @@ class StubWorker:
             self.alive = False
             self.idle_since = None
             if self._task is not None:
-                self._stage.ledger.worker_died(self._task.id, by_itself)
+                self._stage.ledger.worker_died(self._task.id, self._owner.name, by_itself)
                 self._owner.misses_a_task |= self.rank not in self._owner.board
             self._stage.world.after(self._stage.world.between(0, 0.1), self._owner.on_worker_exit, self)

@@ -1,18 +1,16 @@
 """What tasks need of a node, and how much of it that takes. Pure functions and values.
 
-A node is cut into as many equal slots as it has workers. A task takes whole slots, as many as the largest of its
-demands asks for; one that spreads over the nodes of a block takes one slot, and nodes.
+A task takes slots of a node (see ``placement.slots_needed``); one that spreads over the nodes of a block takes one slot,
+and nodes.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
+from trellis.executors.htex.placement import slots_needed
 from trellis.wire.messages import Demand, Register
 
-# Shares such as 3 x 0.1 of a node are sums of roundings: so much beyond a whole slot is none.
-_ROUNDING = 1e-9
 _MB = 2**20
 
 
@@ -39,17 +37,8 @@ def load_of(demand: Demand | None, node: Register) -> Load | None:
         return Load()
     if demand.nodes:
         return Load(1, demand.nodes) if demand.nodes <= node.nodes else None
-    largest_share = 0.0
-    for wanted, there in (
-        (demand.cores, node.cpus),
-        (demand.memory_mb, node.memory_bytes / _MB),
-        (demand.gpus, node.gpus),
-    ):
-        if wanted > there:
-            return None
-        if wanted:
-            largest_share = max(largest_share, wanted / there)
-    return Load(max(1, math.ceil(largest_share * node.workers - _ROUNDING)))
+    slots = slots_needed(demand, node.cpus, node.memory_bytes, node.gpus, node.workers)
+    return Load(slots) if slots <= node.workers else None
 
 
 def describe_demand(demand: Demand) -> str:

@@ -165,7 +165,7 @@ class Dispatcher:
         actions: list[AskBack] = []
         for name in self._better_off(now):
             del self._reserved[name]  # it is asked once: when it does not give the task back, that has begun
-            actions.append(self._ask_back(name, self._managers[name].unstarted))
+            actions.append(self._ask_back(name, len(self._managers[name].tasks)))
         idle = sum(self._managers[n].registration.workers - self._managers[n].used for n in self.hungry)
         for name in sorted(self.loaded, key=lambda name: -self._managers[name].used):
             count = min(idle, self._managers[name].used - self._managers[name].registration.workers)
@@ -201,9 +201,9 @@ class Dispatcher:
             waits = bool(self._backlog.waiting)
             assert not (waits and self.ready), "work waits beside a free slot"
             assert not (waits and self.eager), "work waits beside a manager that may be sent more ahead"
-        for kind in [PLAIN, *self._backlog.others]:
+        for kind in {self._backlog.kind_of(id_) for id_ in self._backlog.waiting}:
             rooms = [room_for(manager, kind, now, may_run_ahead=False) for manager in self._managers.values()]
-            assert self._backlog.head(kind) is None or not any(rooms), f"{kind} waits beside a free place"
+            assert not any(rooms), f"{kind} waits beside a free place"
 
 
 def _record(manager: Manager, now: float) -> ManagerRecord:

@@ -8,7 +8,7 @@ announce is reported as lost with it, and never runs again by itself.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from random import Random
 from typing import Any
 
@@ -102,6 +102,11 @@ class InterchangeState:
     def pending(self) -> int:
         """Tasks in the queue."""
         return len(self._backlog.waiting)
+
+    @property
+    def waiting(self) -> Set[int]:
+        """Those tasks."""
+        return self._backlog.waiting
 
     @property
     def running(self) -> int:
@@ -288,16 +293,15 @@ class InterchangeState:
     def _drain(self, name: str) -> list[Action]:
         manager = self._managers[name]
         manager.draining = True
-        actions = self._ask_back_unstarted(name)
+        actions = self._ask_back_all(name)
         self._dispatcher.update(name)
         return actions + self._dismiss_when_drained(name)
 
-    def _ask_back_unstarted(self, name: str) -> list[Action]:
+    def _ask_back_all(self, name: str) -> list[Action]:
+        """It gives back what no worker has taken."""
         manager = self._managers[name]
-        if not manager.unstarted:
-            return []
-        manager.asked_back = True
-        return [AskBack(name, manager.unstarted)]
+        manager.asked_back = bool(manager.tasks)
+        return [AskBack(name, len(manager.tasks))] if manager.tasks else []
 
     def _dismiss_when_drained(self, name: str) -> list[Action]:
         # Only here it is known that nothing is under way to it: had it left by itself, such tasks would be lost.
@@ -375,7 +379,7 @@ class InterchangeState:
         manager.held = manager.put_aside = True
         hello = manager.registration
         reason = f"its workers died one after the other, {manager.deaths} times, and other managers fare better"
-        return [ReportPutAside(name, hello.block, hello.hostname, reason), *self._ask_back_unstarted(name)]
+        return [ReportPutAside(name, hello.block, hello.hostname, reason), *self._ask_back_all(name)]
 
     def _take_from_aside(self) -> None:
         """When nobody else is left, a node that was put aside is better than none."""

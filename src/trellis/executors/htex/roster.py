@@ -79,13 +79,14 @@ class Manager:
         return per_worker * self.registration.workers
 
     @property
-    def unstarted(self) -> int:
-        return len(self.tasks) - len(self.started)
-
-    @property
     def plain_waits(self) -> bool:
-        """Whether more tasks are there than workers, and those that wait are plain: they could run anywhere."""
-        return self.used > self.registration.workers and self.special.keys() <= self.started
+        """Whether more tasks are there than workers, and those that wait are plain: they could run anywhere.
+
+        Tasks of several slots are announced when they start; those of one when they may, so of these nobody knows.
+        """
+        if self.used <= self.registration.workers:
+            return False
+        return all(id_ in self.started and load != _ONE_SLOT for id_, load in self.special.items())
 
     def lasts(self, walltime_s: float, now: float) -> bool:
         """Whether a task of this walltime can end before the node's job does."""
