@@ -19,9 +19,11 @@ MAX_LINES = 400
 LONGER = {
     "trellis.dataflow.memo_keys": 460,
     "trellis.dataflow.runner": 410,
-    "trellis.errors": 450,  # every exception, one tree
-    "trellis.executors.htex.client": 450,
+    "trellis.errors": 470,  # every exception, one tree
+    "trellis.executors.htex.client": 480,
     "trellis.executors.htex.interchange": 430,
+    "trellis.executors.htex.interchange_service": 430,
+    "trellis.wire.messages": 410,  # every message
 }
 
 # Where Parsl's programs import from.

@@ -36,6 +36,7 @@ from trellis.executors.htex.outstanding import Outstanding
 from trellis.executors.htex.pulse import Pulse
 from trellis.executors.htex.questions import PackagesAnswer, Questions
 from trellis.executors.htex.receipts import Receipts
+from trellis.executors.htex.requests import AskPackages, AskStatus, Cancel, End, Order, Send
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.inbox import Inbox
 from trellis.transport.service import TURN, Loop
@@ -77,35 +78,6 @@ _ASKS_PER_THRESHOLD = 8
 _HANGS_PER_THRESHOLD = 4
 
 T = TypeVar("T")
-
-
-class _Send(NamedTuple):
-    """Frames to pass on, in their turn among the tasks."""
-
-    frames: list[Buffer]
-
-
-class _Order(NamedTuple):
-    message: HoldManagers | DrainBlocks
-
-
-class _Cancel(NamedTuple):
-    id: int
-
-
-class _AskStatus(NamedTuple):
-    reply: Future[StatusReply]
-
-
-class _AskPackages(NamedTuple):
-    reply: Future[PackagesAnswer]
-    deadline: float
-
-
-class _End(NamedTuple):
-    """All that is outstanding, and all that comes, fails for this."""
-
-    cause: TrellisError
 
 
 def _log_put_aside(message: ManagerPutAside) -> None:
@@ -173,7 +145,7 @@ class InterchangeClient:
         if self._closing:
             return
         self._closing = True
-        self._inbox.put(_End(ExecutorError(self._label, "it was shut down before the task had ended")))
+        self._inbox.put(End(ExecutorError(self._label, "it was shut down before the task had ended")))
         self._thread.join()
         self._link.close(timeout_s)
         remove_directory(self._settings.shared_dir)
@@ -203,18 +175,18 @@ class InterchangeClient:
         self._put(attempt)
 
     def cancel(self, attempt: Attempt) -> None:
-        self._put(_Cancel(attempt.executor_id))
+        self._put(Cancel(attempt.executor_id))
 
     def send(self, message: HoldManagers) -> None:
-        self._put(_Order(message))
+        self._put(Order(message))
 
     def drain(self, blocks: list[str]) -> None:
         """Managers of these blocks start nothing more, and end when they are idle."""
-        self._put(_Order(DrainBlocks(blocks)))
+        self._put(Order(DrainBlocks(blocks)))
 
     def fail_all(self, cause: TrellisError) -> None:
         """Fail what is outstanding, and from now on everything."""
-        self._put(_End(cause))
+        self._put(End(cause))
 
     def status(self, timeout_s: float) -> StatusReply:
         """Ask the interchange how things are.
@@ -224,7 +196,7 @@ class InterchangeClient:
             CommandClientBadError: the interchange is gone.
         """
         reply: Future[StatusReply] = Future()
-        self._put(_AskStatus(reply))
+        self._put(AskStatus(reply))
         return _wait_for(reply, timeout_s)
 
     def packages(self, timeout_s: float) -> PackagesAnswer:
@@ -237,7 +209,7 @@ class InterchangeClient:
             CommandClientBadError: the interchange is gone.
         """
         reply: Future[PackagesAnswer] = Future()
-        self._put(_AskPackages(reply, time.monotonic() + timeout_s))
+        self._put(AskPackages(reply, time.monotonic() + timeout_s))
         return _wait_for(reply, timeout_s + 1.0)  # longer, because the thread keeps the time
 
     def _put(self, item: object) -> None:
@@ -247,10 +219,10 @@ class InterchangeClient:
                 self._on_inbox()
 
     def _define(self, number: int, data: bytes) -> None:
-        self._put(_Send(define_functions({number: data})))
+        self._put(Send(define_functions({number: data})))
 
     def _forget(self, numbers: list[int]) -> None:
-        self._put(_Send([encode_header(ForgetFunctions(numbers))]))
+        self._put(Send([encode_header(ForgetFunctions(numbers))]))
 
     # -- the thread --------------------------------------------------------------------------------------------
 
@@ -342,20 +314,20 @@ class InterchangeClient:
                 self._submit(batch)
                 batch = []
             match item:
-                case _Send(frames):
+                case Send(frames):
                     self._send(frames)
-                case _Order(message):
+                case Order(message):
                     self._orders.note(message)
                     self._send([encode_header(message)])
-                case _Cancel(id_):
+                case Cancel(id_):
                     self._perform(self._machine.handle(machine.CancelRequested([id_])))
-                case _End(cause):
+                case End(cause):
                     self._end(cause)
-                case _AskStatus(reply) | _AskPackages(reply, _) if self._ended:
+                case AskStatus(reply) | AskPackages(reply, _) if self._ended:
                     reply.set_exception(CommandClientBadError("the interchange is gone"))
-                case _AskStatus(reply):
+                case AskStatus(reply):
                     self._send([encode_header(self._questions.ask_status(reply))])
-                case _AskPackages(reply, deadline):
+                case AskPackages(reply, deadline):
                     question = self._questions.ask_packages(reply, self._managers.connected, deadline)
                     self._send([encode_header(question)])
         if batch:

@@ -10,16 +10,13 @@ user's own process, with the settings, and never over the network.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import platform
 import random
-import resource
 import sys
 import time
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import setproctitle
@@ -28,7 +25,13 @@ from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.htex import interchange as machine
 from trellis.executors.htex import interchange_events as events
 from trellis.executors.htex.cargo import Cargo
-from trellis.executors.htex.selection import Selection
+from trellis.executors.htex.interchange_start import (
+    allow_many_connections,
+    read_settings,
+    selection_of,
+    start_log,
+)
+from trellis.executors.htex.interchange_status import status_of
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
@@ -56,7 +59,6 @@ from trellis.wire.messages import (
     ManagerLost,
     ManagerPutAside,
     ManagerRefused,
-    ManagerStatus,
     Message,
     Notice,
     Packages,
@@ -70,7 +72,6 @@ from trellis.wire.messages import (
     ResumeEnd,
     ReturnTasks,
     Shutdown,
-    StatusReply,
     StatusRequest,
     Tasks,
     TasksCancelled,
@@ -83,7 +84,6 @@ from trellis.wire.messages import (
     Welcome,
     WorkerLost,
 )
-from trellis.wire.payload import load_function
 
 logger = logging.getLogger("trellis.interchange")
 
@@ -104,7 +104,7 @@ class InterchangeService:
         self._clients = ServerEndpoint(self._context, keys)
         self._managers = ServerEndpoint(self._context, keys)
         self._loop = Loop()
-        self._state = machine.InterchangeState(settings.heartbeat_threshold_s, _selection(settings), random.Random())
+        self._state = machine.InterchangeState(settings.heartbeat_threshold_s, selection_of(settings), random.Random())
         self._client: bytes | None = None  # the submit side, once it has spoken
         self._from_client: Decoder[Message] = Decoder(FromSubmitSide)
         self._from_manager: Decoder[Message] = Decoder(FromManager)
@@ -212,7 +212,7 @@ class InterchangeService:
             case DrainBlocks(blocks=blocks):
                 self._handle(events.DrainRequested(blocks))
             case StatusRequest():
-                self._to_client(self._status(message.request))
+                self._to_client(status_of(self._state, message.request, time.monotonic()))
             case PackagesRequest():
                 for manager in self._state.managers:
                     self._to_manager(manager, message)
@@ -227,28 +227,6 @@ class InterchangeService:
             case Shutdown():
                 logger.info("shut down by the submit side")
                 self._running = False
-
-    def _status(self, request: int) -> StatusReply:
-        now = time.monotonic()
-        managers = [
-            ManagerStatus(
-                manager=name,
-                block=manager.registration.block,
-                hostname=manager.registration.hostname,
-                workers=manager.registration.workers,
-                capacity=manager.registration.capacity,
-                tasks=len(manager.tasks),
-                idle_s=0.0 if manager.idle_since is None else now - manager.idle_since,
-                active=not (manager.held or manager.draining),
-                draining=manager.draining,
-                last_heard_s=now - manager.last_heard,
-                start_time=manager.registration.start_time,
-                trellis_version=manager.registration.trellis_version,
-                python_version=manager.registration.python_version,
-            )
-            for name, manager in self._state.managers.items()
-        ]
-        return StatusReply(request, self._state.pending, self._state.running, managers, self._state.blocks)
 
     # -- from managers -----------------------------------------------------------------------------------------
 
@@ -414,35 +392,12 @@ def _header(incoming: Incoming) -> Buffer:
     return incoming.frames[0]
 
 
-def _selection(settings: Settings) -> Selection:
-    if settings.selector is None:
-        return settings.selection
-    sys.path.extend(path for path in settings.import_paths if path not in sys.path)  # its class may be the user's
-    return cast(Selection, load_function(settings.selector))
-
-
-def _allow_many_connections() -> None:
-    """Each manager's connection takes a file descriptor, and shells start programs with as few as 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS calls the limit infinite, and refuses to set it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _start_log(settings: Settings) -> None:
-    handler = logging.FileHandler(Path(settings.logdir) / "interchange.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("trellis")
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
-
-
 def main() -> int:
     """Entry point: ``python -m trellis.executors.htex.interchange_service``."""
     setproctitle.setproctitle("trellis: interchange")
-    line = _read_line(sys.stdin.fileno())
-    settings = msgspec.json.decode(line, type=Settings)
-    _start_log(settings)
-    _allow_many_connections()
+    settings = read_settings(sys.stdin.fileno())
+    start_log(settings)
+    allow_many_connections()
     service: InterchangeService | None = None
     try:
         service = InterchangeService(settings)
@@ -461,17 +416,6 @@ def main() -> int:
             service.close()
     logger.info("the interchange ends")
     return 0
-
-
-def _read_line(fd: int) -> bytes:
-    """One line, and not a byte more: what follows is the lifeline."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(fd, 1)
-        if not byte:
-            raise EOFError("no settings came")
-        line += byte
-    return line
 
 
 if __name__ == "__main__":
