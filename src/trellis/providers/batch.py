@@ -32,6 +32,9 @@ POLL_S = 60.0
 # A job that no source knows any more has ended, but not at once: databases lag behind, and so do network file systems,
 # where its exit code may appear a minute late.
 GONE_AFTER_S = 120.0
+# A submission that was not answered in time may still make a job, when the batch system comes round to it. It has done
+# so when it answers what came later; twice, because it may read several at once.
+ANSWERS_AFTER_UNHEARD = 2
 
 
 @dataclass(slots=True)
@@ -132,6 +135,8 @@ class BatchProvider(ExecutionProvider):
         self._clock: Clock = MonotonicClock()
         self._orphans = OrphanGuard()
         self._jobs: dict[str, _Job] = {}
+        # Names of jobs whose ids never reached us, and how often the system has answered a cancel of that name.
+        self._unheard: dict[str, int] = {}
 
     # -- the texts of a batch system ---------------------------------------------------------------------------
 
@@ -205,6 +210,7 @@ class BatchProvider(ExecutionProvider):
         """
         if self.script_dir is None:
             raise SubmitException(job_name, "script_dir is not set; an executor does that when it starts")
+        self._cancel_unheard()
         name = unique_name(job_name, time.time_ns())
         request = JobRequest(
             name,
@@ -232,6 +238,7 @@ class BatchProvider(ExecutionProvider):
         Raises:
             ExecutionProviderException: the batch system does not answer.
         """
+        self._cancel_unheard()
         self._refresh(job_ids)
         return [self._status(job_id) for job_id in job_ids]
 
@@ -283,7 +290,7 @@ class BatchProvider(ExecutionProvider):
         try:
             result = self._run(argv)
         except CommandTimeout as error:
-            self._cancel_unheard(request.name)
+            self._give_up_hearing(request.name)
             raise SubmitException(
                 request.name, f"{error}; is the batch system overloaded? (see cmd_timeout)"
             ) from error
@@ -297,19 +304,32 @@ class BatchProvider(ExecutionProvider):
             raise SubmitException(request.name, message, result.stdout, result.stderr, result.exit_code)
         job_id = self.parse_job_id(result.stdout)
         if not job_id:
-            self._cancel_unheard(request.name)
+            self._give_up_hearing(request.name)
             message = f"{argv[0]} gave no job id that could be recognized"
             raise SubmitException(request.name, message, result.stdout, result.stderr, result.exit_code)
         self._orphans.watch(job_id, self.cancel_argv([job_id]))
         self._orphans.forget(request.name)
         return job_id
 
-    def _cancel_unheard(self, name: str) -> None:
-        """Cancel a job whose id we do not know. It may still appear, so its name stays with the guard."""
-        try:
-            self._run(self.cancel_by_name_argv(name))
-        except ExecutionProviderException as error:
-            logger.warning("%s: job %s may have been submitted, and cannot be cancelled: %s", self.label, name, error)
+    def _give_up_hearing(self, name: str) -> None:
+        """There may be a job of this name, or there may be one soon; its id never reached us. Nobody shall run it."""
+        self._unheard[name] = 0
+        self._cancel_unheard()
+        if not self._unheard.get(name):
+            logger.warning("%s: job %s may have been submitted, and cannot be cancelled yet", self.label, name)
+
+    def _cancel_unheard(self) -> None:
+        """Cancel jobs by their names until they cannot appear any more; until then the guard knows of them too."""
+        for name in list(self._unheard):
+            try:
+                self._run(self.cancel_by_name_argv(name))
+            except ExecutionProviderException as error:
+                logger.info("%s: %s", self.label, error)
+                return
+            self._unheard[name] += 1
+            if self._unheard[name] >= ANSWERS_AFTER_UNHEARD:
+                del self._unheard[name]
+                self._orphans.forget(name)
 
     # -- what is known of jobs ---------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from trellis.core.jobs import JobState
 
 # What SIGTERM and SIGKILL make of a job: a negative number, or the shell's way to say it.
-_KILLED = (-15, -9, 128 + 15, 128 + 9)
+_TERMINATED = (-15, 128 + 15)
+_KILLED = (*_TERMINATED, -9, 128 + 9)
 # A job's own clock starts a little after the batch system's.
 _EARLY_S = 5.0
 
@@ -40,6 +41,8 @@ def ended(exit_code: int, elapsed_s: float | None, walltime_s: int) -> JobReport
         return JobReport(JobState.COMPLETED, 0)
     if exit_code in _KILLED and elapsed_s is not None and elapsed_s >= walltime_s - _EARLY_S:
         return JobReport(JobState.TIMEOUT, exit_code, f"its walltime of {walltime_s} s was over")
+    if exit_code in _TERMINATED:
+        return JobReport(JobState.CANCELLED, exit_code, "SIGTERM: the batch system or somebody else ended the job")
     if exit_code < 0:
         return JobReport(JobState.FAILED, exit_code, f"the job was ended by signal {-exit_code}")
     return JobReport(JobState.FAILED, exit_code, f"the job's script ended with exit code {exit_code}")

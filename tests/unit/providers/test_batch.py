@@ -99,6 +99,22 @@ def test_a_job_that_cannot_be_cancelled_by_its_name_either(tmp_path: Path) -> No
     assert len(it.guard.watched) == 1
 
 
+def test_a_job_nobody_heard_of_is_cancelled_until_the_system_has_answered_twice(tmp_path: Path) -> None:
+    hang = CommandTimeout("it has not ended after 10 s")
+    it = stage(tmp_path, sbatch=hang, scancel=hang)
+    with pytest.raises(SubmitException):
+        it.provider.submit("x", 1)
+    it.provider.status([])
+    assert len(it.runner.asked("scancel")) == 2
+    it.runner.answers["scancel"] = ""  # it is back, and may just have made the job
+    it.provider.status([])
+    assert len(it.guard.watched) == 1
+    it.provider.status([])
+    assert it.guard.watched == {}
+    it.provider.status([])
+    assert len(it.runner.asked("scancel")) == 4
+
+
 def test_an_answer_without_an_id_is_no_job(tmp_path: Path) -> None:
     it = stage(tmp_path, sbatch="Welcome to our cluster\n")
     with pytest.raises(SubmitException, match="no job id"):

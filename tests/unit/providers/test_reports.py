@@ -26,6 +26,12 @@ def test_a_kill_at_another_time_is_a_failure(elapsed_s: float | None) -> None:
     assert ended(-9, elapsed_s, 600) == JobReport(JobState.FAILED, -9, "the job was ended by signal 9")
 
 
+@pytest.mark.parametrize("code", [-15, 143])
+def test_sigterm_at_another_time_is_no_failure_of_the_job(code: int) -> None:
+    report = ended(code, 10.0, 600)
+    assert (report.state, report.exit_code) == (JobState.CANCELLED, code)
+
+
 def test_the_file_that_a_script_leaves() -> None:
     assert read_exit_file("0 12\n", 600) == JobReport(JobState.COMPLETED, 0)
     assert read_exit_file("143 600\n", 600) == JobReport(JobState.TIMEOUT, 143, "its walltime of 600 s was over")

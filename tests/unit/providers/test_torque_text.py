@@ -100,7 +100,9 @@ def test_torque() -> None:
     assert parse_qstat(TORQUE, ids, 600) == {
         "21.server.site.org": JobReport(JobState.FAILED, 3, "the job's script ended with exit code 3"),
         "22.server.site.org": JobReport(JobState.TIMEOUT, -15, "its walltime of 600 s was over"),
-        "23.server.site.org": JobReport(JobState.FAILED, -15, "the job was ended by signal 15"),
+        "23.server.site.org": JobReport(
+            JobState.CANCELLED, -15, "SIGTERM: the batch system or somebody else ended the job"
+        ),
         "24.server.site.org": JobReport(JobState.RUNNING),
     }
 
