@@ -24,8 +24,19 @@ if TYPE_CHECKING:
 
     from trellis.config import Config
 
-# Of ten processes that are killed. An interchange is missed by everybody, a worker by one task.
-_KINDS = ("worker",) * 5 + ("manager",) * 3 + ("interchange",) * 2
+# Over and over. An interchange is missed by everybody, a worker by one task.
+_KINDS = (
+    "worker",
+    "manager",
+    "worker",
+    "interchange",
+    "worker",
+    "manager",
+    "worker",
+    "interchange",
+    "worker",
+    "manager",
+)
 # Submitted and without a result: some for each worker, and a queue behind them.
 _WINDOW = 1_000
 # So long each task takes at most; the time is drawn for each.
@@ -236,11 +247,13 @@ def _config(directory: str, options: argparse.Namespace) -> Config:
     executor = HighThroughputExecutor(
         label="chaos",
         provider=LocalProvider(init_blocks=blocks, min_blocks=blocks, max_blocks=blocks),
+        # A manager is started again in its block: whole blocks that fail so often would be replaced ever more slowly.
+        launch_cmd=f"until {HighThroughputExecutor().launch_cmd}; do :; done",
         max_workers_per_node=options.workers,
         cores_per_worker=0.1,
         heartbeat_period=1,
         heartbeat_threshold=10,
-        block_error_handler=False,  # blocks whose manager was killed have failed, again and again
+        block_error_handler=False,
     )
     return Config(
         executors=[executor],
