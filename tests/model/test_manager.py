@@ -79,12 +79,14 @@ class ManagerModel(RuleBasedStateMachine):
         self.widowed: set[int] = set()  # taken by a worker that died before it could say so
         self.exited = False
 
-    @initialize(workers=st.integers(1, 3), drain=st.sampled_from([None, 7.0]))
-    def start(self, workers: int, drain: float | None) -> None:
+    @initialize(workers=st.sampled_from([3, 2, 1]), ready=st.booleans(), drain=st.sampled_from([None, 70.0]))
+    def start(self, workers: int, ready: bool, drain: float | None) -> None:
         size = NodeSize(workers, cpus=workers, nodes=("a", "b"))
         self.machine = ManagerState(ManagerSettings(size, PERIOD_S, THRESHOLD_S, drain), self.now)
         assert self.machine.start() == [StartWorker(number) for number in range(workers)]
         self.workers = [Worker() for _ in range(workers)]
+        for number in range(workers if ready else 0):
+            self.get_ready(number)
 
     @property
     def board(self) -> dict[int, tuple[int, float]]:
@@ -215,13 +217,13 @@ class ManagerModel(RuleBasedStateMachine):
 
     @rule(sure=st.integers(0, 19))
     def stop(self, sure: int) -> None:
-        if sure == 0:
+        if sure == 17:  # low numbers are drawn more often
             self.handle(StopRequested("told to"))
             assert self.exited
 
-    @rule(sure=st.integers(0, 9))
+    @rule(sure=st.integers(0, 19))
     def terminate(self, sure: int) -> None:
-        if sure == 0:
+        if sure == 17:  # low numbers are drawn more often
             again = self.terminated
             self.handle(TerminateRequested("told to"))
             self.terminated = True
@@ -259,6 +261,14 @@ class ManagerModel(RuleBasedStateMachine):
         if self.workers[number].parked == "unheard":
             self.workers[number].parked = "heard"
             self.handle(WorkerParked(number))
+
+    @rule()
+    def all_take(self) -> None:
+        """Whoever can takes something, and says so."""
+        for number in range(len(self.workers)):
+            if self.offered:
+                self.take(number, slow=False)
+            self.hear_of_parking(number)
 
     @rule(number=st.integers(0, 2))
     def write(self, number: int) -> None:
@@ -337,16 +347,22 @@ class ManagerModel(RuleBasedStateMachine):
         assert self.machine.tasks == self.next_id - len(self.gone)
 
     def teardown(self) -> None:
-        """What was taken by workers that died is missed in the end."""
+        """Left in peace, workers bring all tasks to an end; what was taken by workers that died is missed."""
         if not hasattr(self, "machine"):
             return
-        for number in range(len(self.workers)):
-            self.write(number)
-        for _ in range(5):
-            if not self.exited and self.widowed:
-                self.handle(InterchangeHeard())
-                self.now += 2
-                self.handle(DeadlinePassed(self.board))
+        for _ in range(5 + 3 * self.next_id):
+            if self.exited or not self.machine.tasks:
+                break
+            self.handle(InterchangeHeard())
+            self.wait(1.0)
+            for number, worker in enumerate(self.workers):
+                if worker.ending:
+                    self.die(number, unsaid=False)
+                self.get_ready(number)
+            self.all_take()
+            for number in range(len(self.workers)):
+                self.finish(number)
+        assert self.exited or not self.machine.tasks, "it does not come to an end"
         assert self.exited or not self.widowed
 
 
