@@ -145,12 +145,9 @@ class Dispatcher:
     def _ordered(self, selector: ManagerSelector, names: list[str], now: float) -> list[str]:
         records = {name.encode(): _record(self._managers[name], now) for name in names}
         answer = [id_.decode() for id_ in selector.sort_managers(records, set(records))]
-        strangers = set(answer).difference(names)
-        if strangers or len(set(answer)) < len(answer):
-            raise ValueError(
-                f"it gives {sorted(strangers)}, which it was not given" if strangers else "some come twice"
-            )
-        return [*answer, *(name for name in names if name not in set(answer))]
+        if len(set(answer)) < len(answer) or not set(answer) <= set(names):
+            raise ValueError(f"it gave {answer}, and was given {names}")
+        return [*answer, *(name for name in names if name not in answer)]
 
     # -- tasks that wait at the wrong place --------------------------------------------------------------------
 
