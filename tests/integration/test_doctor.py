@@ -6,8 +6,10 @@ Each runs as a process of its own, as users run it, and has to name the cause wi
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -205,6 +207,26 @@ def test_a_job_that_waits_too_long_is_cancelled(doctor: Doctor) -> None:
     assert "the job still waits in its queue after 1 s" in step(output, "its job runs")
     assert "wait longer with --timeout" in step(output, "its job runs")
     assert cancelled.read_text().split() == ["4711"]  # one block, whatever the configuration says
+
+
+def test_an_interrupt_ends_what_was_started(doctor: Doctor) -> None:
+    submitted, cancelled = doctor.directory / "submitted", doctor.directory / "cancelled"
+    doctor.put_on_path("sbatch", f"touch {submitted}; echo Submitted batch job 4711")
+    doctor.put_on_path("squeue", "echo '4711|PENDING|Priority'")
+    doctor.put_on_path("scancel", f'echo "$@" >> {cancelled}')
+    path = doctor.write("provider=SlurmProvider()")
+    command = [sys.executable, "-m", "trellis", "doctor", path]
+    process = subprocess.Popen(
+        command, env=doctor.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        while not submitted.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=WITHIN_S)
+    assert (process.returncode, errors) == (130, "trellis: interrupted\n"), output
+    assert cancelled.read_text().split() == ["4711"]
 
 
 def test_another_version_of_python_on_the_workers(doctor: Doctor) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from trellis.cli.config_file import ConfigFileError, imported_packages, load_config
@@ -77,25 +77,19 @@ def _examine(console: Console, config: Config, executor: Any, packages: list[str
     from trellis.dataflow.rundirs import make_rundir
 
     run_dir = make_rundir(config.run_dir)
-    verdicts = []
-    for verdict in _shown(console, Examination(executor, run_dir, packages, timeout_s).run()):
-        _print(console, verdict)
-        verdicts.append(verdict)
-    failures = sum(verdict.state == FAILED for verdict in verdicts)
-    if failures:
-        console.print(f"  its logs are in {run_dir}", style="dim", soft_wrap=True)
-    return failures
-
-
-def _shown(console: Console, events: Iterable[Verdict | str]) -> Iterable[Verdict]:
-    """The verdicts; meanwhile a terminal says which step is being tried."""
-    with console.status("") as status:
+    failures = 0
+    # Closed in any case: what was started is ended also when somebody interrupts.
+    with closing(Examination(executor, run_dir, packages, timeout_s).run()) as events, console.status("") as status:
         for event in events:
             if isinstance(event, str):
                 status.update(f"{event} …")
-            else:
-                yield event
-        status.update("ending what was started …")
+                continue
+            _print(console, event)
+            failures += event.state == FAILED
+            status.update("ending what was started …")
+    if failures:
+        console.print(f"  its logs are in {run_dir}", style="dim", soft_wrap=True)
+    return failures
 
 
 def _verdict(step: str, state: str, seconds: float, detail: str) -> Verdict:

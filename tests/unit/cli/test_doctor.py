@@ -97,7 +97,7 @@ def test_the_last_words_of_a_job_are_evidence(tmp_path: Path) -> None:
 
 
 def test_a_manager_that_was_refused_is_no_mystery(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = FakeExecutor(status=RUNNING)
+    executor = FakeExecutor(status=JobStatus(JobState.FAILED, "it ended"))
     start = executor.start
 
     def refuse(context: ExecutorContext) -> None:
@@ -106,8 +106,8 @@ def test_a_manager_that_was_refused_is_no_mystery(monkeypatch: pytest.MonkeyPatc
         context.notify("interchange has 1, manager has 2")
 
     monkeypatch.setattr(executor, "start", refuse)
-    failed = examine(executor)["a manager connects"]
-    assert failed.detail == "interchange has 1, manager has 2"
+    failed = examine(executor)["its job runs"]
+    assert failed.detail == "it ended\ninterchange has 1, manager has 2"
     assert "another version of Trellis" in failed.hint
 
 
