@@ -221,6 +221,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
             manager_put_aside=self._on_manager_put_aside,
             interchange_lost=self._on_interchange_lost,
             interchange_restarted=self._on_interchange_restarted,
+            user_warned=self._notify,
         )
         settings = interchange_settings(self)
         if runs_here(self):
