@@ -191,8 +191,10 @@ class Bed:
         return "\n".join(texts)
 
     def run_tests(self, tests: str, arguments: Sequence[str], **environment: str) -> int:
-        """Run pytest on these tests in this bed; give its exit code."""
-        command = [sys.executable, "-m", "pytest", "--basetemp", str(self.directory / "tests"), tests]
+        """Run pytest in this bed, on these tests unless the arguments name others; give its exit code."""
+        command = [sys.executable, "-m", "pytest", "--basetemp", str(self.directory / "tests")]
+        if not any(argument.startswith("tests/") for argument in arguments):
+            command.append(tests)
         command += [
             "-o",
             f"timeout={_TEST_TIMEOUT_S}",
