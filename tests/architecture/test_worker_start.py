@@ -16,6 +16,7 @@ ALLOWED = {
     "trellis.executors",
     "trellis.executors.htex",
     "trellis.executors.htex.board",
+    "trellis.executors.htex.task_environment",
     "trellis.executors.htex.worker",
     "trellis.transport",
     "trellis.transport.shared_files",
