@@ -53,6 +53,9 @@ def run(options: argparse.Namespace) -> int:
     """Examine, and print each verdict as it comes; the exit code is 0 when everything works."""
     from rich.console import Console
 
+    from trellis.cli.examination import FAILED, OK, Verdict
+
+    step = "the configuration is valid"
     console = Console(highlight=False)
     started = time.monotonic()
     try:
@@ -62,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
             dict.fromkeys([*options.packages, *(name for file in files for name in imported_packages(file))])
         )
     except ConfigFileError as error:
-        _print(console, _verdict("the configuration is valid", "failed", time.monotonic() - started, str(error)))
+        _print(console, Verdict(step, FAILED, time.monotonic() - started, str(error)))
         return 1
     detail = f"Python {platform.python_version()}, executors: {', '.join(one.label for one in config.executors)}"
-    _print(console, _verdict("the configuration is valid", "ok", time.monotonic() - started, detail))
+    _print(console, Verdict(step, OK, time.monotonic() - started, detail))
     failures = sum(_examine(console, config, executor, packages, options.timeout) for executor in config.executors)
     console.print("Everything works." if not failures else f"{failures} {'step' if failures == 1 else 'steps'} failed.")
     return 1 if failures else 0
@@ -90,13 +93,6 @@ def _examine(console: Console, config: Config, executor: Any, packages: list[str
     if failures:
         console.print(f"  its logs are in {run_dir}", style="dim", soft_wrap=True)
     return failures
-
-
-def _verdict(step: str, state: str, seconds: float, detail: str) -> Verdict:
-    from trellis.cli.examination import Verdict
-    from trellis.core.diagnosis import diagnose
-
-    return Verdict(step, state, seconds, detail, (diagnose(detail) or "") if state == "failed" else "")
 
 
 def _print(console: Console, verdict: Verdict) -> None:
