@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -248,17 +249,15 @@ class BatchProvider(ExecutionProvider):
         Raises:
             ExecutionProviderException: the batch system does not answer.
         """
+        # Many have ended by now, because their managers were told to: a cancel of those would fail.
+        with contextlib.suppress(ExecutionProviderException):
+            self._refresh(job_ids)
         open_ids = self._open(job_ids)
-        if open_ids:
-            result = self._run(self.cancel_argv(open_ids))
-            if result.exit_code == 0:
-                for job_id in open_ids:
-                    self._jobs[job_id].cancelled = True
-                    self._orphans.forget(job_id)
-            else:
-                # Perhaps only because some of them have just ended.
-                logger.info("%s: cancel ended with exit code %d: %s", self.label, result.exit_code, result.stderr)
-                self._refresh(open_ids)
+        if open_ids and not self._cancel(open_ids):
+            self._refresh(open_ids)
+            if len(open_ids) > 1:  # some of them may have been in the way of the others
+                for job_id in self._open(open_ids):
+                    self._cancel([job_id])
         return [
             (job := self._jobs.get(job_id)) is not None and (job.cancelled or job.status.terminal) for job_id in job_ids
         ]
@@ -317,6 +316,17 @@ class BatchProvider(ExecutionProvider):
         self._cancel_unheard()
         if not self._unheard.get(name):
             logger.warning("%s: job %s may have been submitted, and cannot be cancelled yet", self.label, name)
+
+    def _cancel(self, job_ids: Sequence[str]) -> bool:
+        """Whether the batch system has taken our cancel."""
+        result = self._run(self.cancel_argv(job_ids))
+        if result.exit_code != 0:
+            logger.info("%s: cancel ended with exit code %d: %s", self.label, result.exit_code, result.stderr.strip())
+            return False
+        for job_id in job_ids:
+            self._jobs[job_id].cancelled = True
+            self._orphans.forget(job_id)
+        return True
 
     def _cancel_unheard(self) -> None:
         """Cancel jobs by their names until they cannot appear any more; until then the guard knows of them too."""

@@ -11,7 +11,7 @@ from trellis.launchers import SimpleLauncher
 from trellis.providers import BatchProvider
 from trellis.testing import FakeClock
 
-Answer = str | CommandResult | Exception | Callable[[Sequence[str]], str]
+Answer = str | CommandResult | Exception | Callable[[Sequence[str]], str | CommandResult]
 
 
 class PlayedRunner:
@@ -28,9 +28,8 @@ class PlayedRunner:
         answer = self.answers[argv[0]]
         if isinstance(answer, Exception):
             raise answer
-        if isinstance(answer, CommandResult):
-            return answer
-        return CommandResult(0, answer if isinstance(answer, str) else answer(argv), "")
+        said = answer(argv) if callable(answer) else answer
+        return CommandResult(0, said, "") if isinstance(said, str) else said
 
     def asked(self, command: str) -> list[list[str]]:
         return [argv for argv in self.ran if argv[0] == command]

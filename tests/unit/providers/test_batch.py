@@ -271,10 +271,32 @@ def test_a_job_that_fails_of_our_cancel_is_cancelled(tmp_path: Path) -> None:
 
 
 def test_a_cancel_that_comes_too_late_is_done(tmp_path: Path) -> None:
-    it = stage(tmp_path, scancel=CommandResult(1, "", "Invalid job id specified"), squeue="7|COMPLETED|None\n")
+    said = iter(["7|RUNNING|None\n", "7|COMPLETED|None\n"])
+    it = stage(tmp_path, scancel=CommandResult(1, "", "Invalid job id specified"), squeue=lambda _: next(said))
     it.provider.submit("x", 1)
     assert it.provider.cancel(["7"]) == [True]
     assert state(it) is JobState.COMPLETED
+
+
+def test_a_job_that_has_ended_is_not_cancelled(tmp_path: Path) -> None:
+    it = stage(tmp_path, squeue="7|COMPLETED|None\n")
+    it.provider.submit("x", 1)
+    assert it.provider.cancel(["7"]) == [True]
+    assert it.runner.asked("scancel") == []
+
+
+def test_a_job_that_cannot_be_cancelled_is_not_in_the_way_of_others(tmp_path: Path) -> None:
+    ids = iter("12")
+    it = stage(
+        tmp_path,
+        sbatch=lambda _: f"Submitted batch job {next(ids)}",
+        squeue="1|RUNNING|None\n2|RUNNING|None\n",
+        scancel=lambda argv: CommandResult(1 if "1" in argv else 0, "", "denied"),
+    )
+    jobs = [it.provider.submit("x", 1, f"job{number}") for number in range(2)]
+    assert it.provider.cancel(jobs) == [False, True]
+    assert it.runner.asked("scancel") == [["scancel", "1", "2"], ["scancel", "1"], ["scancel", "2"]]
+    assert list(it.guard.watched) == ["1"]
 
 
 def test_a_cancel_that_is_refused_is_not_done(tmp_path: Path) -> None:
