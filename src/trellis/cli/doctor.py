@@ -11,6 +11,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from trellis.cli.arguments import positive_seconds
 from trellis.cli.config_file import ConfigFileError, imported_packages, load_config
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_positive_seconds,
+        type=positive_seconds,
         default=60.0,
         metavar="SECONDS",
         help="how long the job may wait in its queue, and a task may take (60)",
@@ -108,13 +109,3 @@ def _print(console: Console, verdict: Verdict) -> None:
             console.print(f"    {escape(line)}", soft_wrap=True)
     if verdict.hint:
         console.print(Padding(f"[yellow]hint:[/] {escape(verdict.hint)}", (0, 0, 0, 4)))
-
-
-def _positive_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return seconds

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trellis.cli import chaos, config_file
+from trellis.cli.arguments import positive_seconds
 from trellis.errors import TrellisError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resources", metavar="EXPR", help='resource specification of each task, a dictionary such as {"priority": 1}'
     )
     parser.add_argument(
-        "--time", metavar="SECONDS", type=_positive_seconds, default=120.0, help="how long a round shall be (120)"
+        "--time", metavar="SECONDS", type=positive_seconds, default=120.0, help="how long a round shall be (120)"
     )
     parser.add_argument(
         "--argsize", metavar="BYTES", type=_size, default=0, help="size of an argument of each task (0)"
@@ -215,16 +216,6 @@ def _iteration(text: str) -> str | list[int]:
     if min(sizes) < 1:
         raise argparse.ArgumentTypeError(f"must be estimate, exponential, or numbers such as 1,1000,1000, not {text!r}")
     return sizes
-
-
-def _positive_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return seconds
 
 
 def _size(text: str) -> int:

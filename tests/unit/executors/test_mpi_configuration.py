@@ -99,5 +99,10 @@ def test_each_task_has_to_say_how_many_nodes() -> None:
         MPIExecutor().validate_resource_spec({})
 
 
+def test_a_block_has_the_workers_of_one_manager_whatever_its_nodes() -> None:
+    provider = LocalProvider(nodes_per_block=4, launcher=SimpleLauncher())
+    assert MPIExecutor(provider=provider, max_workers_per_block=2).workers_per_node * 4 == 2
+
+
 def test_resources_of_the_worker_say_nothing() -> None:
     assert not MPIExecutor().monitor_resources()

@@ -114,6 +114,11 @@ class MPIExecutor(HighThroughputExecutor):
     def _read_specification(self, specification: Mapping[str, Any] | None) -> Request:
         return read_mpi_specification(specification)
 
+    @property
+    def workers_per_node(self) -> float:
+        """The workers of a block, shared among its nodes: a block has one manager."""
+        return super().workers_per_node / (1 if self.provider is None else self.provider.nodes_per_block)
+
     def monitor_resources(self) -> bool:
         """No: what the worker uses says nothing about the program that runs on the nodes."""
         return False
