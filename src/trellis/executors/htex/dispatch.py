@@ -109,7 +109,7 @@ class Dispatcher:
         places = Places(self._managers, self._ranks(now, actions), self._selection == "random", now)
         heads = [(head, kind) for kind in [PLAIN, *self._backlog.others] if (head := self._backlog.head(kind))]
         heapq.heapify(heads)  # no two have the same head, so kinds are never compared
-        while heads:
+        while heads and (self.ready or self.eager):
             _, kind = heapq.heappop(heads)
             choice = places.best(kind)
             if choice is None:
