@@ -3,12 +3,11 @@
 ``python fake_batch.py COMMAND ARGUMENTS…`` is what the scripts on PATH run, see ``install``. Its state is a directory:
 one directory for each job, and files that tests make to have it behave in some way:
 
-    down      no command works
-    refuse    jobs are refused, with the text of this file
-    deaf      submitting commands accept the job, and hang instead of giving its id
-    hold      jobs are not started
-    forget    ended jobs are listed nowhere, and there are no records of them
-    no-cancel cancelling commands fail
+    down    no command works
+    refuse  jobs are refused, with the text of this file
+    deaf    submitting commands accept the job, and hang instead of giving its id
+    hold    jobs are not started
+    forget  ended jobs are listed nowhere, and there are no records of them
 """
 
 from __future__ import annotations
@@ -144,7 +143,7 @@ class System:
         known = {job.id: job for job in self.jobs()}
         for job_id in chosen:
             job = known.get(job_id)
-            if self.has("no-cancel") or job is None or job.over:
+            if job is None or job.over:
                 print(complaint.format(job_id), file=sys.stderr)
                 code = 1
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,11 @@ def run(system: FakeSystem, name: str, ending: str) -> str:
 
 def reapers(program: int) -> list[psutil.Process]:
     return [child for child in psutil.Process(program).children() if "reaper" in " ".join(child.cmdline())]
+
+
+def catches(pid: int, number: int) -> bool:
+    (mask,) = re.findall(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 @pytest.fixture(params=sorted(PROVIDERS))
@@ -108,8 +114,6 @@ def test_a_job_whose_id_nobody_heard_is_found_by_its_name(system: FakeSystem, na
 
 @pytest.mark.parametrize("name", ["slurm"], indirect=True)
 def test_the_reaper_tries_again(system: FakeSystem, name: str) -> None:
-    system.set("down")
-    system.unset("down")
     with start(system, name, "Path(directory, 'x').touch(); time.sleep(1000)") as program:
         wait_for((system.scripts / "x").exists)
         system.set("down")
@@ -118,6 +122,17 @@ def test_the_reaper_tries_again(system: FakeSystem, name: str) -> None:
     assert system.cancelled() == []
     system.unset("down")
     wait_for(lambda: system.cancelled() == ["1"])
+
+
+def test_a_job_that_ended_by_itself_is_let_alone(system: FakeSystem, name: str) -> None:
+    with start(system, name, "Path(directory, 'x').touch(); time.sleep(1000)") as program:
+        wait_for((system.scripts / "x").exists)
+        (reaper,) = reapers(program.pid)
+        os.kill(int((system.state / "1" / "pid").read_text()), signal.SIGTERM)
+        wait_for((system.state / "1" / "code").exists)
+        program.kill()
+    wait_for(lambda: not reaper.is_running() or reaper.status() == psutil.STATUS_ZOMBIE)
+    assert system.cancelled() == []
 
 
 @pytest.mark.parametrize("name", ["slurm"], indirect=True)
@@ -163,7 +178,7 @@ def test_ctrl_c_at_the_terminal_does_not_end_the_reaper(
     monkeypatch.setenv("PATH", system.path)
     job = system.provider.submit("sleep 1000", 1)
     (reaper,) = reapers(os.getpid())
-    wait_for(lambda: reaper.name().startswith("trellis"))  # it has started
+    wait_for(lambda: catches(reaper.pid, signal.SIGHUP))  # it has started
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         reaper.send_signal(number)
     assert os.getsid(reaper.pid) != os.getsid(0)

@@ -27,8 +27,7 @@ from trellis.providers.script import JobRequest, parse_walltime, render_environm
 
 logger = logging.getLogger(__name__)
 
-# Batch systems serve thousands of users, so they are asked once a minute. Whoever asks may do so more often for a block
-# that has just been submitted.
+# Batch systems serve thousands of users. Whoever asks may do so more often for a block that is young.
 POLL_S = 60.0
 # A job that no source knows any more has ended, but not at once: databases lag behind, and so do network file systems,
 # where its exit code may appear a minute late.
@@ -258,9 +257,8 @@ class BatchProvider(ExecutionProvider):
             if len(open_ids) > 1:  # some of them may have been in the way of the others
                 for job_id in self._open(open_ids):
                     self._cancel([job_id])
-        return [
-            (job := self._jobs.get(job_id)) is not None and (job.cancelled or job.status.terminal) for job_id in job_ids
-        ]
+        known = map(self._jobs.get, job_ids)
+        return [job is not None and (job.cancelled or job.status.terminal) for job in known]
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -290,9 +288,7 @@ class BatchProvider(ExecutionProvider):
             result = self._run(argv)
         except CommandTimeout as error:
             self._give_up_hearing(request.name)
-            raise SubmitException(
-                request.name, f"{error}; is the batch system overloaded? (see cmd_timeout)"
-            ) from error
+            raise SubmitException(request.name, f"{error} (cmd_timeout); is the batch system overloaded?") from error
         except ExecutionProviderException as error:
             self._orphans.forget(request.name)
             raise SubmitException(request.name, str(error)) from error
