@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import textwrap
 import time
@@ -174,6 +175,30 @@ def test_an_interchange_that_hangs_is_replaced(start_htex: StartExecutor, tmp_pa
     assert [running.result(WAIT_S), queued.result(WAIT_S)] == ["a", "b"]
     assert lines(log) == ["a", "b"]
     assert "did not answer for 2 s" in notices[0]
+
+
+def test_a_port_that_somebody_else_has_for_a_moment_is_waited_for(
+    start_htex: StartExecutor, notices: list[str]
+) -> None:
+    executor = start_htex(max_workers_per_node=1)
+    assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
+    os.kill(interchange(executor), signal.SIGKILL)
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        wait_until(lambda: binds(squatter, executor._ports.worker))
+        squatter.listen()
+        future = executor.submit(len, {}, "abcd")
+        with pytest.raises(TimeoutError):
+            future.result(0.5)
+    assert future.result(WAIT_S) == 4
+    assert len(notices) == 1
+
+
+def binds(squatter: socket.socket, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        squatter.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def test_what_was_asked_for_holds_after_a_restart(start_htex: StartExecutor, tmp_path: Path) -> None:
