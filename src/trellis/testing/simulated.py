@@ -292,6 +292,8 @@ class SimulatedInterchange:
                 ledger.given_back(ids if is_known else [])
                 self._handle(events.TasksReturned(name, ids))
             case TasksMissing(ids=ids):
+                # Those that it had announced it has given back, but that was on its way when the connection broke.
+                ledger.given_back(ids if is_known else [])
                 self._handle(events.TasksMissing(name, ids))
             case Heartbeat():
                 self._handle(events.HeartbeatReceived(name))

@@ -70,13 +70,9 @@ class StubWorker:
                 self._begin()
 
     def run_parked(self, task: int) -> None:
-        self._stage.world.after(self._stage.world.between(0, 0.02), self._on_run, self._stage.ledger.plans[task])
-
-    def _on_run(self, plan: TaskPlan) -> None:
-        if self.alive:
-            self._parked = False
-            self._task = plan
-            self._begin()
+        self._parked = False
+        self._task = self._stage.ledger.plans[task]
+        self._stage.world.after(self._stage.world.between(0, 0.02), self._begin)
 
     def release(self) -> None:
         self._stage.world.after(self._stage.world.between(0, 0.02), self._on_release)
