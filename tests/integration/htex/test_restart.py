@@ -166,7 +166,7 @@ def test_large_payloads_are_not_lost(start_htex: StartExecutor, address: str | N
 
 
 def test_an_interchange_that_hangs_is_replaced(start_htex: StartExecutor, tmp_path: Path, notices: list[str]) -> None:
-    executor = start_htex(max_workers_per_node=1, heartbeat_period=1, heartbeat_threshold=8)
+    executor = start_htex(max_workers_per_node=1, heartbeat_period=1, heartbeat_threshold=12)
     log, end = tmp_path / "log", tmp_path / "end"
     running, queued = (executor.submit(note_and_wait, {}, str(log), name, str(end)) for name in "ab")
     wait_until(lambda: lines(log) == ["a"])
@@ -174,7 +174,7 @@ def test_an_interchange_that_hangs_is_replaced(start_htex: StartExecutor, tmp_pa
     end.touch()
     assert [running.result(WAIT_S), queued.result(WAIT_S)] == ["a", "b"]
     assert lines(log) == ["a", "b"]
-    assert "did not answer for 2 s" in notices[0]
+    assert "did not answer for 3 s" in notices[0]
 
 
 def test_a_port_that_somebody_else_has_for_a_moment_is_waited_for(

@@ -76,6 +76,8 @@ _PING = StatusRequest(0)
 # their heartbeats. It has to be replaced well before that.
 _ASKS_PER_THRESHOLD = 8
 _HANGS_PER_THRESHOLD = 4
+# A busy host can make anybody wait for so long; that is no reason to replace an interchange.
+_BUSY_S = 3.0
 
 T = TypeVar("T")
 
@@ -112,8 +114,9 @@ class InterchangeClient:
         self._orders = Orders()
         self._questions = Questions()
         self._receipts = Receipts()
-        self._ask_after_s = min(settings.heartbeat_period_s, settings.heartbeat_threshold_s / _ASKS_PER_THRESHOLD)
-        self._hangs_after_s = settings.heartbeat_threshold_s / _HANGS_PER_THRESHOLD
+        threshold_s = settings.heartbeat_threshold_s
+        self._ask_after_s = min(settings.heartbeat_period_s, threshold_s / _ASKS_PER_THRESHOLD)
+        self._hangs_after_s = max(threshold_s / _HANGS_PER_THRESHOLD, min(_BUSY_S, threshold_s))
         self._decoder: Decoder[Message] = Decoder(ToSubmitSide)
         self._dead = False  # the interchange; there will be no other one
         self._ended = False  # by a cause of which the machine knows
@@ -281,9 +284,8 @@ class InterchangeClient:
         loop.close()
 
     def _patience(self, at_most_s: float | None) -> float | None:
-        keepers = (self._pulse, self._receipts, self._questions, self._managers)
-        deadlines = [keeper.next_deadline() for keeper in keepers]
-        wait_s = max(0.0, min(deadline for deadline in deadlines if deadline is not None) - time.monotonic())
+        due = [keeper.next_deadline() for keeper in (self._pulse, self._receipts, self._questions, self._managers)]
+        wait_s = max(0.0, min(when for when in due if when is not None) - time.monotonic())
         return wait_s if at_most_s is None else min(wait_s, at_most_s)
 
     def _on_time(self, now: float) -> None:
