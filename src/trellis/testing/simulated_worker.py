@@ -70,6 +70,9 @@ class StubWorker:
                 self._begin()
 
     def run_parked(self, task: int) -> None:
+        if not self.alive:  # nobody has noticed yet
+            self._stage.ledger.worker_died(task, self._owner.name, by_itself=True)
+            return
         self._parked = False
         self._task = self._stage.ledger.plans[task]
         self._stage.world.after(self._stage.world.between(0, 0.02), self._begin)
