@@ -150,6 +150,8 @@ class Examination:
                 return ""
             status = self._status()
             if status is None or status.state in (JobState.PENDING, JobState.UNKNOWN, JobState.HELD):
+                if status is not None and diagnose(status.message or ""):
+                    raise StepFailed(f"the job waits, and will do so for ever: {status}")
                 return None
             self._check_alive(status)
             return status.message or ""
@@ -238,10 +240,9 @@ class Examination:
         while (answer := found()) is None:
             if time.monotonic() >= deadline:
                 status = self._status()
-                words = last_lines(status.stderr) if status is not None else ""
-                raise StepFailed(
-                    "\n".join(filter(None, [f"{what} after {timeout_s:g} s", words, *self._notices])), hint
-                )
+                said = [] if status is None else [status.message, last_lines(status.stderr)]
+                evidence = [f"{what} after {timeout_s:g} s", *said, *self._notices]
+                raise StepFailed("\n".join(filter(None, evidence)), hint)
             time.sleep(_LOOK_S)
         return answer
 

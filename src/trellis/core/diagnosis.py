@@ -132,7 +132,8 @@ _BATCH = _rules(
         "the job was ended at its walltime: give it more with walltime=, or smaller tasks",
     ),
     (
-        r"time limit is invalid|exceeds? .*(time limit|max(imum)? walltime|resource limits)|walltime .*exceed",
+        r"time limit is invalid|PartitionTimeLimit|exceeds? .*(time limit|max(imum)? walltime|resource limits)|"
+        r"walltime .*exceed",
         "the walltime is longer than this partition or queue allows: ask for less with walltime=",
     ),
     (

@@ -119,9 +119,16 @@ def test_a_manager_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_job_that_waits() -> None:
-    failed = examine(FakeExecutor(status=JobStatus(JobState.PENDING)))["its job runs"]
-    assert failed.detail == "the job still waits in its queue after 0.01 s"
+    failed = examine(FakeExecutor(status=JobStatus(JobState.PENDING, "Priority")))["its job runs"]
+    assert failed.detail == "the job still waits in its queue after 0.01 s\nPriority"
     assert "--timeout" in failed.hint
+
+
+def test_a_job_that_waits_for_ever_is_told_at_once() -> None:
+    executor = FakeExecutor(status=JobStatus(JobState.PENDING, "PartitionTimeLimit"))
+    failed = examine(executor, timeout_s=1000)["its job runs"]
+    assert failed.detail == "the job waits, and will do so for ever: PENDING (PartitionTimeLimit)"
+    assert "ask for less with walltime=" in failed.hint
 
 
 def test_another_python_on_the_worker() -> None:
