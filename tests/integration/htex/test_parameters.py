@@ -74,11 +74,13 @@ def test_ports_are_taken_from_their_ranges(start_htex: StartExecutor) -> None:
 
 
 def test_a_fixed_port_for_managers(start_htex: StartExecutor) -> None:
-    executor = start_htex(worker_port=43501)
-    assert executor._ports.worker == 43501
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    executor = start_htex(worker_port=port)
+    assert executor._ports.worker == port
     assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
-    with pytest.raises(ExecutorError, match="43501"):
-        start_htex(worker_port=43501)
+    with pytest.raises(ExecutorError, match=str(port)):
+        start_htex(worker_port=port)
 
 
 def test_another_loopback_address(start_htex: StartExecutor) -> None:
