@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from trellis.wire.messages import (
     Packages,
     PackagesRequest,
     ReceivedUpTo,
+    Refused,
     Register,
     RegisterAgain,
     Results,
@@ -62,6 +64,11 @@ def wait_for_file(path: str) -> str:
     while not os.path.exists(path) and time.monotonic() < deadline:
         time.sleep(0.005)
     return path
+
+
+def append(path: str) -> None:
+    with open(path, "a") as file:
+        file.write("x")
 
 
 def note_and_wait(note: str, go: str) -> str:
@@ -128,6 +135,18 @@ def test_an_interchange_that_does_not_know_it_is_told_everything(stage: Stage, t
     stage.until(lambda: len(stage.said(Register)) == 2)
 
 
+def test_a_task_that_is_sent_twice_runs_once(stage: Stage, tmp_path: Path) -> None:
+    stage.welcome(*ONE)
+    log = tmp_path / "log"
+    stage.submit(1, wait_for_file, f"{tmp_path}/go")
+    for _ in range(2):
+        stage.submit(2, append, str(log))
+    (tmp_path / "go").touch()
+    stage.submit(3, abs, -3)
+    assert stage.result(3) == 3
+    assert log.read_text() == "x"
+
+
 def test_it_names_the_tasks_that_never_came(stage: Stage, tmp_path: Path) -> None:
     stage.welcome(*ONE)
     stage.submit(1, wait_for_file, f"{tmp_path}/go")
@@ -190,6 +209,23 @@ def test_a_batch_system_that_signals_workers_too_ends_no_task(stage: Stage, tmp_
     (tmp_path / "go").touch()
     assert stage.result(2) == f"{tmp_path}/go"
     assert stage.run(3, os.getpid) == worker
+
+
+def test_sigterm_before_anybody_answers_is_the_end_too(stage: Stage) -> None:
+    stage.start(*ONE)
+    stage.wait_for(Register)
+    assert stage.process is not None
+    stage.process.terminate()
+    assert stage.wait_for_end() == 0
+    assert stage.stderr == ""
+
+
+def test_one_that_is_refused_says_why(stage: Stage) -> None:
+    stage.start(*ONE)
+    stage.wait_for(Register)
+    stage.send(Refused("it is Tuesday"))
+    assert stage.wait_for_end() == 1
+    assert "the interchange refuses this manager: it is Tuesday" in stage.stderr
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
@@ -371,6 +407,10 @@ def test_a_task_that_takes_more_memory_than_it_asked_for_is_ended(stage: Stage, 
     assert [message.ids for message in stage.said(TasksOverMemory)] == [[1]]
 
 
+def kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def use_memory_in_a_child(megabytes: int) -> None:
     code = f"import time; data = bytearray(b'x') * {megabytes}_000_000; time.sleep(60)"
     subprocess.run([sys.executable, "-c", code], check=False)
@@ -380,6 +420,40 @@ def test_memory_of_its_children_is_the_tasks(stage: Stage) -> None:
     stage.welcome(*ONE, environ={"PARSL_MEMORY_GB": "4"})
     stage.submit(1, use_memory_in_a_child, 300, demand=Demand(memory_mb=200))
     assert stage.wait_for(TasksOverMemory).ids == [1]
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group of version 1 with little memory."""
+    group = Path(f"/sys/fs/cgroup/memory/trellis-test-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text("300000000")
+    except OSError:
+        pytest.skip("needs root, and control groups of version 1")
+    yield group
+    group.rmdir()
+
+
+def test_a_worker_that_the_system_kills_for_lack_of_memory(small_group: Path, stage: Stage) -> None:
+    stage.start(*ONE)
+    assert stage.process is not None
+    (small_group / "cgroup.procs").write_text(str(stage.process.pid))  # before it looks how much there is
+    hello = stage.wait_for(Register)
+    assert hello.memory_bytes <= 300_000_000
+    stage.send(Welcome([]))
+    stage.submit(1, use_memory, 600, "/nowhere")
+    reason = stage.wait_for(WorkerLost).reason
+    assert re.fullmatch(r"out of memory: the system killed it; peak memory \d+ MB", reason)
+    stage.process.terminate()
+    assert stage.wait_for_end() == 0
+
+
+def test_one_that_somebody_kills_is_not_out_of_memory(stage: Stage) -> None:
+    stage.welcome(*ONE)
+    stage.submit(1, kill_myself)
+    reason = stage.wait_for(WorkerLost).reason
+    assert reason.startswith("killed by signal 9 (SIGKILL), perhaps by the system for lack of memory; peak memory ")
 
 
 # -- others ------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class ManagerLink:
         self._made = time.monotonic()  # times in the registration count from here
         self._reports = KeptReports()
         self._results = ResultBatch(registration.manager)
-        self._connected = False
+        self.connected = False
         self._awaits_welcome = False
         self.welcomed = False  # once
 
@@ -78,9 +78,9 @@ class ManagerLink:
         """Take note of what became of the connection; True when it is there again, and wants a registration."""
         changes = self._endpoint.connection_changes()
         if changes:
-            self._connected = changes[-1]
+            self.connected = changes[-1]
             self._awaits_welcome = False
-        return bool(changes) and self._connected
+        return bool(changes) and self.connected
 
     def register(self, holding: list[int], started: list[int], draining: bool) -> None:
         """Begin a connection: what may not have come, then who this is and what it has."""
@@ -109,7 +109,7 @@ class ManagerLink:
         return not self._awaits_welcome
 
     def send(self, message: Message) -> None:
-        if self._connected:
+        if self.connected:
             self._endpoint.send([encode_header(message)])
 
     def next_sequence(self) -> int:
@@ -123,7 +123,7 @@ class ManagerLink:
 
     def _report(self, frames: Sequence[Buffer]) -> None:
         self._reports.keep(frames)
-        if self._connected:
+        if self.connected:
             self._endpoint.send(frames)
 
     def add_result(self, worker: int, frame: stream.StreamFrame) -> None:

@@ -17,9 +17,9 @@ from trellis.executors.htex.backlog import NodeSize
 from trellis.executors.htex.manager import ManagerSettings
 from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS
 from trellis.executors.htex.placement import worker_count
-from trellis.executors.htex.slots import Slot, count_accelerators, plan_slots
+from trellis.executors.htex.slots import Slot, count_accelerators, plan_slots, worker_variables
 from trellis.version import VERSION
-from trellis.wire.messages import PROTOCOL_VERSION, Register
+from trellis.wire.messages import PROTOCOL_VERSION, Register, Welcome
 
 # The memory of tasks with a limit is measured every so many poll periods.
 _POLLS_PER_MEASUREMENT = 10
@@ -112,6 +112,22 @@ def make_registration(options: argparse.Namespace, plan: NodePlan, name: str) ->
         nodes=len(size.nodes),
         ends_in_s=plan.ends_in_s,
     )
+
+
+def worker_environment(
+    options: argparse.Namespace, plan: NodePlan, registration: Register, welcome: Welcome, worker: int
+) -> dict[str, str]:
+    """Of the worker with this rank."""
+    return {
+        **os.environ,
+        **worker_variables(plan.slots[worker], options.cpu_affinity),
+        "PARSL_WORKER_RANK": str(worker),
+        "PARSL_WORKER_COUNT": str(registration.workers),
+        "PARSL_WORKER_POOL_ID": registration.manager,
+        "PARSL_WORKER_BLOCK_ID": registration.block,
+        "TRELLIS_IMPORT_PATHS": os.pathsep.join(welcome.import_paths),
+        "TRELLIS_SHARED_DIR": welcome.shared_dir,
+    }
 
 
 def start_log(options: argparse.Namespace, name: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import secrets
 import signal
 import socket
@@ -30,10 +29,11 @@ from trellis.executors.htex.manager_options import (
     parse_arguments,
     plan_node,
     start_log,
+    worker_environment,
 )
 from trellis.executors.htex.mpi_environment import mpi_variables
 from trellis.executors.htex.node import Node, task_message
-from trellis.executors.htex.slots import task_variables, worker_variables
+from trellis.executors.htex.slots import task_variables
 from trellis.executors.htex.task_environment import dump_environment
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
@@ -118,11 +118,12 @@ class ManagerService:
         assert monitor is not None
         self._loop.add_source(monitor, self._on_connection)
         self._loop.add_source(self._endpoint, self._on_messages)
+        self._loop.add_fd(self._inbox.fileno(), self._on_inbox)
         deadline = time.monotonic() + timeout_s
         while not self._link.welcomed and time.monotonic() < deadline:
             self._loop.run_once(deadline - time.monotonic())
-            if self._exit is not None:
-                raise ConnectionError(f"the interchange refuses this manager: {self._exit.reason}")
+            if self._exit is not None:  # by a signal
+                return
         if not self._link.welcomed:
             raise ConnectionError(
                 f"the interchange does not answer within {timeout_s:g} s (is its port blocked, or the key another one?)"
@@ -130,8 +131,8 @@ class ManagerService:
 
     def run(self) -> events.Exit:
         """Serve until the machine says to exit; the workers are gone then."""
-        self._loop.add_fd(self._inbox.fileno(), self._on_inbox)
-        self._perform(self._state.start())
+        if self._exit is None:
+            self._perform(self._state.start())
         while self._exit is None:
             self._loop.run_once(max(0.0, self._state.next_deadline() - time.monotonic()))
             if time.monotonic() >= self._state.next_deadline():
@@ -159,6 +160,8 @@ class ManagerService:
             if self._link.welcomed:
                 logger.info("the connection to the interchange is there again")
             self._register()
+        elif not self._link.connected:
+            logger.warning("the connection to the interchange broke")
 
     def _register(self) -> None:
         self._link.register(self._state.holding, self._state.started, self._state.draining)
@@ -199,34 +202,30 @@ class ManagerService:
             case RegisterAgain() if self._link.should_register_again:
                 self._register()
             case Refused(reason) | DismissManager(reason):
-                prefix = "dismissed: " if self._link.welcomed else ""
-                self._handle(events.StopRequested(f"{prefix}{reason}"))
+                if not self._link.welcomed:
+                    raise ConnectionError(f"the interchange refuses this manager: {reason}")
+                self._handle(events.StopRequested(f"dismissed: {reason}"))
             case _:
                 pass  # a heartbeat: it is enough that it came
         self._handle(events.InterchangeHeard())
 
     def _on_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
         arguments = unpack(message.sizes, frames)
-        if not self._tasks.keys().isdisjoint(message.ids):
-            logger.warning("the interchange sends tasks that are here already: %s", message.ids)
-            return
-        self._tasks.update(zip(message.ids, zip(message.functions, arguments, strict=True), strict=True))
-        self._handle(events.TasksReceived(message.ids, message.walltimes_s, message.demands))
+        ids, walltimes_s, demands = message.ids, message.walltimes_s, message.demands
+        if not self._tasks.keys().isdisjoint(ids):  # sent twice, around a break of the connection
+            new = [number for number, id_ in enumerate(ids) if id_ not in self._tasks]
+            walltimes_s = None if walltimes_s is None else [walltimes_s[number] for number in new]
+            demands = None if demands is None else [demands[number] for number in new]
+            self._tasks |= {ids[number]: (message.functions[number], arguments[number]) for number in new}
+            ids = [ids[number] for number in new]
+        else:
+            self._tasks.update(zip(ids, zip(message.functions, arguments, strict=True), strict=True))
+        self._handle(events.TasksReceived(ids, walltimes_s, demands))
 
     # -- workers -----------------------------------------------------------------------------------------------
 
     def _worker_environment(self, worker: int) -> dict[str, str]:
-        registration = self._registration
-        return {
-            **os.environ,
-            **worker_variables(self._plan.slots[worker], self._options.cpu_affinity),
-            "PARSL_WORKER_RANK": str(worker),
-            "PARSL_WORKER_COUNT": str(registration.workers),
-            "PARSL_WORKER_POOL_ID": registration.manager,
-            "PARSL_WORKER_BLOCK_ID": registration.block,
-            "TRELLIS_IMPORT_PATHS": os.pathsep.join(self._welcome.import_paths),
-            "TRELLIS_SHARED_DIR": self._welcome.shared_dir,
-        }
+        return worker_environment(self._options, self._plan, self._registration, self._welcome, worker)
 
     def _on_frames(self, worker: int, frames: Sequence[stream.StreamFrame]) -> None:
         finished: list[int] = []

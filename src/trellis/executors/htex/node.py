@@ -97,7 +97,7 @@ class Node:
 
     def kill(self, worker: int) -> None:
         """End a worker's process group."""
-        self._workers[worker].signal_group(signal.SIGKILL)
+        self._workers[worker].kill()
 
     def running(self) -> dict[int, tuple[int, float]]:
         """Worker and time of start (monotonic clock) of each task that runs."""

@@ -170,9 +170,13 @@ class WorkerProcess:
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the worker and all its children that are still of its process group."""
-        self._killed_here |= number == signal.SIGKILL
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """End them, because somebody here wants that."""
+        self._killed_here = True
+        self.signal_group(signal.SIGKILL)
 
     def nudge(self) -> None:
         """Interrupt a call in which the worker waits."""
