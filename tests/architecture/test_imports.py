@@ -47,6 +47,7 @@ MACHINES = [
     "trellis.executors.htex.briefing",
     "trellis.executors.htex.capacity",
     "trellis.executors.htex.cargo",
+    "trellis.executors.htex.connections",
     "trellis.executors.htex.custody",
     "trellis.executors.htex.demands",
     "trellis.executors.htex.dispatch",

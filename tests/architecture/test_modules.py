@@ -21,8 +21,9 @@ LONGER = {
     "trellis.dataflow.runner": 410,
     "trellis.errors": 470,  # every exception, one tree
     "trellis.executors.htex.client": 480,
-    "trellis.executors.htex.interchange": 420,
+    "trellis.executors.htex.interchange": 425,
     "trellis.executors.htex.interchange_service": 430,
+    "trellis.executors.htex.manager_service": 410,
     "trellis.wire.messages": 410,  # every message
 }
 

@@ -24,6 +24,7 @@ ALLOWED = {
     "trellis.wire",
     "trellis.wire.codec",
     "trellis.wire.messages",
+    "trellis.wire.numbers",
     "trellis.wire.payload",
     "trellis.wire.stream",
 }

@@ -170,7 +170,16 @@ EXAMPLES: list[Message] = [
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _FLOATS = st.floats(allow_nan=False)
-_DEMANDS = st.none() | st.builds(Demand, cores=_FLOATS, nodes=_INTEGERS, launcher_options=st.text())
+_FINITE, _AMOUNTS, _COUNTS = st.floats(-1e15, 1e15), st.floats(0, 1e15), st.integers(0, 2**31)
+_DEMANDS = st.none() | st.builds(Demand, cores=_AMOUNTS, nodes=_COUNTS, launcher_options=st.text())
+_ELEMENTS: dict[str, st.SearchStrategy[Any]] = {
+    "Demand": _DEMANDS,
+    "Finite": _FINITE,
+    "Amount": _AMOUNTS,
+    "Number": st.integers(0, 2**62 - 1),
+    "float": _FLOATS,
+    "int": _INTEGERS,
+}
 # Lists of a message about tasks that have one element per task.
 _COLUMNS = {"ids", *PER_TASK}
 
@@ -186,7 +195,7 @@ def _with_columns(type_: type[Message], count: int) -> st.SearchStrategy[Message
     for name in type_.__struct_fields__:
         hint = type_.__annotations__[name]
         if about_tasks and name in _COLUMNS:
-            element = _DEMANDS if "Demand" in hint else _FLOATS if "float" in hint else _INTEGERS
+            element = next(strategy for kind, strategy in _ELEMENTS.items() if kind in hint)
             column: st.SearchStrategy[Any] = st.lists(element, min_size=count, max_size=count)
             fields[name] = st.none() | column if "None" in hint else column
         elif name == "failed":
@@ -202,7 +211,8 @@ def _with_columns(type_: type[Message], count: int) -> st.SearchStrategy[Message
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "int": _INTEGERS,
     "float": _FLOATS,
-    "float | None": st.none() | _FLOATS,
+    "Count": _COUNTS,
+    "Finite | None": st.none() | _FINITE,
     "bool": st.booleans(),
     "str": st.text(),
     "list[int]": st.lists(_INTEGERS),

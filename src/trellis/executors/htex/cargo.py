@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from trellis.errors import BadMessage
 from trellis.wire.codec import Buffer, Payload, encode_header, pack, unpack
 from trellis.wire.messages import DefineFunctions, Demand, Tasks
 
@@ -37,8 +38,16 @@ class Cargo:
                 yield manager, sorted(gone)
 
     def add_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
+        """Raises:
+        BadMessage: it names functions that nobody has defined, or tasks that are here.
+        """
         ids = message.ids
         arguments = unpack(message.sizes, frames)
+        unknown = set(message.functions).difference(self._functions)
+        if unknown:
+            raise BadMessage(f"tasks of functions that were not defined: {sorted(unknown)[:10]}")
+        if len(set(ids)) < len(ids) or not self._tasks.keys().isdisjoint(ids):
+            raise BadMessage("tasks that are here already")
         walltimes_s = message.walltimes_s or [0.0] * len(ids)
         self._tasks.update(zip(ids, zip(message.functions, arguments, walltimes_s, strict=True), strict=True))
         if message.demands is not None:

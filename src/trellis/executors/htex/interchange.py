@@ -123,6 +123,10 @@ class InterchangeState:
         """Blocks of which a manager ever registered."""
         return list(self._blocks)
 
+    def may_have_tasks(self, manager: str) -> bool:
+        """Whether tasks were ever sent there, so that it has something to report."""
+        return manager in self._managers or self._bygones.reason(manager) is not None
+
     def may_report(self, manager: str, ids: Sequence[int]) -> list[int]:
         """Those of these tasks whose cancelling this manager may report to the submit side.
 

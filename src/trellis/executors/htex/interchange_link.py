@@ -37,7 +37,8 @@ class InterchangeLink:
 
     def _connect(self) -> None:
         cert_dir, host = self._settings.cert_dir, self._settings.client_address
-        self.endpoint = ClientEndpoint(self._context, None if cert_dir is None else load_client_keys(Path(cert_dir)))
+        keys = None if cert_dir is None else load_client_keys(Path(cert_dir))
+        self.endpoint = ClientEndpoint(self._context, keys, self._settings.client_name.encode() or None)
         address = f"[{host}]" if ":" in host else host
         self.endpoint.connect(f"tcp://{address}:{self._ports.client}")
 

@@ -25,6 +25,8 @@ from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.htex import interchange as machine
 from trellis.executors.htex import interchange_events as events
 from trellis.executors.htex.cargo import Cargo
+from trellis.executors.htex.complaints import Complaints
+from trellis.executors.htex.connections import Connections
 from trellis.executors.htex.interchange_start import (
     allow_many_connections,
     read_settings,
@@ -106,12 +108,14 @@ class InterchangeService:
         self._loop = Loop()
         self._state = machine.InterchangeState(settings.heartbeat_threshold_s, selection_of(settings), random.Random())
         self._client: bytes | None = None  # the submit side, once it has spoken
+        self._client_name = settings.client_name.encode()
         self._from_client: Decoder[Message] = Decoder(FromSubmitSide)
         self._from_manager: Decoder[Message] = Decoder(FromManager)
         self._cargo = Cargo()
-        self._connections: dict[int, str] = {}  # manager of each connection (a file descriptor)
-        self._connection_of: dict[str, int] = {}  # and the other way round
+        self._connections = Connections()
         self._serves_managers = False
+        self._client_complaints = Complaints(logger, "a message of the submit side is dropped%s: %s")
+        self._manager_complaints = Complaints(logger, "manager %s is dropped for a bad message: %s")
         self._running = True
 
     def bind(self) -> Ports:
@@ -183,13 +187,15 @@ class InterchangeService:
             incoming = self._clients.receive()
             if incoming is None:
                 return
+            if self._client_name and incoming.peer != self._client_name:
+                continue  # somebody else, who knows the key at most
             try:
                 self._client = incoming.peer
                 if not self._settings.resuming:
                     self._serve_managers()
                 self._on_client_message(self._from_client.decode(_header(incoming)), incoming.frames[1:])
             except BadMessage as error:
-                logger.error("a message of the submit side is dropped: %s", error)
+                self._client_complaints.note("", error)
 
     def _on_client_message(self, message: Message, frames: list[Buffer]) -> None:
         match message:
@@ -240,12 +246,20 @@ class InterchangeService:
                 message = self._from_manager.decode(_header(incoming))
                 self._on_manager_message(name, message, incoming)
             except BadMessage as error:
-                logger.error("manager %s is dropped for a bad message: %s", name, error)
+                self._manager_complaints.note(name, error)
                 self._handle(events.ManagerLeft(name, f"it sent a bad message: {error}"))
 
     def _on_manager_message(self, name: str, message: Message, incoming: Incoming) -> None:
         # The identity of the connection is the name that counts: nobody can speak for another manager.
-        self._note_connection(name, incoming.connection)
+        if not self._connections.knows(name, incoming.connection):
+            self._on_closed_connections()
+            self._on_ended_connections(self._connections.note(name, incoming.connection))
+        if getattr(message, "manager", "") not in ("", name):
+            raise BadMessage(f"it speaks as {message.manager}")  # type: ignore[attr-defined]
+        # After a restart, managers of the former interchange report before they register.
+        if not (isinstance(message, Register) or self._settings.resuming or self._state.may_have_tasks(name)):
+            self._handle(events.HeartbeatReceived(name))  # it is asked to register
+            return
         match message:
             case Results():
                 # As it came: what it says of tasks that were given up is dropped by the submit side.
@@ -272,8 +286,8 @@ class InterchangeService:
             case Packages():
                 self._to_client_raw(incoming.frames)
             case Register():
-                if message.manager != name:
-                    raise BadMessage(f"it registers as {message.manager}")
+                if not message.manager:
+                    raise BadMessage("it registers without a name")
                 logger.info("manager %s on %s registers, block %s", name, message.hostname, message.block)
                 self._cargo.doubt(name)
                 self._handle(events.ManagerRegistered(message))
@@ -281,7 +295,8 @@ class InterchangeService:
             case Draining():
                 self._handle(events.ManagerDraining(name))
             case Goodbye():
-                logger.info("manager %s leaves: %s", name, message.reason)
+                if name in self._state.managers:
+                    logger.info("manager %s leaves: %s", name, message.reason)
                 self._handle(events.ManagerLeft(name, message.reason))
 
     def _ended(self, manager: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
@@ -296,27 +311,13 @@ class InterchangeService:
             if frames is not None:
                 self._managers.send(name.encode(), frames)
 
-    def _note_connection(self, name: str, connection: int) -> None:
-        if self._connections.get(connection) == name:
-            return
-        # A descriptor may be used again: news of its former connection's end must not hit the new one.
-        self._on_closed_connections()
-        # ROUTER hands a name over to its new connection without a word: what was under way on the old one is gone.
-        old = self._connection_of.get(name)
-        if old is not None:
-            del self._connections[old]
+    def _on_closed_connections(self) -> None:
+        self._on_ended_connections(self._connections.closed(self._managers.closed_connections()))
+
+    def _on_ended_connections(self, managers: list[str]) -> None:
+        for name in managers:
             self._cargo.doubt(name)
             self._handle(events.ManagerDisconnected(name))
-        self._connections[connection] = name
-        self._connection_of[name] = connection
-
-    def _on_closed_connections(self) -> None:
-        for connection in self._managers.closed_connections():
-            name = self._connections.pop(connection, None)
-            if name is not None:
-                del self._connection_of[name]
-                self._cargo.doubt(name)
-                self._handle(events.ManagerDisconnected(name))
 
     # -- actions -----------------------------------------------------------------------------------------------
 

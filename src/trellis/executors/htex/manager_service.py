@@ -21,6 +21,7 @@ from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.htex import host
 from trellis.executors.htex import manager as machine
 from trellis.executors.htex import manager_events as events
+from trellis.executors.htex.complaints import Complaints
 from trellis.executors.htex.manager_link import ManagerLink
 from trellis.executors.htex.manager_options import (
     NodePlan,
@@ -91,6 +92,7 @@ class ManagerService:
         self._state = machine.ManagerState(make_settings(options, plan), time.monotonic())
         self._decoder: Decoder[Message] = Decoder(ToManager)
         self._loop = Loop()
+        self._complaints = Complaints(logger, "a message of %s is dropped: %s")
         self._inbox: Inbox[events.Event] = Inbox()  # what signal handlers have to say
         self._node = Node(
             self._loop, plan.size.workers, self._worker_environment, self._on_frames, self._on_worker_exit
@@ -171,7 +173,10 @@ class ManagerService:
             frames = self._endpoint.receive()
             if frames is None:
                 return
-            self._on_message(self._decoder.decode(frames[0]), frames[1:])
+            try:
+                self._on_message(self._decoder.decode(frames[0]), frames[1:])
+            except BadMessage as error:
+                self._complaints.note("the interchange", error)
 
     def _on_message(self, message: Message, frames: list[Buffer]) -> None:
         match message:
@@ -211,6 +216,8 @@ class ManagerService:
 
     def _on_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
         arguments = unpack(message.sizes, frames)
+        if not self._functions.keys() >= set(message.functions):
+            raise BadMessage("tasks of functions that were not defined")
         ids, walltimes_s, demands = message.ids, message.walltimes_s, message.demands
         if not self._tasks.keys().isdisjoint(ids):  # sent twice, around a break of the connection
             new = [number for number, id_ in enumerate(ids) if id_ not in self._tasks]

@@ -23,6 +23,7 @@ class Settings(msgspec.Struct):
     shared_dir: str | None = None  # for large payloads, when all processes are on this host
     heartbeat_period_s: float = 30.0  # how often the submit side looks whether a silent interchange lives
     resuming: bool = False  # another interchange was there before: its tasks come first, then ``ResumeEnd``
+    client_name: str = ""  # the submit side's; nobody else is listened to at its port. Empty: whoever speaks
     selector: bytes | None = None  # a user's own ManagerSelector, serialized; it takes the place of ``selection``
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ def interchange_settings(executor: HighThroughputExecutor) -> Settings:
         cert_dir=executor.cert_dir,
         logdir=executor.logdir,
         debug=executor.worker_debug,
+        client_name=secrets.token_hex(16),
         heartbeat_threshold_s=float(executor.heartbeat_threshold),
         heartbeat_period_s=float(executor.heartbeat_period),
         selection="block_id" if type(selector) is BlockIdManagerSelector else "random",
