@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-slurm test-gridengine check bench clean
+.PHONY: venv demo test test-slurm test-gridengine test-network fuzz check bench clean
 
 venv: $(STAMP)
 
@@ -27,6 +27,14 @@ test-slurm: venv
 
 test-gridengine: venv
 	$(BIN)/python -m tests.real.gridengine.bed $(TESTS)
+
+# A second host (a namespace of the network), and a cable that is cut: skipped unless root.
+test-network: venv
+	TRELLIS_TEST_BED=network $(BIN)/pytest tests/real/network $(TESTS)
+
+# A million malformed messages. make fuzz FUZZ="--frames 10000 --seed 2" passes options on.
+fuzz: venv
+	$(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 check: venv
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.leaks import Snapshot
 
 _ROOT = Path(__file__).parents[1]
-_PROCESS_TESTS = ("tests/integration/", "tests/contract/", "tests/fuzz/", "tests/real/")
+_PROCESS_TESTS = ("tests/integration/", "tests/contract/", "tests/fuzz/", "tests/providers/", "tests/real/")
 
 # Workers started by tests import Trellis and the tests' own functions, also where Trellis is not installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(

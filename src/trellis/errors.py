@@ -283,6 +283,22 @@ class WorkerLost(TrellisError):
         return f"worker {self.worker_id} on {self.hostname} died: {self.reason or 'for an unknown reason'}"
 
 
+class MemoryLimitExceeded(TrellisError):
+    """A task used more memory than it had asked for, and was ended."""
+
+    def __init__(self, task_name: str, limit_mb: float, peak_mb: float) -> None:
+        super().__init__(task_name, limit_mb, peak_mb)
+        self.task_name = task_name
+        self.limit_mb = limit_mb
+        self.peak_mb = peak_mb
+
+    def __str__(self) -> str:
+        return (
+            f"{self.task_name} used {self.peak_mb:.0f} MB, more than the {self.limit_mb:.0f} MB that it may use: "
+            "ask for more with the resource specification's key 'memory'"
+        )
+
+
 class InterchangeLost(TrellisError):
     """The interchange process of an HighThroughputExecutor died; the message has its exit status and last words."""
 

@@ -19,9 +19,12 @@ MAX_LINES = 400
 LONGER = {
     "trellis.dataflow.memo_keys": 460,
     "trellis.dataflow.runner": 410,
-    "trellis.errors": 450,  # every exception, one tree
-    "trellis.executors.htex.client": 450,
-    "trellis.executors.htex.interchange": 430,
+    "trellis.errors": 470,  # every exception, one tree
+    "trellis.executors.htex.client": 480,
+    "trellis.executors.htex.interchange": 425,
+    "trellis.executors.htex.interchange_service": 430,
+    "trellis.executors.htex.manager_service": 410,
+    "trellis.wire.messages": 410,  # every message
 }
 
 # Where Parsl's programs import from.
@@ -66,8 +69,14 @@ PUBLIC_MODULES = [
     "trellis.log_utils",
     "trellis.providers",
     "trellis.providers.base",
+    "trellis.providers.condor.condor",
     "trellis.providers.errors",
+    "trellis.providers.grid_engine.grid_engine",
     "trellis.providers.local.local",
+    "trellis.providers.lsf.lsf",
+    "trellis.providers.pbspro.pbspro",
+    "trellis.providers.slurm.slurm",
+    "trellis.providers.torque.torque",
     "trellis.serialize",
     "trellis.serialize.errors",
     "trellis.serialize.facade",

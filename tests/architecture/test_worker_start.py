@@ -16,6 +16,7 @@ ALLOWED = {
     "trellis.executors",
     "trellis.executors.htex",
     "trellis.executors.htex.board",
+    "trellis.executors.htex.task_environment",
     "trellis.executors.htex.worker",
     "trellis.transport",
     "trellis.transport.shared_files",
@@ -23,6 +24,7 @@ ALLOWED = {
     "trellis.wire",
     "trellis.wire.codec",
     "trellis.wire.messages",
+    "trellis.wire.numbers",
     "trellis.wire.payload",
     "trellis.wire.stream",
 }

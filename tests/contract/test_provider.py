@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.providers.systems import PROVIDERS, FakeSystem
 from trellis.core.interfaces import Provider
 from trellis.core.jobs import JobState, JobStatus
 from trellis.launchers import SimpleLauncher
@@ -46,12 +47,32 @@ class FakeHarness:
         return job_id
 
 
-Harness = LocalHarness | FakeHarness
+class BatchHarness:
+    def __init__(self, system: FakeSystem) -> None:
+        self.provider = system.provider
+        self.unknown_id = "999999"
+
+    def running(self) -> Any:
+        return self.provider.submit("sleep 1000", 1)
+
+    def ended(self, exit_code: int) -> Any:
+        return self.provider.submit(f"exit {exit_code}", 1)
 
 
-@pytest.fixture(params=[LocalHarness, FakeHarness])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    harness = request.param(tmp_path)
+Harness = LocalHarness | FakeHarness | BatchHarness
+
+
+@pytest.fixture(params=["local", "fake", *PROVIDERS])
+def harness(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
+    harness: Harness
+    if request.param == "local":
+        harness = LocalHarness(tmp_path)
+    elif request.param == "fake":
+        harness = FakeHarness(tmp_path)
+    else:
+        system = FakeSystem(tmp_path, request.param)
+        monkeypatch.setenv("PATH", system.path)
+        harness = BatchHarness(system)
     jobs: list[Any] = []
     submit = harness.provider.submit
 
@@ -59,9 +80,10 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]
         jobs.append(submit(*args, **kwargs))
         return jobs[-1]
 
-    harness.provider.submit = recording_submit
+    harness.provider.submit = recording_submit  # type: ignore[method-assign]
     yield harness
-    harness.provider.cancel(jobs)
+    for job_id in jobs:
+        harness.provider.cancel([job_id])
 
 
 def wait_for(provider: Provider, job_id: Any, condition: Callable[[JobStatus], bool]) -> JobStatus:
@@ -83,7 +105,7 @@ def test_it_is_a_provider(harness: Harness) -> None:
     assert provider.status_polling_interval > 0
     for name in ("nodes_per_block", "init_blocks", "min_blocks", "max_blocks", "parallelism"):
         assert getattr(provider, name) >= 0
-    assert provider.label.lower() in repr(provider).lower()
+    assert provider.label.replace("_", "").lower() in repr(provider).lower()
 
 
 def test_each_job_has_an_id_of_its_own(harness: Harness) -> None:

@@ -53,7 +53,7 @@ class Insider:
         """Until all has been read, when the peer has a name to which answers can be sent."""
         number = next(self._bursts)
         identity = _ODD_IDENTITIES[number // 10 % 3] if number % 10 == 5 else f"burst-{number}".encode()
-        endpoint = ClientEndpoint(self._context, self._keys, identity)
+        endpoint = ClientEndpoint(self._context, self._keys, identity or None)
         endpoint.connect(f"tcp://127.0.0.1:{self._port}")
         try:
             for _ in range(count):

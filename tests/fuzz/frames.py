@@ -49,6 +49,7 @@ class Frames:
         self._decoder: Decoder[Message] = Decoder(union)
         self._ids = ids
         self._harmful = harmful
+        self._odd = False  # whether the numbers of a valid message are such that nobody expects
         self._kinds: list[Callable[[], list[bytes]]] = [
             self._noise,
             self._cut_short,
@@ -114,6 +115,7 @@ class Frames:
     def _valid(self) -> list[bytes]:
         """Of the right types; sizes and lengths of lists fit together half of the time."""
         type_ = self._random.choice(self._types)
+        self._odd = self._random.random() < 0.3
         count = self._random.choice([0, 1, 2, 5]) if self._random.random() < 0.5 else None
         values = {field.name: self._value(field.type, count) for field in self._fields[type_]}
         payload = self._payload()
@@ -139,11 +141,11 @@ class Frames:
             case inspect.BoolType():
                 return chance.random() < 0.5
             case inspect.IntType():
-                return (
-                    chance.choice(self._ids) if chance.random() < 0.7 else chance.choice([0, -1, 2**63 - 1, -(2**63)])
-                )
+                odd = self._odd and chance.random() < 0.5
+                return chance.choice([0, -1, 2**63 - 1, -(2**63)]) if odd else chance.choice(self._ids)
             case inspect.FloatType():
-                return chance.random() if chance.random() < 0.7 else chance.choice(_ODD_FLOATS)
+                odd = self._odd and chance.random() < 0.5
+                return chance.choice(_ODD_FLOATS) if odd else chance.random()
             case inspect.StrType():
                 return chance.choice(_ODD_TEXTS)
             case inspect.NoneType():

@@ -40,8 +40,14 @@ class Patient:
         return Vitals(self._process.memory_info().rss, self._process.num_fds(), log_bytes)
 
     def rest(self) -> None:
-        """From now on count: it has seen some of everything."""
-        self._before = self._settled()
+        """From now on count: it has seen some of everything, and its connections of before are closed."""
+        deadline = time.monotonic() + _PATIENCE_S
+        self._before = self._vitals()
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            before, self._before = self._before, self._vitals()
+            if before.descriptors == self._before.descriptors:
+                return
 
     def growth(self) -> Vitals:
         """Since ``rest``; an AssertionError when it is ill."""

@@ -61,7 +61,7 @@ class InterchangeTarget:
             Patient("interchange", children[0].pid, logs / "interchange.log"),
             Patient("manager", children[1].pid, next(logs.glob("block-*/*/manager.log"))),
         ]
-        keys = load_client_keys(executor._cert_dir) if executor.encrypted else None
+        keys = None if executor.cert_dir is None else load_client_keys(Path(executor.cert_dir))
         create_keys(directory / "other")
         self.attackers = _attackers(
             seed, self._context, keys, load_client_keys(directory / "other"), executor, self.work

@@ -50,7 +50,7 @@ class SubmitSideTarget:
         self._context = new_context()
         self._frames = Frames(seed, FromSubmitSide, _FUZZ_IDS, lambda message: isinstance(message, Shutdown))
         keys = None if settings.cert_dir is None else load_client_keys(Path(settings.cert_dir))
-        self._client = ClientEndpoint(self._context, keys)
+        self._client = ClientEndpoint(self._context, keys, settings.client_name.encode())
         self._client.connect(f"tcp://127.0.0.1:{ports.client}")
         self._manager = ClientEndpoint(self._context, keys, _MANAGER.encode())
         self._manager.connect(f"tcp://127.0.0.1:{ports.worker}")
@@ -151,6 +151,7 @@ def running(directory: Path, *, encrypted: bool, seed: int) -> Iterator[SubmitSi
         heartbeat_threshold_s=600.0,
         selection="random",
         import_paths=[],
+        client_name="the submit side",
     )
     process = InterchangeProcess("routed", interchange_command(), settings)
     target: SubmitSideTarget | None = None

@@ -56,8 +56,8 @@ def test_a_command_that_does_not_exist_fails_the_executor_with_the_shells_words(
     start: Callable[[str], House],
 ) -> None:
     house = start("no-such-manager --block 0")
-    wait_for(lambda: house.executor.failure)
-    text = str(house.executor.failure)
+    wait_for(lambda: house.executor.executor_exception)
+    text = str(house.executor.executor_exception)
     assert "1 of 1 blocks failed" in text
     assert "exit code 127" in text
     assert "no-such-manager: command not found" in text
@@ -70,8 +70,8 @@ def test_a_block_that_is_killed_after_it_has_worked_fails_the_executor(start: Ca
     (job_id,) = house.controller.blocks_to_job_id.values()
     os.kill(int(job_id), signal.SIGKILL)
     house.controller.wake()
-    wait_for(lambda: house.executor.failure)
-    assert "SIGKILL" in str(house.executor.failure)
+    wait_for(lambda: house.executor.executor_exception)
+    assert "SIGKILL" in str(house.executor.executor_exception)
     assert house.controller.status()["0"].state is JobState.FAILED
 
 

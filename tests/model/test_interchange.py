@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from trellis.executors.htex.interchange import (
-    AHEAD_S,
     CLOSED_GRACE_S,
-    MOST_AHEAD_PER_WORKER,
     REBALANCE_S,
     InterchangeState,
 )
 from trellis.executors.htex.interchange_events import (
     AnswerHeartbeat,
     AskBack,
+    AskToRegister,
     CancelRequested,
     DeadlinePassed,
     DismissManager,
@@ -31,12 +31,16 @@ from trellis.executors.htex.interchange_events import (
     ReportCancelled,
     ReportManagerLost,
     SendCancel,
+    SendCheck,
     SendTasks,
     TasksEnded,
+    TasksMissing,
     TasksReturned,
+    TasksStarted,
     TasksSubmitted,
     WelcomeManager,
 )
+from trellis.executors.htex.roster import AHEAD_S, MOST_AHEAD_PER_WORKER
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Register
 
@@ -57,8 +61,12 @@ class Known:
         self.heard = now
         self.closed: float | None = None
         self.shut = shut  # held or draining: it gets nothing
+        self.draining = False
         self.asked = False  # for tasks back, and it has not answered
         self.mean_s: float | None = None
+        self.started: set[int] = set()
+        self.doubtful: set[int] = set()  # at the latest break of its connection
+        self.asked_about: set[int] = set()
 
     @property
     def open(self) -> bool:
@@ -88,8 +96,11 @@ class InterchangeModel(RuleBasedStateMachine):
         self.priority: dict[int, float] = {}
         self.cancelled: set[int] = set()  # while they were at a manager
         self.at: dict[int, str] = {}
+        self.dropped: set[int] = set()  # of those, that came back
         self.managers: dict[str, Known] = {}
+        self.bygone: set[str] = set()
         self.held_blocks: set[str] = set()
+        self.held_managers: set[str] = set()
 
     @initialize(selection=st.sampled_from(["random", "block_id"]), seed=st.integers(0, 9))
     def start(self, selection: str, seed: int) -> None:
@@ -104,19 +115,29 @@ class InterchangeModel(RuleBasedStateMachine):
             match action:
                 case SendTasks(name, ids):
                     self.on_sent(name, ids)
-                case ReportManagerLost(name, block, hostname, ids):
+                case ReportManagerLost(name, block, hostname, ids, _, requeued):
                     known = self.managers.pop(name)
                     assert (block, hostname) == (known.block, f"host-{name}")
-                    assert ids == sorted(id_ for id_, place in self.at.items() if place == name)
+                    here = sorted(self.own(name))
+                    assert ids == [id_ for id_ in here if id_ in known.started]
+                    back = [id_ for id_ in here if id_ not in known.started]
                     for id_ in ids:
                         del self.at[id_]
+                    assert requeued == len(self.requeue(back))
+                    self.bygone.add(name)
                     rest.append(action)
                 case WelcomeManager(name):
                     assert isinstance(event, ManagerRegistered)
                     hello = event.registration
-                    self.managers[name] = Known(hello, self.now, shut=hello.block in self.held_blocks)
-                case AskBack(name, count):
-                    assert isinstance(event, DeadlinePassed)
+                    if name not in self.managers:
+                        shut = hello.block in self.held_blocks or name in self.held_managers
+                        self.managers[name] = Known(hello, self.now, shut)
+                    self.bygone.discard(name)
+                    rest.append(action)
+                case ReportCancelled(ids):
+                    self.dropped.difference_update(ids)
+                    rest.append(action)
+                case AskBack(name, count) if isinstance(event, DeadlinePassed):
                     known = self.managers[name]
                     assert not known.asked, "it has not answered yet"
                     known.asked = True
@@ -126,7 +147,19 @@ class InterchangeModel(RuleBasedStateMachine):
                 case _:
                     rest.append(action)
         self.machine.check_invariants()
+        assert not self.dropped, "cancelled tasks came back, and nobody was told"
         return rest
+
+    def requeue(self, ids: list[int]) -> list[int]:
+        """These are back, before others; those that were cancelled meanwhile are dropped."""
+        back = [id_ for id_ in ids if id_ not in self.cancelled]
+        self.dropped.update(self.cancelled.intersection(ids))
+        self.front -= len(back)
+        for place, id_ in enumerate(back):
+            self.queued[id_] = (self.priority[id_], self.front + place)
+        for id_ in ids:
+            del self.at[id_]
+        return back
 
     def on_sent(self, name: str, ids: list[int]) -> None:
         known = self.managers[name]
@@ -202,8 +235,7 @@ class InterchangeModel(RuleBasedStateMachine):
             return
         for other, known in self.managers.items():
             known.shut |= other == name if by_name else known.block == block
-        if not by_name:
-            self.held_blocks.add(block)
+        (self.held_managers if by_name else self.held_blocks).add(name if by_name else block)
         assert self.handle(HoldRequested([name] if by_name else [], [] if by_name else [block])) == []
 
     # -- what managers do --------------------------------------------------------------------------------------
@@ -214,12 +246,76 @@ class InterchangeModel(RuleBasedStateMachine):
         if again and not seldom:
             return
         rest = self.handle(ManagerRegistered(registration(name, block, workers, prefetch)))
-        assert [type(action) for action in rest] == ([ReportManagerLost] if again else [])
+        expected = [ReportManagerLost, WelcomeManager] if again else [WelcomeManager]
+        assert [type(action) for action in rest if not isinstance(action, ReportCancelled)] == expected
+
+    @rule(name=NAMES, data=st.data())
+    def come_back(self, name: str, data: st.DataObject) -> None:
+        """It holds some of what it should, and sometimes what it should not."""
+        if name not in self.managers and name not in self.bygone:
+            return
+        known = self.managers.get(name)
+        holding = [id_ for id_ in self.own(name) if data.draw(st.booleans())]
+        holding += data.draw(st.lists(st.integers(0, self.next_id).filter(lambda i: i not in holding), max_size=2))
+        started = holding[: data.draw(st.integers(0, 3))]
+        block, workers, capacity = (known.block, known.workers, known.capacity) if known else ("0", 1, 1)
+        hello = registration(name, block, workers, capacity - workers)
+        hello = msgspec.structs.replace(hello, resumed=True, holding=holding, started=started)
+        expected: list[object] = [DismissManager]
+        if known is not None:
+            known.heard, known.closed, known.asked = self.now, None, False
+            check = sorted(id_ for id_ in known.doubtful.intersection(self.own(name)) if id_ not in holding)
+            known.doubtful.clear()
+            known.asked_about.update(check)
+            strangers = [id_ for id_ in holding if id_ not in self.queued and self.at.get(id_) != name]
+            for id_ in set(holding).intersection(self.queued):
+                del self.queued[id_]
+                self.at[id_] = name
+            known.started.update(set(started).intersection(self.own(name)))
+            cancel = strangers + sorted(self.cancelled.intersection(self.own(name)))
+            expected = [WelcomeManager(name)]
+            expected += [SendCancel(name, cancel)] if cancel else []
+            expected += [SendCheck(name, check)] if check else []
+            if known.draining:
+                own = self.own(name)
+                known.asked = bool(own)
+                expected.append(AskBack(name, len(own)) if own else DismissManager(name, "it is drained"))
+        rest = self.handle(ManagerRegistered(hello))
+        assert (rest if known else [type(action) for action in rest]) == expected
+
+    @rule(name=NAMES, data=st.data())
+    def miss(self, name: str, data: st.DataObject) -> None:
+        """It was asked, or not, and has never got some of its tasks."""
+        ids = [id_ for id_ in self.own(name) if data.draw(st.booleans())]
+        known = self.managers.get(name)
+        if known is not None:
+            self.hear(name)
+            missing = [id_ for id_ in ids if id_ in known.asked_about]
+            known.asked_about.difference_update(missing)
+            known.started.difference_update(missing)
+            self.requeue(missing)
+        rest = self.handle(TasksMissing(name, ids))
+        assert {type(action) for action in rest} <= {ReportCancelled, *self.said_to(name)}
+
+    def said_to(self, name: str) -> set[type]:
+        """The answer to a manager that is not known."""
+        if name in self.managers:
+            return {DismissManager} if not self.own(name) else set()
+        return {DismissManager} if name in self.bygone else {AskToRegister}
+
+    @rule(name=NAMES, data=st.data())
+    def start_tasks(self, name: str, data: st.DataObject) -> None:
+        ids = self.own(name)[: data.draw(st.integers(0, 4))]
+        ids += data.draw(st.lists(st.integers(0, self.next_id), max_size=1))
+        if self.hear(name):
+            self.managers[name].started.update(set(ids).intersection(self.own(name)))
+        rest = self.handle(TasksStarted(name, ids))
+        assert {type(action) for action in rest} == (set() if name in self.managers else self.said_to(name))
 
     @rule(name=NAMES)
     def heartbeat(self, name: str) -> None:
-        answer = AnswerHeartbeat if self.hear(name) else DismissManager
-        assert [type(action) for action in self.handle(HeartbeatReceived(name))] == [answer]
+        answer = {AnswerHeartbeat} if self.hear(name) else self.said_to(name)
+        assert {type(action) for action in self.handle(HeartbeatReceived(name))} == answer
 
     @rule(name=NAMES, data=st.data())
     def end_tasks(self, name: str, data: st.DataObject) -> None:
@@ -228,13 +324,22 @@ class InterchangeModel(RuleBasedStateMachine):
         ids = self.own(name)[: data.draw(st.sampled_from([0, 1, 3, 200]))] + ids
         duration_s = data.draw(st.sampled_from([None, 0.0, 0.0, 0.001, 0.004, 0.1])) if ids else None
         known = self.hear(name)
-        for id_ in ids:
+        elsewhere: dict[str, list[int]] = {}
+        for id_ in dict.fromkeys(ids):
             if self.at.get(id_) == name:
                 del self.at[id_]
+                self.managers[name].started.discard(id_)
+            elif id_ in self.queued:
+                del self.queued[id_]
+            elif id_ in self.at and id_ not in self.cancelled:
+                elsewhere.setdefault(self.at[id_], []).append(id_)
+                self.cancelled.add(id_)
         if duration_s is not None and known:
             self.managers[name].note(len(ids), duration_s)
         rest = self.handle(TasksEnded(name, ids, duration_s))
-        assert set(map(type, rest)) <= {DismissManager}
+        cancels = [action for action in rest if isinstance(action, SendCancel)]
+        assert cancels == [SendCancel(other, ids) for other, ids in elsewhere.items()]
+        assert {type(action) for action in rest} - {SendCancel} <= self.said_to(name)
         assert known or rest
 
     def own(self, name: str) -> list[int]:
@@ -246,30 +351,27 @@ class InterchangeModel(RuleBasedStateMachine):
         ids = self.own(name)[-data.draw(st.integers(1, 4)) :]
         ids += data.draw(st.lists(st.integers(0, self.next_id).filter(lambda id_: id_ not in ids), max_size=1))
         known = self.hear(name)
-        crossed = [id_ for id_ in ids if self.at.get(id_) == name and id_ in self.cancelled]
-        back = [id_ for id_ in ids if self.at.get(id_) == name and id_ not in self.cancelled]
-        self.front -= len(back)
-        for place, id_ in enumerate(back):
-            self.queued[id_] = (self.priority[id_], self.front + place)
-        for id_ in back + crossed:
-            del self.at[id_]
         if known:
+            self.requeue([id_ for id_ in ids if self.at.get(id_) == name])
             self.managers[name].asked = False
+            self.managers[name].started.difference_update(ids)
         rest = self.handle(TasksReturned(name, ids))
-        assert [action for action in rest if isinstance(action, ReportCancelled)] == (
-            [ReportCancelled(crossed)] if crossed else []
-        )
-        assert {type(action) for action in rest} <= {ReportCancelled, DismissManager}
+        assert {type(action) for action in rest} <= {ReportCancelled, *self.said_to(name)}
         assert known or rest
 
     @rule(name=NAMES, seldom=SELDOM)
     def drain(self, name: str, seldom: bool) -> None:
         if name in self.managers and not seldom:
             return
-        if self.hear(name):
-            self.managers[name].shut = True
-        done = name not in self.at.values()
-        assert [type(action) for action in self.handle(ManagerDraining(name))] == ([DismissManager] if done else [])
+        known, own = self.hear(name), self.own(name)
+        if known:
+            self.managers[name].shut = self.managers[name].draining = True
+            self.managers[name].asked = bool(own)
+        rest = self.handle(ManagerDraining(name))
+        if known and own:
+            assert rest == [AskBack(name, len(own))]
+        else:
+            assert {type(action) for action in rest} == self.said_to(name)
 
     @rule(name=NAMES, seldom=SELDOM)
     def leave(self, name: str, seldom: bool) -> None:
@@ -277,14 +379,18 @@ class InterchangeModel(RuleBasedStateMachine):
             return
         known = name in self.managers
         rest = self.handle(ManagerLeft(name, "goodbye"))
-        assert [type(action) for action in rest] == ([ReportManagerLost] if known else [])
+        kinds = [type(action) for action in rest if not isinstance(action, ReportCancelled)]
+        assert kinds == ([ReportManagerLost] if known else [])
 
     @rule(name=NAMES, seldom=SELDOM)
     def disconnect(self, name: str, seldom: bool) -> None:
         if name in self.managers and not seldom:
             return
-        if name in self.managers and self.managers[name].closed is None:
-            self.managers[name].closed = self.now
+        known = self.managers.get(name)
+        if known is not None:
+            known.closed = self.now if known.closed is None else known.closed
+            known.doubtful = set(self.own(name))
+            known.asked_about.clear()
         assert self.handle(ManagerDisconnected(name)) == []
 
     @rule(seconds=st.sampled_from([0.01, REBALANCE_S, REBALANCE_S, REBALANCE_S, 0.1, 0.5, 3.0]))
@@ -316,6 +422,7 @@ class InterchangeModel(RuleBasedStateMachine):
             name: {id_ for id_, place in self.at.items() if place == name} for name in self.managers
         }
         for name, known in self.managers.items():
+            assert self.machine.managers[name].started == known.started
             if self.queued and known.open:
                 beyond = self.count(name) - known.capacity
                 assert beyond >= 0, "work waits beside a free slot"

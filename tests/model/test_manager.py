@@ -1,4 +1,7 @@
-"""The manager's machine against a table of where each task is: its queue, the workers' queue, a worker, reported."""
+"""The manager's machine against a table of where each task is: its queue, the workers' queue, a worker, reported.
+
+And of who stands by for whom: no slot, and no node of the block, is ever with two tasks.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from trellis.executors.htex.backlog import NodeSize
 from trellis.executors.htex.manager import ManagerSettings, ManagerState
 from trellis.executors.htex.manager_events import (
     CancelRequested,
@@ -17,20 +21,28 @@ from trellis.executors.htex.manager_events import (
     Interrupt,
     Interrupted,
     KillWorker,
+    NudgeWorker,
     Offer,
+    Park,
+    Release,
     ReportCancelled,
     ReportTimedOut,
     ReportWorkerLost,
     ReturnRequested,
+    RunGang,
+    SendDraining,
     StartWorker,
     StopRequested,
     TakeBack,
     TakenBack,
     TasksFinished,
     TasksReceived,
+    TerminateRequested,
     WorkerExited,
+    WorkerParked,
     WorkerReady,
 )
+from trellis.wire.messages import Demand
 
 PERIOD_S = 5.0
 THRESHOLD_S = 60.0
@@ -41,6 +53,8 @@ class Worker:
 
     def __init__(self) -> None:
         self.ready = False
+        self.away = False  # dead, and to be started later
+        self.parked: str | None = None  # "unheard" until the manager knows
         self.window: int | None = None  # a task that it has taken, before the board says so
         self.long_ago = False  # that it took it: it is about to write it
         self.task: int | None = None
@@ -54,7 +68,10 @@ class ManagerModel(RuleBasedStateMachine):
         self.now = 100.0
         self.next_id = 0
         self.held: list[int] = []  # here, and not offered
-        self.offered: list[int] = []  # in the workers' queue
+        self.offered: list[int | None] = []  # in the workers' queue; None is a token
+        self.demands: dict[int, Demand | None] = {}
+        self.gangs: dict[int, tuple[list[int], tuple[str, ...]]] = {}  # of tasks that run: workers and nodes
+        self.terminated = False
         self.walltimes: dict[int, float] = {}
         self.cancelled: set[int] = set()
         self.missed: set[int | None] = set()  # of those, tasks that were nowhere to be seen then
@@ -62,11 +79,14 @@ class ManagerModel(RuleBasedStateMachine):
         self.widowed: set[int] = set()  # taken by a worker that died before it could say so
         self.exited = False
 
-    @initialize(workers=st.integers(1, 3), drain=st.sampled_from([None, 7.0]))
-    def start(self, workers: int, drain: float | None) -> None:
-        self.machine = ManagerState(ManagerSettings(workers, PERIOD_S, THRESHOLD_S, drain), self.now)
+    @initialize(workers=st.sampled_from([3, 2, 1]), ready=st.booleans(), drain=st.sampled_from([None, 70.0]))
+    def start(self, workers: int, ready: bool, drain: float | None) -> None:
+        size = NodeSize(workers, cpus=workers, nodes=("a", "b"))
+        self.machine = ManagerState(ManagerSettings(size, PERIOD_S, THRESHOLD_S, drain), self.now)
         assert self.machine.start() == [StartWorker(number) for number in range(workers)]
         self.workers = [Worker() for _ in range(workers)]
+        for number in range(workers if ready else 0):
+            self.get_ready(number)
 
     @property
     def board(self) -> dict[int, tuple[int, float]]:
@@ -80,8 +100,20 @@ class ManagerModel(RuleBasedStateMachine):
                     for task in ids:
                         self.held.remove(task)
                     self.offered += ids
+                case Park(count):
+                    self.offered += [None] * count
+                case RunGang():
+                    self.run_gang(action)
+                case Release(ranks):
+                    for number in ranks:
+                        assert self.workers[number].parked == "heard", "it does not wait to be let go"
+                        assert not any(number in gang for gang, _ in self.gangs.values()), "it stands by for a task"
+                        self.workers[number].parked = None
+                case SendDraining() | NudgeWorker():
+                    pass
                 case TakeBack():
-                    back, self.offered = self.offered, []
+                    back = [task for task in self.offered if task is not None]
+                    self.offered = []
                     self.held += back
                     self.handle(TakenBack(back, self.board))
                 case StartWorker(number):
@@ -116,21 +148,50 @@ class ManagerModel(RuleBasedStateMachine):
                     self.exited = True
         self.machine.check_invariants()
 
+    def run_gang(self, action: RunGang) -> None:
+        runner = self.workers[action.workers[0]]
+        demand = self.demands[action.task]
+        assert demand == action.demand
+        assert demand is not None
+        assert len(action.workers) == max(1, demand.cores)
+        assert len(action.nodes) == demand.nodes
+        for gang, names in self.gangs.values():
+            assert not set(gang) & set(action.workers), "a slot is sold twice"
+            assert not set(names) & set(action.nodes), "a node is sold twice"
+        assert all(self.workers[number].parked == "heard" for number in action.workers)
+        self.held.remove(action.task)
+        self.gangs[action.task] = (action.workers, action.nodes)
+        runner.parked, runner.task, runner.since = None, action.task, self.now
+
     def report(self, task: int, how: str) -> None:
         assert task not in self.gone, "it was reported already"
         self.gone[task] = how
+        self.gangs.pop(task, None)
         self.widowed.discard(task)
 
     # -- the interchange ---------------------------------------------------------------------------------------
 
-    @rule(walltimes=st.lists(st.sampled_from([0.0, 0.0, 1.0, 4.0]), min_size=1, max_size=4))
+    @rule(
+        walltimes=st.lists(st.sampled_from([0.0, 0.0, 1.0, 4.0]), min_size=1, max_size=4),
+        demands=st.lists(st.sampled_from([None, None, 1, 2, 3, "one node", "two nodes"]), min_size=4, max_size=4),
+    )
     @precondition(lambda self: not self.exited)
-    def receive(self, walltimes: list[float]) -> None:
+    def receive(self, walltimes: list[float], demands: list[int | str | None]) -> None:
         ids = list(range(self.next_id, self.next_id + len(walltimes)))
         self.next_id += len(ids)
         self.held += ids
         self.walltimes.update(zip(ids, walltimes, strict=True))
-        self.handle(TasksReceived(ids, walltimes if any(walltimes) else None))
+        wanted = [self.demand(demand) for demand in demands[: len(ids)]]
+        self.demands.update(zip(ids, wanted, strict=True))
+        self.handle(TasksReceived(ids, walltimes if any(walltimes) else None, wanted if any(wanted) else None))
+
+    def demand(self, what: int | str | None) -> Demand | None:
+        match what:
+            case int():
+                return Demand(cores=min(what, len(self.workers)))
+            case str():
+                return Demand(nodes=1 + (what == "two nodes"))
+        return None
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -144,7 +205,7 @@ class ManagerModel(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 4))
     def ask_back(self, count: int) -> None:
-        waits = len(self.held) + len(self.offered)
+        waits = len(self.held) + len([task for task in self.offered if task is not None])
         before = list(self.gone.values()).count("returned")
         self.handle(ReturnRequested(count))
         given = list(self.gone.values()).count("returned") - before
@@ -156,16 +217,24 @@ class ManagerModel(RuleBasedStateMachine):
 
     @rule(sure=st.integers(0, 19))
     def stop(self, sure: int) -> None:
-        if sure == 0:
+        if sure == 17:  # low numbers are drawn more often
             self.handle(StopRequested("told to"))
             assert self.exited
+
+    @rule(sure=st.integers(0, 19))
+    def terminate(self, sure: int) -> None:
+        if sure == 17:  # low numbers are drawn more often
+            again = self.terminated
+            self.handle(TerminateRequested("told to"))
+            self.terminated = True
+            assert self.exited or not (again or self.held or any(task is not None for task in self.offered))
 
     # -- workers -----------------------------------------------------------------------------------------------
 
     @rule(number=st.integers(0, 2))
     def get_ready(self, number: int) -> None:
         worker = self.workers[number % len(self.workers)]
-        if not worker.ready:
+        if not worker.ready and not worker.away:
             worker.ready = True
             self.handle(WorkerReady(number % len(self.workers)))
 
@@ -173,10 +242,33 @@ class ManagerModel(RuleBasedStateMachine):
     @precondition(lambda self: self.offered)
     def take(self, number: int, slow: bool) -> None:
         worker = self.workers[number % len(self.workers)]
-        if worker.ready and worker.task is None and worker.window is None and not worker.ending:
-            worker.window = self.offered.pop(0)
+        busy = worker.task is not None or worker.window is not None or worker.parked is not None
+        if worker.ready and not busy and not worker.ending:
+            task = self.offered.pop(0)
+            if task is None:
+                worker.parked = "unheard"
+                if not slow:
+                    self.hear_of_parking(number)
+                return
+            worker.window = task
             if not slow:
                 self.write(number)
+
+    @rule(number=st.integers(0, 2))
+    @precondition(lambda self: not self.exited)
+    def hear_of_parking(self, number: int) -> None:
+        number %= len(self.workers)
+        if self.workers[number].parked == "unheard":
+            self.workers[number].parked = "heard"
+            self.handle(WorkerParked(number))
+
+    @rule()
+    def all_take(self) -> None:
+        """Whoever can takes something, and says so."""
+        for number in range(len(self.workers)):
+            if self.offered:
+                self.take(number, slow=False)
+            self.hear_of_parking(number)
 
     @rule(number=st.integers(0, 2))
     def write(self, number: int) -> None:
@@ -195,23 +287,31 @@ class ManagerModel(RuleBasedStateMachine):
         assert self.machine.counts(task) == (not worker.ending)
         if not worker.ending:
             self.report(task, "result")
-            self.handle(TasksFinished([task]))
+            self.handle(TasksFinished([task], self.now - worker.since))
 
     @rule(number=st.integers(0, 2), unsaid=st.booleans())
     @precondition(lambda self: not self.exited)
     def die(self, number: int, unsaid: bool) -> None:
         number %= len(self.workers)
         worker = self.workers[number]
+        if worker.away:
+            return
+        self.hear_of_parking(number)  # it was written before
         task, worker.task = worker.task, None
+        stands_by = any(number in gang[1:] for gang, _ in self.gangs.values())
         if worker.window is not None:
             self.widowed.add(worker.window)
-        elif task is None and unsaid and worker.ready and self.offered and not worker.ending:
-            self.widowed.add(self.offered.pop(0))  # just taken
+        elif task is None and unsaid and worker.ready and self.offered and not worker.ending and not worker.parked:
+            taken = self.offered.pop(0)  # just now
+            if taken is not None:
+                self.widowed.add(taken)
         elif task is not None and not worker.ending:
             self.widowed.add(task)
         self.handle(WorkerExited(number, task, "it died"))
         assert task is None or task in self.gone
-        assert self.exited or self.workers[number] is not worker, "it was not replaced"
+        replaced = self.workers[number] is not worker
+        assert self.exited or replaced != stands_by, "it was not replaced, or a slot that is a task's was"
+        worker.away = not replaced
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -221,6 +321,7 @@ class ManagerModel(RuleBasedStateMachine):
         for number, worker in enumerate(self.workers):
             if worker.long_ago:
                 self.write(number)
+            self.hear_of_parking(number)
             worker.long_ago = worker.window is not None
         self.now += seconds
         self.handle(DeadlinePassed(self.board))
@@ -246,16 +347,22 @@ class ManagerModel(RuleBasedStateMachine):
         assert self.machine.tasks == self.next_id - len(self.gone)
 
     def teardown(self) -> None:
-        """What was taken by workers that died is missed in the end."""
+        """Left in peace, workers bring all tasks to an end; what was taken by workers that died is missed."""
         if not hasattr(self, "machine"):
             return
-        for number in range(len(self.workers)):
-            self.write(number)
-        for _ in range(5):
-            if not self.exited and self.widowed:
-                self.handle(InterchangeHeard())
-                self.now += 2
-                self.handle(DeadlinePassed(self.board))
+        for _ in range(5 + 3 * self.next_id):
+            if self.exited or not self.machine.tasks:
+                break
+            self.handle(InterchangeHeard())
+            self.wait(1.0)
+            for number, worker in enumerate(self.workers):
+                if worker.ending:
+                    self.die(number, unsaid=False)
+                self.get_ready(number)
+            self.all_take()
+            for number in range(len(self.workers)):
+                self.finish(number)
+        assert self.exited or not self.machine.tasks, "it does not come to an end"
         assert self.exited or not self.widowed
 
 

@@ -12,6 +12,7 @@ from trellis.blocks.pool import (
     BlockPool,
     BlocksWanted,
     CancelJob,
+    DrainWanted,
     JobCancelled,
     JobRejected,
     JobSubmitted,
@@ -36,6 +37,7 @@ class PoolModel(RuleBasedStateMachine):
         self.ended: dict[str, JobState] = {}  # how each block ended, as first told
         self.connected: set[str] = set()
         self.unwanted: set[str] = set()  # blocks that we have asked to end
+        self.draining: set[str] = set()  # blocks that we have asked to end when their work is done
         self.to_cancel: set[str] = set()  # those for which a CancelJob came
 
     def handle(self, event: Any) -> list[Action]:
@@ -83,7 +85,7 @@ class PoolModel(RuleBasedStateMachine):
             assert actions == []
         elif JobStatus(state).terminal:
             assert actions == []
-            if block in self.unwanted:
+            if block in self.unwanted | self.draining:
                 self.ended[block] = JobState.SCALED_IN
             else:
                 self.ended[block] = state if block in self.connected else JobState.MISSING
@@ -103,6 +105,11 @@ class PoolModel(RuleBasedStateMachine):
         self.unwanted |= {str(n) for n in numbers} & self.live
         self.handle(ScaleInWanted([str(n) for n in numbers]))
 
+    @rule(numbers=st.lists(st.integers(0, 8), max_size=3))
+    def want_the_end_of_work(self, numbers: list[int]) -> None:
+        self.draining |= {str(n) for n in numbers} & self.live
+        assert self.handle(DrainWanted([str(n) for n in numbers])) == []
+
     @rule(data=st.data())
     def cancel_succeeds(self, data: st.DataObject) -> None:
         if self.to_cancel:
@@ -114,7 +121,9 @@ class PoolModel(RuleBasedStateMachine):
     def pool_agrees(self) -> None:
         self.pool.check_invariants()
         assert set(self.pool.live()) == self.live
-        assert set(self.pool.staying()) == self.live - self.unwanted
+        assert set(self.pool.staying()) == self.live - self.unwanted - self.draining
+        assert set(self.pool.draining()) == (self.live & self.draining) - self.unwanted
+        assert self.pool.may_start(self.now + 10_000) > 0 or self.pool.staying(), "no block could ever be started"
         assert self.pool.jobs() == self.jobs
         ended = {block: status.state for block, status in self.pool.statuses().items() if status.terminal}
         assert ended == self.ended

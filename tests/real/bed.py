@@ -27,6 +27,8 @@ MARK = "TRELLIS_TEST_BED"
 
 # A daemon that is asked to end takes milliseconds; one that has lost its peers waits for some time-outs before.
 _STOP_TIMEOUT_S = 20.0
+# Batch systems take their time: the shortest walltime is a minute, which they look at twice a minute.
+_TEST_TIMEOUT_S = 300
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -189,8 +191,17 @@ class Bed:
         return "\n".join(texts)
 
     def run_tests(self, tests: str, arguments: Sequence[str], **environment: str) -> int:
-        """Run pytest on these tests in this bed; give its exit code."""
-        command = [sys.executable, "-m", "pytest", "--basetemp", str(self.directory / "tests"), tests, *arguments]
+        """Run pytest in this bed, on these tests unless the arguments name others; give its exit code."""
+        command = [sys.executable, "-m", "pytest", "--basetemp", str(self.directory / "tests")]
+        if not any(argument.startswith("tests/") for argument in arguments):
+            command.append(tests)
+        command += [
+            "-o",
+            f"timeout={_TEST_TIMEOUT_S}",
+            "-o",
+            f"faulthandler_timeout={_TEST_TIMEOUT_S - 20}",
+            *arguments,
+        ]
         process = subprocess.Popen(command, env={**self.environment, **environment}, cwd=ROOT)
         try:
             while True:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from random import Random
 
+import msgspec
 import pytest
 
 from trellis.executors.htex import interchange_events as routing
@@ -11,15 +13,17 @@ from trellis.executors.htex import manager_events as events
 from trellis.executors.htex import submission
 from trellis.executors.htex.interchange import InterchangeState
 from trellis.executors.htex.manager import ManagerState
+from trellis.executors.htex.selection import Selection
 from trellis.executors.htex.submission import Submission
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
 from trellis.testing.simulation import Machines, Scenario, Simulation
-from trellis.wire.messages import ManagerLost, TasksCancelled, TasksTimedOut, WorkerLost
+from trellis.wire.messages import Demand, ManagerLost, TasksCancelled, TasksTimedOut, TasksUnfit, WorkerLost
 
 # A bug is found by one of so many seeds.
 ENOUGH = 150
 FAULTY = Scenario(faults=14)
 QUIET = Scenario(faults=0)
+RESTARTED = Scenario(faults=0, interchange_dies=1)
 CROWDED = Scenario(faults=0, tasks=200)
 
 
@@ -35,15 +39,21 @@ class ForgetsAFailure(Submission):
 
 class LosesATask(InterchangeState):
     def _lose(self, name: str, reason: str) -> list[routing.Action]:
-        (report,) = super()._lose(name, reason)
-        assert isinstance(report, routing.ReportManagerLost)
-        report.ids = report.ids[1:]
-        return [report]
+        actions = super()._lose(name, reason)
+        assert isinstance(actions[0], routing.ReportManagerLost)
+        actions[0].ids = actions[0].ids[1:]
+        return actions
+
+
+class RequeuesWhatStarted(InterchangeState):
+    def _lose(self, name: str, reason: str) -> list[routing.Action]:
+        self._managers[name].started.clear()
+        return super()._lose(name, reason)
 
 
 class SendsTwice(InterchangeState):
-    def _dispatch(self) -> list[routing.Action]:
-        actions = super()._dispatch()
+    def _dispatch(self, now: float) -> list[routing.Action]:
+        actions = super()._dispatch(now)
         for action in actions[1:]:
             if isinstance(action, routing.SendTasks) and isinstance(actions[0], routing.SendTasks):
                 action.ids = [actions[0].ids[0], *action.ids[1:]]
@@ -51,11 +61,44 @@ class SendsTwice(InterchangeState):
 
 
 class SendsTooMany(InterchangeState):
-    def _take(self, most: int) -> list[int]:
-        return super()._take(most + 1)
+    def __init__(self, heartbeat_threshold_s: float, selection: Selection, rng: Random) -> None:
+        super().__init__(heartbeat_threshold_s, selection, rng)
+        take = self._backlog.take_plain
+        self._backlog.take_plain = lambda most: take(most + 1)  # type: ignore[method-assign]
 
     def check_invariants(self) -> None:
         """So that only the manager can notice."""
+
+
+class ForgetsLimbo(InterchangeState):
+    def _end_limbo(self, now: float) -> list[routing.Action]:
+        return []
+
+
+class EndsLimboAtOnce(InterchangeState):
+    """And what managers hold runs a second time."""
+
+    def _on_resume_ended(self, event: routing.ResumeEnded, now: float) -> list[routing.Action]:
+        return super()._on_resume_ended(routing.ResumeEnded([]), now)
+
+    def _on_manager_registered(self, event: routing.ManagerRegistered, now: float) -> list[routing.Action]:
+        hello = msgspec.structs.replace(event.registration, holding=[])
+        return super()._on_manager_registered(routing.ManagerRegistered(hello), now)
+
+
+class NeverChecks(InterchangeState):
+    """What was on its way when a connection broke is waited for."""
+
+    def handle(self, event: routing.Event, now: float) -> list[routing.Action]:
+        return [action for action in super().handle(event, now) if not isinstance(action, routing.SendCheck)]
+
+
+class TakesWhatIsOnItsWayForMissing(InterchangeState):
+    def _on_manager_registered(self, event: routing.ManagerRegistered, now: float) -> list[routing.Action]:
+        actions = super()._on_manager_registered(event, now)
+        for action in [action for action in actions if isinstance(action, routing.SendCheck)]:
+            actions += self._on_tasks_missing(routing.TasksMissing(action.manager, action.ids), now)
+        return actions
 
 
 class ForgetsSilence(InterchangeState):
@@ -66,19 +109,11 @@ class ForgetsSilence(InterchangeState):
         return super()._on_deadline_passed(event, now)
 
 
-class ForgivesAClosedConnection(InterchangeState):
-    def _heard(self, name: str, now: float) -> bool:
-        known = super()._heard(name, now)
-        if known and self._managers[name].closed:
-            self._managers[name].closed = False
-            self._update_ready(name)
-        return known
+class IgnoresClosedConnections(InterchangeState):
+    """What was on its way when a connection broke is waited for."""
 
-
-class KeepsStrangers(InterchangeState):
-    def _on_heartbeat(self, event: routing.HeartbeatReceived, now: float) -> list[routing.Action]:
-        self._heard(event.manager, now)
-        return [routing.AnswerHeartbeat(event.manager)]
+    def _on_manager_disconnected(self, event: routing.ManagerDisconnected, now: float) -> list[routing.Action]:
+        return []
 
 
 class KeepsSlots(InterchangeState):
@@ -93,16 +128,8 @@ class NeverDismissesTheDrained(InterchangeState):
 
 class CancelsWhatItSends(InterchangeState):
     def _on_cancel_requested(self, event: routing.CancelRequested, now: float) -> list[routing.Action]:
-        queued = [id_ for id_ in event.ids if id_ in self._where and self._where[id_] is None]
+        queued = [id_ for id_ in event.ids if id_ in self.waiting]
         return [routing.ReportCancelled(queued)] if queued else []
-
-
-class LeavesAtOnceWhenDrained(ManagerState):
-    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[events.Action]:
-        actions = super()._on_deadline_passed(event, now)
-        if events.SendDraining() in actions and not self.tasks:
-            actions += self._exit("drained", failed=False)
-        return actions
 
 
 class OffersTwice(ManagerState):
@@ -112,17 +139,17 @@ class OffersTwice(ManagerState):
 
 
 class CancelsInSilence(ManagerState):
-    def _drop_queued(self, asked: Collection[int]) -> list[events.Action]:
-        super()._drop_queued(asked)
+    def _drop(self, asked: set[int], now: float) -> list[events.Action]:
+        super()._drop(asked, now)
         return []
 
 
 class ReportsBeforeTheEnd(ManagerState):
     def _on_interrupted(self, event: events.Interrupted, now: float) -> list[events.Action]:
-        timed_out_s = self._to_cancel.get(event.task)
+        report = self._to_end.get(event.task)
         actions = super()._on_interrupted(event, now)
-        if event.caught and timed_out_s is None:
-            actions.append(events.ReportCancelled([event.task]))
+        if event.caught and isinstance(report, events.ReportCancelled):
+            actions.append(report)
         return actions
 
 
@@ -141,31 +168,31 @@ class ForgetsTheWidowed(ManagerState):
 class NeverAudits(ManagerState):
     """A task whose worker died before it was on the board."""
 
-    def _look_for_lost(self, running: events.Running, now: float) -> list[events.Action]:
-        self._audit = None
-        return []
+    def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
+        self._audit.due = None
+        return super()._on_taken_back(event, now)
 
 
 class CancelsOnlyWhatRuns(ManagerState):
     """And what is in the workers' queue starts all the same."""
 
     def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
-        for task in self._to_cancel.keys() & set(event.ids):
-            del self._to_cancel[task]
+        for task in self._to_end.keys() & set(event.ids):
+            del self._to_end[task]
         return super()._on_taken_back(event, now)
 
     def _on_cancel_requested(self, event: events.CancelRequested, now: float) -> list[events.Action]:
         actions = super()._on_cancel_requested(event, now)
-        early = [task for task in self._to_cancel if task not in event.running]
+        early = [task for task in self._to_end if task not in event.running]
         return [*actions, events.ReportCancelled(early)] if early else actions
 
 
 class GivesBackAndKeeps(ManagerState):
-    def _return_tasks(self) -> list[events.Action]:
-        actions = super()._return_tasks()
+    def _give_back(self) -> list[events.Action]:
+        actions = super()._give_back()
         for action in actions:
             if isinstance(action, events.GiveBack):
-                self._queue.extend(action.ids)
+                self._backlog.put_back(action.ids)
         return actions
 
 
@@ -181,8 +208,8 @@ class IgnoresWhatComesBack(InterchangeState):
 
 
 class NeverAsksBack(InterchangeState):
-    def _rebalance(self) -> list[routing.Action]:
-        return []
+    def handle(self, event: routing.Event, now: float) -> list[routing.Action]:
+        return [action for action in super().handle(event, now) if not isinstance(action, routing.AskBack)]
 
 
 class ReoffersWhatRuns(ManagerState):
@@ -193,10 +220,9 @@ class ReoffersWhatRuns(ManagerState):
 class AccusesAtOnce(ManagerState):
     """What a worker has just taken is taken for lost."""
 
-    def _look_for_lost(self, running: events.Running, now: float) -> list[events.Action]:
-        if self._audit is not None:
-            self._audit.suspects = dict.fromkeys(self._offered, 2)
-        return super()._look_for_lost(running, now)
+    def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
+        self._audit._suspects = dict.fromkeys(self._offered, 2)
+        return super()._on_taken_back(event, now)
 
 
 class NeverNoticesSilence(ManagerState):
@@ -214,29 +240,32 @@ BUGS = [
     (Machines(submission=ResolvesTwice), FAULTY, SafetyViolation),
     (Machines(submission=ForgetsAFailure), FAULTY, LivenessViolation),
     (Machines(interchange=LosesATask), FAULTY, LivenessViolation),
+    (Machines(interchange=RequeuesWhatStarted), FAULTY, SafetyViolation),
+    (Machines(interchange=ForgetsLimbo), RESTARTED, LivenessViolation),
+    (Machines(interchange=EndsLimboAtOnce), RESTARTED, SafetyViolation),
+    (Machines(interchange=NeverChecks), FAULTY, LivenessViolation),
+    (Machines(interchange=TakesWhatIsOnItsWayForMissing), FAULTY, SafetyViolation),
     (Machines(interchange=SendsTwice), QUIET, SafetyViolation),
     (Machines(manager=OffersTwice), QUIET, SafetyViolation),
     (Machines(interchange=SendsTooMany), QUIET, SafetyViolation),
     (Machines(interchange=ForgetsSilence), FAULTY, LivenessViolation),
-    (Machines(interchange=ForgivesAClosedConnection), FAULTY, LivenessViolation),
-    (Machines(interchange=KeepsStrangers), FAULTY, LivenessViolation),
+    (Machines(interchange=IgnoresClosedConnections), FAULTY, LivenessViolation),
     (Machines(interchange=KeepsSlots), QUIET, LivenessViolation),
     (Machines(interchange=NeverDismissesTheDrained), QUIET, LivenessViolation),
     (Machines(interchange=CancelsWhatItSends), FAULTY, (SafetyViolation, KeyError)),
-    (Machines(manager=LeavesAtOnceWhenDrained), QUIET, SafetyViolation),
     (Machines(manager=CancelsInSilence), FAULTY, LivenessViolation),
     (Machines(manager=ReportsBeforeTheEnd), FAULTY, (SafetyViolation, KeyError)),
     (Machines(manager=NeverKills), FAULTY, LivenessViolation),
     (Machines(manager=ForgetsTheWidowed), FAULTY, LivenessViolation),
     (Machines(manager=NeverAudits), FAULTY, LivenessViolation),
     (Machines(manager=CancelsOnlyWhatRuns), FAULTY, (SafetyViolation, KeyError)),
-    (Machines(manager=GivesBackAndKeeps), CROWDED, (SafetyViolation, KeyError)),
+    (Machines(manager=GivesBackAndKeeps), CROWDED, (AssertionError, KeyError)),
     (Machines(interchange=ForgetsWhatComesBack), CROWDED, (LivenessViolation, SafetyViolation)),
     (Machines(interchange=IgnoresWhatComesBack), CROWDED, LivenessViolation),
     (Machines(interchange=NeverAsksBack), CROWDED, LivenessViolation),
     (Machines(manager=ReoffersWhatRuns), CROWDED, (SafetyViolation, KeyError)),
     (Machines(manager=AccusesAtOnce), Scenario(faults=14, tasks=200), SafetyViolation),
-    (Machines(manager=NeverNoticesSilence), Scenario(interchange_dies=True), LivenessViolation),
+    (Machines(manager=NeverNoticesSilence), Scenario(interchange_dies=30, rescue=False), LivenessViolation),
     (Machines(manager=TakesLateResults), FAULTY, (AssertionError, KeyError)),
 ]
 
@@ -268,27 +297,44 @@ def ledger() -> Ledger:
 
 
 def test_a_task_may_start_once(ledger: Ledger) -> None:
-    ledger.started(1)
+    ledger.started(1, "m")
     with pytest.raises(SafetyViolation, match="second time"):
-        ledger.started(1)
+        ledger.started(1, "m")
+
+
+def test_what_a_disturbed_manager_had_not_announced_may_start_again(ledger: Ledger) -> None:
+    ledger.started(1, "m")
+    ledger.disturbed.add("m")
+    ledger.started(1, "n")
+    assert ledger.started_twice == [1]
+
+
+def test_what_was_announced_is_not_sent_again_unless_given_back(ledger: Ledger) -> None:
+    ledger.announced([1, 2])
+    ledger.given_back([2])
+    ledger.sent([2])
+    with pytest.raises(SafetyViolation, match="announced as started"):
+        ledger.sent([1])
+    ledger.interchange_died()
+    ledger.sent([1])
 
 
 def test_a_cancelled_task_may_not_start(ledger: Ledger) -> None:
     ledger.cancel_wanted.add(1)
     ledger.failed(1, TasksCancelled([1]))
     with pytest.raises(SafetyViolation, match="although it was reported as cancelled"):
-        ledger.started(1)
+        ledger.started(1, "m")
 
 
 def test_a_result_needs_a_run(ledger: Ledger) -> None:
-    ledger.started(1)
+    ledger.started(1, "m")
     with pytest.raises(SafetyViolation, match="no worker ran it"):
         ledger.resolved(1)
 
 
 def test_a_task_ends_once(ledger: Ledger) -> None:
-    ledger.started(1)
-    ledger.completed(1)
+    ledger.started(1, "m")
+    ledger.completed(1, "m")
     ledger.resolved(1)
     with pytest.raises(SafetyViolation, match="ends twice: result, then WorkerLost"):
         ledger.failed(1, WorkerLost("m", 1, 0, "host", "it died"))
@@ -303,6 +349,7 @@ def test_only_submitted_tasks_end(ledger: Ledger) -> None:
     "cause",
     [
         TasksCancelled([1]),
+        TasksUnfit([1], "no manager has so much"),
         TasksTimedOut("m", [1], [1.0]),
         WorkerLost("m", 1, 0, "host", "it died"),
         ManagerLost("m", "0", "host", [1], "it was lost"),
@@ -316,10 +363,15 @@ def test_a_failure_needs_its_reason(ledger: Ledger, cause: object) -> None:
 
 
 def test_failures_with_a_reason_are_right(ledger: Ledger) -> None:
-    ledger.started(2)
-    ledger.worker_died(2, by_itself=False)
+    ledger.started(2, "m")
+    ledger.worker_died(2, "m", by_itself=False)
     ledger.failed(2, TasksTimedOut("m", [2], [5.0]))
     ledger.disturbed.add("m")
     ledger.failed(1, ManagerLost("m", "0", "host", [1], "it was lost"))
+    ledger.given_up = True
+    ledger.plans[3] = TaskPlan(3, 1.0)
+    ledger.failed(3, "the interchange died")
+    ledger.plans[4] = TaskPlan(4, 1.0, demand=Demand(cores=8))
+    ledger.failed(4, TasksUnfit([4], "no manager has so much"))
     assert ledger.waiting == []
-    assert ledger.outcomes == {2: "TasksTimedOut", 1: "ManagerLost"}
+    assert ledger.outcomes == {2: "TasksTimedOut", 1: "ManagerLost", 3: "str", 4: "TasksUnfit"}

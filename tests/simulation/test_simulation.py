@@ -12,9 +12,11 @@ from random import Random
 
 import pytest
 
-from trellis.executors.htex.interchange import InterchangeState, Selection
+from trellis.executors.htex.interchange import InterchangeState
 from trellis.executors.htex.interchange_events import Action, Event, TasksSubmitted
 from trellis.executors.htex.manager import ManagerSettings, ManagerState
+from trellis.executors.htex.selection import Selection
+from trellis.executors.htex.submission import MOST_DEATHS
 from trellis.testing.simulation import Machines, Scenario, Simulation
 
 SEEDS = int(os.environ.get("TRELLIS_SIMULATION_SEEDS", "600"))
@@ -34,7 +36,7 @@ def scenario_of(seed: int) -> Scenario:
         managers=seed % 5,
         faults=seed % 16,
         rescue=seed % 7 != 0,
-        interchange_dies=seed % 11 == 0,
+        interchange_dies=seed % 3 + 1 if seed % 11 == 0 else 0,
         selection="block_id" if seed % 2 else "random",
     )
 
@@ -54,7 +56,7 @@ def test_every_task_has_its_one_outcome_whatever_fails() -> None:
     for seed in range(SEEDS):
         outcomes.update(run(seed).outcomes.values())
     # The faults were such that everything there is did happen.
-    assert set(outcomes) >= {"result", "WorkerLost", "ManagerLost", "TasksTimedOut", "TasksCancelled"}
+    assert set(outcomes) >= {"result", "WorkerLost", "ManagerLost", "TasksTimedOut", "TasksCancelled", "str"}
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
@@ -82,10 +84,20 @@ def test_without_managers_tasks_wait() -> None:
     assert simulation.outcomes == {}
 
 
-def test_when_the_interchange_dies_all_tasks_fail_and_all_managers_end() -> None:
-    simulation = Simulation(3, Scenario(interchange_dies=True, faults=0, rescue=False))
+def test_an_interchange_that_dies_takes_nothing_along() -> None:
+    # Managers come back and say what they hold: what ran still runs, and nothing runs twice.
+    for seed in range(50):
+        simulation = Simulation(seed, Scenario(faults=0, interchange_dies=1 + seed % 2))
+        simulation.run()
+        assert set(simulation.outcomes.values()) <= {"result", "TasksTimedOut"}
+        assert simulation.started_twice == []
+
+
+def test_when_interchanges_die_again_and_again_all_tasks_fail_and_all_managers_end() -> None:
+    simulation = Simulation(3, Scenario(interchange_dies=10 * MOST_DEATHS, faults=0, faults_s=5.0, rescue=False))
     simulation.run()
     assert len(simulation.outcomes) == 40
+    assert "str" in simulation.outcomes.values()  # the cause
     assert [manager for manager in simulation.managers if manager.alive] == []
 
 
@@ -133,6 +145,13 @@ def test_crowds_come_at_once_and_short_tasks_are_sent_ahead_and_asked_back() -> 
     Simulation(1, Scenario(tasks=200, crowds=1.0, faults=0), Machines(interchange=Interchange)).run()
     assert largest >= 30
     assert seen >= {"ahead", "AskBack"}
+
+
+def test_so_many_tasks_have_demands_as_the_scenario_says() -> None:
+    for demands, expected in ((0.0, 0), (1.0, 40)):
+        simulation = Simulation(1, Scenario(crowds=0.0, faults=0, demands=demands))
+        simulation.run()
+        assert simulation.demanding == expected
 
 
 def test_heartbeats_follow_the_scenario() -> None:

@@ -28,6 +28,7 @@ from trellis.wire.messages import (
     ManagerRefused,
     ManagerStatus,
     Message,
+    Notice,
     Packages,
     PackagesRequest,
     Received,
@@ -161,6 +162,7 @@ EXAMPLES: list[Message] = [
     ),
     TasksUnfit(ids=[1], reason="it needs 8 cores, and the largest node has 4"),
     ManagerPutAside(manager="a1b2c3", block="0", hostname="nid0042", reason="its workers die"),
+    Notice(text="the user's own manager selector fails"),
     TasksMissing(manager="a1b2c3", ids=[2]),
     TasksOverMemory(manager="a1b2c3", ids=[1], limits_mb=[100.0], peaks_mb=[120.5], sequence=4),
     Packages(manager="a1b2c3", request=6, names=["numpy"], versions=["2.1.0"]),
@@ -168,7 +170,16 @@ EXAMPLES: list[Message] = [
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _FLOATS = st.floats(allow_nan=False)
-_DEMANDS = st.none() | st.builds(Demand, cores=_FLOATS, nodes=_INTEGERS, launcher_options=st.text())
+_FINITE, _AMOUNTS, _COUNTS = st.floats(-1e15, 1e15), st.floats(0, 1e15), st.integers(0, 2**31)
+_DEMANDS = st.none() | st.builds(Demand, cores=_AMOUNTS, nodes=_COUNTS, launcher_options=st.text())
+_ELEMENTS: dict[str, st.SearchStrategy[Any]] = {
+    "Demand": _DEMANDS,
+    "Finite": _FINITE,
+    "Amount": _AMOUNTS,
+    "Number": st.integers(0, 2**62 - 1),
+    "float": _FLOATS,
+    "int": _INTEGERS,
+}
 # Lists of a message about tasks that have one element per task.
 _COLUMNS = {"ids", *PER_TASK}
 
@@ -184,7 +195,7 @@ def _with_columns(type_: type[Message], count: int) -> st.SearchStrategy[Message
     for name in type_.__struct_fields__:
         hint = type_.__annotations__[name]
         if about_tasks and name in _COLUMNS:
-            element = _DEMANDS if "Demand" in hint else _FLOATS if "float" in hint else _INTEGERS
+            element = next(strategy for kind, strategy in _ELEMENTS.items() if kind in hint)
             column: st.SearchStrategy[Any] = st.lists(element, min_size=count, max_size=count)
             fields[name] = st.none() | column if "None" in hint else column
         elif name == "failed":
@@ -200,7 +211,8 @@ def _with_columns(type_: type[Message], count: int) -> st.SearchStrategy[Message
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "int": _INTEGERS,
     "float": _FLOATS,
-    "float | None": st.none() | _FLOATS,
+    "Count": _COUNTS,
+    "Finite | None": st.none() | _FINITE,
     "bool": st.booleans(),
     "str": st.text(),
     "list[int]": st.lists(_INTEGERS),

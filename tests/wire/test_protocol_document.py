@@ -31,7 +31,7 @@ def test_every_message_is_described() -> None:
 
 def test_fields_are_shown_with_place_type_default_and_comment() -> None:
     tables = describe.render_tables()
-    assert "| 4 | `priorities` | `list[float] \\| None` | `None` | lower is sooner; None: all are 0 |" in tables
+    assert "| 4 | `priorities` | `list[Finite] \\| None` | `None` | lower is sooner; None: all are 0 |" in tables
     assert "| 7 | `active` | `bool` |  | takes tasks; False when held or draining |" in tables
     assert "*interchange → manager, manager → interchange.*" not in tables  # the ways in one order everywhere
     assert "*manager → interchange, interchange → manager.* Still there." in tables

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
+from trellis.blocks.polling import PollSchedule
 from trellis.blocks.pool import (
     BlockPool,
     BlocksWanted,
     CancelJob,
+    DrainWanted,
     Event,
     JobCancelled,
     JobRejected,
@@ -21,7 +24,8 @@ from trellis.blocks.pool import (
     StatusesObserved,
     SubmitJob,
 )
-from trellis.blocks.scaling import ScalingSnapshot, choose_blocks, plan_scaling
+from trellis.blocks.scaling import ScalingSnapshot, choose_blocks, is_drained, plan_scaling
+from trellis.blocks.telling import Teller
 from trellis.core.clock import Clock, MonotonicClock
 from trellis.core.interfaces import ExecutorContext, PoolLoad, Provider, ScalableExecutor
 from trellis.core.jobs import JobStatus
@@ -31,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 # How long a job may run before a manager of it connects, until the user is told: several times what imports need.
 SILENT_BLOCK_S = 10.0
-# A provider that does not answer is asked half as often each time, but at least this often (or at its own interval).
-LONGEST_BACKOFF_S = 300.0
 # close() waits this long for the thread, which may be in the middle of a command of the batch system.
 CLOSE_TIMEOUT_S = 30.0
+# At the end nobody looks at the jobs again: what could not be cancelled is tried after these pauses.
+LAST_PAUSES_S = (1.0, 3.0)
 
 
 class ControlledExecutor(ScalableExecutor, Protocol):
@@ -74,6 +78,7 @@ class BlockController:
         self._error_handler = resolve_error_handler(block_error_handler)
         self._context = context
         self._clock = clock or MonotonicClock()
+        self._polls = PollSchedule(provider.status_polling_interval, self._clock.now())
         # init_blocks above max_blocks, as in LocalProvider(init_blocks=2), means that many from the start.
         self._pool = BlockPool(max(provider.max_blocks, provider.init_blocks))
         # Guards the provider and the pool. Held during calls of the provider, so readers use the copies below.
@@ -81,14 +86,13 @@ class BlockController:
         self._statuses: dict[str, JobStatus] = {}
         self._jobs: dict[str, Any] = {}
         self._wakeup = threading.Event()
-        self._poll_now = False
+        self._poll_soon = False
         self._closing = False
         self._thread: threading.Thread | None = None
         # Owned by the thread (in tests: by the caller of step()).
-        self._next_poll = self._next_plan = self._last_poll = float("-inf")
-        self._unanswered = 0  # status questions in a row that the provider did not answer
+        self._next_plan: float | None = None  # None: not a step was made
         self._idle_since: float | None = None
-        self._told: set[str] = set()  # blocks whose silence the user was told of
+        self._teller = Teller(executor.label, context.notify)
         self._gave_up = False
 
     # -- for the executor, from any thread ---------------------------------------------------------------------
@@ -112,14 +116,17 @@ class BlockController:
         """End up to ``blocks`` blocks, those that are missed least; give the ids of those chosen.
 
         ``force=False`` spares blocks that have work; ``max_idletime`` spares those idle for fewer seconds than that.
+        A task that reaches a chosen block at the last moment is let to its end then.
         """
-        if not force and max_idletime is None:
-            max_idletime = 0.0
         load = self._executor.load()
         with self._lock:
             staying = self._loads_of_staying(load)
-            chosen = choose_blocks(staying, blocks, idle_for_s=max_idletime)
-            self._end_blocks(chosen)
+            if force and max_idletime is None:
+                chosen = choose_blocks(staying, blocks)
+                self._end_blocks(chosen)
+            else:
+                chosen = choose_blocks(staying, blocks, idle_for_s=max_idletime or 0.0)
+                self._drain_blocks(chosen)
             return list(chosen)
 
     def status(self) -> dict[str, JobStatus]:
@@ -136,7 +143,7 @@ class BlockController:
 
     def wake(self) -> None:
         """Look at the jobs soon, not only when the interval is over. For example: a manager has disconnected."""
-        self._poll_now = True
+        self._poll_soon = True
         self._wakeup.set()
 
     def close(self) -> None:
@@ -174,34 +181,23 @@ class BlockController:
 
     def step(self) -> float:
         """Do what is due; give the time at which something will be due again. Called by the thread, and by tests."""
-        if self._next_plan == float("-inf"):
+        if self._next_plan is None:
             self.scale_out(self._provider.init_blocks)
-            now = self._clock.now()
-            self._next_poll = now + self._poll_interval()
-            self._next_plan = now + self._context.strategy_period_s
+            self._next_plan = self._clock.now() + self._context.strategy_period_s
             # Submission may have failed: the handler shall hear of it now, not an interval later.
             self._handle_errors()
-        if self._poll_now:
-            self._poll_now = False
-            if not self._unanswered:
-                # Many managers may disconnect one after the other: spare the batch system.
-                soon = self._last_poll + self._provider.status_polling_interval / 10
-                self._next_poll = min(self._next_poll, soon)
-        now = self._clock.now()
-        if now >= self._next_poll:
+        if self._clock.now() >= self._next_poll():
+            self._poll_soon = False
             self._poll()
-            self._last_poll = self._clock.now()
-            self._next_poll = self._last_poll + self._poll_interval()
-        if now >= self._next_plan:
+        if self._clock.now() >= self._next_plan:
             self._plan()
             self._next_plan = self._clock.now() + self._context.strategy_period_s
-            self._tell_of_silent_blocks()
-        return min(self._next_poll, self._next_plan)
+        return min(self._next_poll(), self._next_plan)
 
-    def _poll_interval(self) -> float:
-        interval = self._provider.status_polling_interval
-        # The exponent is limited too: a float ends at about 2**1000.
-        return min(interval * 2.0 ** min(self._unanswered, 30), max(interval, LONGEST_BACKOFF_S))
+    def _next_poll(self) -> float:
+        with self._lock:
+            young_since = self._pool.young_since(self._clock.now())
+        return self._polls.next(young_since, soon=self._poll_soon)
 
     def _poll(self) -> None:
         with self._lock:
@@ -212,54 +208,48 @@ class BlockController:
         with self._lock:
             self._handle(ManagersSeen(list(load.blocks)))
             self._handle(StatusesObserved(observed))
+        self._look_after_running_blocks(load)
         self._handle_errors()
 
     def _ask(self, job_ids: list[Any]) -> dict[Any, JobStatus]:
         """Give what the provider says of these jobs; nothing when it does not answer."""
-        if not job_ids:
-            return {}
+        unanswered = self._polls.unanswered
         try:
-            statuses = self._provider.status(job_ids)
+            statuses = self._provider.status(job_ids) if job_ids else []
             if len(statuses) != len(job_ids):
                 raise ValueError(f"it gave {len(statuses)} statuses for {len(job_ids)} jobs")
         except Exception as error:
-            self._unanswered += 1
-            if self._unanswered == 1:
+            self._polls.asked(self._clock.now(), answered=False)
+            if not unanswered:
                 logger.warning("%s: cannot ask %s: %s", self._executor.label, self._provider.label, error)
             return {}
-        if self._unanswered:
+        self._polls.asked(self._clock.now(), answered=True)
+        if unanswered:
             logger.info("%s: %s answers again", self._executor.label, self._provider.label)
-            self._unanswered = 0
         return dict(zip(job_ids, statuses, strict=True))
 
     def _handle_errors(self) -> None:
-        if self._executor.bad_state_is_set:
-            if not self._gave_up:
-                # What still runs cannot do anything for anybody.
-                self._gave_up = True
-                with self._lock:
-                    self._end_blocks(self._pool.staying())
-            return
-        self._error_handler(self._executor, self.status())
+        if not self._executor.bad_state_is_set:
+            try:
+                self._error_handler(self._executor, self.status())
+            except Exception as error:  # the user's: blocks are looked after without it
+                logger.debug("the block error handler failed", exc_info=True)
+                self._teller.tell(f"the block error handler failed: {type(error).__name__}: {error}", "error handler")
+        if not self._executor.bad_state_is_set:
+            self._teller.tell_of_failures(self._statuses)
+        elif not self._gave_up:
+            # What still runs cannot do anything for anybody.
+            self._gave_up = True
+            with self._lock:
+                self._end_blocks(list(self._pool.live()))
 
-    def _tell_of_silent_blocks(self) -> None:
+    def _look_after_running_blocks(self, load: PoolLoad) -> None:
         with self._lock:
             silent = self._pool.silent(self._clock.now(), SILENT_BLOCK_S)
-        for block_id in silent:
-            words = (self._statuses[block_id].stderr_summary or "").strip()
-            self._tell_once(
-                block_id,
-                f"block {block_id} (job {self._jobs[block_id]}) has been running for more than {SILENT_BLOCK_S:.0f} s, "
-                f"but no manager has connected; its stderr is {f'this:{chr(10)}{words}' if words else 'empty'}",
-            )
-
-    def _tell_once(self, topic: str, text: str) -> None:
-        if topic in self._told:
-            return
-        self._told.add(topic)
-        logger.warning("%s: %s", self._executor.label, text)
-        if self._context.notify is not None:
-            self._context.notify(f"{self._executor.label}: {text}")
+            self._end_drained()
+        self._teller.tell_of_silence(
+            {block: (self._jobs[block], self._statuses[block]) for block in silent}, SILENT_BLOCK_S
+        )
 
     def _plan(self) -> None:
         if self._executor.bad_state_is_set:
@@ -272,19 +262,34 @@ class BlockController:
             self._idle_since = now
         with self._lock:
             self._handle(ManagersSeen(list(load.blocks)))
+        self._look_after_running_blocks(load)
+        refused = False
+        with self._lock:
             plan = plan_scaling(self._snapshot(load, now))
             if plan.scale_out:
                 logger.info("%s: scaling out by %d: %s", self._executor.label, plan.scale_out, plan.reason)
-                self.scale_out(plan.scale_out)
+                refused = not self._start_while_accepted(plan.scale_out)
             if plan.scale_in:
                 logger.info("%s: scaling in %s: %s", self._executor.label, ", ".join(plan.scale_in), plan.reason)
-                self._end_blocks(plan.scale_in)
-
-        if self._context.strategy == "none" and load.outstanding and self._jobs and not self._pool.staying():
-            self._tell_once(
-                "none left",
+                self._drain_blocks(plan.scale_in)
+            none_left = self._context.strategy == "none" and self._jobs and not self._pool.staying()
+        if refused:
+            self._handle_errors()
+        if none_left and load.outstanding:
+            self._teller.tell(
                 f"all blocks have ended, the strategy 'none' starts no others, and {load.outstanding} tasks wait",
+                "none left",
             )
+
+    def _start_while_accepted(self, number: int) -> bool:
+        """Start blocks one by one, but no more after one that the provider did not take; False when there was one."""
+        for _ in range(number):
+            if self._closing:
+                break
+            new = self._handle(BlocksWanted(1))
+            if not all(block_id in self._jobs for block_id in new):
+                return False
+        return True
 
     def _snapshot(self, load: PoolLoad, now: float) -> ScalingSnapshot:
         provider, context = self._provider, self._context
@@ -299,17 +304,43 @@ class BlockController:
             outstanding=load.outstanding,
             idle_s=0.0 if self._idle_since is None else now - self._idle_since,
             blocks=self._loads_of_staying(load),
-            may_start=now >= self._pool.retry_at(),
+            may_start=self._pool.may_start(now),
         )
 
     def _cancel_everything(self) -> None:
         with self._lock:
             self._end_blocks(list(self._pool.live()))
+            for pause_s in LAST_PAUSES_S:
+                left = [CancelJob(block, job) for block, job in self._pool.live().items() if job is not None]
+                if not left:
+                    return
+                time.sleep(pause_s)
+                self._cancel(left)
+            if jobs := self._pool.live():
+                logger.error("%s: jobs not cancelled: %s", self._executor.label, ", ".join(map(str, jobs.values())))
 
     # -- provider and pool; the caller has the lock ------------------------------------------------------------
 
     def _loads_of_staying(self, load: PoolLoad) -> dict[str, Any]:
         return {block_id: load.blocks.get(block_id) for block_id in self._pool.staying()}
+
+    def _drain_blocks(self, block_ids: Sequence[str]) -> None:
+        self._handle(DrainWanted(block_ids))
+        self._end_drained()
+
+    def _end_drained(self) -> None:
+        """Tell draining blocks that they are, and end those that have nothing left to do."""
+        draining = self._pool.draining()
+        if not draining:
+            return
+        try:
+            # Told each time: an interchange that was restarted meanwhile does not know.
+            self._executor.drain(draining)
+        except Exception:  # tried again at the next look
+            logger.exception("%s: could not drain blocks %s", self._executor.label, ", ".join(draining))
+        # Asked after it was told: what this says of them is said by managers that get no more tasks.
+        load = self._executor.load()
+        self._end_blocks([block_id for block_id in draining if is_drained(load.blocks.get(block_id))])
 
     def _end_blocks(self, block_ids: Sequence[str]) -> None:
         if block_ids:

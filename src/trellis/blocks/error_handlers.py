@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from trellis.core.jobs import JobState, JobStatus
+from trellis.blocks.telling import by_cause, has_failed, name_blocks
+from trellis.core.jobs import JobStatus
 from trellis.errors import TooManyJobFailuresError
 
 # Different causes told in one message; more would hide the first ones.
@@ -64,43 +65,22 @@ def resolve_error_handler(block_error_handler: bool | BlockErrorHandler) -> Bloc
 
 def too_many_failures(status: Mapping[str, JobStatus]) -> TooManyJobFailuresError:
     """Make the error that tells why blocks failed: each cause once, with the blocks that it hit."""
-    failed = [(block, job) for block, job in sorted(status.items(), key=_block_number) if _failures([job])]
-    blocks_by_cause: dict[str, list[str]] = {}
-    for block, job in failed:
-        blocks_by_cause.setdefault(_cause(job), []).append(block)
+    failed = [(block, job) for block, job in sorted(status.items(), key=_block_number) if has_failed(job)]
+    causes = by_cause(failed)
     states = Counter(job.status_name for _, job in failed)
     text = [f"{len(failed)} of {len(status)} blocks failed ({', '.join(f'{n} {name}' for name, n in states.items())})"]
-    for cause, blocks in list(blocks_by_cause.items())[:MAX_CAUSES]:
-        text.append(f"{_name_blocks(blocks)}: {cause}")
-    if len(blocks_by_cause) > MAX_CAUSES:
-        text.append(f"and {len(blocks_by_cause) - MAX_CAUSES} other causes")
+    for cause, blocks in list(causes.items())[:MAX_CAUSES]:
+        text.append(f"{name_blocks(blocks)}: {cause}")
+    if len(causes) > MAX_CAUSES:
+        text.append(f"and {len(causes) - MAX_CAUSES} other causes")
     return TooManyJobFailuresError("\n".join(text))
 
 
 def _failures(jobs: Iterable[JobStatus]) -> list[JobStatus]:
-    return [job for job in jobs if job.state in (JobState.FAILED, JobState.MISSING)]
+    return [job for job in jobs if has_failed(job)]
 
 
 def _block_number(item: tuple[str, JobStatus]) -> tuple[int, str]:
     """Sorts "10" after "9"; ids that are no numbers (users' own executors) come first, by name."""
     block = item[0]
     return (int(block) if block.isdecimal() else -1, block)
-
-
-def _cause(job: JobStatus) -> str:
-    parts = [job.message or job.status_name]
-    if job.exit_code is not None:
-        parts.append(f"exit code {job.exit_code}")
-    text = ", ".join(parts)
-    for name, output in (("stderr", job.stderr_summary), ("stdout", job.stdout_summary)):
-        if output and output.strip():
-            text += f"\n  {name}:\n" + "\n".join(f"    {line}" for line in output.strip().splitlines())
-    return text
-
-
-def _name_blocks(blocks: list[str]) -> str:
-    if len(blocks) == 1:
-        return f"block {blocks[0]}"
-    if len(blocks) <= 5:
-        return f"blocks {', '.join(blocks)}"
-    return f"blocks {', '.join(blocks[:5])} and {len(blocks) - 5} more"

@@ -8,10 +8,16 @@ from typing import Any, NamedTuple
 
 from trellis.core.jobs import JobState, JobStatus
 
-# Blocks that failed one after the other, without any that worked in between, make the next one wait: no time after
-# the first, then this long, doubled each time up to the limit. A broken site gets a few jobs per hour, not a storm.
+# Failures one after the other, without a success in between, make the next block wait: no time after the first, then
+# this long, doubled each time up to the limit. A broken site gets a few jobs per hour, not a storm.
 BACKOFF_S = 10.0
 BACKOFF_LIMIT_S = 600.0
+# A block has worked when a manager of it was there for this long. Blocks that die sooner, again and again, are a storm.
+STEADY_S = 60.0
+# New blocks at a time: submitting a hundred jobs takes a batch system a while, and nobody looks at it meanwhile.
+MOST_AT_ONCE = 20
+# So long after its submission, and after its start, a block without a manager is young: if it fails, it fails now.
+YOUNG_S = 60.0
 
 _FAILED = (JobState.FAILED, JobState.MISSING)
 
@@ -55,13 +61,28 @@ class ScaleInWanted(NamedTuple):
     block_ids: Sequence[str]
 
 
+class DrainWanted(NamedTuple):
+    """These blocks shall end when their work is done: somebody will say ``ScaleInWanted`` then."""
+
+    block_ids: Sequence[str]
+
+
 class JobCancelled(NamedTuple):
     """The provider has ended the job of this block."""
 
     block_id: str
 
 
-Event = BlocksWanted | JobSubmitted | JobRejected | StatusesObserved | ManagersSeen | ScaleInWanted | JobCancelled
+Event = (
+    BlocksWanted
+    | JobSubmitted
+    | JobRejected
+    | StatusesObserved
+    | ManagersSeen
+    | DrainWanted
+    | ScaleInWanted
+    | JobCancelled
+)
 
 
 # -- actions -----------------------------------------------------------------------------------------------------
@@ -86,10 +107,38 @@ Action = SubmitJob | CancelJob
 class _Block:
     block_id: str
     status: JobStatus
+    made_at: float
     job_id: Any = None  # None: not submitted yet, or rejected
-    connected: bool = False  # a manager of it has connected, at some time
-    leaving: bool = False  # we want its end
+    connected_at: float | None = None  # when a manager of it was first seen
+    steady: bool = False  # and is still a block after STEADY_S
+    draining: bool = False  # we want its end, when its work is done
+    leaving: bool = False  # we want its end now
     running_since: float | None = None
+
+    @property
+    def unwanted(self) -> bool:
+        return self.draining or self.leaving
+
+
+@dataclass(slots=True)
+class _Row:
+    """Failures of one kind, one after the other."""
+
+    length: int = 0
+    last: float = float("-inf")
+
+    def add(self, block: _Block, now: float) -> None:
+        # A block from before the last failure does not tell whether things are still bad: those that were started
+        # together, and fail together or one by one, count once.
+        if self.length == 0 or block.made_at > self.last:
+            self.length += 1
+            self.last = now
+
+    def retry_at(self) -> float:
+        if self.length <= 1:
+            return self.last
+        # The exponent is limited too: a float ends at about 2**1000.
+        return self.last + min(BACKOFF_S * 2.0 ** min(self.length - 2, 30), BACKOFF_LIMIT_S)
 
 
 class BlockPool:
@@ -100,8 +149,8 @@ class BlockPool:
         self._blocks: dict[str, _Block] = {}
         self._live: dict[str, _Block] = {}  # those not terminal, oldest first
         self._by_job: dict[Any, _Block] = {}  # live ones: a batch system may use a number again
-        self._failures_in_a_row = 0
-        self._failed_at = float("-inf")
+        self._rejections = _Row()  # until a job is taken
+        self._deaths = _Row()  # until a block has worked
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take an event in; give what the shell has to do. ``now`` in seconds never goes back."""
@@ -109,18 +158,24 @@ class BlockPool:
             case StatusesObserved(statuses):
                 return self._on_statuses(statuses, now)
             case ManagersSeen(block_ids):
-                self._on_managers(block_ids)
+                self._on_managers(block_ids, now)
             case BlocksWanted(number):
-                return [self._new_block() for _ in range(min(number, self.limit - len(self._live)))]
+                return [self._new_block(now) for _ in range(min(number, self.limit - len(self._live)))]
             case JobSubmitted(block_id, job_id):
                 return self._on_submitted(self._blocks[block_id], job_id)
             case JobRejected(block_id, reason):
-                self._end(self._blocks[block_id], JobStatus(JobState.FAILED, reason), now)
+                block = self._blocks[block_id]
+                self._rejections.add(block, now)
+                self._end(block, JobStatus(JobState.FAILED, reason))
+            case DrainWanted(block_ids):
+                for block_id in block_ids:
+                    if live := self._live.get(block_id):
+                        live.draining = True
             case ScaleInWanted(block_ids):
                 return self._on_scale_in(block_ids)
             case JobCancelled(block_id):
-                if block := self._live.get(block_id):
-                    self._end(block, self._last_words(block, JobState.SCALED_IN), now)
+                if live := self._live.get(block_id):
+                    self._end(live, self._last_words(live, JobState.SCALED_IN))
         return []
 
     # -- what readers may ask --
@@ -139,22 +194,43 @@ class BlockPool:
 
     def staying(self) -> list[str]:
         """Blocks that have not ended and shall not end, oldest first."""
-        return [block_id for block_id, block in self._live.items() if not block.leaving]
+        return [block_id for block_id, block in self._live.items() if not block.unwanted]
+
+    def draining(self) -> list[str]:
+        """Blocks that shall end when their work is done, oldest first."""
+        return [block_id for block_id, block in self._live.items() if block.draining and not block.leaving]
 
     def silent(self, now: float, longer_than_s: float) -> list[str]:
         """Blocks that run for longer than this, and no manager has ever connected."""
         return [
             block_id
             for block_id, block in self._live.items()
-            if not block.connected and block.running_since is not None and now - block.running_since >= longer_than_s
+            if block.connected_at is None
+            and not block.unwanted
+            and block.running_since is not None
+            and now - block.running_since >= longer_than_s
         ]
 
-    def retry_at(self) -> float:
-        """The time before which no further block should be started, as the last ones have failed."""
-        if self._failures_in_a_row <= 1:
-            return self._failed_at
-        # The exponent is limited too: a float ends at about 2**1000.
-        return self._failed_at + min(BACKOFF_S * 2.0 ** min(self._failures_in_a_row - 2, 30), BACKOFF_LIMIT_S)
+    def young_since(self, now: float) -> float | None:
+        """When the oldest young block was submitted, or began to run; None when there is no young one.
+
+        A block is young for ``YOUNG_S``, until a manager of it has connected.
+        """
+        begins = [
+            block.made_at if block.running_since is None else block.running_since
+            for block in self._live.values()
+            if block.connected_at is None and not block.unwanted
+        ]
+        return min((begin for begin in begins if now - begin < YOUNG_S), default=None)
+
+    def may_start(self, now: float) -> int:
+        """How many blocks should be started now at most, seeing how the last ones did."""
+        if now < max(self._rejections.retry_at(), self._deaths.retry_at()):
+            return 0
+        if self._deaths.length > 1:
+            # One at a time, until one has worked.
+            return 0 if any(not block.steady and not block.unwanted for block in self._live.values()) else 1
+        return 1 if self._rejections.length else MOST_AT_ONCE
 
     def check_invariants(self) -> None:
         """Raise ``AssertionError`` when the pool contradicts itself."""
@@ -163,7 +239,7 @@ class BlockPool:
         for block in self._blocks.values():
             name = f"block {block.block_id}"
             assert block.status.terminal != (block.block_id in self._live), f"{name}: live and ended, or neither"
-            assert block.leaving or block.status.state is not JobState.SCALED_IN, f"{name}: nobody asked for its end"
+            assert block.unwanted or block.status.state is not JobState.SCALED_IN, f"{name}: nobody asked for its end"
         for block in self._live.values():
             if block.job_id is not None:
                 assert self._by_job.get(block.job_id) is block, f"block {block.block_id}: its job is not known as its"
@@ -171,14 +247,15 @@ class BlockPool:
 
     # -- events --
 
-    def _new_block(self) -> SubmitJob:
-        block = _Block(str(len(self._blocks)), JobStatus(JobState.PENDING))
+    def _new_block(self, now: float) -> SubmitJob:
+        block = _Block(str(len(self._blocks)), JobStatus(JobState.PENDING), now)
         self._blocks[block.block_id] = self._live[block.block_id] = block
         return SubmitJob(block.block_id)
 
     def _on_submitted(self, block: _Block, job_id: Any) -> list[Action]:
         block.job_id = job_id
         self._by_job[job_id] = block
+        self._rejections = _Row()
         return [CancelJob(block.block_id, job_id)] if block.leaving else []
 
     def _on_scale_in(self, block_ids: Sequence[str]) -> list[Action]:
@@ -192,12 +269,17 @@ class BlockPool:
                 actions.append(CancelJob(block_id, block.job_id))
         return actions
 
-    def _on_managers(self, block_ids: Sequence[str]) -> None:
+    def _on_managers(self, block_ids: Sequence[str], now: float) -> None:
         for block_id in block_ids:
             block = self._live.get(block_id)
-            if block is not None and not block.connected:
-                block.connected = True
-                self._failures_in_a_row = 0
+            if block is None:
+                continue
+            if block.connected_at is None:
+                block.connected_at = now
+            elif not block.steady and now - block.connected_at >= STEADY_S:
+                # Once for each block: one that has worked for days says nothing of those that fail now.
+                block.steady = True
+                self._deaths = _Row()
 
     def _on_statuses(self, statuses: Mapping[Any, JobStatus], now: float) -> list[Action]:
         actions: list[Action] = []
@@ -206,23 +288,24 @@ class BlockPool:
             if block is None:  # it ended while the question was on its way
                 continue
             if status.terminal:
-                self._end(block, _judge(block, status), now)
+                status = _judge(block, status)
+                if not block.unwanted and (status.state in _FAILED or not block.steady):
+                    self._deaths.add(block, now)
+                self._end(block, status)
                 continue
             block.status = status
-            if status.state is JobState.RUNNING and block.running_since is None:
+            if status.state is JobState.PENDING:  # perhaps again: batch systems requeue jobs
+                block.running_since = None
+            elif status.state is JobState.RUNNING and block.running_since is None:
                 block.running_since = now
             if block.leaving:  # the provider could not cancel it: try again
                 actions.append(CancelJob(block.block_id, job_id))
         return actions
 
-    def _end(self, block: _Block, status: JobStatus, now: float) -> None:
+    def _end(self, block: _Block, status: JobStatus) -> None:
         block.status = status
         del self._live[block.block_id]
         self._by_job.pop(block.job_id, None)
-        # Blocks that fail together count once.
-        if status.state in _FAILED and (now > self._failed_at or self._failures_in_a_row == 0):
-            self._failures_in_a_row += 1
-            self._failed_at = now
 
     @staticmethod
     def _last_words(block: _Block, state: JobState) -> JobStatus:
@@ -232,9 +315,9 @@ class BlockPool:
 
 def _judge(block: _Block, status: JobStatus) -> JobStatus:
     """What the end of a job means for its block."""
-    if block.leaving:
+    if block.unwanted:
         state, message = JobState.SCALED_IN, status.message
-    elif not block.connected and status.state is not JobState.MISSING:
+    elif block.connected_at is None and status.state is not JobState.MISSING:
         # It may have ended with exit code 0 and still done nothing for us: wrong address, firewall, missing package.
         state = JobState.MISSING
         message = f"its job ended ({status.state.name}) before any of its managers had connected"

@@ -25,7 +25,7 @@ class ScalingSnapshot:
     idle_s: float  # since when there is no outstanding task; 0 when there is one
     # Blocks that wait, run or do not answer, oldest first; the load is None for those without a manager so far.
     blocks: Mapping[str, BlockLoad | None]
-    may_start: bool = True  # False: the last blocks have failed, wait
+    may_start: int = 1_000_000  # blocks to start now at most; 0: the last ones have failed, wait
 
 
 class ScalingPlan(NamedTuple):
@@ -43,19 +43,24 @@ def plan_scaling(snapshot: ScalingSnapshot) -> ScalingPlan:
     """Decide how many blocks to start, or which ones to end.
 
     * ``none``: never any; what was there at the start stays.
-    * ``simple``: start blocks while there are fewer than ``parallelism`` slots for each outstanding task; end those
-      beyond ``min_blocks`` when there was no task for ``max_idletime_s``.
+    * ``simple``: start blocks while there are fewer than ``parallelism`` slots for each outstanding task, and while
+      there are fewer than ``min_blocks``; end those beyond ``min_blocks`` when there was no task for
+      ``max_idletime_s``.
     * ``htex_auto_scale``: also end single blocks that have been idle for ``max_idletime_s`` while others work.
+
+    A block whose managers take no tasks (they are held, put aside or gone) is none that work can be given to: others
+    are started, and to make room for them it is ended after ``max_idletime_s``.
     """
     if snapshot.strategy == "none":
         return NOTHING
-    there = len(snapshot.blocks)
-    wanted = _blocks_wanted(snapshot)
-    if there < wanted:
-        if not snapshot.may_start:
-            return NOTHING
-        return ScalingPlan(wanted - there, reason=f"{snapshot.outstanding} tasks, {there} blocks")
-    return _plan_scale_in(snapshot)
+    useful = _useful_blocks(snapshot)
+    missing = _blocks_wanted(snapshot) - useful
+    room = snapshot.max_blocks - len(snapshot.blocks)
+    if missing > 0 and room > 0:
+        number = min(missing, room, snapshot.may_start)
+        reason = f"{snapshot.outstanding} tasks, {useful} blocks"
+        return ScalingPlan(number, reason=reason) if number else NOTHING
+    return _plan_scale_in(snapshot, useful)
 
 
 def _blocks_wanted(snapshot: ScalingSnapshot) -> int:
@@ -67,11 +72,24 @@ def _blocks_wanted(snapshot: ScalingSnapshot) -> int:
     return min(max(wanted, snapshot.min_blocks), snapshot.max_blocks)
 
 
+def _useful_blocks(snapshot: ScalingSnapshot) -> int:
+    """Blocks that take tasks, or will when their managers have come; parts of several make one."""
+    return math.ceil(sum(map(_useful_part, snapshot.blocks.values())) - 1e-9)
+
+
+def _useful_part(load: BlockLoad | None) -> float:
+    if load is None:
+        return 1.0
+    if load.managers == 0:
+        return 0.0
+    return 1.0 if load.active is None else load.active / load.managers
+
+
 def _slots_per_block(snapshot: ScalingSnapshot) -> float:
     return max(snapshot.workers_per_node * snapshot.nodes_per_block, 1)
 
 
-def _plan_scale_in(snapshot: ScalingSnapshot) -> ScalingPlan:
+def _plan_scale_in(snapshot: ScalingSnapshot, useful: int) -> ScalingPlan:
     there = len(snapshot.blocks)
     limit_s = snapshot.max_idletime_s
     if snapshot.outstanding == 0:
@@ -81,14 +99,15 @@ def _plan_scale_in(snapshot: ScalingSnapshot) -> ScalingPlan:
         # A task may have come and gone between two looks: the blocks' own idle times count as well.
         idle = [block for block, load in snapshot.blocks.items() if load is None or load.idle_s >= limit_s]
         reason = f"no tasks for {snapshot.idle_s:.0f} s"
-    elif snapshot.strategy == "htex_auto_scale":
-        spare = there - _blocks_wanted(snapshot)
-        if spare <= 0:
-            return NOTHING
-        idle = [block for block, load in snapshot.blocks.items() if load is not None and _is_idle(load, limit_s)]
-        reason = f"{snapshot.outstanding} tasks do not need {there} blocks"
     else:
-        return NOTHING
+        idle = [block for block, load in snapshot.blocks.items() if load is not None and _is_idle(load, limit_s)]
+        useless = [block for block in idle if _useful_part(snapshot.blocks[block]) == 0]
+        spare = len(useless)
+        if snapshot.strategy == "htex_auto_scale":
+            spare += max(0, useful - _blocks_wanted(snapshot))
+        else:
+            idle = useless
+        reason = f"{snapshot.outstanding} tasks do not need {there} blocks, {there - useful} of which take none"
     chosen = choose_blocks({block: snapshot.blocks[block] for block in idle}, spare)
     return ScalingPlan(scale_in=chosen, reason=reason) if chosen else NOTHING
 
@@ -97,21 +116,26 @@ def _is_idle(load: BlockLoad, for_at_least_s: float) -> bool:
     return load.tasks == 0 and load.idle_s >= for_at_least_s
 
 
+def is_drained(load: BlockLoad | None) -> bool:
+    """Whether a block that shall take no more tasks has none left, so that its end costs nothing."""
+    return load is None or load.managers == 0 or (load.tasks == 0 and not load.active)
+
+
 def choose_blocks(
     blocks: Mapping[str, BlockLoad | None], count: int, *, idle_for_s: float | None = None
 ) -> tuple[str, ...]:
     """Choose up to ``count`` blocks that are missed least.
 
-    First those without a manager, youngest first; then those with the fewest tasks, the longest idle first. With
-    ``idle_for_s`` only blocks that have a manager and no task since then.
+    First those without a manager, youngest first; then those with the fewest tasks, among them first those that take
+    none any more, then the longest idle. With ``idle_for_s`` only blocks that have a manager and no task since then.
     """
     candidates = list(blocks.items())
     if idle_for_s is not None:
         candidates = [(block, load) for block, load in candidates if load is not None and _is_idle(load, idle_for_s)]
     candidates.reverse()
 
-    def cost(item: tuple[str, BlockLoad | None]) -> tuple[bool, int, float]:
+    def cost(item: tuple[str, BlockLoad | None]) -> tuple[bool, int, bool, float]:
         load = item[1]
-        return (False, 0, 0.0) if load is None else (True, load.tasks, -load.idle_s)
+        return (False, 0, False, 0.0) if load is None else (True, load.tasks, _useful_part(load) > 0, -load.idle_s)
 
     return tuple(block for block, _ in sorted(candidates, key=cost)[:count])

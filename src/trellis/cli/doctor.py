@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from trellis.cli.arguments import positive_seconds
 from trellis.cli.config_file import ConfigFileError, imported_packages, load_config
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_positive_seconds,
+        type=positive_seconds,
         default=60.0,
         metavar="SECONDS",
         help="how long the job may wait in its queue, and a task may take (60)",
@@ -53,6 +54,9 @@ def run(options: argparse.Namespace) -> int:
     """Examine, and print each verdict as it comes; the exit code is 0 when everything works."""
     from rich.console import Console
 
+    from trellis.cli.examination import FAILED, OK, Verdict
+
+    step = "the configuration is valid"
     console = Console(highlight=False)
     started = time.monotonic()
     try:
@@ -62,10 +66,10 @@ def run(options: argparse.Namespace) -> int:
             dict.fromkeys([*options.packages, *(name for file in files for name in imported_packages(file))])
         )
     except ConfigFileError as error:
-        _print(console, _verdict("the configuration is valid", "failed", time.monotonic() - started, str(error)))
+        _print(console, Verdict(step, FAILED, time.monotonic() - started, str(error)))
         return 1
     detail = f"Python {platform.python_version()}, executors: {', '.join(one.label for one in config.executors)}"
-    _print(console, _verdict("the configuration is valid", "ok", time.monotonic() - started, detail))
+    _print(console, Verdict(step, OK, time.monotonic() - started, detail))
     failures = sum(_examine(console, config, executor, packages, options.timeout) for executor in config.executors)
     console.print("Everything works." if not failures else f"{failures} {'step' if failures == 1 else 'steps'} failed.")
     return 1 if failures else 0
@@ -77,32 +81,19 @@ def _examine(console: Console, config: Config, executor: Any, packages: list[str
     from trellis.dataflow.rundirs import make_rundir
 
     run_dir = make_rundir(config.run_dir)
-    verdicts = []
-    for verdict in _shown(console, Examination(executor, run_dir, packages, timeout_s).run()):
-        _print(console, verdict)
-        verdicts.append(verdict)
-    failures = sum(verdict.state == FAILED for verdict in verdicts)
-    if failures:
-        console.print(f"  its logs are in {run_dir}", style="dim", soft_wrap=True)
-    return failures
-
-
-def _shown(console: Console, events: Iterable[Verdict | str]) -> Iterable[Verdict]:
-    """The verdicts; meanwhile a terminal says which step is being tried."""
-    with console.status("") as status:
+    failures = 0
+    # Closed in any case: what was started is ended also when somebody interrupts.
+    with closing(Examination(executor, run_dir, packages, timeout_s).run()) as events, console.status("") as status:
         for event in events:
             if isinstance(event, str):
                 status.update(f"{event} …")
-            else:
-                yield event
-        status.update("ending what was started …")
-
-
-def _verdict(step: str, state: str, seconds: float, detail: str) -> Verdict:
-    from trellis.cli.examination import Verdict
-    from trellis.core.diagnosis import diagnose
-
-    return Verdict(step, state, seconds, detail, (diagnose(detail) or "") if state == "failed" else "")
+                continue
+            _print(console, event)
+            failures += event.state == FAILED
+            status.update("ending what was started …")
+    if failures:
+        console.print(f"  its logs are in {run_dir}", style="dim", soft_wrap=True)
+    return failures
 
 
 def _print(console: Console, verdict: Verdict) -> None:
@@ -118,13 +109,3 @@ def _print(console: Console, verdict: Verdict) -> None:
             console.print(f"    {escape(line)}", soft_wrap=True)
     if verdict.hint:
         console.print(Padding(f"[yellow]hint:[/] {escape(verdict.hint)}", (0, 0, 0, 4)))
-
-
-def _positive_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return seconds

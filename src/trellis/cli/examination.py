@@ -9,7 +9,7 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ class Examination:
         steps.append(("a task runs", self._run_task))
         return steps + [(f"import {name}", lambda name=name: self._import(name)) for name in self.packages]
 
-    def run(self) -> Iterator[Verdict | str]:
+    def run(self) -> Generator[Verdict | str]:
         """Do all steps; yields the name of each before it begins, and its verdict at its end."""
         failed = False
         try:
@@ -150,6 +150,8 @@ class Examination:
                 return ""
             status = self._status()
             if status is None or status.state in (JobState.PENDING, JobState.UNKNOWN, JobState.HELD):
+                if status is not None and diagnose(status.message or ""):
+                    raise StepFailed(f"the job waits, and will do so for ever: {status}")
                 return None
             self._check_alive(status)
             return status.message or ""
@@ -168,8 +170,6 @@ class Examination:
             status = self._status()
             if status is not None:
                 self._check_alive(status)
-            if self._notices:
-                raise StepFailed("\n".join(self._notices))
             return None
 
         return self._wait(
@@ -228,10 +228,8 @@ class Examination:
         if not status.terminal:
             return
         words = "\n".join(filter(None, (last_lines(status.stderr), last_lines(status.stdout))))
-        summary = status.message or status.status_name
-        code = "" if status.exit_code is None else f", exit code {status.exit_code}"
         raise StepFailed(
-            "\n".join(filter(None, [f"the job has ended: {summary}{code}", words, *self._notices])),
+            "\n".join(filter(None, [status.message or f"the job has ended: {status}", words, *self._notices])),
             "the job wrote nothing that says why: try the command of its script (submit_scripts in the run directory) "
             "by hand",
         )
@@ -242,10 +240,9 @@ class Examination:
         while (answer := found()) is None:
             if time.monotonic() >= deadline:
                 status = self._status()
-                words = last_lines(status.stderr) if status is not None else ""
-                raise StepFailed(
-                    "\n".join(filter(None, [f"{what} after {timeout_s:g} s", words, *self._notices])), hint
-                )
+                said = [] if status is None else [status.message, last_lines(status.stderr)]
+                evidence = [f"{what} after {timeout_s:g} s", *said, *self._notices]
+                raise StepFailed("\n".join(filter(None, evidence)), hint)
             time.sleep(_LOOK_S)
         return answer
 

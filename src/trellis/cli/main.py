@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from trellis.cli import doctor, perf
+from trellis.cli.arguments import positive
 from trellis.version import VERSION
 
 EXIT_INTERRUPTED = 130  # as shells say it: 128 + SIGINT
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--executor", choices=("htex", "threads"), default="htex", help="what runs the tasks (htex)")
     demo.add_argument(
-        "--workers", type=_positive, default=_cores(), metavar="N", help="how many at a time (%(default)s: the cores)"
+        "--workers", type=positive, default=_cores(), metavar="N", help="how many at a time (%(default)s: the cores)"
     )
     demo.add_argument("--path", metavar="DIR", help="what to survey (Python's standard library)")
     demo.add_argument("--output", metavar="DIR", default="trellis-demo", help="where results go (%(default)s)")
@@ -69,13 +70,6 @@ def _demo(options: argparse.Namespace) -> int:
     except DemoError as error:
         print(f"trellis demo: {error}", file=sys.stderr)
         return 2
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return number
 
 
 def _cores() -> int:

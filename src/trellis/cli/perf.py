@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trellis.cli import chaos, config_file
+from trellis.cli.arguments import positive_seconds
 from trellis.errors import TrellisError
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resources", metavar="EXPR", help='resource specification of each task, a dictionary such as {"priority": 1}'
     )
     parser.add_argument(
-        "--time", metavar="SECONDS", type=_positive_seconds, default=120.0, help="how long a round shall be (120)"
+        "--time", metavar="SECONDS", type=positive_seconds, default=120.0, help="how long a round shall be (120)"
     )
     parser.add_argument(
         "--argsize", metavar="BYTES", type=_size, default=0, help="size of an argument of each task (0)"
@@ -69,6 +71,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="estimate",
         help="tasks of each round: estimate (from the speed of the last), exponential (twice the last), "
         "or numbers such as 1,1000,1000 (estimate)",
+    )
+    others = parser.add_subparsers(title="other measurements", metavar="")
+    chaos.add_arguments(
+        others.add_parser(
+            "chaos",
+            help="kill workers, managers and the interchange while tasks run, and tell what was lost",
+            description="Run short tasks on this machine, once in peace and once while workers, managers and the "
+            "interchange are killed at random; then compare what was executed with what should have been.",
+        )
     )
 
 
@@ -147,20 +158,14 @@ def load_config(path: str | None) -> Config:
     Raises:
         PerfError: the file cannot be read or run, or defines none.
     """
-    import runpy  # here, so that the options are declared without it
-
     from trellis import Config, HighThroughputExecutor
 
     if path is None:
         return Config(executors=[HighThroughputExecutor()])
     try:
-        names = runpy.run_path(path, run_name="trellis_perf")
-        config = names["fresh_config"]() if "fresh_config" in names else names.get("config")
-    except Exception as error:
-        raise PerfError(f"the configuration {path} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(config, Config):
-        raise PerfError(f"{path} defines neither config nor fresh_config() that gives a trellis.Config")
-    return config
+        return config_file.load_config(path)
+    except config_file.ConfigFileError as error:
+        raise PerfError(str(error)) from error
 
 
 def parse_resources(text: str | None) -> dict[str, Any] | None:
@@ -211,16 +216,6 @@ def _iteration(text: str) -> str | list[int]:
     if min(sizes) < 1:
         raise argparse.ArgumentTypeError(f"must be estimate, exponential, or numbers such as 1,1000,1000, not {text!r}")
     return sizes
-
-
-def _positive_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return seconds
 
 
 def _size(text: str) -> int:

@@ -96,8 +96,8 @@ _NETWORK = _rules(
     ),
     (
         r"interchange does not answer within|is its port blocked",
-        "the port of the interchange is reached but gives no answer: a firewall is in between (worker_port_range= "
-        "ports that it lets through), or the keys are of another run",
+        "the nodes do not reach this host, or a firewall is in between, or their keys are of another run: give "
+        "address= one that the nodes can reach, and worker_port_range= ports that no firewall blocks",
     ),
     (
         r"speaks another protocol|VersionMismatch|interchange has .+, manager has ",
@@ -132,7 +132,8 @@ _BATCH = _rules(
         "the job was ended at its walltime: give it more with walltime=, or smaller tasks",
     ),
     (
-        r"time limit is invalid|exceeds? .*(time limit|max(imum)? walltime|resource limits)|walltime .*exceed",
+        r"time limit is invalid|PartitionTimeLimit|exceeds? .*(time limit|max(imum)? walltime|resource limits)|"
+        r"walltime .*exceed",
         "the walltime is longer than this partition or queue allows: ask for less with walltime=",
     ),
     (

@@ -175,6 +175,7 @@ class BlockLoad(NamedTuple):
     managers: int  # connected now
     tasks: int  # running or queued at its managers
     idle_s: float  # since when all its managers have been without a task; 0 when one has a task
+    active: int | None = None  # managers that take tasks: not held, put aside or draining; None: all of them
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,10 @@ class BlockProviderExecutor(TrellisExecutor):
         """Give these blocks no more tasks: they are about to be cancelled."""
 
     @abstractmethod
+    def drain(self, block_ids: Sequence[str]) -> None:
+        """Give these blocks no more tasks, and let them finish those that run. Called again while it is wanted."""
+
+    @abstractmethod
     def fail_outstanding(self, exception: BadStateException) -> None:
         """Fail all tasks without a result with this exception. Called once, from any thread."""
 
@@ -135,13 +139,18 @@ class BlockProviderExecutor(TrellisExecutor):
         """
         return self._need_controller().scale_out(n)
 
-    def scale_in(self, n: int, max_idletime: float | None = None) -> list[str]:
-        """End up to ``n`` blocks, with ``max_idletime`` only such as are idle for so many seconds; give their ids.
+    def scale_in(self, n: int, max_idletime: float | None = None, force: bool = True) -> list[str]:
+        """End up to ``n`` blocks, idle ones first; give the ids of those chosen.
+
+        Args:
+            n: How many at most.
+            max_idletime: Only such as have been idle for so many seconds.
+            force: Without ``max_idletime``, end busy blocks too, and what they run; False spares them.
 
         Raises:
             ScalingFailed: there is no provider, or the executor is not started.
         """
-        return self._need_controller().scale_in(n, max_idletime=max_idletime)
+        return self._need_controller().scale_in(n, force, max_idletime)
 
     def scale_in_facade(self, n: int, max_idletime: float | None = None) -> list[str]:
         return self.scale_in(n, max_idletime)

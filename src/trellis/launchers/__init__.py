@@ -1,6 +1,29 @@
 """How the command of a block is started on the block's nodes."""
 
 from trellis.launchers.base import Launcher
-from trellis.launchers.launchers import SimpleLauncher, SingleNodeLauncher, WrappedLauncher
+from trellis.launchers.launchers import (
+    AprunLauncher,
+    GnuParallelLauncher,
+    JsrunLauncher,
+    MpiExecLauncher,
+    MpiRunLauncher,
+    SimpleLauncher,
+    SingleNodeLauncher,
+    SrunLauncher,
+    SrunMPILauncher,
+    WrappedLauncher,
+)
 
-__all__ = ["Launcher", "SimpleLauncher", "SingleNodeLauncher", "WrappedLauncher"]
+__all__ = [
+    "AprunLauncher",
+    "GnuParallelLauncher",
+    "JsrunLauncher",
+    "Launcher",
+    "MpiExecLauncher",
+    "MpiRunLauncher",
+    "SimpleLauncher",
+    "SingleNodeLauncher",
+    "SrunLauncher",
+    "SrunMPILauncher",
+    "WrappedLauncher",
+]

@@ -1,4 +1,4 @@
-"""The launchers. They write text and nothing else: no process is started here."""
+"""The launchers, those for one node first. They write text and nothing else: no process is started here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,29 @@ import logging
 
 from trellis.core.validation import check_type
 from trellis.launchers.base import Launcher
+from trellis.launchers.spread import (
+    AprunLauncher,
+    GnuParallelLauncher,
+    JsrunLauncher,
+    MpiExecLauncher,
+    MpiRunLauncher,
+    SrunLauncher,
+    SrunMPILauncher,
+)
+
+__all__ = [
+    "AprunLauncher",
+    "GnuParallelLauncher",
+    "JsrunLauncher",
+    "Launcher",
+    "MpiExecLauncher",
+    "MpiRunLauncher",
+    "SimpleLauncher",
+    "SingleNodeLauncher",
+    "SrunLauncher",
+    "SrunMPILauncher",
+    "WrappedLauncher",
+]
 
 logger = logging.getLogger(__name__)
 

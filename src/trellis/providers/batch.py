@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -21,19 +22,19 @@ from trellis.launchers.launchers import SingleNodeLauncher
 from trellis.providers.base import ExecutionProvider, check_blocks, check_launcher
 from trellis.providers.command import CommandTimeout, SubprocessRunner
 from trellis.providers.orphans import OrphanGuard
-from trellis.providers.reports import Hint, JobReport, ended_with, find_advice
+from trellis.providers.reports import Hint, JobReport, find_advice, read_exit_file
 from trellis.providers.script import JobRequest, parse_walltime, render_environment, unique_name
 
 logger = logging.getLogger(__name__)
 
-# Batch systems serve thousands of users, so they are asked once a minute. What goes wrong mostly goes wrong at the
-# start, and somebody is waiting then: for two minutes after a submission or a cancel they are asked more often.
+# Batch systems serve thousands of users. Whoever asks may do so more often for a block that is young.
 POLL_S = 60.0
-POLL_SOON_S = 10.0
-SOON_S = 120.0
 # A job that no source knows any more has ended, but not at once: databases lag behind, and so do network file systems,
 # where its exit code may appear a minute late.
 GONE_AFTER_S = 120.0
+# A submission that was not answered in time may still make a job, when the batch system comes round to it. It has done
+# so when it answers what came later; twice, because it may read several at once.
+ANSWERS_AFTER_UNHEARD = 2
 
 
 @dataclass(slots=True)
@@ -77,6 +78,8 @@ class BatchProvider(ExecutionProvider):
 
     # Known refusals of this system, with advice.
     hints: ClassVar[Sequence[Hint]] = ()
+    # What the paths of a job's output end in.
+    output_suffix = ""
 
     def __init__(
         self,
@@ -117,7 +120,7 @@ class BatchProvider(ExecutionProvider):
         self.walltime = walltime
         self._walltime_s = parse_walltime(owner, walltime)
         self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
-        if nodes_per_block > 1 and self.launcher.same_host:
+        if self.nodes_per_launch > 1 and self.launcher.same_host:
             logger.warning(
                 "%s: %s uses one of a block's %d nodes; launchers such as SrunLauncher or MpiExecLauncher use them all",
                 owner,
@@ -132,17 +135,22 @@ class BatchProvider(ExecutionProvider):
         self._clock: Clock = MonotonicClock()
         self._orphans = OrphanGuard()
         self._jobs: dict[str, _Job] = {}
-        self._soon_until = float("-inf")
+        # Names of jobs whose ids never reached us, and how often the system has answered a cancel of that name.
+        self._unheard: dict[str, int] = {}
 
     # -- the texts of a batch system ---------------------------------------------------------------------------
 
     @abstractmethod
     def render_script(self, request: JobRequest) -> str:
-        """Give what goes into the file that is submitted."""
+        """Give the script of a job."""
+
+    def render_files(self, request: JobRequest) -> dict[str, str]:
+        """Give what has to be written before a job is submitted, by path."""
+        return {request.script_path: self.render_script(request)}
 
     @abstractmethod
     def submit_argv(self, script_path: str) -> list[str]:
-        """Give the command that submits a file."""
+        """Give the command that submits the job of this script."""
 
     @abstractmethod
     def parse_job_id(self, stdout: str) -> str | None:
@@ -171,6 +179,11 @@ class BatchProvider(ExecutionProvider):
     def cancel_by_name_argv(self, name: str) -> list[str]:
         """Give the command that cancels the job of this name, if there is one: when its id never reached us."""
 
+    @property
+    def nodes_per_launch(self) -> int:
+        """On how many nodes the launcher has to start the command."""
+        return self.nodes_per_block
+
     # -- what executors read -----------------------------------------------------------------------------------
 
     @property
@@ -184,8 +197,7 @@ class BatchProvider(ExecutionProvider):
 
     @property
     def status_polling_interval(self) -> float:
-        """A minute, but 10 seconds in the first two minutes after a submission or a cancel."""
-        return POLL_SOON_S if self._clock.now() < self._soon_until else POLL_S
+        return POLL_S
 
     # -- what executors do -------------------------------------------------------------------------------------
 
@@ -198,23 +210,26 @@ class BatchProvider(ExecutionProvider):
         """
         if self.script_dir is None:
             raise SubmitException(job_name, "script_dir is not set; an executor does that when it starts")
+        self._cancel_unheard()
         name = unique_name(job_name, time.time_ns())
         request = JobRequest(
             name,
-            self.launcher(command, tasks_per_node, self.nodes_per_block, self.script_dir),
+            self.launcher(command, tasks_per_node, self.nodes_per_launch, self.script_dir),
             tasks_per_node,
             os.path.join(self.script_dir, f"{name}.sh"),
             render_environment(sys.executable, os.environ),
+            self.output_suffix,
         )
-        try:
-            with open(request.script_path, "x") as file:
-                file.write(self.render_script(request))
-        except OSError as error:
-            raise ScriptPathError(request.script_path, error) from error
+        for path, content in self.render_files(request).items():
+            try:
+                with open(path, "x") as file:
+                    file.write(content)
+                os.chmod(path, 0o755)  # some systems run it where it lies
+            except OSError as error:
+                raise ScriptPathError(path, error) from error
         job_id = self._submit(request)
         status = JobStatus(JobState.PENDING, stdout_path=request.stdout_path, stderr_path=request.stderr_path)
         self._jobs[job_id] = _Job(request, status)
-        self._look_soon()
         return job_id
 
     def status(self, job_ids: list[Any]) -> list[JobStatus]:
@@ -223,6 +238,7 @@ class BatchProvider(ExecutionProvider):
         Raises:
             ExecutionProviderException: the batch system does not answer.
         """
+        self._cancel_unheard()
         self._refresh(job_ids)
         return [self._status(job_id) for job_id in job_ids]
 
@@ -232,21 +248,17 @@ class BatchProvider(ExecutionProvider):
         Raises:
             ExecutionProviderException: the batch system does not answer.
         """
+        # Many have ended by now, because their managers were told to: a cancel of those would fail.
+        with contextlib.suppress(ExecutionProviderException):
+            self._refresh(job_ids)
         open_ids = self._open(job_ids)
-        if open_ids:
-            result = self._run(self.cancel_argv(open_ids))
-            if result.exit_code == 0:
-                for job_id in open_ids:
-                    self._jobs[job_id].cancelled = True
-                    self._orphans.forget(job_id)
-                self._look_soon()
-            else:
-                # Perhaps only because some of them have just ended.
-                logger.info("%s: cancel ended with exit code %d: %s", self.label, result.exit_code, result.stderr)
-                self._refresh(open_ids)
-        return [
-            (job := self._jobs.get(job_id)) is not None and (job.cancelled or job.status.terminal) for job_id in job_ids
-        ]
+        if open_ids and not self._cancel(open_ids):
+            self._refresh(open_ids)
+            if len(open_ids) > 1:  # some of them may have been in the way of the others
+                for job_id in self._open(open_ids):
+                    self._cancel([job_id])
+        known = map(self._jobs.get, job_ids)
+        return [job is not None and (job.cancelled or job.status.terminal) for job in known]
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -275,10 +287,8 @@ class BatchProvider(ExecutionProvider):
         try:
             result = self._run(argv)
         except CommandTimeout as error:
-            self._cancel_unheard(request.name)
-            raise SubmitException(
-                request.name, f"{error}; is the batch system overloaded? (see cmd_timeout)"
-            ) from error
+            self._give_up_hearing(request.name)
+            raise SubmitException(request.name, f"{error} (cmd_timeout); is the batch system overloaded?") from error
         except ExecutionProviderException as error:
             self._orphans.forget(request.name)
             raise SubmitException(request.name, str(error)) from error
@@ -289,28 +299,49 @@ class BatchProvider(ExecutionProvider):
             raise SubmitException(request.name, message, result.stdout, result.stderr, result.exit_code)
         job_id = self.parse_job_id(result.stdout)
         if not job_id:
-            self._cancel_unheard(request.name)
+            self._give_up_hearing(request.name)
             message = f"{argv[0]} gave no job id that could be recognized"
             raise SubmitException(request.name, message, result.stdout, result.stderr, result.exit_code)
         self._orphans.watch(job_id, self.cancel_argv([job_id]))
         self._orphans.forget(request.name)
         return job_id
 
-    def _cancel_unheard(self, name: str) -> None:
-        """Cancel a job whose id we do not know. It may still appear, so its name stays with the guard."""
-        try:
-            self._run(self.cancel_by_name_argv(name))
-        except ExecutionProviderException as error:
-            logger.warning("%s: job %s may have been submitted, and cannot be cancelled: %s", self.label, name, error)
+    def _give_up_hearing(self, name: str) -> None:
+        """There may be a job of this name, or there may be one soon; its id never reached us. Nobody shall run it."""
+        self._unheard[name] = 0
+        self._cancel_unheard()
+        if not self._unheard.get(name):
+            logger.warning("%s: job %s may have been submitted, and cannot be cancelled yet", self.label, name)
+
+    def _cancel(self, job_ids: Sequence[str]) -> bool:
+        """Whether the batch system has taken our cancel."""
+        result = self._run(self.cancel_argv(job_ids))
+        if result.exit_code != 0:
+            logger.info("%s: cancel ended with exit code %d: %s", self.label, result.exit_code, result.stderr.strip())
+            return False
+        for job_id in job_ids:
+            self._jobs[job_id].cancelled = True
+            self._orphans.forget(job_id)
+        return True
+
+    def _cancel_unheard(self) -> None:
+        """Cancel jobs by their names until they cannot appear any more; until then the guard knows of them too."""
+        for name in list(self._unheard):
+            try:
+                self._run(self.cancel_by_name_argv(name))
+            except ExecutionProviderException as error:
+                logger.info("%s: %s", self.label, error)
+                return
+            self._unheard[name] += 1
+            if self._unheard[name] >= ANSWERS_AFTER_UNHEARD:
+                del self._unheard[name]
+                self._orphans.forget(name)
 
     # -- what is known of jobs ---------------------------------------------------------------------------------
 
     def _open(self, job_ids: Sequence[Any]) -> list[str]:
         """Those of the jobs that are ours and have not ended, each once."""
         return [id_ for id_ in dict.fromkeys(job_ids) if (job := self._jobs.get(id_)) and not job.status.terminal]
-
-    def _look_soon(self) -> None:
-        self._soon_until = self._clock.now() + SOON_S
 
     def _status(self, job_id: Any) -> JobStatus:
         job = self._jobs.get(job_id)
@@ -358,11 +389,10 @@ class BatchProvider(ExecutionProvider):
             return JobReport(JobState.UNKNOWN, message=f"{self.label} does not list it")
         return JobReport(JobState.MISSING, message=f"{self.label} does not know it any more, and it left no exit code")
 
-    @staticmethod
-    def _left_behind(job: _Job) -> JobReport | None:
+    def _left_behind(self, job: _Job) -> JobReport | None:
         """What the job's own script says: its exit code, once it has ended."""
         try:
             with open(job.request.exit_code_path) as file:
-                return ended_with(int(file.read()))
-        except (OSError, ValueError):  # not there, or not all of it yet
+                return read_exit_file(file.read(), self.walltime_s)
+        except OSError:
             return None

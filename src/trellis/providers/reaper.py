@@ -8,14 +8,14 @@ the program is dead.
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
-
-import setproctitle
 
 from trellis.core.interfaces import CommandRunner
 from trellis.errors import ExecutionProviderException
@@ -27,17 +27,23 @@ PAUSES_S = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, *[60.0] * 15)
 # A submission that was under way when the program died is over after this many attempts, half a minute: then its job
 # has been found, or there is none.
 UNSURE_ATTEMPTS = 6
+# What the batch systems' cancelling commands say of a job that has ended by itself.
+_GONE = re.compile(
+    r"invalid job id|unknown job id|job .*does not exist|no matching job|couldn't find|has (already )?finished"
+    r"|already complet|invalid state for job",
+    re.IGNORECASE,
+)
 # More than any command of a batch system that still works takes.
 COMMAND_TIMEOUT_S = 60.0
 
 
+@dataclass
 class Watch:
     """What the program has said so far."""
 
-    def __init__(self) -> None:
-        self.sure: dict[str, list[str]] = {}  # commands that cancel jobs, by the jobs' ids
-        self.unsure: dict[str, list[str]] = {}  # by name: jobs that may come to be
-        self.farewell = False
+    sure: dict[str, list[str]] = field(default_factory=dict)  # commands that cancel jobs, by the jobs' ids
+    unsure: dict[str, list[str]] = field(default_factory=dict)  # by name: jobs that may come to be
+    farewell: bool = False
 
     def hear(self, message: dict[str, Any]) -> None:
         match message:
@@ -79,8 +85,10 @@ def cancel_all(watch: Watch, runner: CommandRunner) -> None:
 
 
 def _cancels(runner: CommandRunner, argv: Sequence[str]) -> bool:
+    """Whether there is no more to do."""
     try:
-        return runner.run(argv, COMMAND_TIMEOUT_S).exit_code == 0
+        result = runner.run(argv, COMMAND_TIMEOUT_S)
+        return result.exit_code == 0 or _GONE.search(f"{result.stdout}\n{result.stderr}") is not None
     except ExecutionProviderException:
         return False
 
@@ -90,7 +98,6 @@ def _stay(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    setproctitle.setproctitle("trellis: reaper")
     # Who ends everything of the user at once ends the program as well: then there is work to do here.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stay)

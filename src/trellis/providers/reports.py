@@ -8,6 +8,12 @@ from typing import NamedTuple
 
 from trellis.core.jobs import JobState
 
+# What SIGTERM and SIGKILL make of a job: a negative number, or the shell's way to say it.
+_TERMINATED = (-15, 128 + 15)
+_KILLED = (*_TERMINATED, -9, 128 + 9)
+# A job's own clock starts a little after the batch system's.
+_EARLY_S = 5.0
+
 
 class JobReport(NamedTuple):
     """What a batch system says of one job."""
@@ -29,15 +35,20 @@ def find_advice(text: str, hints: Sequence[Hint]) -> str | None:
     return next((hint.advice for hint in hints if re.search(hint.pattern, text, re.IGNORECASE)), None)
 
 
-def ended_with(exit_code: int) -> JobReport:
-    """The report on a job of which only the exit code is known."""
+def ended(exit_code: int, elapsed_s: float | None, walltime_s: int) -> JobReport:
+    """The report on a job of which only the exit code and the time are known; a negative code is a signal's number."""
     if exit_code == 0:
         return JobReport(JobState.COMPLETED, 0)
-    return JobReport(JobState.FAILED, exit_code, describe_exit(exit_code))
-
-
-def describe_exit(exit_code: int) -> str:
-    """Give the words for an exit code other than 0; a negative one is the number of a signal."""
+    if exit_code in _KILLED and elapsed_s is not None and elapsed_s >= walltime_s - _EARLY_S:
+        return JobReport(JobState.TIMEOUT, exit_code, f"its walltime of {walltime_s} s was over")
+    if exit_code in _TERMINATED:
+        return JobReport(JobState.CANCELLED, exit_code, "SIGTERM: the batch system or somebody else ended the job")
     if exit_code < 0:
-        return f"the job was ended by signal {-exit_code}"
-    return f"the job's script ended with exit code {exit_code}"
+        return JobReport(JobState.FAILED, exit_code, f"the job was ended by signal {-exit_code}")
+    return JobReport(JobState.FAILED, exit_code, f"the job's script ended with exit code {exit_code}")
+
+
+def read_exit_file(text: str, walltime_s: int) -> JobReport | None:
+    """Read what a job's script left at its end: exit code and seconds. None when it is not all there yet."""
+    match = re.fullmatch(r"(\d+) (\d+)\n", text)
+    return ended(int(match[1]), int(match[2]), walltime_s) if match else None

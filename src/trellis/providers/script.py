@@ -25,14 +25,20 @@ class JobRequest:
     tasks_per_node: int
     script_path: str
     environment: str = ""  # lines that bring the submitting interpreter's surroundings along
+    output_suffix: str = ""  # of the output's paths, where the system makes several files
 
     @property
     def stdout_path(self) -> str:
-        return f"{self.script_path}.out"
+        return f"{self.script_path}.out{self.output_suffix}"
 
     @property
     def stderr_path(self) -> str:
-        return f"{self.script_path}.err"
+        return f"{self.script_path}.err{self.output_suffix}"
+
+    @property
+    def log_path(self) -> str:
+        """Where some batch systems put words of their own."""
+        return f"{self.script_path}.log"
 
     @property
     def exit_code_path(self) -> str:
@@ -89,17 +95,26 @@ def render_environment(executable: str, environ: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def render_body(request: JobRequest, worker_init: str) -> str:
+def render_redirection(request: JobRequest) -> str:
+    """Give the line for batch systems that would bring the output only when the job has ended."""
+    return f"exec >>{shlex.quote(request.stdout_path)} 2>>{shlex.quote(request.stderr_path)}\n"
+
+
+def render_body(request: JobRequest, worker_init: str, other_signals: str = "") -> str:
     """Give the part of a batch script that follows the directives of the batch system.
 
-    It passes SIGTERM on to what it runs, waits for that to end, and leaves its exit code in a file.
+    It passes SIGTERM on to what it runs, waits for that to end, and leaves its exit code and its seconds in a file.
+    ``other_signals`` are those that the system sends before it kills; they are passed on as SIGTERM.
     """
     return _BODY.format(
         job_name=shlex.quote(request.name),
         environment=request.environment,
         # Quoted twice: the text of a trap is read again when the trap is taken.
-        on_exit=shlex.quote(f"echo $? >{shlex.quote(request.exit_code_path)}"),
+        on_exit=shlex.quote(f"echo $? $SECONDS >{shlex.quote(request.exit_code_path)}"),
         worker_init=worker_init,
+        signals=f"TERM {other_signals}".strip(),
+        # They come to the block as well, which is not to die of them.
+        ignore=f"trap '' {other_signals}\n" if other_signals else "",
         launched=request.launched,
     )
 
@@ -114,14 +129,14 @@ export JOBNAME={job_name}
 trap {on_exit} EXIT
 {worker_init}
 trellis_stop() {{
-    trap '' TERM
+    trap '' {signals}
     kill -TERM -- -$$ 2>/dev/null || kill -TERM $trellis_block $(ps -o pid= --ppid $trellis_block)
     wait $trellis_block
     exit 143
 }}
-trap trellis_stop TERM
+trap trellis_stop {signals}
 (
-trap 'exit 143' TERM
+{ignore}trap 'exit 143' TERM
 {launched}
 ) &
 trellis_block=$!

@@ -29,8 +29,9 @@ class FakeProvider(ExecutionProvider):
     """A batch system in memory. Jobs wait until the test says what becomes of them.
 
     ``submitted`` has the command of each job by its id ("job-0", "job-1", …), ``cancelled`` the ids of those that were
-    cancelled. Set ``submit_error``, ``status_error`` or ``cancel_error`` to an exception to have it raised by each
-    such call; set ``refuses_cancel`` to have ``cancel`` do nothing and give False.
+    cancelled; ``submit_calls`` and ``status_calls`` count the calls, also those that failed. Set ``submit_error``,
+    ``status_error`` or ``cancel_error`` to an exception to have it raised by each such call; set ``refuses_cancel`` to
+    have ``cancel`` do nothing and give False.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class FakeProvider(ExecutionProvider):
         self.parallelism = parallelism
         self.submitted: dict[str, str] = {}
         self.cancelled: list[str] = []
+        self.submit_calls = 0
         self.status_calls = 0
         self.submit_error: Exception | None = None
         self.status_error: Exception | None = None
@@ -74,6 +76,7 @@ class FakeProvider(ExecutionProvider):
         return self._status_polling_interval
 
     def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.fake") -> str:
+        self.submit_calls += 1
         if self.submit_error is not None:
             raise self.submit_error
         if tasks_per_node < 1:

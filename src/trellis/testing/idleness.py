@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trellis.executors.htex.interchange import REBALANCE_S
 from trellis.testing.oracles import LivenessViolation
@@ -42,11 +42,18 @@ class Idleness:
         self._stage.world.after(_PERIOD_S, self.watch)
 
     def _waiting_places(self) -> list[str]:
-        # Tasks that wait for a worker that starts wait rightly, as far as the interchange can know.
+        # Tasks that wait for a worker that starts wait rightly, as far as the interchange can know; and so do tasks
+        # that need more than a worker, and those beside them.
         places = [manager.name for manager in self._undisturbed() if manager.queue and manager.is_complete]
-        if self._interchange.alive and self._interchange.state.pending:
+        state = self._interchange.state
+        places = [name for name in places if self._are_plain(state.managers[name].tasks)]
+        if self._interchange.alive and state.waiting and self._are_plain(state.waiting):
             places.append("the interchange")
         return places
+
+    def _are_plain(self, ids: Iterable[int]) -> bool:
+        plans = self._stage.ledger.plans
+        return all(plans[id_].demand is None for id_ in ids)
 
     def _undisturbed(self) -> list[SimulatedManager]:
         if not self._interchange.alive:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trellis.wire.messages import ManagerLost, TasksCancelled, TasksTimedOut, WorkerLost
+from trellis.wire.messages import Demand, ManagerLost, TasksCancelled, TasksTimedOut, TasksUnfit, WorkerLost
 
 
 class SafetyViolation(AssertionError):
@@ -26,19 +27,26 @@ class TaskPlan:
     kills_worker: bool = False  # half way through, or as soon as it is taken
     survives_terminate: bool = False  # SIGTERM does not end it, and nor does it by itself
     answers_terminate: bool = False  # it survives SIGTERM and gives a result at once
+    memory_mb: float = 0.0  # that it uses
+    demand: Demand | None = None
 
 
 class Ledger:
-    """What really happened to each task."""
+    """What really happened to each task.
+
+    A manager is *disturbed* when it had a fault. What happens at such a one may come to light too late: a task that it
+    had not announced may run elsewhere as well.
+    """
 
     def __init__(self) -> None:
         self.plans: dict[int, TaskPlan] = {}
         self.cancel_wanted: set[int] = set()
         self.outcomes: dict[int, str] = {}
-        self.disturbed: set[str] = set()  # managers that had a fault: they may lose tasks
-        self.interchange_died = False
-        self._started: set[int] = set()
-        self._running: set[int] = set()
+        self.disturbed: set[str] = set()
+        self.given_up = False  # the submit side starts no more interchanges
+        self._announced: set[int] = set()  # as started, to the interchange of the time
+        self._starts: dict[int, list[str]] = {}  # the managers where each task started
+        self._running: dict[int, set[str]] = {}  # where it runs
         self._completed: set[int] = set()
         self._widowed: set[int] = set()  # their worker died by itself after it had got them
 
@@ -47,23 +55,50 @@ class Ledger:
         """Tasks without an outcome."""
         return [id_ for id_ in self.plans if id_ not in self.outcomes]
 
-    def started(self, id_: int) -> None:
-        if id_ in self._started:
-            raise SafetyViolation(f"task {id_} starts a second time")
-        if self.outcomes.get(id_) == "TasksCancelled":
-            raise SafetyViolation(f"task {id_} starts although it was reported as cancelled")
-        self._started.add(id_)
-        self._running.add(id_)
+    @property
+    def started_twice(self) -> list[int]:
+        return [id_ for id_, starts in self._starts.items() if len(starts) > 1]
 
-    def completed(self, id_: int) -> None:
-        self._running.remove(id_)
+    # -- what the interchange knows ----------------------------------------------------------------------------
+
+    def announced(self, ids: Iterable[int]) -> None:
+        self._announced.update(ids)
+
+    def given_back(self, ids: Iterable[int]) -> None:
+        """By their manager: no worker had taken them after all."""
+        self._announced.difference_update(ids)
+
+    def sent(self, ids: Iterable[int]) -> None:
+        again = self._announced.intersection(ids)
+        if again:
+            raise SafetyViolation(f"tasks {sorted(again)} are sent again although they were announced as started")
+
+    def interchange_died(self) -> None:
+        self._announced.clear()
+
+    # -- what workers do ---------------------------------------------------------------------------------------
+
+    def started(self, id_: int, manager: str) -> None:
+        starts = self._starts.setdefault(id_, [])
+        starts.append(manager)
+        undisturbed = [name for name in starts if name not in self.disturbed]
+        if len(starts) > 1 and len(undisturbed) == len(starts):
+            raise SafetyViolation(f"task {id_} starts a second time")
+        if self.outcomes.get(id_) == "TasksCancelled" and manager in undisturbed:
+            raise SafetyViolation(f"task {id_} starts although it was reported as cancelled")
+        self._running.setdefault(id_, set()).add(manager)
+
+    def completed(self, id_: int, manager: str) -> None:
+        self._running[id_].discard(manager)
         self._completed.add(id_)
 
-    def worker_died(self, id_: int, by_itself: bool) -> None:
+    def worker_died(self, id_: int, manager: str, by_itself: bool) -> None:
         """The worker that was given this task is dead."""
-        self._running.discard(id_)
+        self._running.get(id_, set()).discard(manager)
         if by_itself:
             self._widowed.add(id_)
+
+    # -- what the submit side is told --------------------------------------------------------------------------
 
     def resolved(self, id_: int) -> None:
         self._end(id_, "result")
@@ -72,17 +107,22 @@ class Ledger:
 
     def failed(self, id_: int, cause: object) -> None:
         self._end(id_, type(cause).__name__)
+        runs_at = self._running.get(id_, set())
+        plan = self.plans[id_]
         match cause:
-            case TasksCancelled():
-                justified = id_ in self.cancel_wanted and id_ not in self._running
-            case TasksTimedOut():
-                justified = self.plans[id_].walltime_s > 0 and id_ in self._started and id_ not in self._running
+            case TasksCancelled(manager=manager):
+                runs = manager in runs_at if manager else bool(runs_at - self.disturbed)
+                justified = id_ in self.cancel_wanted and not runs
+            case TasksTimedOut(manager=manager):
+                justified = plan.walltime_s > 0 and id_ in self._starts and manager not in runs_at
             case WorkerLost():
                 justified = id_ in self._widowed
             case ManagerLost(manager=manager):
                 justified = manager in self.disturbed
+            case TasksUnfit():
+                justified = plan.demand is not None
             case _:
-                justified = self.interchange_died
+                justified = self.given_up
         if not justified:
             raise SafetyViolation(f"task {id_} fails without a reason: {cause}")
 

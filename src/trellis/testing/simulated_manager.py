@@ -1,34 +1,44 @@
-"""Managers and workers of a simulation: real machines in shells that do what the real shells do, and work in pretence.
+"""Managers of a simulation: real machines in shells that do what the real shells do.
 
-Compare with ``htex.manager_service``, ``htex.node`` and ``htex.worker``.
+Compare with ``htex.manager_service`` and ``htex.node``.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from trellis.executors.htex import manager
 from trellis.executors.htex import manager_events as events
-from trellis.executors.htex.interchange import MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.backlog import NodeSize
+from trellis.executors.htex.roster import MOST_AHEAD_PER_WORKER
 from trellis.testing.network import Connection
-from trellis.testing.oracles import SafetyViolation, TaskPlan
+from trellis.testing.oracles import SafetyViolation
 from trellis.testing.simulated import SimulatedInterchange, Stage
+from trellis.testing.simulated_link import SimulatedLink
+from trellis.testing.simulated_worker import StubWorker
 from trellis.wire.messages import (
     PROTOCOL_VERSION,
     CancelTasks,
+    CheckTasks,
     DismissManager,
     Draining,
     Goodbye,
     Heartbeat,
     Message,
+    ReceivedUpTo,
     Refused,
     Register,
+    RegisterAgain,
     Results,
     ReturnTasks,
     Tasks,
     TasksCancelled,
+    TasksMissing,
+    TasksOverMemory,
     TasksReturned,
+    TasksStarted,
     TasksTimedOut,
     Welcome,
     WorkerLost,
@@ -57,13 +67,12 @@ class SimulatedManager:
         self.name = registration.manager
         self.block = registration.block
         self.alive = True
-        self.connection: Connection | None = None
         self.workers: dict[int, StubWorker] = {}
-        self.queue: deque[int] = deque()  # offered to the workers
+        self.queue: deque[int | None] = deque()  # offered to the workers; None is a token
         self.board: dict[int, tuple[int, float]] = {}  # by rank: what it runs, and since when
         self.misses_a_task = False  # one that a worker had just taken when it died: it notices only after a while
         self._fed_at = stage.world.now  # when it was last sent tasks
-        self._unsent: list[Message] = [registration]
+        self._link = SimulatedLink(registration)
         self._state: manager.ManagerState | None = None  # until it is welcomed
         self._tasks: set[int] = set()  # that have not ended
         self._most_tasks = registration.capacity  # while nobody can know how long its tasks take
@@ -90,7 +99,7 @@ class SimulatedManager:
     def stop(self, reason: str) -> None:
         """SIGTERM."""
         if self._state is not None:
-            self._handle(events.StopRequested(reason))
+            self._handle(events.TerminateRequested(reason))
         else:
             self.die()
 
@@ -100,7 +109,7 @@ class SimulatedManager:
         for worker in self.workers.values():
             worker.die(by_itself=False)
         self._flush()
-        self._send(Goodbye(self.name, action.reason))
+        self._link.send(Goodbye(self.name, action.reason))
         self.die()
 
     def next_deadline(self) -> float | None:
@@ -124,24 +133,31 @@ class SimulatedManager:
 
     # -- connection --------------------------------------------------------------------------------------------
 
+    @property
+    def connection(self) -> Connection | None:
+        return self._link.connection
+
     def _connect(self) -> None:
         if self.alive and self.connection is None:
-            self.connection = self._server.connect(self, self.name)
-            if self.connection is not None:
-                for message in self._unsent:
-                    self.connection.to_server(message)
-                self._unsent.clear()
+            connection = self._server.connect(self, self.name)
+            if connection is None:  # it tries again, as DEALER sockets do
+                self._stage.world.after(self._stage.world.between(0.1, 1.0), self._connect)
+            else:
+                self._link.on_connected(connection)
+                self._register()
+
+    def _register(self) -> None:
+        self._flush()
+        state = self._state
+        if state is None:
+            self._link.register([], [], draining=False)
+        else:
+            self._link.register(state.holding, state.started, state.draining)
 
     def on_closed(self, connection: Connection) -> None:
-        if connection is self.connection:  # it connects again by itself, as DEALER sockets do
-            self.connection = None
+        if connection is self.connection:
+            self._link.connection = None
             self._stage.world.after(self._stage.world.between(0.1, 1.0), self._connect)
-
-    def _send(self, message: Message) -> None:
-        if self.connection is None:
-            self._unsent.append(message)
-        else:
-            self.connection.to_server(message)
 
     def on_message(self, connection: Connection, message: Message) -> None:
         if not self.alive or connection is not self.connection:
@@ -152,24 +168,41 @@ class SimulatedManager:
             return
         match message:
             case Tasks():
-                self._fed_at = self._stage.world.now
-                self._tasks.update(message.ids)
-                self._handle(events.TasksReceived(message.ids, message.walltimes_s))
+                self._on_tasks(message)
                 return
+            case ReceivedUpTo(sequence):
+                self._link.received_up_to(sequence)
             case CancelTasks():
                 self._handle(events.CancelRequested(message.ids, self._running()))
             case ReturnTasks():
                 self._handle(events.ReturnRequested(message.count))
+            case CheckTasks(ids):
+                self._flush()
+                self._link.send(TasksMissing(self.name, [task for task in ids if task not in self._tasks]))
+            case Welcome():
+                self._link.on_welcome()
+            case RegisterAgain() if self._link.should_register_again:
+                self._register()
             case Refused(reason) | DismissManager(reason):
                 self._handle(events.StopRequested(f"dismissed: {reason}"))
         self._handle(events.InterchangeHeard())
 
+    def _on_tasks(self, message: Tasks) -> None:
+        if self._tasks & set(message.ids):
+            raise SafetyViolation(f"{self.name} is sent tasks that it has: {message.ids}")
+        self._fed_at = self._stage.world.now
+        self._tasks.update(message.ids)
+        self._handle(events.TasksReceived(message.ids, message.walltimes_s, message.demands))
+
     def _on_first_message(self, message: Message) -> None:
         if not isinstance(message, Welcome):
-            self.die()
+            if isinstance(message, Refused | DismissManager):
+                self.die()
             return
-        beats = self._stage.heartbeats
-        settings = manager.ManagerSettings(self._registration.workers, beats.period_s, beats.threshold_s, self._drain_s)
+        self._link.on_welcome()
+        beats, hello = self._stage.heartbeats, self._registration
+        size = NodeSize(hello.workers, hello.cpus, hello.memory_bytes, hello.gpus)
+        settings = manager.ManagerSettings(size, beats.period_s, beats.threshold_s, self._drain_s)
         self._state = self._stage.machines.manager(settings, self._stage.world.now)
         self._perform(self._state.start())
 
@@ -184,18 +217,17 @@ class SimulatedManager:
 
     def _take_frames(self, worker: StubWorker) -> None:
         assert self._state is not None
-        finished = []
         while worker.frames:
-            task = worker.frames.popleft()
-            if task is None:
+            frame = worker.frames.popleft()
+            if frame == "ready":
                 self._handle(events.WorkerReady(worker.rank))
-            elif self._state.counts(task):
-                self._tasks.remove(task)
-                self._results.append(task)
-                finished.append(task)
-        if finished:
-            self._stage.world.after(0, self._flush)  # at the end of the turn
-            self._handle(events.TasksFinished(finished))
+            elif frame == "parked":
+                self._handle(events.WorkerParked(worker.rank))
+            elif isinstance(frame, int) and self._state.counts(frame):
+                self._tasks.remove(frame)
+                self._results.append(frame)
+                self._stage.world.after(0, self._flush)  # at the end of the turn
+                self._handle(events.TasksFinished([frame], self._stage.ledger.plans[frame].duration_s))
 
     def on_worker_exit(self, worker: StubWorker) -> None:
         if not self.alive or self.workers.get(worker.rank) is not worker:
@@ -212,12 +244,18 @@ class SimulatedManager:
         return True
 
     def _flush(self) -> None:
-        if self._results:
+        if self._results and self.alive:
             durations_s = [self._stage.ledger.plans[task].duration_s for task in self._results]
-            self._send(Results(self.name, self._results, [], [], [], durations_s, []))
+            sequence = self._link.next_sequence()
+            self._link.report(Results(self.name, self._results, [], [], [], durations_s, [], sequence))
             hello = self._registration
             self._most_tasks = hello.capacity + MOST_AHEAD_PER_WORKER * hello.workers
             self._results = []
+
+    def _offer(self, entries: Sequence[int | None]) -> None:
+        self.queue.extend(entries)
+        for worker in self.workers.values():
+            self._stage.world.after(0, worker.look_for_work)
 
     # -- actions -----------------------------------------------------------------------------------------------
 
@@ -234,124 +272,64 @@ class SimulatedManager:
             self._stage.note(self.name, action)
             match action:
                 case events.Offer(ids):
-                    self.queue.extend(ids)
-                    for worker in self.workers.values():
-                        self._stage.world.after(0, worker.look_for_work)
+                    self._link.send(TasksStarted(self.name, ids))
+                    self._offer(ids)
+                case events.Park(count):
+                    self._offer([None] * count)
+                case events.RunGang(task, ranks):
+                    self._link.send(TasksStarted(self.name, [task]))
+                    self.workers[ranks[0]].run_parked(task)
+                case events.Release(ranks):
+                    for rank in ranks:
+                        self.workers[rank].release()
                 case events.TakeBack():
-                    back = list(self.queue)
+                    back = [task for task in self.queue if task is not None]
                     self.queue.clear()
                     self._handle(events.TakenBack(back, self._running()))
                 case events.StartWorker(rank):
                     self.workers[rank] = StubWorker(self._stage, self, rank, self._worker_fails)
                 case events.Interrupt(rank, task):
                     self._handle(events.Interrupted(rank, task, self._interrupt(rank, task)))
+                case events.NudgeWorker():
+                    pass  # these notice each signal
                 case events.KillWorker(rank):
                     self.workers[rank].die(by_itself=False)
-                case events.ReportWorkerLost(rank, task, reason):
-                    self._tasks.remove(task)
-                    self._send(WorkerLost(self.name, task, rank, "", reason))
-                case events.ReportTimedOut(task, walltime_s):
-                    self._tasks.remove(task)
-                    self._send(TasksTimedOut(self.name, [task], [walltime_s]))
-                case events.ReportCancelled(ids):
-                    self._drop(ids)
-                    self._send(TasksCancelled(ids))
-                case events.GiveBack(ids):
-                    self._drop(ids)
-                    self._send(TasksReturned(self.name, ids))
-                case events.SendHeartbeat():
-                    self._send(Heartbeat())
-                case events.SendDraining():
-                    self._send(Draining(self.name))
+                case events.MeasureMemory(tasks):
+                    plans = self._stage.ledger.plans
+                    used = {task: (rank, plans[task].memory_mb) for task, (rank, _) in tasks.items()}
+                    self._handle(events.MemoryMeasured(used))
                 case events.Exit():
                     self._exit(action)
+                case _:
+                    self._tell(action)
+
+    def _tell(self, action: events.Action) -> None:
+        link, name = self._link, self.name
+        self._flush()
+        match action:
+            case events.ReportWorkerLost(rank, task, reason):
+                self._drop([task])
+                link.report(WorkerLost(name, task, rank, "", reason, link.next_sequence()))
+            case events.ReportTimedOut(task, walltime_s):
+                self._drop([task])
+                link.report(TasksTimedOut(name, [task], [walltime_s], link.next_sequence()))
+            case events.ReportOverMemory(task, limit_mb, peak_mb):
+                self._drop([task])
+                link.report(TasksOverMemory(name, [task], [limit_mb], [peak_mb], link.next_sequence()))
+            case events.ReportCancelled(ids):
+                self._drop(ids)
+                link.report(TasksCancelled(ids, name, link.next_sequence()))
+            case events.GiveBack(ids):
+                self._drop(ids)
+                link.send(TasksReturned(name, ids))
+            case events.SendHeartbeat():
+                link.send(Heartbeat())
+            case events.SendDraining():
+                link.send(Draining(name))
 
     def _drop(self, ids: list[int]) -> None:
         for task in ids:
             self._tasks.remove(task)
-
-
-class StubWorker:
-    """A worker process that only pretends to work."""
-
-    def __init__(self, stage: Stage, owner: SimulatedManager, rank: int, fails: float) -> None:
-        self._stage = stage
-        self._owner = owner
-        self.rank = rank
-        self.alive = True
-        self.idle_since: float | None = None  # None: it is not
-        self.frames: deque[int | None] = deque()  # written and not read: results, None is "ready"
-        self.ready = False
-        self._stop = False  # take no more tasks
-        self._task: TaskPlan | None = None  # taken from the queue
-        start = self._fail if stage.world.chance(fails) else self._start
-        stage.world.after(stage.world.between(0.05, 0.3), start)
-
-    def _start(self) -> None:
-        if self.alive:
-            self.ready = True
-            self.idle_since = self._stage.world.now
-            self._write(None)
-            self.look_for_work()
-
-    def _fail(self) -> None:
-        self.die(by_itself=True)
-
-    def _write(self, frame: int | None) -> None:
-        self.frames.append(frame)
-        self._stage.world.after(self._stage.world.between(0, 0.03), self._owner.on_worker_readable, self)
-
-    def look_for_work(self) -> None:
-        if self.alive and self.ready and self._task is None and self._owner.queue:
-            self._task = self._stage.ledger.plans[self._owner.queue.popleft()]
-            self.idle_since = None
-            if self._task.kills_worker and self._stage.world.chance(0.3):  # before the board says so
-                self._fail()
-            elif self._stage.world.chance(0.2):  # it takes a moment until the board says so
-                self._stage.world.after(0.01, self._begin)
-            else:
-                self._begin()
-
-    def _begin(self) -> None:
-        if self.alive and self._task is not None:
-            plan = self._task
-            self._owner.board[self.rank] = (plan.id, self._stage.world.now)
-            self._stage.ledger.started(plan.id)
-            if plan.kills_worker:
-                self._stage.world.after(plan.duration_s / 2, self._fail)
-            else:
-                self._stage.world.after(plan.duration_s, self._finish, plan)
-
-    def _finish(self, plan: TaskPlan) -> None:
-        if self.alive and self._task is plan:
-            self._task = None
-            self._stage.ledger.completed(plan.id)
-            self._write(plan.id)
-            del self._owner.board[self.rank]
-            self.idle_since = self._stage.world.now
-            if self._stop:
-                self.die(by_itself=False)
-            self.look_for_work()
-
-    def terminate(self) -> None:
-        self._stop = True
-        self._stage.world.after(0.01, self._on_terminate)
-
-    def _on_terminate(self) -> None:
-        plan = self._task
-        if plan is not None and plan.answers_terminate:
-            self._finish(plan)
-        elif plan is None or not plan.survives_terminate:
-            self.die(by_itself=False)
-
-    def die(self, by_itself: bool) -> None:
-        if self.alive:
-            self.alive = False
-            self.idle_since = None
-            if self._task is not None:
-                self._stage.ledger.worker_died(self._task.id, by_itself)
-                self._owner.misses_a_task |= self.rank not in self._owner.board
-            self._stage.world.after(self._stage.world.between(0, 0.1), self._owner.on_worker_exit, self)
 
 
 def registration(name: str, block: str, workers: int, prefetch: int) -> Register:

@@ -10,13 +10,15 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from trellis.executors.htex.interchange import Selection
+from trellis.executors.htex.selection import Selection
 from trellis.testing.idleness import Idleness
 from trellis.testing.network import TICK_S, World
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
 from trellis.testing.simulated import Heartbeats, Machines, Service, SimulatedInterchange, Stage, SubmitSide
 from trellis.testing.simulated_manager import SimulatedManager, registration
+from trellis.wire.messages import Demand
 
 __all__ = ["LivenessViolation", "Machines", "SafetyViolation", "Scenario", "Simulation"]
 
@@ -35,7 +37,8 @@ class Scenario:
         managers: managers at the start; those that die are mostly replaced.
         faults: how many, at random times in the first ``faults_s``; 0 is a quiet network and no cancelled tasks.
         rescue: a new manager comes when the faults are over.
-        interchange_dies: at a random time in the first ``faults_s``.
+        interchange_dies: so many times, at random times in the first ``faults_s``.
+        demands: probability that a task, not of a crowd, asks for cores.
     """
 
     tasks: int = 40
@@ -44,7 +47,8 @@ class Scenario:
     faults: int = 8
     faults_s: float = 15.0
     rescue: bool = True
-    interchange_dies: bool = False
+    interchange_dies: int = 0
+    demands: float = 0.1
     selection: Selection = "random"
     heartbeat_period_s: float = 1.0
     heartbeat_threshold_s: float = 4.0
@@ -86,6 +90,16 @@ class Simulation:
         """Tasks that have not ended."""
         return self._stage.ledger.waiting
 
+    @property
+    def started_twice(self) -> list[int]:
+        """Tasks that started more than once."""
+        return self._stage.ledger.started_twice
+
+    @property
+    def demanding(self) -> int:
+        """How many tasks asked for more than a worker."""
+        return sum(plan.demand is not None for plan in self._stage.ledger.plans.values())
+
     def run(self) -> None:
         """Run to the end.
 
@@ -120,14 +134,14 @@ class Simulation:
             next_id += count
         for _ in range(scenario.faults):
             world.after(world.between(0, scenario.faults_s * 0.9), world.rng.choice(self._faults()))
-        if scenario.interchange_dies:
+        for _ in range(scenario.interchange_dies):
             world.after(world.between(0, scenario.faults_s * 0.9), self._kill_interchange)
 
     def _random_task(self, id_: int, crowd: bool) -> TaskPlan:
         world = self._world
         if crowd and world.chance(0.9):
             return TaskPlan(id_, duration_s=0.0)
-        habits = {}
+        habits: dict[str, Any] = {}
         if self.scenario.faults:
             habit = world.rng.choice(
                 ["kills_worker", "survives_terminate", "answers_terminate", None, None, None, None]
@@ -139,6 +153,7 @@ class Simulation:
             duration_s=10 * _AMPLE_S if endless else world.rng.choice([0.0, 0.1, 0.5, 2.0, 5.0]),
             priority=world.rng.choice([0.0, 0.0, -1.0, 5.0]),
             walltime_s=world.rng.choice([0.5, 1.0] if endless else [0.0, 0.0, 0.0, 0.5, 1.0]),
+            demand=Demand(cores=world.rng.choice([1, 2, 2])) if world.chance(self.scenario.demands) else None,
             **habits,
         )
 
@@ -206,7 +221,9 @@ class Simulation:
             self._stage.ledger.disturbed.add(victim.name)
             victim.die()
             if self._world.chance(0.7):
-                name = victim.name if self._world.chance(0.5) else None
+                # Another interchange could not know that this is another manager of the same name.
+                again = self._world.chance(0.5) and not self.scenario.interchange_dies
+                name = victim.name if again else None
                 self._world.after(self._world.between(0.1, 2), self._add_random_manager, name)
 
     def _stop_manager(self) -> None:
@@ -226,9 +243,8 @@ class Simulation:
             self.submit_side.hold([victim.block])
 
     def _kill_interchange(self) -> None:
-        self._stage.ledger.interchange_died = True
-        self._stage.ledger.disturbed.update(manager.name for manager in self.managers)
-        self.interchange.die()
+        if self.interchange.alive:
+            self.interchange.die()
 
     # -- time --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import zmq
@@ -118,24 +118,24 @@ class _Endpoint:
     def closed_connections(self) -> list[int]:
         """File descriptors of the connections that were closed since the last call. Call it before ``receive``:
         a descriptor may be used again by a new connection."""
+        return [value for event, value in self._monitored() if event == zmq.EVENT_DISCONNECTED]
+
+    def _monitored(self) -> Iterator[tuple[int, int]]:
         monitor = self._monitor
-        closed: list[int] = []
         while monitor is not None and is_readable(monitor):
-            event, value = _MONITOR_EVENT.unpack(monitor.recv_multipart()[0])
-            if event == zmq.EVENT_DISCONNECTED:
-                closed.append(value)
-        return closed
+            yield _MONITOR_EVENT.unpack(monitor.recv_multipart()[0])
 
     def monitor(self) -> Monitor | None:
-        """A source that is readable when connections were closed; None when nobody watches."""
+        """A source that is readable when connections were closed, or made; None when nobody watches."""
         return None if self._monitor is None else Monitor(self._monitor)
 
-    def close(self) -> None:
+    def close(self, linger_ms: int | None = None) -> None:
+        """``linger_ms``: how long what was not sent yet may still be; None: long enough for the last words."""
         if self._monitor is not None:
             self._socket.monitor(None, 0)
             self._monitor.close()
             self._monitor = None
-        self._socket.close()
+        self._socket.close(linger_ms)
 
 
 class ServerEndpoint(_Endpoint):
@@ -200,9 +200,18 @@ class ServerEndpoint(_Endpoint):
 
 
 class ClientEndpoint(_Endpoint):
-    """Connects to a ServerEndpoint."""
+    """Connects to a ServerEndpoint, and again by itself whenever the connection breaks.
 
-    def __init__(self, context: Context, keys: ClientKeys | None, identity: bytes | None = None) -> None:
+    Args:
+        context: of this process.
+        keys: None: no encryption.
+        identity: what the other end knows this one by; None: it makes something up.
+        watched: ``connection_changes`` shall tell when the connection breaks and when it is there again.
+    """
+
+    def __init__(
+        self, context: Context, keys: ClientKeys | None, identity: bytes | None = None, watched: bool = False
+    ) -> None:
         super().__init__(context, zmq.DEALER)
         if identity is not None:
             self._socket.setsockopt(zmq.IDENTITY, identity)
@@ -210,9 +219,18 @@ class ClientEndpoint(_Endpoint):
             self._socket.curve_secretkey = keys.secret
             self._socket.curve_publickey = keys.public
             self._socket.curve_serverkey = keys.server_public
+        if watched:
+            self._watch(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
 
     def connect(self, url: str) -> None:
         self._socket.connect(url)
+
+    def connection_changes(self) -> list[bool]:
+        """What became of the connection since the last call, in order: True: it is there; False: it broke.
+
+        What was sent on it before it broke may have come or not, also what was sent before this was noticed.
+        """
+        return [event == zmq.EVENT_HANDSHAKE_SUCCEEDED for event, _ in self._monitored()]
 
     def send(self, frames: Sequence[Buffer]) -> None:
         self._send(frames)

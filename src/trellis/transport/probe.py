@@ -9,28 +9,45 @@ import socket
 import time
 from collections.abc import Sequence
 
+# How often an only address that refuses is tried again.
+_AGAIN_S = 0.2
+
 
 def first_reachable(addresses: Sequence[str], port: int, timeout_s: float) -> str:
     """The address that accepts a TCP connection first.
 
+    An only address that refuses is tried again: who listens there may be about to be restarted.
+
     Raises:
         ConnectionError: none does within ``timeout_s``; the message says for each address why.
     """
-    if len(addresses) == 1:
-        return addresses[0]  # nothing to choose; the connection itself will tell
-    failures: dict[str, str] = dict.fromkeys(addresses, f"no answer within {timeout_s:g} s")
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found, failures = _try_all(addresses, port, deadline, f"no answer within {timeout_s:g} s")
+        if found is not None:
+            return found
+        refused = list(failures.values()) == [os.strerror(errno.ECONNREFUSED)]
+        if not refused or time.monotonic() + _AGAIN_S >= deadline:
+            break
+        time.sleep(_AGAIN_S)
+    reasons = "; ".join(f"{address}: {reason}" for address, reason in failures.items())
+    raise ConnectionError(f"no address of the interchange can be reached at port {port}: {reasons}")
+
+
+def _try_all(addresses: Sequence[str], port: int, deadline: float, no_answer: str) -> tuple[str | None, dict[str, str]]:
+    """The address that accepts first, if one does until the deadline; otherwise why not, for each."""
+    failures: dict[str, str] = dict.fromkeys(addresses, no_answer)
     with selectors.DefaultSelector() as selector:
         try:
             for address in addresses:
                 reason = _begin(selector, address, port)
                 if reason is not None:
                     failures[address] = reason
-            deadline = time.monotonic() + timeout_s
             while selector.get_map():
                 for key, _ in selector.select(max(0.0, deadline - time.monotonic())):
                     code = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # type: ignore[union-attr]
                     if code == 0:
-                        return str(key.data)
+                        return str(key.data), failures
                     failures[key.data] = os.strerror(code)
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
@@ -39,8 +56,7 @@ def first_reachable(addresses: Sequence[str], port: int, timeout_s: float) -> st
         finally:
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]
-    reasons = "; ".join(f"{address}: {reason}" for address, reason in failures.items())
-    raise ConnectionError(f"no address of the interchange can be reached at port {port}: {reasons}")
+    return None, failures
 
 
 def _begin(selector: selectors.BaseSelector, address: str, port: int) -> str | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from trellis.wire.numbers import Amount, Count, Finite, Number
+
 # Both sides of a connection must have the same number; it changes when a message changes its meaning.
 PROTOCOL_VERSION = 2
 
@@ -24,12 +26,12 @@ class Demand(msgspec.Struct, array_like=True, frozen=True, gc=False):
     demands asks for. ``nodes`` and what follows are for tasks that spread over the nodes of a block (MPI).
     """
 
-    cores: float = 0.0
-    memory_mb: float = 0.0
-    gpus: float = 0.0
-    nodes: int = 0
-    ranks_per_node: int = 0
-    ranks: int = 0
+    cores: Amount = 0.0
+    memory_mb: Amount = 0.0
+    gpus: Amount = 0.0
+    nodes: Count = 0
+    ranks_per_node: Count = 0
+    ranks: Count = 0
     launcher_options: str = ""
 
 
@@ -42,7 +44,7 @@ class DefineFunctions(Message, tag=1):
     Payload: one serialized function per id.
     """
 
-    ids: list[int]
+    ids: list[Number]
     sizes: list[int]
 
 
@@ -55,11 +57,11 @@ class ForgetFunctions(Message, tag=2):
 class Tasks(Message, tag=3):
     """Tasks to run. Payload: the serialized arguments of each."""
 
-    ids: list[int]
-    functions: list[int]
+    ids: list[Number]
+    functions: list[Number]
     sizes: list[int]
-    priorities: list[float] | None = None  # lower is sooner; None: all are 0
-    walltimes_s: list[float] | None = None  # 0 is no limit; None: no task has a limit
+    priorities: list[Finite] | None = None  # lower is sooner; None: all are 0
+    walltimes_s: list[Amount] | None = None  # 0 is no limit; None: no task has a limit
     demands: list[Demand | None] | None = None  # None: one worker each
     resumed: bool = False  # sent again to a restarted interchange: managers may have them
 
@@ -131,8 +133,8 @@ class Register(Message, tag=20):
     block: str
     hostname: str
     pid: int
-    workers: int
-    capacity: int  # workers and prefetch
+    workers: Count
+    capacity: Count  # workers and prefetch
     trellis_version: str
     python_version: str
     start_time: float
@@ -141,7 +143,7 @@ class Register(Message, tag=20):
     directory: str
     gpus: int = 0  # accelerators
     nodes: int = 0  # of the block, for tasks that spread over nodes
-    ends_in_s: float | None = None  # until the node's job is ended by the batch system, when that is known
+    ends_in_s: Finite | None = None  # until the node's job is ended by the batch system, when that is known
     resumed: bool = False  # it was registered before
     holding: list[int] = []  # tasks that it has from before, started or not
     started: list[int] = []  # those of them that may have started
@@ -158,7 +160,7 @@ class Results(Message, tag=21):
     failed: list[int]  # positions in ids of the tasks that raised
     workers: list[int]
     started: list[float]  # seconds since the epoch, by the manager's host
-    durations_s: list[float]
+    durations_s: list[Finite]
     sizes: list[int]
     sequence: int = 0  # of the manager's reports; it keeps each until ReceivedUpTo
 
@@ -331,6 +333,12 @@ class ManagerPutAside(Message, tag=45):
     reason: str
 
 
+class Notice(Message, tag=46):
+    """Something else that the user should know of."""
+
+    text: str
+
+
 class ManagerRefused(Message, tag=42):
     """A manager was turned away; its user should know why."""
 
@@ -390,5 +398,13 @@ ToManager = (
     | PackagesRequest
 )
 ToSubmitSide = (
-    Report | ManagerJoined | ManagerLost | ManagerRefused | StatusReply | TasksUnfit | ManagerPutAside | Packages
+    Report
+    | ManagerJoined
+    | ManagerLost
+    | ManagerRefused
+    | StatusReply
+    | TasksUnfit
+    | ManagerPutAside
+    | Notice
+    | Packages
 )

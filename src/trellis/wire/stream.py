@@ -25,6 +25,10 @@ ERROR = 6  # worker -> manager: task `id` raised what is in buffer 0
 LARGE = 7  # in the queue of the node: as TASK, but ask the manager for the arguments
 FETCH = 8  # worker -> manager: the arguments of task `id`, please; the answer is a TASK
 NEED = 9  # worker -> manager: function `id`, please; the answer is a FUNCTION
+PARK = 10  # in the queue of the node: who takes this stands aside, says PARKED, and waits for RUN or RELEASE
+PARKED = 11  # worker -> manager: standing aside
+RUN = 12  # manager -> parked worker: as TASK; buffer 0 is the environment of the task, arguments follow
+RELEASE = 13  # manager -> parked worker: go on with the queue
 
 # A buffer larger than this is received into memory of its own, without passing through the stream's buffer.
 _LARGE_BYTES = 65_536
@@ -61,9 +65,10 @@ def split(data: bytes, count: int) -> list[Buffer]:
     return buffers
 
 
-def task_id(data: bytes) -> int:
-    """Which task a message of the queue is about."""
-    return int(HEAD.unpack_from(data)[3])
+def task_id(data: bytes) -> int | None:
+    """Which task a message of the queue is about; None: about none, it is a token."""
+    kind, _, _, id_, _, _, _ = HEAD.unpack_from(data)
+    return None if kind == PARK else int(id_)
 
 
 def without_arguments(data: bytes) -> bytes:

@@ -1,4 +1,7 @@
-"""What dies, and what the user then sees. Nothing here may wait for ever: every wait is bounded."""
+"""What dies, and what the user then sees. Nothing here may wait for ever: every wait is bounded.
+
+Of the interchange, which is started again: ``test_restart``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import psutil
 import pytest
 
 from tests.integration.htex.conftest import StartExecutor
-from trellis.errors import BadStateException, ExecutorError, InterchangeLost, ManagerLost, WorkerLost
+from trellis.errors import BadStateException, ExecutorError, ManagerLost, WorkerLost
 
 WAIT_S = 15  # no future may wait longer than this
 
@@ -37,13 +40,6 @@ def wait_until_gone(pid: int) -> None:
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, f"process {pid} is still there"
         time.sleep(0.01)
-
-
-def child_with_title(title: str) -> psutil.Process:
-    for child in psutil.Process().children(recursive=True):
-        if child.cmdline() and child.cmdline()[0].startswith(title):
-            return child
-    raise AssertionError(f"no process {title}")
 
 
 def test_a_killed_worker_fails_its_task_only_and_is_replaced(start_htex: StartExecutor, tmp_path: Path) -> None:
@@ -121,22 +117,6 @@ def test_when_all_blocks_have_failed_what_is_queued_fails_with_the_reason(
     assert executor.bad_state_is_set
     with pytest.raises(BadStateException):
         executor.submit(len, {}, "abc")
-
-
-def test_a_killed_interchange_fails_everything_with_its_last_words(start_htex: StartExecutor, tmp_path: Path) -> None:
-    executor = start_htex(max_workers_per_node=1)
-    running = executor.submit(note_pid_and_sleep, {}, str(tmp_path / "task"))
-    queued = executor.submit(len, {}, "abc")
-    worker = wait_for_pid(tmp_path / "task")
-    child_with_title("trellis: interchange").kill()
-    for future in (running, queued):
-        exception = future.exception(WAIT_S)
-        assert isinstance(exception, InterchangeLost)
-        assert "signal 9 (SIGKILL)" in str(exception)
-        assert "interchange.log" in str(exception)
-    with pytest.raises(BadStateException):
-        executor.submit(len, {}, "abc")
-    wait_until_gone(worker)  # the blocks are cancelled: nobody needs them any more
 
 
 def test_an_interchange_that_does_not_start_says_why(start_htex: StartExecutor) -> None:

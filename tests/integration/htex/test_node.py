@@ -171,6 +171,8 @@ def test_an_interrupted_worker_ends_and_its_task_is_named(harness: Harness) -> N
     harness.until(lambda: 7 in harness.node.running())
     assert not harness.node.interrupt(0, 8)  # another task than it runs
     assert harness.node.interrupt(0, 7)
+    time.sleep(0.05)
+    harness.node.nudge(0)  # the signal may have come just before the sleep
     harness.until(lambda: bool(harness.exits))
     ((worker, task, reason),) = harness.exits
     assert (worker, task) == (0, 7)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+import trellis
 from tests.integration.htex.conftest import StartExecutor
 from trellis.core.interfaces import ExecutorContext
 from trellis.errors import ExecutorError
 from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD
+from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, block_order
 from trellis.providers import LocalProvider
+from trellis.staging.base import Staging
+from trellis.staging.transfer import place_in_working_dir
 
 WAIT_S = 30
 
@@ -66,11 +74,13 @@ def test_ports_are_taken_from_their_ranges(start_htex: StartExecutor) -> None:
 
 
 def test_a_fixed_port_for_managers(start_htex: StartExecutor) -> None:
-    executor = start_htex(worker_port=43501)
-    assert executor._ports.worker == 43501
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    executor = start_htex(worker_port=port)
+    assert executor._ports.worker == port
     assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
-    with pytest.raises(ExecutorError, match="43501"):
-        start_htex(worker_port=43501)
+    with pytest.raises(ExecutorError, match=str(port)):
+        start_htex(worker_port=port)
 
 
 def test_another_loopback_address(start_htex: StartExecutor) -> None:
@@ -83,7 +93,26 @@ def test_another_loopback_address(start_htex: StartExecutor) -> None:
 
 
 def test_an_explicit_address(start_htex: StartExecutor) -> None:
-    assert start_htex(address="localhost").submit(len, {}, "abc").result(WAIT_S) == 3
+    executor = start_htex(address="localhost")
+    assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
+    assert " -a localhost " in executor.launch_command("0")
+    interchange = psutil.Process(executor._client._process.pid)  # type: ignore[union-attr]
+    listening = {c.laddr for c in interchange.net_connections() if c.status == psutil.CONN_LISTEN}
+    # With an address of this host's own, managers may come from anywhere.
+    assert {address.ip for address in listening if address.port == executor._ports.worker} <= {"::", "0.0.0.0"}
+
+
+def test_an_address_that_does_not_answer_in_time_is_named(start_htex: StartExecutor) -> None:
+    with contextlib.ExitStack() as stack:
+        # Nobody accepts, and the queue is full.
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        command = DEFAULT_LAUNCH_CMD.replace("{worker_port}", str(listener.getsockname()[1]))
+        executor = start_htex(address="127.0.0.1", address_probe_timeout=1, launch_cmd=command)
+        assert "127.0.0.1: no answer within 1 s" in str(executor.submit(len, {}, "").exception(WAIT_S))
 
 
 def test_logs_lie_where_they_are_asked_for(start_htex: StartExecutor, tmp_path: Path) -> None:
@@ -95,13 +124,19 @@ def test_logs_lie_where_they_are_asked_for(start_htex: StartExecutor, tmp_path: 
     assert "Python" in (tmp_path / executor.label / "interchange.log").read_text()
 
 
-def test_a_silent_manager_is_given_up_after_the_threshold(start_htex: StartExecutor) -> None:
+def mark_and_sleep(mark: Path) -> None:
+    mark.touch()
+    time.sleep(60)
+
+
+def test_a_silent_manager_is_given_up_after_the_threshold(start_htex: StartExecutor, tmp_path: Path) -> None:
     executor = start_htex(heartbeat_period=1, heartbeat_threshold=2, max_workers_per_node=1, block_error_handler=False)
     worker = executor.submit(os.getpid, {}).result(WAIT_S)
     manager = psutil.Process(worker).parent()
     assert manager is not None
-    future = executor.submit(time.sleep, {}, 60)
-    wait_until(lambda: executor.connected_managers()[0]["tasks"] == 1, "the task is at the manager")
+    mark = tmp_path / "started"
+    future = executor.submit(mark_and_sleep, {}, mark)
+    wait_until(mark.exists, "the task runs")
     manager.suspend()
     try:
         assert "sent nothing for" in str(future.exception(WAIT_S))
@@ -136,8 +171,6 @@ def test_an_own_command_for_the_interchange(start_htex: StartExecutor, tmp_path:
 
 
 def test_tasks_go_to_the_lowest_block_first(tmp_path: Path) -> None:
-    from trellis.executors.htex.selection import BlockIdManagerSelector
-
     executor = HighThroughputExecutor(
         max_workers_per_node=1,
         provider=LocalProvider(init_blocks=2, max_blocks=2),
@@ -150,6 +183,131 @@ def test_tasks_go_to_the_lowest_block_first(tmp_path: Path) -> None:
         assert blocks == {"0"}
     finally:
         executor.shutdown()
+
+
+class HighestBlockFirst(ManagerSelector):
+    """Against the order of the blocks, so that neither chance nor ours does the same."""
+
+    def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
+        return sorted(manager_list, key=lambda one: block_order(ready_managers[one]["block_id"]), reverse=True)
+
+
+def test_a_manager_selector_of_ones_own(tmp_path: Path) -> None:
+    executor = HighThroughputExecutor(
+        max_workers_per_node=1,
+        provider=LocalProvider(init_blocks=3, max_blocks=3),
+        manager_selector=HighestBlockFirst(),
+    )
+    executor.start(ExecutorContext(run_dir=str(tmp_path)))
+    try:
+        wait_until(lambda: executor.connected_workers == 3, "all blocks are there")
+        blocks = {executor.submit(os.getenv, {}, "PARSL_WORKER_BLOCK_ID").result(WAIT_S) for _ in range(12)}
+        assert blocks == {"2"}
+    finally:
+        executor.shutdown()
+
+
+def test_blocks_are_of_the_provider_and_managers_start_as_the_launch_command_says(start_htex: StartExecutor) -> None:
+    executor = start_htex(
+        provider=LocalProvider(worker_init="export OF_THE_PROVIDER=yes"),
+        launch_cmd=f"env STARTED_BY={{python}}-in-block-{{{{block_id}}}} {DEFAULT_LAUNCH_CMD}",
+    )
+    names = ("OF_THE_PROVIDER", "STARTED_BY")
+    values = [executor.submit(os.getenv, {}, name).result(WAIT_S) for name in names]
+    assert values == ["yes", f"{sys.executable}-in-block-0"]
+
+
+Place = tuple[dict[str, str | None], list[int]]  # variables, cores
+
+
+def where_it_runs() -> tuple[str, dict[str, str | None], list[int]]:
+    names = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+    return os.environ["PARSL_WORKER_RANK"], {name: os.getenv(name) for name in names}, sorted(os.sched_getaffinity(0))
+
+
+def places_by_worker(executor: HighThroughputExecutor, workers: int) -> dict[str, Place]:
+    """Where tasks of each worker run."""
+    found: dict[str, Place] = {}
+    deadline = time.monotonic() + WAIT_S
+    while len(found) < workers:
+        assert time.monotonic() < deadline, f"only {len(found)} workers"
+        for future in [executor.submit(where_it_runs, {}) for _ in range(4 * workers)]:
+            rank, variables, cores = future.result(WAIT_S)
+            found[rank] = variables, cores
+    return found
+
+
+def test_each_worker_has_an_accelerator_and_cores_of_its_own(start_htex: StartExecutor) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    lists = [cores[:1], cores[-1:]]
+    executor = start_htex(
+        max_workers_per_node=None,
+        cores_per_worker=0.1,
+        available_accelerators=["0,1", "7"],
+        cpu_affinity="list:" + ":".join(",".join(map(str, one)) for one in lists),
+    )
+    places = places_by_worker(executor, 2)
+    assert executor.connected_workers == 2  # as many as accelerators
+    for rank, devices, one in (("0", "0,1", lists[0]), ("1", "7", lists[1])):
+        names = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+        assert places[rank] == (dict.fromkeys(names, devices), one)
+
+
+def test_without_affinity_and_accelerators_workers_have_all_cores(start_htex: StartExecutor) -> None:
+    variables, cores = places_by_worker(start_htex(max_workers_per_node=1), 1)["0"]
+    assert cores == sorted(os.sched_getaffinity(0))
+    assert set(variables.values()) == {None}
+
+
+def use_memory(size_mb: int, seconds: float) -> int:
+    used = b"x" * (size_mb << 20)
+    time.sleep(seconds)
+    return len(used)
+
+
+def test_memory_is_measured_every_ten_poll_periods(start_htex: StartExecutor) -> None:
+    often = start_htex(poll_period=10)
+    assert "memory" in str(often.submit(use_memory, {"memory": 100}, 300, 60).exception(WAIT_S))
+    seldom = start_htex(poll_period=100_000)
+    assert seldom.submit(use_memory, {"memory": 100}, 300, 1).result(WAIT_S) == 300 << 20
+
+
+class FromMemory(Staging):
+    """Brings files of the scheme ``mem``: their content is their path."""
+
+    def can_stage_in(self, file: trellis.File) -> bool:
+        return file.scheme == "mem"
+
+    def stage_in(self, dm: Any, executor: str, file: trellis.File, parent_fut: Any) -> None:
+        place_in_working_dir(dm, executor, file)
+        assert file.local_path is not None
+        Path(file.local_path).write_text(file.path)
+
+
+def read(inputs: Sequence[trellis.File] = ()) -> str:
+    return Path(inputs[0].filepath).read_text()
+
+
+def test_files_come_by_the_executors_own_staging_into_its_directory(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    executor = HighThroughputExecutor(max_workers_per_node=1, storage_access=[FromMemory()], working_dir=str(files))
+    config = trellis.Config(executors=[executor], run_dir=str(tmp_path / "runinfo"), initialize_logging=False)
+    with trellis.load(config):
+        assert trellis.python_app(read)(inputs=[trellis.File("mem://x/some/text")]).result(WAIT_S) == "/some/text"
+    assert (files / "text").read_text() == "/some/text"
+
+
+def test_details_are_logged_on_request(start_htex: StartExecutor, tmp_path: Path) -> None:
+    sizes = []
+    for debug in (False, True):
+        executor = start_htex(worker_debug=debug)
+        executor.submit(len, {}, "").result(WAIT_S)
+        logs = [Path(executor.logdir) / "interchange.log", *Path(executor.logdir).glob("block-*/*/manager.log")]
+        executor.shutdown()
+        sizes.append(sum(" DEBUG " in log.read_text() for log in logs))
+    assert sizes[0] == 0
+    assert sizes[1] > 0
 
 
 def test_an_own_error_handler_sees_the_blocks(start_htex: StartExecutor) -> None:

@@ -254,13 +254,22 @@ def test_everything_at_once_on_two_nodes(start_htex: StartExecutor, log: Log) ->
     wait_until_all_is_reported(executor)
 
 
-def test_all_workers_die_with_their_manager(start_htex: StartExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+def note_and_sleep(directory: str, name: int) -> None:
+    Path(directory, str(name)).touch()
+    time.sleep(600)
+
+
+def test_all_workers_die_with_their_manager(
+    start_htex: StartExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PARSL_CORES", "4")
     executor = start_htex(max_workers_per_node=4, block_error_handler=False)
     manager = psutil.Process(executor.submit(os.getpid, {}).result(WAIT_S)).parent()
     assert manager is not None
-    sleeping = [executor.submit(time.sleep, {}, 600) for _ in range(4)]
-    wait_until(lambda: executor.connected_managers()[0]["tasks"] == 4, "all tasks are at the manager")
+    started = tmp_path / "started"
+    started.mkdir()
+    sleeping = [executor.submit(note_and_sleep, {}, str(started), n) for n in range(4)]
+    wait_until(lambda: len(list(started.iterdir())) == 4, "all have started: else they go back to the queue")
     workers = manager.children()
     assert len(workers) == 4
     manager.kill()

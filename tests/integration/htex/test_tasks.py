@@ -138,8 +138,8 @@ def test_lower_priority_numbers_run_sooner(start_htex: StartExecutor, tmp_path: 
 
 def test_resource_specifications_are_checked(start_htex: StartExecutor) -> None:
     executor = start_htex()
-    with pytest.raises(InvalidResourceSpecification, match="'cores'"):
-        executor.submit(double, {"cores": 2}, 1)
+    with pytest.raises(InvalidResourceSpecification, match="'core'"):
+        executor.submit(double, {"core": 2}, 1)
     with pytest.raises(InvalidResourceSpecification, match="number"):
         executor.submit(double, {"priority": "high"}, 1)
 

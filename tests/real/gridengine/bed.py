@@ -57,6 +57,7 @@ def start(bed: Bed) -> None:
         load_thresholds="NONE",
         pe_list="NONE",
         shell="/bin/bash",
+        notify="00:00:05",  # from SIGUSR2 to SIGKILL
     )
 
 

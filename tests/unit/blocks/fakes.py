@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trellis.core.interfaces import BlockLoad, PoolLoad
+from trellis.core.interfaces import BlockLoad, ExecutorContext, PoolLoad
 
 
 class FakeExecutor:
@@ -17,9 +17,15 @@ class FakeExecutor:
         self.workers_per_node = 1.0
         self.blocks: dict[str, BlockLoad] = {}
         self.calls: list[tuple[str, Any]] = []
-        self.failure: Exception | None = None
+        self.executor_exception: Exception | None = None
         self.launch_error: Exception | None = None
         self.load_error: Exception | None = None
+
+    def start(self, context: ExecutorContext | None = None) -> None:
+        """Nothing to start."""
+
+    def shutdown(self) -> None:
+        """Nor to end."""
 
     def launch_command(self, block_id: str) -> str:
         if self.launch_error is not None:
@@ -33,16 +39,23 @@ class FakeExecutor:
 
     def connect(self, *block_ids: str, tasks: int = 1, idle_s: float = 0.0) -> None:
         for block_id in block_ids:
-            self.blocks[block_id] = BlockLoad(1, tasks, idle_s)
+            self.blocks[block_id] = BlockLoad(1, tasks, idle_s, 1)
 
     def release(self, block_ids: Sequence[str]) -> None:
         self.calls.append(("release", tuple(block_ids)))
 
+    def drain(self, block_ids: Sequence[str]) -> None:
+        """Managers take no more tasks from now on; the test says when they have none."""
+        self.calls.append(("drain", tuple(block_ids)))
+        for block_id in block_ids:
+            if block_id in self.blocks:
+                self.blocks[block_id] = self.blocks[block_id]._replace(active=0)
+
     def fail_all(self, exception: Exception) -> None:
-        self.failure = self.failure or exception
+        self.executor_exception = self.executor_exception or exception
 
     set_bad_state_and_fail_all = fail_all
 
     @property
     def bad_state_is_set(self) -> bool:
-        return self.failure is not None
+        return self.executor_exception is not None

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.blocks.fakes import FakeExecutor
 from trellis.blocks.controller import BlockController
-from trellis.core.interfaces import ExecutorContext
+from trellis.core.interfaces import BlockLoad, ExecutorContext
 from trellis.core.jobs import JobState, JobStatus
 from trellis.errors import SubmitException, TooManyJobFailuresError
 from trellis.testing import FakeClock, FakeProvider
@@ -83,7 +83,7 @@ def test_when_all_first_blocks_are_rejected_the_executor_fails_at_once() -> None
     house = House(handler=True)
     house.provider.submit_error = SubmitException("x", "no such queue")
     house.step()
-    assert isinstance(house.executor.failure, TooManyJobFailuresError)
+    assert isinstance(house.executor.executor_exception, TooManyJobFailuresError)
 
 
 # -- looking after them ------------------------------------------------------------------------------------------
@@ -91,13 +91,41 @@ def test_when_all_first_blocks_are_rejected_the_executor_fails_at_once() -> None
 
 def test_jobs_are_looked_at_in_the_providers_interval_and_plans_made_in_the_strategys() -> None:
     house = House(init_blocks=1, max_blocks=2, status_polling_interval=60)
+    house.executor.connect("0", "1")
     house.step()
     house.executor.outstanding = 2
-    house.step(59)
-    assert house.provider.status_calls == 0
+    house.step(5)
     assert len(house.provider.submitted) == 2
-    house.step(1)
-    assert house.provider.status_calls == 1
+    house.step(5)  # both are known to have managers now
+    calls = house.provider.status_calls
+    house.step(49)
+    assert house.provider.status_calls == calls
+    house.step(12)
+    assert house.provider.status_calls == calls + 1
+
+
+def test_blocks_that_are_new_or_have_just_begun_to_run_are_looked_at_more_often() -> None:
+    house = House(status_polling_interval=60)
+    house.executor.outstanding = 1
+    house.step(3600)  # it waits in the queue
+    assert house.provider.status_calls == 9 + 59  # every 6 seconds in the first minute
+    house.provider.run()
+    house.step(120)
+    assert house.provider.status_calls == 9 + 59 + 1 + 9  # and after it was seen to run
+
+
+def test_a_short_interval_is_no_shorter_for_new_blocks() -> None:
+    house = House(status_polling_interval=4)
+    house.step(40)
+    assert house.provider.status_calls == 10
+
+
+def test_all_jobs_are_asked_about_in_one_question() -> None:
+    house = House(init_blocks=50, max_blocks=50, status_polling_interval=10)
+    house.executor.connect(*map(str, range(50)))
+    house.executor.outstanding = 50
+    house.step(100)
+    assert house.provider.status_calls == 10
 
 
 def test_statuses_follow_the_provider() -> None:
@@ -126,11 +154,13 @@ def test_jobs_that_ended_are_not_asked_for() -> None:
 def test_wake_looks_before_the_interval_is_over_but_not_in_a_storm() -> None:
     house = House(status_polling_interval=60)
     house.executor.outstanding = 1
+    house.executor.connect("0")
     house.step(60)
+    calls = house.provider.status_calls
     for _ in range(100):
         house.controller.wake()
         house.step(0.1)
-    assert house.provider.status_calls == 2
+    assert calls < house.provider.status_calls <= calls + 2
 
 
 def test_a_provider_that_does_not_answer_changes_nothing_and_is_asked_less_and_less(
@@ -220,12 +250,115 @@ def test_a_lost_block_is_replaced_while_tasks_wait() -> None:
     assert house.states == {"0": "FAILED", "1": "PENDING"}
 
 
-def test_blocks_that_keep_failing_are_started_less_and_less() -> None:
-    house = House()
-    house.executor.outstanding = 1
+# -- storms: what an hour costs the batch system -----------------------------------------------------------------
+
+
+def busy_house(**settings: Any) -> House:
+    """A hundred blocks, and work for all of them."""
+    house = House(init_blocks=1, max_blocks=100, status_polling_interval=60, **settings)
+    house.executor.outstanding = 10_000
+    return house
+
+
+def run_all(house: House, connected: bool = True) -> None:
+    house.provider.run()
+    if connected:
+        house.executor.connect(*house.controller.blocks_to_job_id)
+
+
+def test_blocks_are_submitted_in_portions() -> None:
+    house = busy_house()
+    house.step(5)
+    assert house.provider.submit_calls == 1 + 20
+    house.step(20)
+    assert house.provider.submit_calls == 100
+
+
+def test_a_batch_system_that_takes_no_jobs_is_tried_a_few_times_an_hour() -> None:
+    house = busy_house()
     house.provider.submit_error = SubmitException("x", "down for maintenance")
     house.step(3600)
-    assert 5 < len(house.states) < 15
+    assert 5 < house.provider.submit_calls < 15
+    house.provider.submit_error = None
+    house.step(600 + 60)
+    assert len(house.provider.submitted) == 100
+
+
+def test_a_limit_of_the_site_on_jobs_is_tried_a_few_times_an_hour() -> None:
+    house = busy_house()
+    submit = house.provider.submit
+
+    def limited(command: str, tasks_per_node: int, job_name: str = "x") -> str:
+        house.provider.submit_error = (
+            SubmitException("x", "too many jobs") if len(house.provider.submitted) == 50 else None
+        )
+        return submit(command, tasks_per_node, job_name)
+
+    house.provider.submit = limited  # type: ignore[method-assign]
+    house.step(15)
+    run_all(house)
+    house.step(3600)
+    assert len(house.provider.submitted) == 50
+    assert house.provider.submit_calls < 50 + 15
+
+
+def test_a_batch_system_that_does_not_answer_for_an_hour_gets_no_further_jobs() -> None:
+    house = busy_house()
+    house.step(30)
+    run_all(house)
+    house.step(60)
+    calls = house.provider.status_calls
+    house.provider.status_error = OSError("socket timed out")
+    house.step(3600)
+    assert house.provider.submit_calls == 100
+    assert house.provider.status_calls - calls < 20
+
+
+def test_a_hundred_blocks_lost_at_once_are_replaced_once() -> None:
+    house = busy_house()
+    house.step(30)
+    run_all(house)
+    house.step(120)
+    for job in house.provider.submitted:
+        house.provider.finish(job, exit_code=1)
+    house.step(90)
+    assert house.provider.submit_calls == 200
+    run_all(house)
+    house.step(3600)
+    assert house.provider.submit_calls == 200
+
+
+@pytest.mark.parametrize("connects", [False, True])
+def test_blocks_that_die_at_once_are_tried_a_few_times_an_hour(connects: bool) -> None:
+    house = busy_house()
+    for _ in range(720):
+        house.step(5)
+        run_all(house, connects)
+        house.step(0)
+        for job in house.provider.submitted:
+            house.provider.finish(job, exit_code=1)
+        house.controller.wake()
+    assert 8 < house.provider.submit_calls < 100
+
+
+# -- a handler that fails ----------------------------------------------------------------------------------------
+
+
+def test_an_error_handler_that_raises_is_told_of_once_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    calls: list[Any] = []
+
+    def handler(executor: Any, statuses: Any) -> None:
+        calls.append(statuses)
+        raise KeyError("a defect")
+
+    house = House(handler=handler, context=ExecutorContext(notify=told.append))
+    house.executor.outstanding = 1
+    house.executor.connect("0")
+    house.step(60)
+    assert len(calls) > 50
+    assert told == ["fake_executor: the block error handler failed: KeyError: 'a defect'"]
+    assert house.executor.executor_exception is None
 
 
 # -- scaling -----------------------------------------------------------------------------------------------------
@@ -261,6 +394,78 @@ def test_scale_in_releases_blocks_before_it_cancels_them() -> None:
     assert house.states == {"0": "PENDING", "1": "SCALED_IN"}
 
 
+def test_a_planned_scale_in_drains_blocks_and_ends_them_when_nothing_is_left_there() -> None:
+    house = House(init_blocks=2, max_blocks=2, context=ExecutorContext(strategy="htex_auto_scale", max_idletime_s=60))
+    house.executor.outstanding = 1
+    house.executor.connect("0", tasks=1)
+    house.executor.connect("1", tasks=0, idle_s=60)
+    drain = house.executor.drain
+
+    def drain_too_late(block_ids: Any) -> None:
+        if ("drain", ("1",)) not in house.executor.calls:
+            house.executor.connect("1", tasks=1)  # while the message was on its way
+        drain(block_ids)
+
+    house.executor.drain = drain_too_late  # type: ignore[method-assign]
+    house.step(3600)
+    assert house.executor.calls[0] == ("drain", ("1",))
+    assert house.provider.cancelled == []
+    assert house.states == {"0": "PENDING", "1": "PENDING"}
+    house.executor.blocks["1"] = house.executor.blocks["1"]._replace(tasks=0)
+    house.step(5)
+    assert house.provider.cancelled == ["job-1"]
+    assert house.states == {"0": "PENDING", "1": "SCALED_IN"}
+
+
+def test_a_draining_block_whose_managers_have_gone_is_ended() -> None:
+    house = House(init_blocks=1)
+    house.step()
+    house.executor.connect("0", tasks=0, idle_s=9)
+    house.executor.drain = lambda block_ids: None  # type: ignore[method-assign]
+    assert house.controller.scale_in(1, force=False) == ["0"]
+    house.step(60)
+    assert house.provider.cancelled == []
+    house.executor.blocks["0"] = BlockLoad(0, 0, 0.0, 0)
+    house.step(5)
+    assert house.provider.cancelled == ["job-0"]
+
+
+def test_a_draining_block_that_ends_by_itself_is_scaled_in() -> None:
+    house = House(init_blocks=1)
+    house.step()
+    house.executor.connect("0", tasks=0, idle_s=9)
+    house.executor.drain = lambda block_ids: None  # type: ignore[method-assign]
+    house.controller.scale_in(1, force=False)
+    house.provider.finish("job-0")
+    house.step(1)
+    assert house.states == {"0": "SCALED_IN"}
+
+
+def test_an_executor_that_cannot_drain_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    house = House(init_blocks=1)
+    house.step()
+    house.executor.connect("0", tasks=0, idle_s=9)
+    drain = house.executor.drain
+    house.executor.drain = lambda block_ids: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    house.controller.scale_in(1, force=False)
+    assert "could not drain blocks 0" in caplog.text
+    house.executor.drain = drain  # type: ignore[method-assign]
+    house.step(5)
+    assert house.provider.cancelled == ["job-0"]
+
+
+def test_blocks_that_are_put_aside_are_replaced() -> None:
+    house = House(init_blocks=2, max_blocks=2)
+    house.executor.outstanding = 2
+    house.executor.connect("0")
+    house.executor.blocks["1"] = BlockLoad(1, 0, 59.0, 0)
+    house.step(30)
+    assert house.provider.cancelled == []
+    house.executor.blocks["1"] = BlockLoad(1, 0, 60.0, 0)
+    house.step(10)
+    assert house.states == {"0": "PENDING", "1": "SCALED_IN", "2": "PENDING"}
+
+
 def test_scale_in_can_spare_blocks_that_work() -> None:
     house = House(init_blocks=3, max_blocks=3)
     house.step()
@@ -269,6 +474,8 @@ def test_scale_in_can_spare_blocks_that_work() -> None:
     house.executor.connect("2", tasks=0, idle_s=50)
     assert house.controller.scale_in(3, max_idletime=10) == ["2"]
     assert house.controller.scale_in(3, force=False) == ["1"]
+    assert house.provider.cancelled == ["job-2", "job-1"]
+    assert [call for call, _ in house.executor.calls] == ["drain", "release", "drain", "release"]
     assert house.controller.scale_in(3) == ["0"]
 
 
@@ -340,6 +547,59 @@ def test_the_user_is_told_once_of_a_block_that_runs_without_a_manager(
     assert "python: command not found" in caplog.text
 
 
+def test_the_user_is_told_why_blocks_fail_with_the_likely_cause_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    house = House(context=ExecutorContext(notify=told.append), init_blocks=4, max_blocks=4, status_polling_interval=60)
+    (tmp_path / "err").write_text("/usr/bin/python3: No module named trellis.executors\n")
+    house.executor.outstanding = 4
+    house.executor.connect("0")
+    house.step()
+    failed = JobStatus(JobState.FAILED, exit_code=1, stderr_path=str(tmp_path / "err"))
+    for job in ("job-1", "job-2"):
+        house.provider.set_status(job, failed)
+    house.step(6)
+    assert len(told) == 1
+    assert told[0].startswith("fake_executor: blocks 1, 2 failed: its job ended (FAILED) before any of its managers")
+    assert "exit code 1" in told[0]
+    assert "No module named trellis" in told[0]
+    assert "likely cause: the interpreter on the node has no Trellis" in told[0]
+    house.provider.set_status("job-3", failed)
+    house.step(60)
+    assert len(told) == 1
+
+
+def test_the_user_is_told_why_the_batch_system_takes_no_jobs() -> None:
+    told: list[str] = []
+    house = House(context=ExecutorContext(notify=told.append))
+    house.provider.submit_error = SubmitException(
+        "x", "sbatch failed", stderr="error: invalid partition specified: foo"
+    )
+    house.step()
+    assert len(told) == 1
+    assert "invalid partition specified: foo" in told[0]
+    assert "likely cause: the partition or queue does not exist" in told[0]
+
+
+def test_what_the_executors_end_will_tell_is_not_told_twice() -> None:
+    told: list[str] = []
+    house = House(context=ExecutorContext(notify=told.append), handler=True)
+    house.provider.submit_error = SubmitException("x", "no such queue")
+    house.step()
+    assert house.executor.bad_state_is_set
+    assert told == []
+
+
+def test_the_console_is_not_flooded(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    house = House(context=ExecutorContext(notify=told.append), init_blocks=30, max_blocks=30)
+    house.step()
+    for job in house.provider.submitted:
+        house.provider.set_status(job, JobStatus(JobState.FAILED, f"{job} went wrong"))
+    house.step(1)
+    assert len(told) == 10
+    assert "job-29 went wrong" in caplog.text
+
+
 def test_the_user_is_told_once_when_nothing_will_ever_run_the_tasks() -> None:
     told: list[str] = []
     house = House(context=ExecutorContext(strategy="none", notify=told.append))
@@ -362,6 +622,29 @@ def test_close_without_start_cancels_what_there_is() -> None:
     house.controller.close()
     assert house.provider.cancelled == ["job-0"]
     assert house.controller.scale_out(1) == []
+
+
+@pytest.mark.parametrize("failures", [1, 2, 9])
+def test_at_the_end_a_failing_cancel_is_tried_again(
+    failures: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("trellis.blocks.controller.LAST_PAUSES_S", (0, 0))
+    house = House()
+    house.step()
+    cancel = house.provider.cancel
+    calls: list[list[Any]] = []
+
+    def failing_cancel(job_ids: list[Any]) -> list[bool]:
+        calls.append(job_ids)
+        if len(calls) <= failures:
+            raise OSError("scancel: timed out")
+        return cancel(job_ids)
+
+    house.provider.cancel = failing_cancel  # type: ignore[method-assign]
+    house.controller.close()
+    assert house.provider.cancelled == (["job-0"] if failures < 3 else [])
+    assert len(calls) == min(failures + 1, 3)
+    assert ("jobs not cancelled: job-0" in caplog.text) == (failures >= 3)
 
 
 def test_blocks_end_even_when_the_executor_cannot_release_them(caplog: pytest.LogCaptureFixture) -> None:
@@ -421,12 +704,12 @@ def test_an_unexpected_error_fails_the_executor_and_cancels_its_blocks() -> None
     executor = FakeExecutor(provider)
     executor.load_error = ZeroDivisionError("a defect")
     failed = threading.Event()
-    executor.fail_all = lambda exception: (setattr(executor, "failure", exception), failed.set())[0]  # type: ignore[method-assign]
+    executor.fail_all = lambda exception: (setattr(executor, "executor_exception", exception), failed.set())[0]  # type: ignore[method-assign]
     controller = BlockController(executor, provider, context=CONTEXT)
     controller.start()
     assert failed.wait(30)
     controller.close()
-    assert isinstance(executor.failure, ZeroDivisionError)
+    assert isinstance(executor.executor_exception, ZeroDivisionError)
     assert provider.cancelled == ["job-0"]
 
 

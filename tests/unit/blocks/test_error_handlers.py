@@ -107,7 +107,7 @@ def test_what_a_setting_stands_for() -> None:
 
 
 def test_the_error_tells_each_cause_once_with_all_it_knows(tmp_path: Path) -> None:
-    (tmp_path / "err").write_text("conda: not found\nbye\n")
+    (tmp_path / "err").write_text("srun: command not found\nbye\n")
     (tmp_path / "out").write_text("hello\n")
     started = JobStatus(M, "it ended", 127, stdout_path=str(tmp_path / "out"), stderr_path=str(tmp_path / "err"))
     status = {"0": started, "1": JobStatus(F, "queue closed"), "2": JobStatus(R)}
@@ -115,10 +115,23 @@ def test_the_error_tells_each_cause_once_with_all_it_knows(tmp_path: Path) -> No
     assert str(too_many_failures(status)) == (
         "8 of 9 blocks failed (7 MISSING, 1 FAILED)\n"
         "blocks 0, 9, 10, 11, 12 and 2 more: it ended, exit code 127\n"
-        "  stderr:\n    conda: not found\n    bye\n"
+        "  stderr:\n    srun: command not found\n    bye\n"
         "  stdout:\n    hello\n"
+        "  likely cause: the command srun is not found there: load what provides it in worker_init, or choose a "
+        "launcher that the nodes have\n"
         "block 1: queue closed"
     )
+
+
+def test_blocks_with_the_same_likely_cause_are_told_together(tmp_path: Path) -> None:
+    status = {}
+    for n in range(3):
+        (tmp_path / str(n)).write_text(f"host{n}: srun: command not found\n")
+        status[str(n)] = JobStatus(F, "it ended", 127 if n else 1, stderr_path=str(tmp_path / str(n)))
+    assert [line for line in str(too_many_failures(status)).splitlines() if line.startswith("block")] == [
+        "block 0: it ended, exit code 1",
+        "blocks 1, 2: it ended, exit code 127",
+    ]
 
 
 def test_the_error_does_not_tell_more_than_three_causes() -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from trellis.blocks.pool import (
     BACKOFF_LIMIT_S,
     BACKOFF_S,
+    MOST_AT_ONCE,
+    STEADY_S,
+    YOUNG_S,
     BlockPool,
     BlocksWanted,
     CancelJob,
+    DrainWanted,
     JobCancelled,
     JobRejected,
     JobSubmitted,
@@ -117,7 +123,6 @@ def test_a_block_that_we_end_is_scaled_in_however_its_job_ends(ended: JobState) 
     pool.handle(ScaleInWanted(["0"]), 1)
     observe(pool, job_0=ended)
     assert states(pool) == [JobState.SCALED_IN]
-    assert pool.retry_at() == float("-inf")
 
 
 def test_a_cancel_that_did_nothing_is_repeated_at_the_next_look() -> None:
@@ -152,42 +157,149 @@ def test_silent_blocks_run_for_long_without_a_manager() -> None:
     assert pool.silent(20, 10) == ["0"]
 
 
-def fail_one(pool: BlockPool, now: float) -> None:
+# -- how many may be started -------------------------------------------------------------------------------------
+
+
+def reject_one(pool: BlockPool, now: float) -> None:
     (action,) = pool.handle(BlocksWanted(1), now)
     pool.handle(JobRejected(action.block_id, "no"), now)
 
 
-def test_failures_in_a_row_make_the_next_block_wait_longer_and_longer() -> None:
+def lose_one(pool: BlockPool, now: float, *, connected_for: float | None = None) -> None:
+    """A block is started now, and ends a second later, or so long after its manager has come."""
+    (action,) = pool.handle(BlocksWanted(1), now)
+    pool.handle(JobSubmitted(action.block_id, f"job-{action.block_id}"), now)
+    end = now + 1
+    if connected_for is not None:
+        pool.handle(ManagersSeen([action.block_id]), now)
+        end = now + connected_for
+        pool.handle(ManagersSeen([action.block_id]), end)
+    pool.handle(StatusesObserved({f"job-{action.block_id}": JobStatus(JobState.COMPLETED)}), end)
+
+
+def wait_of(pool: BlockPool, now: float) -> float:
+    """Seconds until a block may be started."""
+    waits = (0, *(BACKOFF_S * 2**n for n in range(6)), BACKOFF_LIMIT_S)
+    return next(wait for wait in waits if pool.may_start(now + wait))
+
+
+@pytest.mark.parametrize("fail", [reject_one, lose_one])
+def test_failures_in_a_row_make_the_next_block_wait_longer_and_longer(fail: Callable[[BlockPool, float], None]) -> None:
     pool = BlockPool(1)
     waits = []
-    for now in range(1, 12):
-        fail_one(pool, now)
-        waits.append(pool.retry_at() - now)
-    assert waits[:4] == [0, BACKOFF_S, 2 * BACKOFF_S, 4 * BACKOFF_S]
-    assert waits[-1] == BACKOFF_LIMIT_S
+    for now in range(0, 110, 10):
+        fail(pool, now)
+        waits.append(wait_of(pool, now + (fail is lose_one)))
+    assert waits == [0, *(BACKOFF_S * 2**n for n in range(6)), *([BACKOFF_LIMIT_S] * 4)]
 
 
-def test_blocks_that_fail_together_count_once() -> None:
-    pool = pool_of(3)
-    observe(pool, now=1, job_0=JobState.FAILED, job_1=JobState.FAILED, job_2=JobState.FAILED)
-    assert pool.retry_at() == 1
+def test_not_all_blocks_are_started_at_once() -> None:
+    assert BlockPool(1000).may_start(0) == MOST_AT_ONCE
 
 
-def test_a_manager_that_connects_ends_the_waiting() -> None:
-    pool = BlockPool(2)
-    pool.handle(BlocksWanted(1), 0)
-    pool.handle(JobSubmitted("0", 1), 0)
-    for now in range(1, 5):
-        fail_one(pool, now)
-    pool.handle(ManagersSeen(["0"]), 5)
-    assert pool.retry_at() <= 5
+def test_blocks_that_were_started_together_and_fail_one_by_one_count_once() -> None:
+    pool = pool_of(4)
+    for second in range(4):
+        observe(pool, now=second, **{f"job_{second}": JobState.FAILED})
+    assert pool.may_start(4) == MOST_AT_ONCE
 
 
-def test_a_block_that_ends_well_does_not_make_the_next_one_wait() -> None:
+def test_after_two_deaths_one_block_is_tried_until_it_has_worked() -> None:
+    pool = BlockPool(100)
+    for now in (0, 10):
+        lose_one(pool, now)
+    assert pool.may_start(20) == 0
+    assert pool.may_start(21) == 1
+    pool.handle(BlocksWanted(1), 30)
+    pool.handle(JobSubmitted("2", "job-2"), 30)
+    assert pool.may_start(10_000) == 0
+    pool.handle(ManagersSeen(["2"]), 10_000)
+    pool.handle(ManagersSeen(["2"]), 10_000 + STEADY_S - 1)
+    assert pool.may_start(10_000 + STEADY_S - 1) == 0
+    pool.handle(ManagersSeen(["2"]), 10_000 + STEADY_S)
+    assert pool.may_start(10_000 + STEADY_S) == MOST_AT_ONCE
+
+
+def test_a_block_that_has_worked_long_ago_says_nothing_of_those_that_fail_now() -> None:
     pool = pool_of(1)
-    pool.handle(ManagersSeen(["0"]), 1)
-    observe(pool, job_0=JobState.COMPLETED)
-    assert pool.retry_at() == float("-inf")
+    for now in (0, STEADY_S):
+        pool.handle(ManagersSeen(["0"]), now)
+    for now in (100, 110, 120):
+        lose_one(pool, now)
+        pool.handle(ManagersSeen(["0"]), now + 1)
+    assert pool.may_start(122) == 0
+
+
+def test_blocks_that_die_soon_after_their_managers_came_are_failures_too() -> None:
+    pool = BlockPool(1)
+    for now in (0, 100, 200):
+        lose_one(pool, now, connected_for=STEADY_S - 1)
+    assert pool.may_start(201 + STEADY_S) == 0
+
+
+def test_blocks_that_worked_and_ended_are_not() -> None:
+    pool = BlockPool(1)
+    for now in (0, 100, 200):
+        lose_one(pool, now, connected_for=STEADY_S)
+    assert pool.may_start(200 + STEADY_S) == MOST_AT_ONCE
+
+
+def test_after_a_rejection_one_job_is_tried_until_it_is_taken() -> None:
+    pool = BlockPool(100)
+    reject_one(pool, 0)
+    assert pool.may_start(1) == 1
+    pool.handle(BlocksWanted(1), 1)
+    pool.handle(JobSubmitted("1", "job-1"), 1)
+    assert pool.may_start(1) == MOST_AT_ONCE
+
+
+def test_blocks_whose_end_was_wanted_have_not_failed() -> None:
+    pool = pool_of(4)
+    pool.handle(DrainWanted(["0", "1"]), 1)
+    pool.handle(ScaleInWanted(["2", "3"]), 1)
+    for second in range(4):
+        observe(pool, now=2 + second, **{f"job_{second}": JobState.FAILED})
+    assert pool.may_start(1) == MOST_AT_ONCE
+    assert states(pool) == [JobState.SCALED_IN] * 4
+
+
+# -- draining, and young blocks ----------------------------------------------------------------------------------
+
+
+def test_a_draining_block_stays_until_its_end_is_wanted() -> None:
+    pool = pool_of(2)
+    assert pool.handle(DrainWanted(["0", "no such block"]), 1) == []
+    assert (pool.staying(), pool.draining(), list(pool.live())) == (["1"], ["0"], ["0", "1"])
+    assert observe(pool, job_0=JobState.RUNNING) == []
+    assert pool.handle(ScaleInWanted(["0"]), 2) == [CancelJob("0", "job-0")]
+    assert pool.draining() == []
+
+
+def test_a_block_is_young_after_its_submission_and_after_its_start_until_a_manager_comes() -> None:
+    pool = pool_of(1)
+    assert (pool.young_since(YOUNG_S - 1), pool.young_since(YOUNG_S)) == (0, None)
+    observe(pool, now=1000, job_0=JobState.RUNNING)
+    assert (pool.young_since(999 + YOUNG_S), pool.young_since(1000 + YOUNG_S)) == (1000, None)
+    pool.handle(ManagersSeen(["0"]), 1001)
+    assert pool.young_since(1001) is None
+
+
+def test_a_job_that_waits_again_has_not_begun_to_run() -> None:
+    pool = pool_of(1)
+    observe(pool, now=10, job_0=JobState.RUNNING)
+    observe(pool, now=15, job_0=JobState.PENDING)
+    assert pool.silent(30, 10) == []
+    observe(pool, now=40, job_0=JobState.RUNNING)
+    assert pool.silent(49, 10) == []
+    assert pool.silent(50, 10) == ["0"]
+
+
+def test_blocks_that_shall_end_are_neither_young_nor_silent() -> None:
+    pool = pool_of(1)
+    observe(pool, now=1, job_0=JobState.RUNNING)
+    pool.handle(DrainWanted(["0"]), 1)
+    assert pool.young_since(2) is None
+    assert pool.silent(100, 10) == []
 
 
 def test_the_invariants_notice_a_pool_that_contradicts_itself() -> None:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trellis.errors import ConfigurationError, ParameterTypeError
+from trellis.errors import ConfigurationError, ParameterTypeError, SerializationError
 from trellis.executors.htex.executor import HighThroughputExecutor
-from trellis.executors.htex.manager_service import _parse_arguments
+from trellis.executors.htex.manager_options import parse_arguments
 from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
+from trellis.executors.htex.wiring import interchange_settings
 from trellis.launchers import WrappedLauncher
 from trellis.providers import LocalProvider
+from trellis.wire.payload import loads
+
+
+class Timed(LocalProvider):
+    walltime_s = 600
 
 
 def command(**parameters: Any) -> str:
@@ -24,9 +32,9 @@ def command(**parameters: Any) -> str:
 
 def manager_options(**parameters: Any) -> Any:
     """The launch command, as the manager understands it."""
-    words = command(**parameters).split()
+    words = shlex.split(command(**parameters))
     assert words[:4] == [sys.executable, "-P", "-m", "trellis.executors.htex.manager_service"]
-    return _parse_arguments(words[4:])
+    return parse_arguments(words[4:])
 
 
 @pytest.mark.parametrize(
@@ -40,8 +48,8 @@ def manager_options(**parameters: Any) -> Any:
         ({"address": "login1"}, "addresses", "login1"),
         ({}, "cores_per_worker", 1.0),
         ({"cores_per_worker": 0.5}, "cores_per_worker", 0.5),
-        ({}, "mem_per_worker", "None"),
-        ({"mem_per_worker": 4}, "mem_per_worker", "4"),
+        ({}, "mem_per_worker", None),
+        ({"mem_per_worker": 4}, "mem_per_worker", 4),
         ({}, "max_workers_per_node", math.inf),
         ({"max_workers_per_node": 3}, "max_workers_per_node", 3),
         ({}, "prefetch_capacity", 0),
@@ -50,11 +58,23 @@ def manager_options(**parameters: Any) -> Any:
         ({"heartbeat_period": 5}, "hb_period", 5),
         ({}, "hb_threshold", 120),
         ({"heartbeat_threshold": 60}, "hb_threshold", 60),
-        ({}, "drain_period", "None"),
-        ({"drain_period": 600}, "drain_period", "600"),
+        ({}, "drain_period", None),
+        ({"drain_period": 600}, "drain_period", 600),
         ({}, "address_probe_timeout", 30),
         ({"address_probe_timeout": 3}, "address_probe_timeout", 3),
+        ({}, "poll_period", 10),
+        ({"poll_period": 500}, "poll_period", 500),
+        ({}, "cpu_affinity", "none"),
+        ({"cpu_affinity": "list:0,1:2-3"}, "cpu_affinity", "list:0,1:2-3"),
+        ({}, "available_accelerators", []),
+        ({"available_accelerators": 2}, "available_accelerators", ["0", "1"]),
+        ({"available_accelerators": ["0,1", "a'b"]}, "available_accelerators", ["0,1", "a'b"]),
+        ({}, "enable_mpi_mode", False),
+        ({}, "mpi_launcher", "mpiexec"),
+        ({}, "walltime_s", None),
+        ({"provider": Timed()}, "walltime_s", 600),
         ({"encrypted": False}, "cert_dir", "None"),
+        ({"label": "a b"}, "logdir", os.path.abspath("a b")),
         ({}, "logdir", os.path.abspath("HighThroughputExecutor")),
         ({"label": "big"}, "logdir", os.path.abspath("big")),
         ({"worker_logdir_root": "/scratch"}, "logdir", "/scratch/HighThroughputExecutor"),
@@ -68,12 +88,12 @@ def test_managers_on_other_hosts_try_every_address() -> None:
     executor = HighThroughputExecutor(provider=LocalProvider(launcher=WrappedLauncher("ssh node1")))
     addresses = executor.launch_command("0").split(" -a ")[1].split()[0].split(",")
     assert addresses != ["127.0.0.1"]
-    assert executor._settings().worker_address == "*"
+    assert interchange_settings(executor).worker_address == "*"
 
 
 def test_only_loopback_listens_when_the_managers_run_here() -> None:
-    assert HighThroughputExecutor()._settings().worker_address == "127.0.0.1"
-    assert HighThroughputExecutor(loopback_address="::1")._settings().worker_address == "::1"
+    assert interchange_settings(HighThroughputExecutor()).worker_address == "127.0.0.1"
+    assert interchange_settings(HighThroughputExecutor(loopback_address="::1")).worker_address == "::1"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +107,7 @@ def test_only_loopback_listens_when_the_managers_run_here() -> None:
     ],
 )
 def test_ports_for_managers(parameters: dict[str, Any], ports: tuple[int, int]) -> None:
-    assert HighThroughputExecutor(**parameters)._settings().worker_ports == ports
+    assert interchange_settings(HighThroughputExecutor(**parameters)).worker_ports == ports
 
 
 def test_settings_of_the_interchange(tmp_path: Path) -> None:
@@ -99,14 +119,14 @@ def test_settings_of_the_interchange(tmp_path: Path) -> None:
         encrypted=False,
     )
     executor.run_dir = str(tmp_path)
-    settings = executor._settings()
+    settings = interchange_settings(executor)
     assert settings.client_ports == (45000, 45010)
     assert settings.heartbeat_threshold_s == 77
     assert settings.selection == "block_id"
     assert settings.debug
     assert settings.cert_dir is None
     assert settings.logdir == str(tmp_path / "HighThroughputExecutor")
-    defaults = HighThroughputExecutor()._settings()
+    defaults = interchange_settings(HighThroughputExecutor())
     assert (defaults.selection, defaults.debug) == ("random", False)
     assert defaults.cert_dir is not None
 
@@ -114,6 +134,32 @@ def test_settings_of_the_interchange(tmp_path: Path) -> None:
 def test_a_launch_command_of_ones_own() -> None:
     template = "start --port {worker_port} --also {task_port} {result_port} -b {{block_id}} -B {block_id} {logdir}"
     assert command(launch_cmd=template, label="x") == f"start --port 0 --also 0 0 -b 7 -B 7 {os.path.abspath('x')}"
+
+
+def test_placeholders_mean_what_they_mean_in_parsl() -> None:
+    template = (
+        "{debug}|{max_workers_per_node}|{accelerators}|{cpu_affinity}|{enable_mpi_mode}|{mpi_launcher}|{logconf}|"
+    )
+    template += (
+        "{address_probe_timeout_string}|{poll_period}|{nodes_per_block}|{drain_period}|{mem_per_worker}|{cert_dir}"
+    )
+    assert (
+        command(launch_cmd=template, encrypted=False)
+        == "|||none||mpiexec||--address_probe_timeout=30|10|1|None|None|None"
+    )
+    given = command(
+        launch_cmd=template,
+        worker_debug=True,
+        max_workers_per_node=3,
+        available_accelerators=2,
+        address_probe_timeout=4,
+        encrypted=False,
+    )
+    assert given.startswith("--debug|--max_workers_per_node=3|0 1|none||mpiexec||--address_probe_timeout=4|")
+
+
+def test_braces_of_the_shell() -> None:
+    assert command(launch_cmd="echo ${{HOME}} {{block_id}}") == "echo ${HOME} 7"
 
 
 def test_an_unknown_placeholder_is_named_when_the_executor_is_made() -> None:
@@ -131,6 +177,9 @@ def test_an_unknown_placeholder_is_named_when_the_executor_is_made() -> None:
         ({"encrypted": "yes"}, "encrypted must be bool, not str"),
         ({"address": 127}, "address must be str or None, not int"),
         ({"manager_selector": "random"}, "manager_selector must be ManagerSelector, not str"),
+        ({"available_accelerators": "01"}, "available_accelerators must be a number or a list of names, not '01'"),
+        ({"available_accelerators": [0, 1]}, "available_accelerators must be a number or a list of names"),
+        ({"available_accelerators": True}, "available_accelerators must be a number or a list of names"),
         ({"block_error_handler": 5}, "block_error_handler must be a callable"),
     ],
 )
@@ -149,6 +198,15 @@ def test_wrong_types_are_told_at_once(parameters: dict[str, Any], message: str) 
         ({"heartbeat_period": 120}, "heartbeat_period must be above 0 and below heartbeat_threshold"),
         ({"worker_port_range": (55000, 54000)}, "worker_port_range must be"),
         ({"interchange_port_range": (1,)}, "interchange_port_range must be two port numbers"),
+        ({"poll_period": 0}, "poll_period must be at least 1"),
+        ({"drain_period": 0}, "drain_period must be above 0"),
+        ({"address_probe_timeout": 0}, "address_probe_timeout must be above 0"),
+        ({"cpu_affinity": "blocks"}, "cpu_affinity must be one of 'none', 'block', 'block-reverse', 'alternating'"),
+        ({"cpu_affinity": "list:0:a"}, "such as 'list:0,1:2-3'.* not 'list:0:a'"),
+        ({"cpu_affinity": "list:"}, "cpu_affinity must be"),
+        ({"available_accelerators": -1}, "available_accelerators must be at least 0"),
+        ({"available_accelerators": ["0", ""]}, "available_accelerators has ''"),
+        ({"available_accelerators": ["0 1"]}, "available_accelerators has '0 1'"),
         ({"interchange_port_range": ("1", "2")}, "interchange_port_range must be two port numbers"),
     ],
 )
@@ -158,21 +216,41 @@ def test_wrong_values_are_told_at_once(parameters: dict[str, Any], message: str)
 
 
 class OwnSelector(ManagerSelector):
+    def __init__(self, kept: object = None) -> None:
+        self.kept = kept
+
     def sort_managers(self, ready_managers: Any, manager_list: Any) -> list[bytes]:
         return list(manager_list)
 
 
-@pytest.mark.parametrize(
-    "parameters", [{"cpu_affinity": "block"}, {"available_accelerators": 2}, {"manager_selector": OwnSelector()}]
-)
-def test_what_does_not_work_yet_is_refused_by_name(parameters: dict[str, Any]) -> None:
-    with pytest.raises(NotImplementedError, match=next(iter(parameters))):
-        HighThroughputExecutor(**parameters)
+class OwnRandomSelector(RandomManagerSelector):
+    pass
 
 
-def test_poll_period_says_that_it_does_nothing() -> None:
-    with pytest.warns(UserWarning, match="poll_period has no effect"):
-        HighThroughputExecutor(poll_period=100)
+def test_a_selector_of_ones_own_goes_to_the_interchange() -> None:
+    assert interchange_settings(HighThroughputExecutor()).selector is None
+    assert interchange_settings(HighThroughputExecutor(manager_selector=BlockIdManagerSelector())).selector is None
+    for selector in (OwnSelector(), OwnRandomSelector()):
+        sent = interchange_settings(HighThroughputExecutor(manager_selector=selector)).selector
+        assert sent is not None
+        assert type(loads(sent)) is type(selector)
+
+
+def test_a_selector_that_cannot_be_sent_is_told() -> None:
+    executor = HighThroughputExecutor(manager_selector=OwnSelector(threading.Lock()))
+    with pytest.raises(SerializationError, match="cannot serialize the manager_selector"):
+        interchange_settings(executor)
+
+
+@pytest.mark.parametrize("affinity", ["none", "block", "block-reverse", "alternating", "list:0", "list:0,1:2-3:4"])
+def test_affinities_that_there_are(affinity: str) -> None:
+    assert manager_options(cpu_affinity=affinity).cpu_affinity == affinity
+
+
+def test_accelerators_by_number_and_by_name() -> None:
+    assert HighThroughputExecutor(available_accelerators=3).available_accelerators == ["0", "1", "2"]
+    assert HighThroughputExecutor(available_accelerators=("0,1", "2,3")).available_accelerators == ["0,1", "2,3"]
+    assert HighThroughputExecutor().available_accelerators == []
 
 
 def test_defaults_are_of_each_executor_alone() -> None:
@@ -185,6 +263,7 @@ def test_defaults_are_of_each_executor_alone() -> None:
 def test_workers_per_node_before_any_manager_has_come() -> None:
     assert HighThroughputExecutor().workers_per_node == 1
     assert HighThroughputExecutor(max_workers_per_node=8).workers_per_node == 8
+    assert HighThroughputExecutor(max_workers_per_node=8, available_accelerators=4).workers_per_node == 4
     provider = LocalProvider()
     provider.cores_per_node = 16
     provider.mem_per_node = 64

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trellis.core.interfaces import Attempt, ExecutorContext, PoolLoad, ScalableExecutor
+from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, PoolLoad, ScalableExecutor
 from trellis.core.jobs import JobState, JobStatus
 from trellis.errors import BadStateException, ParameterTypeError, ScalingFailed
 from trellis.executors.status_handling import BlockProviderExecutor
@@ -48,6 +48,8 @@ class MinimalExecutor(BlockProviderExecutor):
         super().__init__(**settings)
         self.failed_with: list[BadStateException] = []
         self.released: list[str] = []
+        self.drained: list[str] = []
+        self.blocks: dict[str, BlockLoad] = {}
 
     def start(self, context: ExecutorContext | None = None) -> None:
         self.start_blocks(context or ExecutorContext())
@@ -65,10 +67,13 @@ class MinimalExecutor(BlockProviderExecutor):
         return f"start {block_id}"
 
     def load(self) -> PoolLoad:
-        return PoolLoad(self.outstanding, self.workers_per_node, {})
+        return PoolLoad(self.outstanding, self.workers_per_node, self.blocks)
 
     def release(self, block_ids: Sequence[str]) -> None:
         self.released += block_ids
+
+    def drain(self, block_ids: Sequence[str]) -> None:
+        self.drained += block_ids
 
     def fail_outstanding(self, exception: BadStateException) -> None:
         self.failed_with.append(exception)
@@ -155,6 +160,16 @@ def test_scaling_by_hand(make: Make, tmp_path: Path) -> None:
     assert executor.scale_in(1, max_idletime=10) == []  # without a manager it is not idle
     assert executor.scale_in_facade(1, max_idletime=10) == []
     assert executor.scale_in(1) == ["0"]
+    assert provider.cancelled == ["job-1", "job-0"]
+
+
+def test_scaling_in_can_spare_busy_blocks(make: Make, tmp_path: Path) -> None:
+    executor, provider = started(make, tmp_path, init_blocks=0, max_blocks=2)
+    executor.scale_out_facade(2)
+    executor.blocks = {"0": BlockLoad(1, 1, 0.0), "1": BlockLoad(1, 0, 5.0)}
+    assert executor.scale_in(2, force=False) == ["1"]
+    assert (executor.drained, provider.cancelled) == (["1"], ["job-1"])
+    assert executor.scale_in(2) == ["0"]
     assert provider.cancelled == ["job-1", "job-0"]
 
 

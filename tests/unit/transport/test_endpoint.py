@@ -345,3 +345,27 @@ def test_an_address_of_another_host(server: ServerEndpoint) -> None:
 def test_all_addresses_of_this_host(server: ServerEndpoint, address: str) -> None:
     port = server.bind(address, ANY_PORT)
     socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S).close()
+
+
+def test_a_watched_client_tells_when_its_connection_is_there_and_when_it_breaks(network: Network, keys: Path) -> None:
+    client_keys = load_client_keys(keys) if network.server_keys is not None else None
+    client = ClientEndpoint(network.context, client_keys, b"watched", watched=True)
+    network.clients.append(client)
+    changes: list[bool] = []
+    monitor = client.monitor()
+    assert monitor is not None
+    network.loop.add_source(monitor, lambda: changes.extend(client.connection_changes()))
+    client.connect(f"tcp://127.0.0.1:{network.port}")
+    network.run_until(lambda: changes == [True])
+    network.server.close()
+    network.loop.close()
+    network.loop = Loop()  # without the server, whose sessions end when the authenticator hears of it
+    if network.authenticator is not None:
+        network.loop.add_source(network.authenticator, network.authenticator.answer_all)
+    network.loop.add_source(monitor, lambda: changes.extend(client.connection_changes()))
+    network.run_until(lambda: changes[:2] == [True, False])
+
+
+def test_a_client_that_is_not_watched_has_nothing_to_tell(network: Network) -> None:
+    client = network.client(None)
+    assert (client.monitor(), client.connection_changes()) == (None, [])

@@ -38,8 +38,23 @@ def test_the_one_that_listens(listener: socket.socket) -> None:
     assert first_reachable(["127.0.0.2", "127.0.0.1", "127.0.0.3"], port, 10) == "127.0.0.1"
 
 
-def test_a_single_address_is_taken_unseen() -> None:
-    assert first_reachable(["203.0.113.1"], 9, 0) == "203.0.113.1"
+def test_a_single_address_may_refuse_for_a_while(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = listener.getsockname()[1]
+    late: list[socket.socket] = []
+    monkeypatch.setattr(probe.time, "sleep", lambda _: late.append(socket.create_server(("127.0.0.2", port))))
+    assert first_reachable(["127.0.0.2"], port, 10) == "127.0.0.2"
+    (server,) = late
+    server.close()
+
+
+def test_a_single_address_that_goes_on_refusing_is_named(listener: socket.socket) -> None:
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.2: Connection refused"):
+        first_reachable(["127.0.0.2"], listener.getsockname()[1], 0.05)
+
+
+def test_a_single_address_that_does_not_answer_is_named(silent_port: int) -> None:
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1: no answer within 0\.05 s"):
+        first_reachable(["127.0.0.1"], silent_port, 0.05)
 
 
 def test_names_that_mean_nothing_do_not_matter(listener: socket.socket) -> None:

@@ -5,6 +5,7 @@ from trellis.errors import (
     CommandClientTimeoutError,
     InterchangeLost,
     ManagerLost,
+    MemoryLimitExceeded,
     VersionMismatch,
     WorkerLost,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "CommandClientTimeoutError",
     "InterchangeLost",
     "ManagerLost",
+    "MemoryLimitExceeded",
     "VersionMismatch",
     "WorkerLost",
 ]

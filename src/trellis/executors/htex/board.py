@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import signal
 import socket
 import struct
 
@@ -20,6 +21,8 @@ from trellis.wire import stream
 MAX_MESSAGE_BYTES = 65_536
 _BUFFER_BYTES = 425_984
 
+# Interrupts what a worker waits for, and does nothing else; a number that no program or batch system uses.
+NUDGE_SIGNAL: int | None = signal.SIGRTMIN + 9 if hasattr(signal, "SIGRTMIN") else None
 # task id + 1 (0: none), when it was started (monotonic clock), whether the worker shall take no more tasks. In native
 # order: only so is a number written with one store, and never seen in part by another process.
 _SLOT = struct.Struct("@qdq")
@@ -94,6 +97,10 @@ class Board:
 
     def set_stop(self, worker: int, stop: bool) -> None:
         _STOP.pack_into(self._memory, worker * _SLOT.size + _TASK.size, stop)
+
+    def shall_stop(self, worker: int) -> bool:
+        """Whether the manager wants this worker to end."""
+        return bool(_STOP.unpack_from(self._memory, worker * _SLOT.size + _TASK.size)[0])
 
     def running(self, worker: int) -> tuple[int, float] | None:
         """The worker's task and when it was started; None when it runs none."""

@@ -1,21 +1,23 @@
-"""The submit side: the interchange's process, the socket to it, and the thread that owns both.
+"""The submit side: the link to the interchange, and the thread that owns it.
 
-Users' threads put tasks into an inbox; outcomes go to the sinks of their attempts. The thread cannot end without
-giving every attempt its outcome.
+Users' threads put attempts into an inbox; outcomes go to the sinks of the attempts. The thread cannot end without
+giving every attempt its outcome. What an attempt carries is kept until then: when the interchange dies, another takes
+its place, and is told all that the first one knew.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from trellis.core.interfaces import Attempt, Outcome, RunInfo
+import msgspec
+
+from trellis.core.interfaces import Attempt
 from trellis.errors import (
     BadMessage,
     CommandClientBadError,
@@ -26,72 +28,62 @@ from trellis.errors import (
     TrellisError,
 )
 from trellis.executors.htex import submission as machine
-from trellis.executors.htex.functions import FunctionTable
+from trellis.executors.htex.briefing import BATCH, Orders, brief, define_functions, send_tasks
+from trellis.executors.htex.headcount import Headcount
+from trellis.executors.htex.interchange_link import InterchangeLink
 from trellis.executors.htex.interchange_process import InterchangeProcess
-from trellis.executors.htex.outcomes import deliver, failure, outcome_of
+from trellis.executors.htex.outstanding import Outstanding
+from trellis.executors.htex.pulse import Pulse
+from trellis.executors.htex.questions import PackagesAnswer, Questions
+from trellis.executors.htex.receipts import Receipts
+from trellis.executors.htex.requests import AskPackages, AskStatus, Cancel, End, Order, Send
 from trellis.executors.htex.settings import Ports, Settings
-from trellis.transport.context import new_context
-from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox
-from trellis.transport.keys import load_client_keys
 from trellis.transport.service import TURN, Loop
 from trellis.transport.shared_directory import remove_directory
-from trellis.transport.shared_files import Arguments, is_large, is_reference, read
-from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
 from trellis.wire.messages import (
     CancelTasks,
-    DefineFunctions,
+    Demand,
+    DrainBlocks,
     ForgetFunctions,
+    HoldManagers,
     ManagerJoined,
     ManagerLost,
+    ManagerPutAside,
     ManagerRefused,
     Message,
+    Notice,
+    Packages,
     Results,
     Shutdown,
     StatusReply,
     StatusRequest,
-    Tasks,
     TasksCancelled,
+    TasksOverMemory,
     TasksTimedOut,
+    TasksUnfit,
     ToSubmitSide,
     WorkerLost,
 )
-from trellis.wire.payload import dump_call
 
 logger = logging.getLogger(__name__)
 
-# Tasks in one message: large enough to make the cost of a message nothing, small enough for the first of a flood
-# to run while the rest is being packed.
-_BATCH = 1_000
+# Asks for a sign of life; nobody waits for the answer.
+_PING = StatusRequest(0)
+
+# When the interchange hangs, managers give up after the heartbeat threshold, counted from its last answer to one of
+# their heartbeats. It has to be replaced well before that.
+_ASKS_PER_THRESHOLD = 8
+_HANGS_PER_THRESHOLD = 4
+# A busy host can make anybody wait for so long; that is no reason to replace an interchange.
+_BUSY_S = 3.0
+
+T = TypeVar("T")
 
 
-class _Task(NamedTuple):
-    id: int
-    function: int
-    arguments: Payload
-    priority: float
-    walltime_s: float
-    attempt: Attempt
-
-
-class _Send(NamedTuple):
-    """A message to pass on, in its turn among the tasks."""
-
-    frames: list[Buffer]
-
-
-class _Cancel(NamedTuple):
-    id: int
-
-
-class _Ask(NamedTuple):
-    reply: Future[StatusReply]
-
-
-class _End(NamedTuple):
-    """All that is outstanding, and all that comes, fails for this."""
-
-    cause: TrellisError
+def _log_put_aside(message: ManagerPutAside) -> None:
+    logger.warning("manager %s on %s gets no more tasks: %s", message.manager, message.hostname, message.reason)
 
 
 class Notices(NamedTuple):
@@ -101,27 +93,32 @@ class Notices(NamedTuple):
     manager_lost: Callable[[ManagerLost], None]
     manager_refused: Callable[[ManagerRefused], None]
     interchange_lost: Callable[[TrellisError], None]
+    interchange_restarted: Callable[[str], None] = logger.warning
+    manager_put_aside: Callable[[ManagerPutAside], None] = _log_put_aside
+    user_warned: Callable[[str], None] = logger.warning
 
 
 class InterchangeClient:
-    """One interchange, from its start to its end."""
+    """One executor's interchange, from its start to its end, whatever becomes of its processes."""
 
     def __init__(self, label: str, command: Sequence[str], settings: Settings, notices: Notices) -> None:
         self._label = label
         self._settings = settings
-        self._process = InterchangeProcess(label, command, settings)
+        self._link = InterchangeLink(label, command, settings)
         self._notices = notices
         self._inbox: Inbox[Any] = Inbox()
-        self._ids = itertools.count()
-        self._requests = itertools.count()
         self._machine = machine.Submission()
-        self._attempts: dict[int, Attempt] = {}  # with the numbers of their functions as notes
-        self._files = None if settings.shared_dir is None else Arguments(settings.shared_dir)
-        self._references: dict[int, bytes] = {}  # to the arguments of tasks that went into files
-        self._sending: dict[int, _Task] = {}  # tasks of the batch that is being submitted
-        self._functions = FunctionTable(self._define, self._forget)
-        self._where: dict[str, tuple[str, str]] = {}  # hostname and block of each manager
-        self._asked: dict[int, Future[StatusReply]] = {}
+        self._outstanding = Outstanding(label, settings.shared_dir, self._define, self._forget)
+        self._sending: list[Attempt] = []  # the batch that is being submitted
+        self._managers = Headcount()
+        self._orders = Orders()
+        self._questions = Questions()
+        self._receipts = Receipts()
+        threshold_s = settings.heartbeat_threshold_s
+        self._ask_after_s = min(settings.heartbeat_period_s, threshold_s / _ASKS_PER_THRESHOLD)
+        self._hangs_after_s = max(threshold_s / _HANGS_PER_THRESHOLD, min(_BUSY_S, threshold_s))
+        self._decoder: Decoder[Message] = Decoder(ToSubmitSide)
+        self._dead = False  # the interchange; there will be no other one
         self._ended = False  # by a cause of which the machine knows
         self._closing = False
         # Held by who takes the inbox's last items; a future's callback may put another one meanwhile.
@@ -137,17 +134,11 @@ class InterchangeClient:
             ExecutorError: the interchange does not start; the message has its last words.
         """
         try:
-            ports = self._process.start()
+            ports = self._link.start()
         except BaseException:
             self._inbox.close()
             remove_directory(self._settings.shared_dir)
             raise
-        self._context = new_context()
-        cert_dir = self._settings.cert_dir
-        keys = None if cert_dir is None else load_client_keys(Path(cert_dir))
-        self._endpoint = ClientEndpoint(self._context, keys)
-        host = self._settings.client_address
-        self._endpoint.connect(f"tcp://[{host}]:{ports.client}" if ":" in host else f"tcp://{host}:{ports.client}")
         self._thread = threading.Thread(target=self._run, name=f"trellis-htex-{self._label}", daemon=True)
         self._thread.start()
         return ports
@@ -157,55 +148,48 @@ class InterchangeClient:
         if self._closing:
             return
         self._closing = True
-        self._inbox.put(_End(ExecutorError(self._label, "it was shut down before the task had ended")))
+        self._inbox.put(End(ExecutorError(self._label, "it was shut down before the task had ended")))
         self._thread.join()
-        self._process.end(timeout_s)
-        self._endpoint.close()
-        self._context.term()
+        self._link.close(timeout_s)
         remove_directory(self._settings.shared_dir)
 
     # -- any thread --------------------------------------------------------------------------------------------
+
+    @property
+    def _process(self) -> InterchangeProcess:
+        return self._link.process
 
     @property
     def outstanding(self) -> int:
         """Tasks without an outcome."""
         return self._machine.outstanding + len(self._inbox)
 
-    def submit(self, attempt: Attempt, priority: float) -> None:
+    def attempts(self) -> dict[int, Attempt]:
+        """All without an outcome, by number."""
+        return self._outstanding.snapshot()
+
+    def submit(self, attempt: Attempt, priority: float, demand: Demand | None = None) -> None:
         """Take an attempt.
 
         Raises:
             SerializationError: its function or its arguments cannot be serialized.
         """
-        number = self._functions.intern(attempt.func)
-        id_ = next(self._ids)
-        try:
-            arguments = dump_call(attempt.args, attempt.kwargs, attempt.name, snapshot=self._files is None)
-            if self._files is not None and is_large(arguments):
-                arguments = self._as_file(id_, self._files, arguments)
-        except BaseException:
-            self._functions.release((number,))
-            raise
-        attempt.executor_id = id_
-        attempt.executor_note = number
-        self._put(_Task(id_, number, arguments, priority, attempt.walltime_s or 0.0, attempt))
-
-    def _as_file(self, id_: int, files: Arguments, arguments: Payload) -> Payload:
-        reference = files.write(arguments)
-        if reference is None:  # no room: through the sockets, as a copy of what belongs to the caller
-            return tuple(map(bytes, arguments)) if type(arguments) is tuple else arguments
-        self._references[id_] = reference
-        return reference
+        self._outstanding.prepare(attempt, priority, demand)
+        self._put(attempt)
 
     def cancel(self, attempt: Attempt) -> None:
-        self._put(_Cancel(attempt.executor_id))
+        self._put(Cancel(attempt.executor_id))
 
-    def send(self, message: Message) -> None:
-        self._put(_Send([encode_header(message)]))
+    def send(self, message: HoldManagers) -> None:
+        self._put(Order(message))
+
+    def drain(self, blocks: list[str]) -> None:
+        """Managers of these blocks start nothing more, and end when they are idle."""
+        self._put(Order(DrainBlocks(blocks)))
 
     def fail_all(self, cause: TrellisError) -> None:
         """Fail what is outstanding, and from now on everything."""
-        self._put(_End(cause))
+        self._put(End(cause))
 
     def status(self, timeout_s: float) -> StatusReply:
         """Ask the interchange how things are.
@@ -215,11 +199,21 @@ class InterchangeClient:
             CommandClientBadError: the interchange is gone.
         """
         reply: Future[StatusReply] = Future()
-        self._put(_Ask(reply))
-        try:
-            return reply.result(timeout_s)
-        except TimeoutError:
-            raise CommandClientTimeoutError(f"the interchange did not answer within {timeout_s:g} s") from None
+        self._put(AskStatus(reply))
+        return _wait_for(reply, timeout_s)
+
+    def packages(self, timeout_s: float) -> PackagesAnswer:
+        """Ask all managers that are connected which Python distributions they have.
+
+        Managers that do not answer within ``timeout_s`` are named in the answer.
+
+        Raises:
+            CommandClientTimeoutError: the interchange was being restarted all the time.
+            CommandClientBadError: the interchange is gone.
+        """
+        reply: Future[PackagesAnswer] = Future()
+        self._put(AskPackages(reply, time.monotonic() + timeout_s))
+        return _wait_for(reply, timeout_s + 1.0)  # longer, because the thread keeps the time
 
     def _put(self, item: object) -> None:
         self._inbox.put(item)
@@ -228,17 +222,23 @@ class InterchangeClient:
                 self._on_inbox()
 
     def _define(self, number: int, data: bytes) -> None:
-        sizes, frames = pack([data])
-        self._put(_Send([encode_header(DefineFunctions([number], sizes)), *frames]))
+        self._put(Send(define_functions({number: data})))
 
     def _forget(self, numbers: list[int]) -> None:
-        self._put(_Send([encode_header(ForgetFunctions(numbers))]))
+        self._put(Send([encode_header(ForgetFunctions(numbers))]))
 
     # -- the thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            self._serve()
+            # The interchange answers to who has spoken: without a word now, it could not tell of the first managers.
+            self._send([encode_header(_PING)])
+            while not self._closing:
+                if self._dead:
+                    self._serve_alone()
+                elif self._serve():
+                    self._on_death()
+            self._on_inbox()
         except Exception as error:
             logger.exception("the thread of executor %s failed", self._label)
             failure = InternalConsistencyError(f"the thread of executor {self._label} failed: {error!r}")
@@ -250,48 +250,65 @@ class InterchangeClient:
                 self._on_inbox()
                 self._inbox.close()
 
-    def _serve(self) -> None:
-        # The interchange answers to who has spoken: without a word now, it could not tell of the first managers.
-        self._send([encode_header(StatusRequest(next(self._requests)))])
+    def _serve(self) -> bool:
+        """Until the interchange has died, and all it had sent is handled, or until the client is closed: False."""
+        self._pulse = Pulse(self._ask_after_s, self._hangs_after_s, time.monotonic())
         loop = Loop()
-        decoder: Decoder[Message] = Decoder(ToSubmitSide)
-        loop.add_source(self._endpoint, lambda: self._on_messages(decoder))
+        loop.add_source(self._link.endpoint, self._on_messages)
         loop.add_fd(self._inbox.fileno(), self._on_inbox)
         sentinel = self._process.open_sentinel()
+        deaths: list[bool] = []
         if sentinel is not None:
-            loop.add_fd(sentinel, lambda: self._on_process_ended(loop, sentinel, decoder))
+            loop.add_fd(sentinel, lambda: deaths.append(True))
         try:
             while not self._closing:
                 # Where processes have no sentinel, look once a second.
-                loop.run_once(None if sentinel is not None else 1.0)
-                if sentinel is None and self._process.has_ended() and not self._ended:
-                    self._on_process_ended(loop, None, decoder)
-            self._on_inbox()
+                loop.run_once(self._patience(None if sentinel is not None else 1.0))
+                self._on_time(time.monotonic())
+                if deaths or (sentinel is None and self._process.has_ended()):
+                    while self._link.endpoint.readable():
+                        self._on_messages()
+                    return True
+            return False
         finally:
-            if sentinel is not None:
-                loop.remove_fd(sentinel)
-                os.close(sentinel)
             loop.close()
+            if sentinel is not None:
+                os.close(sentinel)
 
-    def _on_process_ended(self, loop: Loop, sentinel: int | None, decoder: Decoder[Message]) -> None:
-        if sentinel is not None:
-            loop.remove_fd(sentinel)
-        if self._closing:
-            return
-        while self._endpoint.readable():  # results that it had sent
-            self._on_messages(decoder)
-        failure = InterchangeLost(f"the interchange of executor {self._label} died. {self._process.last_words()}")
-        logger.error("%s", failure)
-        # The executor first: who sees the first failed future finds it in its bad state.
-        self._notices.interchange_lost(failure)
-        self._end(failure)
+    def _serve_alone(self) -> None:
+        """There is no interchange any more: all that comes fails."""
+        loop = Loop()
+        loop.add_fd(self._inbox.fileno(), self._on_inbox)
+        while not self._closing:
+            loop.run_once(None)
+        loop.close()
+
+    def _patience(self, at_most_s: float | None) -> float | None:
+        due = [keeper.next_deadline() for keeper in (self._pulse, self._receipts, self._questions, self._managers)]
+        wait_s = max(0.0, min(when for when in due if when is not None) - time.monotonic())
+        return wait_s if at_most_s is None else min(wait_s, at_most_s)
+
+    def _on_time(self, now: float) -> None:
+        due = self._receipts.next_deadline()
+        if due is not None and due <= now:
+            self._send([encode_header(self._receipts.take())])
+        due = self._questions.next_deadline()
+        if due is not None and due <= now:
+            self._questions.on_deadline(now)
+        for lost in self._managers.overdue(now):
+            self._on_manager_lost(lost)
+        match self._pulse.look(now):
+            case "ask":
+                self._send([encode_header(_PING)])
+            case "hangs":
+                self._process.kill(f"did not answer for {self._hangs_after_s:g} s, and was killed")
 
     def _on_inbox(self) -> None:
-        batch: list[_Task] = []
+        batch: list[Attempt] = []
         for item in self._inbox.drain():
-            if type(item) is _Task:
+            if isinstance(item, Attempt):
                 batch.append(item)
-                if len(batch) == _BATCH:
+                if len(batch) == BATCH:
                     self._submit(batch)
                     batch = []
                 continue
@@ -299,119 +316,144 @@ class InterchangeClient:
                 self._submit(batch)
                 batch = []
             match item:
-                case _Send(frames):
+                case Send(frames):
                     self._send(frames)
-                case _Cancel(id_):
+                case Order(message):
+                    self._orders.note(message)
+                    self._send([encode_header(message)])
+                case Cancel(id_):
                     self._perform(self._machine.handle(machine.CancelRequested([id_])))
-                case _Ask(reply):
-                    self._ask(reply)
-                case _End(cause):
+                case End(cause):
                     self._end(cause)
+                case AskStatus(reply) | AskPackages(reply, _) if self._ended:
+                    reply.set_exception(CommandClientBadError("the interchange is gone"))
+                case AskStatus(reply):
+                    self._send([encode_header(self._questions.ask_status(reply))])
+                case AskPackages(reply, deadline):
+                    question = self._questions.ask_packages(reply, self._managers.connected, deadline)
+                    self._send([encode_header(question)])
         if batch:
             self._submit(batch)
 
-    def _submit(self, batch: list[_Task]) -> None:
-        self._sending = {task.id: task for task in batch}
-        self._attempts.update((task.id, task.attempt) for task in batch)
-        self._perform(self._machine.handle(machine.TasksSubmitted(list(self._sending))))
-        self._sending = {}
-
-    def _ask(self, reply: Future[StatusReply]) -> None:
-        if self._ended:
-            reply.set_exception(CommandClientBadError("the interchange is gone"))
-            return
-        request = next(self._requests)
-        self._asked[request] = reply
-        self._send([encode_header(StatusRequest(request))])
-
-    def _end(self, cause: TrellisError) -> None:
-        ended, self._ended = self._ended, True
-        # The tasks first: they get their outcomes even when the socket is broken.
-        self._perform(self._machine.handle(machine.ConnectionLost(cause)))
-        if not ended:
-            self._endpoint.send([encode_header(Shutdown())])
-        for reply in self._asked.values():
-            reply.set_exception(CommandClientBadError(str(cause)))
-        self._asked.clear()
+    def _submit(self, batch: list[Attempt]) -> None:
+        ids = [attempt.executor_id for attempt in batch]
+        self._outstanding.add(ids, batch)
+        self._sending = batch
+        self._perform(self._machine.handle(machine.TasksSubmitted(ids)))
+        self._sending = []
 
     def _send(self, frames: list[Buffer]) -> None:
-        if not self._ended:
-            self._endpoint.send(frames)
+        if not (self._ended or self._dead):
+            self._link.send(frames)
+
+    # -- ends of the interchange -------------------------------------------------------------------------------
+
+    def _end(self, cause: TrellisError) -> None:
+        # The tasks first: they get their outcomes even when the socket is broken.
+        self._perform(self._machine.handle(machine.ConnectionLost(cause)))
+        self._send([encode_header(Shutdown())])
+        self._ended = True
+        self._questions.fail(CommandClientBadError(str(cause)))
+
+    def _on_death(self) -> None:
+        self._process.kill()  # what it has left behind, if it was started by a script
+        self._dead = True
+        failure = InterchangeLost(f"the interchange of executor {self._label} died. {self._process.last_words()}")
+        self._perform(self._machine.handle(machine.InterchangeDied(failure)))
+
+    def _restart(self, ids: list[int], unwanted: list[int]) -> None:
+        ending = self._process.ending()
+        try:
+            self._link.restart(lambda: self._closing)
+        except (ExecutorError, OSError) as error:
+            if not self._closing:
+                logger.error("the interchange of executor %s died (%s), and: %s", self._label, ending, error)
+                failure = InterchangeLost(f"the interchange of executor {self._label} {ending}, and then: {error}")
+                self._perform(self._machine.handle(machine.InterchangeDied(failure)))
+            return
+        self._dead = False
+        owed = self._outstanding
+        for frames in brief(owed.functions, owed.get(ids), unwanted, self._managers.connected, self._orders):
+            self._send(frames)
+        self._managers.on_restart(time.monotonic())
+        for question in self._questions.again():
+            self._send([encode_header(question)])
+        count = self._machine.outstanding
+        self._notices.interchange_restarted(
+            f"the interchange of executor {self._label} died: it {ending}. It was restarted; "
+            f"{count} tasks are outstanding"
+        )
+
+    def _give_up(self, cause: TrellisError) -> None:
+        logger.error("%s", cause)
+        # The executor first: who sees the first failed future finds it in its bad state.
+        self._notices.interchange_lost(cause)
+        self._ended = True
+        self._questions.fail(CommandClientBadError(str(cause)))
 
     # -- messages ----------------------------------------------------------------------------------------------
 
-    def _on_messages(self, decoder: Decoder[Message]) -> None:
+    def _on_messages(self) -> None:
+        self._pulse.heard()
         for _ in range(TURN):
-            frames = self._endpoint.receive()
+            frames = self._link.endpoint.receive()
             if frames is None:
                 return
             try:
-                self._on_message(decoder.decode(frames[0]), frames[1:])
+                self._on_message(self._decoder.decode(frames[0]), frames[1:])
             except BadMessage as error:  # our own interchange: a defect, but no reason to stop
                 logger.error("a message of the interchange is dropped: %s", error)
 
     def _on_message(self, message: Message, frames: list[Buffer]) -> None:
+        sequence = getattr(message, "sequence", 0)
+        if sequence and not self._receipts.note(message.manager, sequence, time.monotonic()):  # type: ignore[attr-defined]
+            return  # sent again after a break, though it had come
         match message:
             case Results():
                 self._on_results(message, frames)
-            case ManagerLost():
-                self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
-                self._notices.manager_lost(message)
             case WorkerLost():
                 self._perform(self._machine.handle(machine.TasksFailed([message.id], message)))
-            case TasksTimedOut() | TasksCancelled():
+            case TasksTimedOut() | TasksCancelled() | TasksOverMemory() | TasksUnfit():
                 self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
             case ManagerJoined():
-                self._where[message.manager] = (message.hostname, message.block)
-                self._notices.manager_joined(message)
+                self._on_manager_joined(message)
+            case ManagerLost():
+                self._on_manager_lost(message)
             case ManagerRefused():
                 self._notices.manager_refused(message)
+            case ManagerPutAside():
+                self._notices.manager_put_aside(message)
+            case Notice(text):
+                self._notices.user_warned(f"executor {self._label}: {text}")
+            case Packages():
+                self._questions.on_packages(message)
             case StatusReply():
-                reply = self._asked.pop(message.request, None)
-                if reply is not None:
-                    reply.set_result(message)
+                blocks = self._managers.all_blocks(message.blocks)
+                self._questions.on_status(msgspec.structs.replace(message, blocks=blocks))
+
+    def _on_manager_joined(self, message: ManagerJoined) -> None:
+        for question in self._questions.again():  # it may not have got them
+            self._send([encode_header(question)])
+        if self._managers.on_joined(message):
+            self._notices.manager_joined(message)
+
+    def _on_manager_lost(self, message: ManagerLost) -> None:
+        self._managers.on_lost(message.manager)
+        self._receipts.forget(message.manager)
+        self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
+        self._notices.manager_lost(message)
 
     def _on_results(self, message: Results, frames: list[Buffer]) -> None:
         payloads = unpack(message.sizes, frames)
-        if self._files is not None:
-            payloads = [self._open(payload) if is_reference(payload) else payload for payload in payloads]
-        hostname, block = self._where.get(message.manager, ("", ""))
-        failed = set(message.failed)
+        counted: Sequence[int] = ()
         for action in self._machine.handle(machine.ResultsArrived(message.ids)):
             assert isinstance(action, machine.Resolve)
-            outcomes = []
-            numbers = []
-            for id_, position in zip(action.ids, action.positions, strict=True):
-                attempt = self._take(id_)
-                numbers.append(attempt.executor_note)
-                run_info = RunInfo(
-                    hostname,
-                    block,
-                    message.manager,
-                    message.workers[position],
-                    message.started[position],
-                    message.durations_s[position],
-                )
-                outcomes.append((attempt, outcome_of(payloads[position], position in failed, run_info)))
-            self._functions.release(numbers)
-            deliver(outcomes)
-
-    def _open(self, reference: Payload) -> Payload:
-        """A result that came as a file; also of tasks that do not count any more, so that the file goes."""
-        assert self._files is not None
-        try:
-            return read(reference, self._files.directory, delete=True)
-        except (OSError, BadMessage) as error:
-            logger.error("a result is lost: %s", error)
-            return b""  # cannot be unpickled: that task fails
-
-    def _take(self, id_: int) -> Attempt:
-        """A task has ended."""
-        if self._references:
-            reference = self._references.pop(id_, None)
-            if reference is not None and self._files is not None:
-                self._files.delete(reference)
-        return self._attempts.pop(id_)
+            counted = action.positions
+            where = self._managers.place_of(message.manager)
+            self._outstanding.resolve(message, payloads, action.ids, counted, where)
+        if len(counted) < len(payloads):
+            others = set(range(len(payloads))).difference(counted)
+            self._outstanding.discard(payloads[position] for position in others)
 
     # -- actions -----------------------------------------------------------------------------------------------
 
@@ -419,27 +461,20 @@ class InterchangeClient:
         for action in actions:
             match action:
                 case machine.SendTasks():
-                    self._send_tasks(list(self._sending.values()))
+                    self._send(send_tasks(self._sending))
                 case machine.SendCancel(ids):
                     self._send([encode_header(CancelTasks(ids))])
                 case machine.Fail(ids, cause):
-                    ended = [self._take(id_) for id_ in ids]
-                    self._functions.release([attempt.executor_note for attempt in ended])
-                    deliver(
-                        [
-                            (attempt, Outcome(None, failure(cause, position, attempt, self._label)))
-                            for position, attempt in enumerate(ended)
-                        ]
-                    )
+                    self._outstanding.fail(ids, cause)
+                case machine.Resume(ids, unwanted):
+                    self._restart(ids, unwanted)
+                case machine.GiveUp(cause):
+                    assert isinstance(cause, TrellisError)
+                    self._give_up(cause)
 
-    def _send_tasks(self, batch: list[_Task]) -> None:
-        ids, functions, arguments, priorities, walltimes_s, _ = zip(*batch, strict=True)
-        sizes, frames = pack(arguments)
-        header = Tasks(
-            list(ids),
-            list(functions),
-            sizes,
-            list(priorities) if any(priorities) else None,
-            list(walltimes_s) if any(walltimes_s) else None,
-        )
-        self._send([encode_header(header), *frames])
+
+def _wait_for(reply: Future[T], timeout_s: float) -> T:
+    try:
+        return reply.result(timeout_s)
+    except TimeoutError:
+        raise CommandClientTimeoutError(f"the interchange did not answer within {timeout_s:g} s") from None

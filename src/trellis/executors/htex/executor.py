@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trellis.addresses import get_all_addresses
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
 from trellis.errors import (
     BadStateException,
@@ -25,13 +23,14 @@ from trellis.executors.htex.parameters import accelerator_names, check_parameter
 from trellis.executors.htex.payloads import run_payload
 from trellis.executors.htex.reports import block_loads, describe_manager, workers_of_a_node
 from trellis.executors.htex.resources import Request, read_specification
-from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
-from trellis.executors.htex.settings import Ports, Settings
+from trellis.executors.htex.selection import ManagerSelector, RandomManagerSelector
+from trellis.executors.htex.settings import Ports
+from trellis.executors.htex.wiring import interchange_settings, runs_here
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.transport.keys import create_keys
 from trellis.transport.shared_directory import make_directory
 from trellis.utils import RepresentationMixin
-from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLost, ManagerRefused, StatusReply
+from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLost, ManagerPutAside, ManagerRefused, StatusReply
 
 if TYPE_CHECKING:
     from trellis.executors.htex.client import InterchangeClient
@@ -40,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 # How long introspection waits for the interchange: it answers in a millisecond unless something is very wrong.
 _STATUS_TIMEOUT_S = 5.0
-# Where a range of ports is None: any port that users' programs may have.
-_ANY_PORT = (1024, 65536)
 
 
 class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
@@ -165,27 +162,8 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def _launch_template(self) -> str:
         """The launch command with what is known now; only ``{block_id}`` is left."""
-        cert_dir = str(self._cert_dir) if self.encrypted else None
-        values = launch_values(
-            self, addresses=self._worker_addresses(), worker_port=self._ports.worker, cert_dir=cert_dir
-        )
+        values = launch_values(self, self._ports.worker)
         return fill(type(self).__name__, self.launch_cmd, values)
-
-    @property
-    def _runs_here(self) -> bool:
-        """Whether the managers run on this host, so that nothing has to listen beyond loopback."""
-        return self.address is None and bool(getattr(self.provider, "same_host", False))
-
-    def _worker_addresses(self) -> list[str]:
-        if self.address is not None:
-            return [self.address]
-        return [self.loopback_address] if self._runs_here else sorted(get_all_addresses())
-
-    def _worker_ports(self) -> tuple[int, int]:
-        fixed = self.worker_port if self.worker_port is not None else self.worker_ports and self.worker_ports[0]
-        if fixed:
-            return fixed, fixed + 1
-        return self.worker_port_range or _ANY_PORT
 
     @property
     def logdir(self) -> str:
@@ -200,8 +178,9 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         return os.path.join(self.worker_logdir_root, self.label)
 
     @property
-    def _cert_dir(self) -> Path:
-        return Path(self.logdir) / "certificates"
+    def cert_dir(self) -> str | None:
+        """Directory of the keys; None without encryption."""
+        return os.path.join(self.logdir, "certificates") if self.encrypted else None
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Raise ``InvalidResourceSpecification`` unless the keys are among these, with values that make sense.
@@ -232,33 +211,25 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         self._notify = context.notify or logger.warning
         self._joined = {}
         os.makedirs(self.logdir, exist_ok=True)
-        if self.encrypted:
-            create_keys(self._cert_dir)
+        if self.cert_dir is not None:
+            create_keys(Path(self.cert_dir))
         command = list(self.interchange_launch_cmd or interchange_command())
         notices = Notices(
-            self._on_manager_joined, self._on_manager_lost, self._on_manager_refused, self._on_interchange_lost
+            manager_joined=self._on_manager_joined,
+            manager_lost=self._on_manager_lost,
+            manager_refused=self._on_manager_refused,
+            manager_put_aside=self._on_manager_put_aside,
+            interchange_lost=self._on_interchange_lost,
+            interchange_restarted=self._on_interchange_restarted,
+            user_warned=self._notify,
         )
-        settings = self._settings()
-        if self._runs_here:
+        settings = interchange_settings(self)
+        if runs_here(self):
             settings.shared_dir = make_directory()
         client = InterchangeClient(self.label, command, settings, notices)
         self._ports = client.start()
         self._client = client
         self.start_blocks(context)
-
-    def _settings(self) -> Settings:
-        return Settings(
-            client_address=self.loopback_address,
-            client_ports=self.interchange_port_range or _ANY_PORT,
-            worker_address=self.loopback_address if self._runs_here else "*",
-            worker_ports=self._worker_ports(),
-            cert_dir=str(self._cert_dir) if self.encrypted else None,
-            logdir=self.logdir,
-            debug=self.worker_debug,
-            heartbeat_threshold_s=float(self.heartbeat_threshold),
-            selection="block_id" if isinstance(self.manager_selector, BlockIdManagerSelector) else "random",
-            import_paths=[os.path.abspath(path) for path in sys.path if os.path.isdir(path or ".")],
-        )
 
     def shutdown(self, timeout: float = 10.0) -> None:
         """End the interchange, the blocks, and what runs in them; outstanding tasks fail. A second call does nothing.
@@ -283,7 +254,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
             request = self._read_specification(attempt.resources)
             if request.walltime_s is not None:
                 attempt.walltime_s = min(request.walltime_s, attempt.walltime_s or request.walltime_s)
-            client.submit(attempt, request.priority, *([request.demand] if request.demand else []))
+            client.submit(attempt, request.priority, request.demand)
         except TrellisError as error:
             attempt.sink.deliver([(attempt, Outcome(None, error))])
 
@@ -308,6 +279,11 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     def outstanding(self) -> int:
         """Tasks without a result."""
         return 0 if self._client is None else self._client.outstanding
+
+    @property
+    def tasks(self) -> dict[int, Attempt]:
+        """Tasks without a result, by number, as they are now."""
+        return {} if self._client is None else self._client.attempts()
 
     # -- for the block controller ------------------------------------------------------------------------------
 
@@ -363,6 +339,15 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
             text += f" ({VersionMismatch(*message.versions)})"
         self._notify(text)
 
+    def _on_manager_put_aside(self, message: ManagerPutAside) -> None:
+        self._notify(
+            f"executor {self.label} gives no more tasks to manager {message.manager} on {message.hostname} (block "
+            f"{message.block}): {message.reason}"
+        )
+
+    def _on_interchange_restarted(self, text: str) -> None:
+        self._notify(text)
+
     def _on_interchange_lost(self, error: TrellisError) -> None:
         self.set_bad_state_and_fail_all(error)
 
@@ -385,6 +370,11 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     def connected_managers(self) -> list[dict[str, Any]]:
         """A dictionary for each manager that is connected; ``idle_duration`` in seconds."""
         return [describe_manager(manager) for manager in self._status().managers]
+
+    def connected_managers_packages(self) -> dict[str, dict[str, str]]:
+        """Python packages and their versions by manager, of all that answer within five seconds."""
+        client = self._client
+        return {} if client is None else client.packages(_STATUS_TIMEOUT_S).packages
 
     def connected_blocks(self) -> list[str]:
         """Blocks of which a manager ever connected."""

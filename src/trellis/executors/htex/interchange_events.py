@@ -229,6 +229,13 @@ class ReportPutAside:
     reason: str
 
 
+@dataclass(slots=True)
+class WarnOfSelector:
+    """The user's own manager selector fails; tasks go to any manager. Said once."""
+
+    reason: str
+
+
 Action = (
     SendTasks
     | AskBack
@@ -243,4 +250,5 @@ Action = (
     | SendCheck
     | ReportUnfit
     | ReportPutAside
+    | WarnOfSelector
 )

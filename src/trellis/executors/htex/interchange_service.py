@@ -2,16 +2,18 @@
 
 Started by the submit side with its settings on standard input, which then stays open: when it closes, the user's
 process is gone, and the interchange dismisses the managers and ends. The ports it listens on go to standard output.
+When it fails, it leaves everything as it is: the submit side starts another one in its place.
+
+No user's code runs here, with one exception: a manager selector of the user's own. It comes through the pipe of the
+user's own process, with the settings, and never over the network.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import platform
 import random
-import resource
 import sys
 import time
 from pathlib import Path
@@ -19,9 +21,19 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
-from trellis.errors import BadMessage
+from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.htex import interchange as machine
 from trellis.executors.htex import interchange_events as events
+from trellis.executors.htex.cargo import Cargo
+from trellis.executors.htex.complaints import Complaints
+from trellis.executors.htex.connections import Connections
+from trellis.executors.htex.interchange_start import (
+    allow_many_connections,
+    read_settings,
+    selection_of,
+    start_log,
+)
+from trellis.executors.htex.interchange_status import status_of
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
@@ -30,12 +42,14 @@ from trellis.transport.keys import load_server_keys
 from trellis.transport.service import TURN, Loop
 from trellis.transport.shared_directory import remove_directory
 from trellis.version import VERSION
-from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.codec import Buffer, Decoder, encode_header
 from trellis.wire.messages import (
     PROTOCOL_VERSION,
     CancelTasks,
+    CheckTasks,
     DefineFunctions,
     DismissManager,
+    DrainBlocks,
     Draining,
     ForgetFunctions,
     FromManager,
@@ -45,25 +59,40 @@ from trellis.wire.messages import (
     HoldManagers,
     ManagerJoined,
     ManagerLost,
+    ManagerPutAside,
     ManagerRefused,
-    ManagerStatus,
     Message,
+    Notice,
+    Packages,
+    PackagesRequest,
+    Received,
+    ReceivedUpTo,
     Refused,
     Register,
+    RegisterAgain,
     Results,
+    ResumeEnd,
     ReturnTasks,
     Shutdown,
-    StatusReply,
     StatusRequest,
     Tasks,
     TasksCancelled,
+    TasksMissing,
+    TasksOverMemory,
     TasksReturned,
+    TasksStarted,
     TasksTimedOut,
+    TasksUnfit,
     Welcome,
     WorkerLost,
 )
 
 logger = logging.getLogger("trellis.interchange")
+
+# So long another interchange's ports may be in use: a connection that tries to come back may have got one for its own
+# end, by chance.
+_BIND_PATIENCE_S = 10.0
+_BIND_RETRY_S = 0.05
 
 
 class InterchangeService:
@@ -76,17 +105,17 @@ class InterchangeService:
         self._authenticator = None if keys is None else Authenticator(self._context, keys.client_public)
         self._clients = ServerEndpoint(self._context, keys)
         self._managers = ServerEndpoint(self._context, keys)
-        self._state = machine.InterchangeState(settings.heartbeat_threshold_s, settings.selection, random.Random())
+        self._loop = Loop()
+        self._state = machine.InterchangeState(settings.heartbeat_threshold_s, selection_of(settings), random.Random())
         self._client: bytes | None = None  # the submit side, once it has spoken
+        self._client_name = settings.client_name.encode()
         self._from_client: Decoder[Message] = Decoder(FromSubmitSide)
         self._from_manager: Decoder[Message] = Decoder(FromManager)
-        self._functions: dict[int, Payload] = {}
-        self._tasks: dict[
-            int, tuple[int, Payload, float]
-        ] = {}  # function, arguments, walltime of tasks that have not ended
-        self._known_functions: dict[str, set[int]] = {}  # by manager
-        self._connections: dict[int, str] = {}  # manager of each connection (a file descriptor)
-        self._connection_of: dict[str, int] = {}  # and the other way round
+        self._cargo = Cargo()
+        self._connections = Connections()
+        self._serves_managers = False
+        self._client_complaints = Complaints(logger, "a message of the submit side is dropped%s: %s")
+        self._manager_complaints = Complaints(logger, "manager %s is dropped for a bad message: %s")
         self._running = True
 
     def bind(self) -> Ports:
@@ -95,40 +124,56 @@ class InterchangeService:
         """
         settings = self._settings
         return Ports(
-            client=self._clients.bind(settings.client_address, settings.client_ports),
-            worker=self._managers.bind(settings.worker_address, settings.worker_ports),
+            client=self._bind(self._clients, settings.client_address, settings.client_ports),
+            worker=self._bind(self._managers, settings.worker_address, settings.worker_ports),
         )
+
+    def _bind(self, endpoint: ServerEndpoint, address: str, ports: tuple[int, int]) -> int:
+        deadline = time.monotonic() + (_BIND_PATIENCE_S if self._settings.resuming else 0.0)
+        while True:
+            try:
+                return endpoint.bind(address, ports)
+            except ConfigurationError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_BIND_RETRY_S)
 
     def run(self, lifeline: int) -> None:
         """Serve until told to end, or until ``lifeline`` closes."""
-        loop = Loop()
+        loop = self._loop
         loop.add_source(self._clients, self._on_client_messages)
-        loop.add_source(self._managers, self._on_manager_messages)
         if self._authenticator is not None:
             loop.add_source(self._authenticator, self._authenticator.answer_all)
+        loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
+        while self._running:
+            deadline = self._state.next_deadline()
+            loop.run_once(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if deadline is not None and time.monotonic() >= deadline:
+                self._handle(events.DeadlinePassed())
+        self._dismiss_all()
+
+    def _serve_managers(self) -> None:
+        """Not before there is somebody to tell of them, who has said all that a former interchange knew."""
+        if self._serves_managers:
+            return
+        self._serves_managers = True
+        self._loop.add_source(self._managers, self._on_manager_messages)
         monitor = self._managers.monitor()
         if monitor is not None:
-            loop.add_source(monitor, self._on_closed_connections)
-        loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
-        try:
-            while self._running:
-                deadline = self._state.next_deadline()
-                loop.run_once(None if deadline is None else max(0.0, deadline - time.monotonic()))
-                if deadline is not None and time.monotonic() >= deadline:
-                    self._handle(events.DeadlinePassed())
-        finally:
-            self._close(loop)
+            self._loop.add_source(monitor, self._on_closed_connections)
 
-    def _close(self, loop: Loop) -> None:
+    def _dismiss_all(self) -> None:
         for manager in self._state.managers:
             self._to_manager(manager, DismissManager("the executor is shut down"))
-        loop.close()
+        remove_directory(self._settings.shared_dir)  # the submit side does too, unless it was killed
+
+    def close(self) -> None:
+        self._loop.close()
         if self._authenticator is not None:
             self._authenticator.close()
         self._clients.close()
         self._managers.close()
         self._context.term()
-        remove_directory(self._settings.shared_dir)  # the submit side does too, unless it was killed
 
     def _on_lifeline(self, lifeline: int) -> None:
         if not os.read(lifeline, 4096):
@@ -142,63 +187,52 @@ class InterchangeService:
             incoming = self._clients.receive()
             if incoming is None:
                 return
+            if self._client_name and incoming.peer != self._client_name:
+                continue  # somebody else, who knows the key at most
             try:
                 self._client = incoming.peer
+                if not self._settings.resuming:
+                    self._serve_managers()
                 self._on_client_message(self._from_client.decode(_header(incoming)), incoming.frames[1:])
             except BadMessage as error:
-                logger.error("a message of the submit side is dropped: %s", error)
+                self._client_complaints.note("", error)
 
     def _on_client_message(self, message: Message, frames: list[Buffer]) -> None:
         match message:
             case Tasks(ids=ids):
-                arguments = unpack(message.sizes, frames)
-                walltimes_s = message.walltimes_s or [0.0] * len(ids)
-                self._tasks.update(zip(ids, zip(message.functions, arguments, walltimes_s, strict=True), strict=True))
-                self._handle(events.TasksSubmitted(ids, message.priorities))
-            case DefineFunctions(ids=ids):
-                self._functions.update(zip(ids, unpack(message.sizes, frames), strict=True))
+                self._cargo.add_tasks(message, frames)
+                self._handle(
+                    events.TasksSubmitted(
+                        ids, message.priorities, message.demands, message.walltimes_s, message.resumed
+                    )
+                )
+            case DefineFunctions():
+                self._cargo.add_functions(message, frames)
             case ForgetFunctions(ids=ids):
-                self._forget(ids)
+                for manager, gone in self._cargo.forget_functions(ids):
+                    self._to_manager(manager, ForgetFunctions(gone))
             case CancelTasks(ids=ids):
                 self._handle(events.CancelRequested(ids))
             case HoldManagers():
                 self._handle(events.HoldRequested(message.managers, message.blocks))
+            case DrainBlocks(blocks=blocks):
+                self._handle(events.DrainRequested(blocks))
             case StatusRequest():
-                self._to_client(self._status(message.request))
+                self._to_client(status_of(self._state, message.request, time.monotonic()))
+            case PackagesRequest():
+                for manager in self._state.managers:
+                    self._to_manager(manager, message)
+            case Received():
+                for manager, sequence in zip(message.managers, message.sequences, strict=True):
+                    self._to_manager(manager, ReceivedUpTo(sequence))
+            case ResumeEnd():
+                logger.info("%d tasks are resumed, %d managers expected", len(self._cargo), len(message.managers))
+                self._handle(events.HoldRequested(message.held_managers, message.held_blocks))
+                self._handle(events.ResumeEnded(message.managers))
+                self._serve_managers()
             case Shutdown():
                 logger.info("shut down by the submit side")
                 self._running = False
-
-    def _forget(self, ids: list[int]) -> None:
-        for id_ in ids:
-            self._functions.pop(id_, None)
-        for manager, known in self._known_functions.items():
-            gone = known.intersection(ids)
-            if gone:
-                known -= gone
-                self._to_manager(manager, ForgetFunctions(sorted(gone)))
-
-    def _status(self, request: int) -> StatusReply:
-        now = time.monotonic()
-        managers = [
-            ManagerStatus(
-                manager=name,
-                block=manager.registration.block,
-                hostname=manager.registration.hostname,
-                workers=manager.registration.workers,
-                capacity=manager.registration.capacity,
-                tasks=len(manager.tasks),
-                idle_s=0.0 if manager.idle_since is None else now - manager.idle_since,
-                active=not (manager.held or manager.draining),
-                draining=manager.draining,
-                last_heard_s=now - manager.last_heard,
-                start_time=manager.registration.start_time,
-                trellis_version=manager.registration.trellis_version,
-                python_version=manager.registration.python_version,
-            )
-            for name, manager in self._state.managers.items()
-        ]
-        return StatusReply(request, self._state.pending, self._state.running, managers, self._state.blocks)
 
     # -- from managers -----------------------------------------------------------------------------------------
 
@@ -212,62 +246,78 @@ class InterchangeService:
                 message = self._from_manager.decode(_header(incoming))
                 self._on_manager_message(name, message, incoming)
             except BadMessage as error:
-                logger.error("manager %s is dropped for a bad message: %s", name, error)
+                self._manager_complaints.note(name, error)
                 self._handle(events.ManagerLeft(name, f"it sent a bad message: {error}"))
 
     def _on_manager_message(self, name: str, message: Message, incoming: Incoming) -> None:
         # The identity of the connection is the name that counts: nobody can speak for another manager.
-        self._note_connection(name, incoming.connection)
+        if not self._connections.knows(name, incoming.connection):
+            self._on_closed_connections()
+            self._on_ended_connections(self._connections.note(name, incoming.connection))
+        if getattr(message, "manager", "") not in ("", name):
+            raise BadMessage(f"it speaks as {message.manager}")  # type: ignore[attr-defined]
+        # After a restart, managers of the former interchange report before they register.
+        if not (isinstance(message, Register) or self._settings.resuming or self._state.may_have_tasks(name)):
+            self._handle(events.HeartbeatReceived(name))  # it is asked to register
+            return
         match message:
             case Results():
                 # As it came: what it says of tasks that were given up is dropped by the submit side.
                 self._to_client_raw(incoming.frames)
                 self._ended(name, message.ids, sum(message.durations_s))
+            case TasksStarted(ids=ids):
+                self._handle(events.TasksStarted(name, ids))
             case Heartbeat():
                 self._handle(events.HeartbeatReceived(name))
             case WorkerLost():
                 self._to_client_raw(incoming.frames)
-                self._ended(name, [message.id])
-            case TasksTimedOut(ids=ids) | TasksCancelled(ids=ids):
+                self._ended(name, [message.id], worker_lost=True)
+            case TasksTimedOut(ids=ids) | TasksOverMemory(ids=ids):
                 self._to_client_raw(incoming.frames)
+                self._ended(name, ids)
+            case TasksCancelled():
+                ids = self._state.may_report(name, message.ids)
+                self._to_client(TasksCancelled(ids, name, message.sequence))
                 self._ended(name, ids)
             case TasksReturned(ids=ids):
                 self._handle(events.TasksReturned(name, ids))
+            case TasksMissing(ids=ids):
+                self._handle(events.TasksMissing(name, ids))
+            case Packages():
+                self._to_client_raw(incoming.frames)
             case Register():
-                if message.manager != name:
-                    raise BadMessage(f"it registers as {message.manager}")
+                if not message.manager:
+                    raise BadMessage("it registers without a name")
                 logger.info("manager %s on %s registers, block %s", name, message.hostname, message.block)
+                self._cargo.doubt(name)
                 self._handle(events.ManagerRegistered(message))
+                self._define_again(name)
             case Draining():
                 self._handle(events.ManagerDraining(name))
             case Goodbye():
-                logger.info("manager %s leaves: %s", name, message.reason)
+                if name in self._state.managers:
+                    logger.info("manager %s leaves: %s", name, message.reason)
                 self._handle(events.ManagerLeft(name, message.reason))
 
-    def _ended(self, manager: str, ids: list[int], duration_s: float | None = None) -> None:
-        for id_ in ids:
-            self._tasks.pop(id_, None)
-        self._handle(events.TasksEnded(manager, ids, duration_s))
+    def _ended(self, manager: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
+        self._cargo.drop(ids)
+        self._handle(events.TasksEnded(manager, ids, duration_s, worker_lost))
 
-    def _note_connection(self, name: str, connection: int) -> None:
-        if self._connections.get(connection) == name:
-            return
-        # A descriptor may be used again: news of its former connection's end must not hit the new one.
-        self._on_closed_connections()
-        # ROUTER hands a name over to its new connection without a word: what was under way on the old one is gone.
-        old = self._connection_of.get(name)
-        if old is not None:
-            del self._connections[old]
-            self._handle(events.ManagerDisconnected(name))
-        self._connections[connection] = name
-        self._connection_of[name] = connection
+    def _define_again(self, name: str) -> None:
+        """It may have got tasks on its new connection, the functions of which were sent on the old one."""
+        manager = self._state.managers.get(name)
+        if manager is not None:
+            frames = self._cargo.functions_for(name, manager.tasks)
+            if frames is not None:
+                self._managers.send(name.encode(), frames)
 
     def _on_closed_connections(self) -> None:
-        for connection in self._managers.closed_connections():
-            name = self._connections.pop(connection, None)
-            if name is not None:
-                del self._connection_of[name]
-                self._handle(events.ManagerDisconnected(name))
+        self._on_ended_connections(self._connections.closed(self._managers.closed_connections()))
+
+    def _on_ended_connections(self, managers: list[str]) -> None:
+        for name in managers:
+            self._cargo.doubt(name)
+            self._handle(events.ManagerDisconnected(name))
 
     # -- actions -----------------------------------------------------------------------------------------------
 
@@ -276,9 +326,11 @@ class InterchangeService:
             self._perform(action)
 
     def _perform(self, action: events.Action) -> None:
+        logger.debug("%s", action)
         match action:
             case events.SendTasks(manager, ids):
-                self._send_tasks(manager, ids)
+                for frames in self._cargo.tasks_for(manager, ids):
+                    self._managers.send(manager.encode(), frames)
             case events.AnswerHeartbeat(manager):
                 self._to_manager(manager, Heartbeat())
             case events.AskBack(manager, count):
@@ -286,7 +338,7 @@ class InterchangeService:
             case events.SendCancel(manager, ids):
                 self._to_manager(manager, CancelTasks(ids))
             case events.ReportCancelled(ids):
-                self._drop(ids)
+                self._cargo.drop(ids)
                 self._to_client(TasksCancelled(ids))
             case events.WelcomeManager(manager):
                 self._welcome(manager)
@@ -296,33 +348,31 @@ class InterchangeService:
                 self._to_client(ManagerRefused(manager, hostname, reason, versions))
             case events.DismissManager(manager, reason):
                 self._to_manager(manager, DismissManager(reason))
-            case events.ReportManagerLost(manager, block, hostname, ids, reason):
-                logger.warning("manager %s on %s is lost, with %d tasks: %s", manager, hostname, len(ids), reason)
-                self._known_functions.pop(manager, None)
-                self._drop(ids)
-                self._to_client(ManagerLost(manager, block, hostname, ids, reason))
-
-    def _drop(self, ids: list[int]) -> None:
-        for id_ in ids:
-            self._tasks.pop(id_, None)
+            case events.ReportManagerLost(manager, block, hostname, ids, reason, requeued):
+                text = "manager %s on %s is lost, with %d tasks (%d others are in the queue again): %s"
+                logger.warning(text, manager, hostname, len(ids), requeued, reason)
+                self._cargo.lose(manager)
+                self._cargo.drop(ids)
+                self._to_client(ManagerLost(manager, block, hostname, ids, reason, requeued))
+            case events.AskToRegister(manager):
+                self._to_manager(manager, RegisterAgain())
+            case events.SendCheck(manager, ids):
+                self._to_manager(manager, CheckTasks(ids))
+            case events.ReportUnfit(ids, reason):
+                self._cargo.drop(ids)
+                self._to_client(TasksUnfit(ids, reason))
+            case events.WarnOfSelector(reason):
+                logger.warning("the manager selector fails: %s", reason)
+                self._to_client(Notice(f"the manager selector fails, and tasks go to any manager: {reason}"))
+            case events.ReportPutAside(manager, block, hostname, reason):
+                logger.warning("manager %s on %s gets no more tasks: %s", manager, hostname, reason)
+                self._to_client(ManagerPutAside(manager, block, hostname, reason))
 
     def _welcome(self, manager: str) -> None:
-        self._known_functions[manager] = set()
+        self._cargo.welcome(manager)
         registration = self._state.managers[manager].registration
         self._to_manager(manager, Welcome(self._settings.import_paths, self._settings.shared_dir or ""))
         self._to_client(ManagerJoined(manager, registration.block, registration.hostname, registration.workers))
-
-    def _send_tasks(self, manager: str, ids: list[int]) -> None:
-        functions, arguments, walltimes_s = zip(*[self._tasks[id_] for id_ in ids], strict=True)
-        known = self._known_functions[manager]
-        missing = sorted(set(functions) - known)
-        if missing:
-            known.update(missing)
-            sizes, frames = pack([self._functions[id_] for id_ in missing])
-            self._managers.send(manager.encode(), [encode_header(DefineFunctions(missing, sizes)), *frames])
-        sizes, frames = pack(arguments)
-        header = Tasks(ids, list(functions), sizes, None, list(walltimes_s) if any(walltimes_s) else None)
-        self._managers.send(manager.encode(), [encode_header(header), *frames])
 
     # Sending to a manager that is just gone does nothing: the end of its connection is reported on its own.
 
@@ -343,28 +393,13 @@ def _header(incoming: Incoming) -> Buffer:
     return incoming.frames[0]
 
 
-def _allow_many_connections() -> None:
-    """Each manager's connection takes a file descriptor, and shells start programs with as few as 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS calls the limit infinite, and refuses to set it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _start_log(settings: Settings) -> None:
-    handler = logging.FileHandler(Path(settings.logdir) / "interchange.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("trellis")
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
-
-
 def main() -> int:
     """Entry point: ``python -m trellis.executors.htex.interchange_service``."""
     setproctitle.setproctitle("trellis: interchange")
-    line = _read_line(sys.stdin.fileno())
-    settings = msgspec.json.decode(line, type=Settings)
-    _start_log(settings)
-    _allow_many_connections()
+    settings = read_settings(sys.stdin.fileno())
+    start_log(settings)
+    allow_many_connections()
+    service: InterchangeService | None = None
     try:
         service = InterchangeService(settings)
         ports = service.bind()
@@ -377,19 +412,11 @@ def main() -> int:
         logger.exception("the interchange failed")
         print(f"the interchange failed: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    finally:
+        if service is not None:
+            service.close()
     logger.info("the interchange ends")
     return 0
-
-
-def _read_line(fd: int) -> bytes:
-    """One line, and not a byte more: what follows is the lifeline."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(fd, 1)
-        if not byte:
-            raise EOFError("no settings came")
-        line += byte
-    return line
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""The command that starts a manager: a template, and what its placeholders stand for. Pure: nothing is started here."""
+"""The command that starts a manager: a template, and what its placeholders stand for. Nothing is started here."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from trellis.errors import ConfigurationError
+from trellis.executors.htex.wiring import worker_addresses
 
 if TYPE_CHECKING:
     from trellis.executors.htex.executor import HighThroughputExecutor
@@ -18,15 +19,14 @@ DEFAULT_LAUNCH_CMD = (
     "--cert_dir {cert_dir} -l {logdir} -b {{block_id}} -c {cores_per_worker} -m {mem_per_worker} "
     "{max_workers_per_node} --prefetch_capacity {prefetch_capacity} "
     "--hb_period {heartbeat_period} --hb_threshold {heartbeat_threshold} --drain_period {drain_period} "
-    "{address_probe_timeout_string} "
+    "{address_probe_timeout_string} --poll_period {poll_period} --cpu_affinity {cpu_affinity} "
+    "--available_accelerators {accelerators} {enable_mpi_mode} --mpi_launcher {mpi_launcher} --walltime_s {walltime_s}"
 )
 
 DEFAULT_PROBE_TIMEOUT_S = 30
 
 
-def launch_values(
-    executor: HighThroughputExecutor, *, addresses: Sequence[str], worker_port: int, cert_dir: str | None
-) -> dict[str, str]:
+def launch_values(executor: HighThroughputExecutor, worker_port: int) -> dict[str, str]:
     """What each placeholder stands for, quoted for a shell; ``{block_id}`` for itself, until a block is there."""
     provider = executor.provider
     most = executor.max_workers_per_node
@@ -34,12 +34,12 @@ def launch_values(
     values: dict[str, object] = {
         "python": shlex.quote(sys.executable),
         "debug": "--debug" if executor.worker_debug else "",
-        "addresses": shlex.quote(",".join(addresses)),
+        "addresses": shlex.quote(",".join(worker_addresses(executor))),
         # Parsl once had two ports; one serves for both.
         "task_port": worker_port,
         "result_port": worker_port,
         "worker_port": worker_port,
-        "cert_dir": "None" if cert_dir is None else shlex.quote(cert_dir),
+        "cert_dir": shlex.quote(str(executor.cert_dir)),
         "logdir": shlex.quote(executor.worker_logdir),
         "logconf": "",  # Parsl's, for logging of one's own: there is none
         "cores_per_worker": executor.cores_per_worker,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trellis.wire.messages import Demand
+
 # Tasks that run now, as the board says: worker, and since when.
 Running = Mapping[int, tuple[int, float]]
 
@@ -15,6 +17,7 @@ Running = Mapping[int, tuple[int, float]]
 class TasksReceived:
     ids: Sequence[int]
     walltimes_s: Sequence[float] | None = None  # 0 is no limit
+    demands: Sequence[Demand | None] | None = None  # None: a worker and nothing else
 
 
 @dataclass(slots=True)
@@ -27,6 +30,14 @@ class TasksFinished:
     """Results came. Each goes out if it ``counts``; ask before handling this."""
 
     tasks: Sequence[int]
+    duration_s: float | None = None  # how long all of them ran, when that is known
+
+
+@dataclass(slots=True)
+class WorkerParked:
+    """It has taken a token, and waits to be told what for."""
+
+    worker: int
 
 
 @dataclass(slots=True)
@@ -53,7 +64,7 @@ class ReturnRequested:
 
 @dataclass(slots=True)
 class TakenBack:
-    """These offered tasks had not been taken by any worker, in the order of their offer."""
+    """These offered tasks had not been taken by any worker, in the order of their offer. All tokens are gone, too."""
 
     ids: Sequence[int]
     running: Running
@@ -69,8 +80,22 @@ class Interrupted:
 
 
 @dataclass(slots=True)
+class MemoryMeasured:
+    """How much memory tasks use: worker, and MB."""
+
+    tasks: Mapping[int, tuple[int, float]]
+
+
+@dataclass(slots=True)
 class InterchangeHeard:
     pass
+
+
+@dataclass(slots=True)
+class TerminateRequested:
+    """The node's job is about to end, or somebody wants it to. Said twice: at once."""
+
+    reason: str
 
 
 @dataclass(slots=True)
@@ -89,12 +114,15 @@ Event = (
     TasksReceived
     | WorkerReady
     | TasksFinished
+    | WorkerParked
     | WorkerExited
     | CancelRequested
     | ReturnRequested
     | TakenBack
     | Interrupted
+    | MemoryMeasured
     | InterchangeHeard
+    | TerminateRequested
     | StopRequested
     | DeadlinePassed
 )
@@ -104,14 +132,45 @@ Event = (
 
 @dataclass(slots=True)
 class Offer:
-    """Put these tasks into the workers' queue."""
+    """Announce these tasks to the interchange as started, then put them into the workers' queue."""
 
     ids: list[int]
 
 
 @dataclass(slots=True)
+class Park:
+    """Put so many tokens into the workers' queue; each makes a worker stand aside, and say ``WorkerParked``."""
+
+    count: int
+
+
+@dataclass(slots=True)
+class RunGang:
+    """Announce this task, then give it to the first of these parked workers, with all that is in their slots."""
+
+    task: int
+    workers: list[int]
+    demand: Demand
+    nodes: tuple[str, ...] = ()  # their names, for a task that spreads over nodes
+
+
+@dataclass(slots=True)
+class Release:
+    """These parked workers go on with the queue."""
+
+    workers: list[int]
+
+
+@dataclass(slots=True)
+class MeasureMemory:
+    """Say ``MemoryMeasured`` of these tasks."""
+
+    tasks: dict[int, tuple[int, float]]  # with worker, and limit in MB
+
+
+@dataclass(slots=True)
 class TakeBack:
-    """Empty the workers' queue, and say ``TakenBack``."""
+    """Empty the workers' queue of tasks and tokens, and say ``TakenBack``."""
 
 
 @dataclass(slots=True)
@@ -125,6 +184,13 @@ class Interrupt:
 
     worker: int
     task: int
+
+
+@dataclass(slots=True)
+class NudgeWorker:
+    """Interrupt what the worker waits for, so that it notices that it was asked to end."""
+
+    worker: int
 
 
 @dataclass(slots=True)
@@ -145,6 +211,13 @@ class ReportWorkerLost:
 class ReportTimedOut:
     task: int
     walltime_s: float
+
+
+@dataclass(slots=True)
+class ReportOverMemory:
+    task: int
+    limit_mb: float
+    peak_mb: float  # the most that was measured
 
 
 @dataclass(slots=True)
@@ -179,12 +252,18 @@ class Exit:
 
 Action = (
     Offer
+    | Park
+    | RunGang
+    | Release
+    | MeasureMemory
     | TakeBack
     | StartWorker
     | Interrupt
+    | NudgeWorker
     | KillWorker
     | ReportWorkerLost
     | ReportTimedOut
+    | ReportOverMemory
     | ReportCancelled
     | GiveBack
     | SendHeartbeat

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
-import os
-import platform
 import secrets
 import signal
 import socket
@@ -18,26 +15,38 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 import setproctitle
 
 from trellis.errors import BadMessage, ConfigurationError
+from trellis.executors.htex import host
 from trellis.executors.htex import manager as machine
 from trellis.executors.htex import manager_events as events
+from trellis.executors.htex.complaints import Complaints
+from trellis.executors.htex.manager_link import ManagerLink
+from trellis.executors.htex.manager_options import (
+    NodePlan,
+    make_registration,
+    make_settings,
+    parse_arguments,
+    plan_node,
+    start_log,
+    worker_environment,
+)
+from trellis.executors.htex.mpi_environment import mpi_variables
 from trellis.executors.htex.node import Node, task_message
-from trellis.executors.htex.placement import worker_count
+from trellis.executors.htex.slots import task_variables
+from trellis.executors.htex.task_environment import dump_environment
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox
 from trellis.transport.keys import load_client_keys
 from trellis.transport.probe import first_reachable
 from trellis.transport.service import TURN, Loop
-from trellis.version import VERSION
 from trellis.wire import stream
-from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, payload_buffers, unpack
+from trellis.wire.codec import Buffer, Decoder, Payload, payload_buffers, unpack
 from trellis.wire.messages import (
-    PROTOCOL_VERSION,
     CancelTasks,
+    CheckTasks,
     DefineFunctions,
     DismissManager,
     Draining,
@@ -45,13 +54,19 @@ from trellis.wire.messages import (
     Goodbye,
     Heartbeat,
     Message,
+    Packages,
+    PackagesRequest,
+    ReceivedUpTo,
     Refused,
     Register,
-    Results,
+    RegisterAgain,
     ReturnTasks,
     Tasks,
     TasksCancelled,
+    TasksMissing,
+    TasksOverMemory,
     TasksReturned,
+    TasksStarted,
     TasksTimedOut,
     ToManager,
     Welcome,
@@ -60,131 +75,113 @@ from trellis.wire.messages import (
 
 logger = logging.getLogger("trellis.manager")
 
-
-class ResultBatch:
-    """Results that go out together at the end of a turn."""
-
-    def __init__(self, manager: str) -> None:
-        self._manager = manager
-        self._clear()
-
-    def _clear(self) -> None:
-        self._ids: list[int] = []
-        self._failed: list[int] = []
-        self._workers: list[int] = []
-        self._started: list[float] = []
-        self._durations: list[float] = []
-        self._payloads: list[Payload] = []
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def add(self, worker: int, frame: stream.StreamFrame) -> None:
-        if frame.kind == stream.ERROR:
-            self._failed.append(len(self._ids))
-        self._ids.append(frame.id)
-        self._workers.append(worker)
-        self._started.append(frame.started)
-        self._durations.append(frame.duration_s)
-        buffers = frame.buffers
-        self._payloads.append(buffers[0] if len(buffers) == 1 else tuple(buffers))
-
-    def take(self) -> list[Buffer]:
-        """The frames of the message; the batch is empty then."""
-        sizes, frames = pack(self._payloads)
-        header = Results(self._manager, self._ids, self._failed, self._workers, self._started, self._durations, sizes)
-        self._clear()
-        return [encode_header(header), *frames]
+_TERMINATED = "SIGTERM: the batch system or its user ended the job"
 
 
 class ManagerService:
-    """Owns the socket to the interchange, and the node's workers. Single-threaded."""
+    """Owns the connection to the interchange, and the node's workers. Single-threaded."""
 
-    def __init__(self, endpoint: ClientEndpoint, registration: Register, settings: machine.ManagerSettings) -> None:
+    def __init__(
+        self, endpoint: ClientEndpoint, registration: Register, options: argparse.Namespace, plan: NodePlan
+    ) -> None:
         self._endpoint = endpoint
         self._registration = registration
-        self._state = machine.ManagerState(settings, time.monotonic())
+        self._options = options
+        self._plan = plan
+        self._link = ManagerLink(endpoint, registration)
+        self._state = machine.ManagerState(make_settings(options, plan), time.monotonic())
         self._decoder: Decoder[Message] = Decoder(ToManager)
         self._loop = Loop()
-        self._inbox: Inbox[str] = Inbox()  # reasons to stop, put by signal handlers
+        self._complaints = Complaints(logger, "a message of %s is dropped: %s")
+        self._inbox: Inbox[events.Event] = Inbox()  # what signal handlers have to say
         self._node = Node(
-            self._loop, registration.workers, self._worker_environment, self._on_frames, self._on_worker_exit
+            self._loop, plan.size.workers, self._worker_environment, self._on_frames, self._on_worker_exit
         )
         self._functions: dict[int, Buffer] = {}
         self._tasks: dict[int, tuple[int, Payload]] = {}  # function and arguments of tasks that have not ended
-        self._results = ResultBatch(registration.manager)
-        self._import_paths: list[str] = []
-        self._shared_dir = ""
+        self._welcome = Welcome([])
         self._exit: events.Exit | None = None
 
+    def terminate(self) -> None:
+        """Let go of what has not started, and leave soon. May be called from a signal handler."""
+        self._inbox.put(events.TerminateRequested(_TERMINATED))
+
     def stop(self, reason: str) -> None:
-        """Leave soon. May be called from a signal handler."""
-        self._inbox.put(reason)
+        """Leave at once. May be called from a signal handler."""
+        self._inbox.put(events.StopRequested(reason))
 
     def register(self, timeout_s: float) -> None:
-        """Introduce this manager, and wait for the answer.
+        """Introduce this manager as soon as there is a connection, and wait for the answer.
 
         Raises:
             ConnectionError: no answer in time, or a refusal.
         """
-        self._send(self._registration)
-        if not self._endpoint.wait(timeout_s):
+        monitor = self._endpoint.monitor()
+        assert monitor is not None
+        self._loop.add_source(monitor, self._on_connection)
+        self._loop.add_source(self._endpoint, self._on_messages)
+        self._loop.add_fd(self._inbox.fileno(), self._on_inbox)
+        deadline = time.monotonic() + timeout_s
+        while not self._link.welcomed and time.monotonic() < deadline:
+            self._loop.run_once(deadline - time.monotonic())
+            if self._exit is not None:  # by a signal
+                return
+        if not self._link.welcomed:
             raise ConnectionError(
                 f"the interchange does not answer within {timeout_s:g} s (is its port blocked, or the key another one?)"
             )
-        frames = self._endpoint.receive() or []
-        message = self._decoder.decode(frames[0]) if frames else None
-        if isinstance(message, Refused | DismissManager):
-            raise ConnectionError(f"the interchange refuses this manager: {message.reason}")
-        if not isinstance(message, Welcome):
-            raise ConnectionError(f"the interchange answers with {type(message).__name__} instead of a welcome")
-        self._import_paths, self._shared_dir = message.import_paths, message.shared_dir
 
     def run(self) -> events.Exit:
         """Serve until the machine says to exit; the workers are gone then."""
-        self._loop.add_source(self._endpoint, self._on_messages)
-        self._loop.add_fd(self._inbox.fileno(), self._on_inbox)
-        try:
+        if self._exit is None:
             self._perform(self._state.start())
-            while self._exit is None:
-                self._loop.run_once(max(0.0, self._state.next_deadline() - time.monotonic()))
-                if time.monotonic() >= self._state.next_deadline():
-                    self._handle(events.DeadlinePassed(self._node.running()))
-                if len(self._results):
-                    self._endpoint.send(self._results.take())
-            return self._exit
-        finally:
-            self._close()
+        while self._exit is None:
+            self._loop.run_once(max(0.0, self._state.next_deadline() - time.monotonic()))
+            if time.monotonic() >= self._state.next_deadline():
+                self._handle(events.DeadlinePassed(self._node.running()))
+            self._link.flush()
+        return self._exit
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the workers, and say goodbye."""
         self._node.close()
-        reason = self._exit.reason if self._exit is not None else "the manager failed: see its log"
-        self._send(Goodbye(self._registration.manager, reason))
+        if self._link.welcomed:
+            reason = self._exit.reason if self._exit is not None else "the manager failed: see its log"
+            self._link.send(Goodbye(self._registration.manager, reason))
         self._loop.close()
         self._inbox.close()
 
-    # -- messages ----------------------------------------------------------------------------------------------
-
-    def _send(self, message: Message) -> None:
-        self._endpoint.send([encode_header(message)])
+    # -- the interchange ---------------------------------------------------------------------------------------
 
     def _on_inbox(self) -> None:
-        for reason in self._inbox.drain():
-            self._handle(events.StopRequested(reason))
+        for event in self._inbox.drain():
+            self._handle(event)
+
+    def _on_connection(self) -> None:
+        if self._link.connection_is_new():
+            if self._link.welcomed:
+                logger.info("the connection to the interchange is there again")
+            self._register()
+        elif not self._link.connected:
+            logger.warning("the connection to the interchange broke")
+
+    def _register(self) -> None:
+        self._link.register(self._state.holding, self._state.started, self._state.draining)
 
     def _on_messages(self) -> None:
         for _ in range(TURN):
             frames = self._endpoint.receive()
             if frames is None:
                 return
-            self._on_message(self._decoder.decode(frames[0]), frames[1:])
+            try:
+                self._on_message(self._decoder.decode(frames[0]), frames[1:])
+            except BadMessage as error:
+                self._complaints.note("the interchange", error)
 
     def _on_message(self, message: Message, frames: list[Buffer]) -> None:
         match message:
             case Tasks():
-                arguments = unpack(message.sizes, frames)
-                self._tasks.update(zip(message.ids, zip(message.functions, arguments, strict=True), strict=True))
-                self._handle(events.TasksReceived(message.ids, message.walltimes_s))
+                self._on_tasks(message, frames)
                 return
             case DefineFunctions():
                 self._functions.update(zip(message.ids, map(_one_buffer, unpack(message.sizes, frames)), strict=True))
@@ -192,50 +189,81 @@ class ManagerService:
                 for id_ in ids:
                     self._functions.pop(id_, None)
                 self._node.forget(ids)
+            case ReceivedUpTo(sequence):
+                self._link.received_up_to(sequence)
             case CancelTasks(ids=ids):
                 self._handle(events.CancelRequested(ids, self._node.running()))
             case ReturnTasks(count=count):
                 self._handle(events.ReturnRequested(count))
+            case CheckTasks(ids):
+                self._link.flush()  # what has just ended is not missing
+                self._link.send(TasksMissing(self._registration.manager, [i for i in ids if i not in self._tasks]))
+            case PackagesRequest(request):
+                found = host.packages()
+                self._link.send(Packages(self._registration.manager, request, [*found], [*found.values()]))
+            case Welcome():
+                self._link.on_welcome()
+                self._welcome = message
+            case RegisterAgain() if self._link.should_register_again:
+                self._register()
             case Refused(reason) | DismissManager(reason):
+                if not self._link.welcomed:
+                    raise ConnectionError(f"the interchange refuses this manager: {reason}")
                 self._handle(events.StopRequested(f"dismissed: {reason}"))
             case _:
-                pass  # a heartbeat, or a second welcome: it is enough that it came
+                pass  # a heartbeat: it is enough that it came
         self._handle(events.InterchangeHeard())
+
+    def _on_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
+        arguments = unpack(message.sizes, frames)
+        if not self._functions.keys() >= set(message.functions):
+            raise BadMessage("tasks of functions that were not defined")
+        ids, walltimes_s, demands = message.ids, message.walltimes_s, message.demands
+        if not self._tasks.keys().isdisjoint(ids):  # sent twice, around a break of the connection
+            new = [number for number, id_ in enumerate(ids) if id_ not in self._tasks]
+            walltimes_s = None if walltimes_s is None else [walltimes_s[number] for number in new]
+            demands = None if demands is None else [demands[number] for number in new]
+            self._tasks |= {ids[number]: (message.functions[number], arguments[number]) for number in new}
+            ids = [ids[number] for number in new]
+        else:
+            self._tasks.update(zip(ids, zip(message.functions, arguments, strict=True), strict=True))
+        self._handle(events.TasksReceived(ids, walltimes_s, demands))
 
     # -- workers -----------------------------------------------------------------------------------------------
 
     def _worker_environment(self, worker: int) -> dict[str, str]:
-        registration = self._registration
-        return {
-            **os.environ,
-            "PARSL_WORKER_RANK": str(worker),
-            "PARSL_WORKER_COUNT": str(registration.workers),
-            "PARSL_WORKER_POOL_ID": registration.manager,
-            "PARSL_WORKER_BLOCK_ID": registration.block,
-            "TRELLIS_IMPORT_PATHS": os.pathsep.join(self._import_paths),
-            "TRELLIS_SHARED_DIR": self._shared_dir,
-        }
+        return worker_environment(self._options, self._plan, self._registration, self._welcome, worker)
 
     def _on_frames(self, worker: int, frames: Sequence[stream.StreamFrame]) -> None:
         finished: list[int] = []
+        duration_s = 0.0
         for frame in frames:
             match frame.kind:
                 case stream.RESULT | stream.ERROR:
                     # A task that is being ended is reported as that, whatever it still says.
                     if self._state.counts(frame.id):
                         del self._tasks[frame.id]
-                        self._results.add(worker, frame)
+                        self._link.add_result(worker, frame)
                         finished.append(frame.id)
+                        duration_s += frame.duration_s
                 case stream.NEED if frame.id in self._functions:
                     self._node.define(worker, frame.id, self._functions[frame.id])
                 case stream.FETCH if frame.id in self._tasks:
                     self._node.answer(worker, stream.TASK, frame.id, payload_buffers(self._tasks[frame.id][1]))
                 case stream.NEED | stream.FETCH:  # for a task that was given up meanwhile
                     self._node.kill(worker)
+                case stream.PARKED:
+                    # It has ended what it ran before.
+                    self._on_finished(finished, duration_s)
+                    finished, duration_s = [], 0.0
+                    self._handle(events.WorkerParked(worker))
                 case stream.READY:
                     self._handle(events.WorkerReady(worker))
-        if finished:
-            self._handle(events.TasksFinished(finished))
+        self._on_finished(finished, duration_s)
+
+    def _on_finished(self, tasks: list[int], duration_s: float) -> None:
+        if tasks:
+            self._handle(events.TasksFinished(tasks, duration_s))
 
     def _on_worker_exit(self, worker: int, task: int | None, reason: str) -> None:
         self._handle(events.WorkerExited(worker, task, reason))
@@ -246,37 +274,74 @@ class ManagerService:
         self._perform(self._state.handle(event, time.monotonic()))
 
     def _perform(self, actions: list[events.Action]) -> None:
-        manager = self._registration.manager
         for action in actions:
+            logger.debug("%s", action)
             match action:
                 case events.Offer(ids):
+                    self._announce(ids)
                     self._node.offer([task_message(id_, *self._tasks[id_]) for id_ in ids])
+                case events.Park(count):
+                    self._node.park(count)
+                case events.RunGang():
+                    self._announce([action.task])
+                    self._run_gang(action)
+                case events.Release(workers):
+                    self._node.release(workers)
                 case events.TakeBack():
                     self._handle(events.TakenBack(self._node.take_back(), self._node.running()))
                 case events.StartWorker(worker):
                     self._node.start_worker(worker)
                 case events.Interrupt(worker, task):
                     self._handle(events.Interrupted(worker, task, self._node.interrupt(worker, task)))
+                case events.NudgeWorker(worker):
+                    self._node.nudge(worker)
                 case events.KillWorker(worker):
                     self._node.kill(worker)
-                case events.ReportWorkerLost(worker, task, reason):
-                    del self._tasks[task]
-                    self._send(WorkerLost(manager, task, worker, self._registration.hostname, reason))
-                case events.ReportTimedOut(task, walltime_s):
-                    del self._tasks[task]
-                    self._send(TasksTimedOut(manager, [task], [walltime_s]))
-                case events.ReportCancelled(ids):
-                    self._drop(ids)
-                    self._send(TasksCancelled(ids))
-                case events.GiveBack(ids):
-                    self._drop(ids)
-                    self._send(TasksReturned(manager, ids))
-                case events.SendHeartbeat():
-                    self._send(Heartbeat())
-                case events.SendDraining():
-                    self._send(Draining(manager))
+                case events.MeasureMemory(tasks):
+                    used = {task: (worker, self._node.memory_mb(worker, mb)) for task, (worker, mb) in tasks.items()}
+                    self._handle(events.MemoryMeasured(used))
                 case events.Exit():
                     self._exit = action
+                case _:
+                    self._tell(action)
+
+    def _tell(self, action: events.Action) -> None:
+        """What the interchange is to hear."""
+        link, manager, hostname = self._link, self._registration.manager, self._registration.hostname
+        match action:
+            case events.ReportWorkerLost(worker, task, reason):
+                self._drop([task])
+                link.report(WorkerLost(manager, task, worker, hostname, reason, link.next_sequence()))
+            case events.ReportTimedOut(task, walltime_s):
+                self._drop([task])
+                link.report(TasksTimedOut(manager, [task], [walltime_s], link.next_sequence()))
+            case events.ReportOverMemory(task, limit_mb, peak_mb):
+                self._drop([task])
+                link.report(TasksOverMemory(manager, [task], [limit_mb], [peak_mb], link.next_sequence()))
+            case events.ReportCancelled(ids):
+                self._drop(ids)
+                link.report(TasksCancelled(ids, manager, link.next_sequence()))
+            case events.GiveBack(ids):
+                self._drop(ids)
+                link.send(TasksReturned(manager, ids))
+            case events.SendHeartbeat():
+                link.send(Heartbeat())
+            case events.SendDraining():
+                link.send(Draining(manager))
+
+    def _announce(self, ids: list[int]) -> None:
+        # Before they are there: should this process die at once, nobody takes them for tasks that have not started.
+        self._link.send(TasksStarted(self._registration.manager, ids))
+
+    def _run_gang(self, action: events.RunGang) -> None:
+        demand, affinity = action.demand, self._options.cpu_affinity
+        slots = [self._plan.slots[worker] for worker in action.workers]
+        variables = task_variables(slots, affinity, demand.cores, demand.gpus)
+        if action.nodes:
+            variables |= mpi_variables(demand, action.nodes, self._options.mpi_launcher)
+        function, arguments = self._tasks[action.task]
+        environment = dump_environment(variables)
+        self._node.run_parked(action.workers[0], action.task, function, environment, arguments)
 
     def _drop(self, ids: Sequence[int]) -> None:
         for id_ in ids:
@@ -292,92 +357,34 @@ def _one_buffer(payload: Payload) -> Buffer:
 # -- start -----------------------------------------------------------------------------------------------------
 
 
-def _parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="trellis-manager", description="Run the workers of one node.")
-    parser.add_argument("-d", "--debug", action="store_true", help="log details")
-    parser.add_argument("-a", "--addresses", required=True, help="comma-separated addresses of the interchange")
-    parser.add_argument("-p", "--port", type=int, required=True, help="port of the interchange")
-    parser.add_argument("--cert_dir", default="None", help="directory of the encryption keys; None: no encryption")
-    parser.add_argument("-l", "--logdir", required=True, help="logs go to a directory below this one")
-    parser.add_argument("-b", "--block_id", default="", help="block that this manager belongs to")
-    parser.add_argument("-c", "--cores_per_worker", type=float, default=1.0)
-    parser.add_argument("-m", "--mem_per_worker", default="None", help="GB")
-    parser.add_argument("--max_workers_per_node", type=float, default=math.inf)
-    parser.add_argument("--prefetch_capacity", type=int, default=0)
-    parser.add_argument("--hb_period", type=float, default=30)
-    parser.add_argument("--hb_threshold", type=float, default=120)
-    parser.add_argument("--drain_period", default="None", help="seconds; None: never")
-    parser.add_argument("--address_probe_timeout", type=float, default=30)
-    return parser.parse_args(argv)
-
-
-def _number_or_none(text: str) -> float | None:
-    return None if text == "None" else float(text)
-
-
-def _register_message(options: argparse.Namespace, name: str) -> Register:
-    cores = int(os.environ.get("PARSL_CORES") or len(os.sched_getaffinity(0)))
-    memory_bytes = psutil.virtual_memory().total
-    if "PARSL_MEMORY_GB" in os.environ:
-        memory_bytes = int(float(os.environ["PARSL_MEMORY_GB"]) * 2**30)
-    workers = worker_count(
-        cores,
-        memory_bytes / 2**30,
-        options.cores_per_worker,
-        _number_or_none(options.mem_per_worker),
-        options.max_workers_per_node,
-    )
-    return Register(
-        protocol=PROTOCOL_VERSION,
-        manager=name,
-        block=options.block_id,
-        hostname=socket.gethostname(),
-        pid=os.getpid(),
-        workers=workers,
-        capacity=workers + options.prefetch_capacity,
-        trellis_version=VERSION,
-        python_version=platform.python_version(),
-        start_time=time.time(),
-        cpus=cores,
-        memory_bytes=memory_bytes,
-        directory=os.getcwd(),
-    )
-
-
-def _start_log(options: argparse.Namespace, name: str) -> None:
-    directory = Path(options.logdir) / f"block-{options.block_id}" / name
-    directory.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(directory / "manager.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("trellis")
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if options.debug else logging.INFO)
+def _serve(options: argparse.Namespace, name: str, endpoint: ClientEndpoint, plan: NodePlan) -> events.Exit:
+    service = ManagerService(endpoint, make_registration(options, plan, name), options, plan)
+    signal.signal(signal.SIGTERM, lambda *_: service.terminate())
+    signal.signal(signal.SIGINT, lambda *_: service.stop("it got SIGINT"))
+    try:
+        service.register(options.address_probe_timeout)
+        logger.info("manager %s registered, %d workers", name, plan.size.workers)
+        return service.run()
+    finally:
+        service.close()
 
 
 def main() -> int:
     """Entry point; the exit code is non-zero when the node or the connection was to blame for the end."""
-    options = _parse_arguments()
+    options = parse_arguments()
     setproctitle.setproctitle("trellis: manager")
     name = secrets.token_hex(6)
-    _start_log(options, name)
+    start_log(options, name)
     context = new_context()
     endpoint: ClientEndpoint | None = None
     try:
-        registration = _register_message(options, name)
+        plan = plan_node(options)
         keys = None if options.cert_dir == "None" else load_client_keys(Path(options.cert_dir))
         address = first_reachable(options.addresses.split(","), options.port, options.address_probe_timeout)
-        endpoint = ClientEndpoint(context, keys, name.encode())
+        logger.info("manager %s uses address %s, port %d", name, address, options.port)
+        endpoint = ClientEndpoint(context, keys, name.encode(), watched=True)
         endpoint.connect(f"tcp://[{address}]:{options.port}" if ":" in address else f"tcp://{address}:{options.port}")
-        drain_s = _number_or_none(options.drain_period)
-        settings = machine.ManagerSettings(registration.workers, options.hb_period, options.hb_threshold, drain_s)
-        service = ManagerService(endpoint, registration, settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: service.stop(f"it got {signal.Signals(number).name}"))
-        service.register(options.address_probe_timeout)
-        logger.info(
-            "manager %s registered at %s port %d, %d workers", name, address, options.port, registration.workers
-        )
-        end = service.run()
+        end = _serve(options, name, endpoint, plan)
     except (ConnectionError, ConfigurationError) as error:
         logger.error("%s", error)
         print(f"trellis manager on {socket.gethostname()}: {error}", file=sys.stderr)

@@ -12,9 +12,8 @@ from typing import Any
 from trellis.core.validation import check_at_least, check_choice, check_type
 from trellis.errors import ParameterTypeError
 from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS
 from trellis.executors.htex.resources import Request, read_mpi_specification
-
-MPI_LAUNCHERS = ("mpiexec", "srun", "aprun")
 
 
 class MPIExecutor(HighThroughputExecutor):
@@ -114,6 +113,11 @@ class MPIExecutor(HighThroughputExecutor):
 
     def _read_specification(self, specification: Mapping[str, Any] | None) -> Request:
         return read_mpi_specification(specification)
+
+    @property
+    def workers_per_node(self) -> float:
+        """The workers of a block, shared among its nodes: a block has one manager."""
+        return super().workers_per_node / (1 if self.provider is None else self.provider.nodes_per_block)
 
     def monitor_resources(self) -> bool:
         """No: what the worker uses says nothing about the program that runs on the nodes."""

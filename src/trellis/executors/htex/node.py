@@ -7,13 +7,16 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from trellis.executors.htex import host
 from trellis.executors.htex.board import MAX_MESSAGE_BYTES, Board, TaskQueue
 from trellis.executors.htex.worker_process import Lifeline, WorkerProcess
 from trellis.transport.service import Loop
 from trellis.wire import stream
-from trellis.wire.codec import Buffer, Payload
+from trellis.wire.codec import Buffer, Payload, payload_buffers
 
 logger = logging.getLogger("trellis.manager")
+
+_TOKEN = stream.head(stream.PARK, 0, 0, 0.0, 0.0, ())
 
 
 def task_message(task: int, function: int, arguments: Payload) -> bytes:
@@ -52,6 +55,7 @@ class Node:
         self._queue = TaskQueue()
         self._board = Board(workers)
         self._workers: dict[int, WorkerProcess] = {}
+        self._oom_kills = host.oom_kills()  # that were taken note of
         self._waiting: deque[bytes] = deque()  # messages for which the queue has no room now
 
     def close(self) -> None:
@@ -87,20 +91,38 @@ class Node:
         self._workers[worker].signal_group(signal.SIGTERM)
         return True
 
+    def nudge(self, worker: int) -> None:
+        """Have a worker that was interrupted notice it, should it wait for something."""
+        self._workers[worker].nudge()
+
     def kill(self, worker: int) -> None:
-        self._workers[worker].signal_group(signal.SIGKILL)
+        """End a worker's process group."""
+        self._workers[worker].kill()
 
     def running(self) -> dict[int, tuple[int, float]]:
         """Worker and time of start (monotonic clock) of each task that runs."""
         return self._board.all_running()
 
-    def answer(self, worker: int, kind: int, id_: int, buffers: tuple[Buffer, ...]) -> None:
-        """Send what a worker has asked for."""
+    def answer(self, worker: int, kind: int, id_: int, buffers: tuple[Buffer, ...], function: int = 0) -> None:
+        """Send what a worker waits for."""
         process = self._workers[worker]
-        if not process.send(kind, id_, 0, buffers):
+        if not process.send(kind, id_, function, buffers):
             self._loop.watch_writes(
                 process.socket_fd, lambda: self._on_readable(worker), lambda: self._on_writable(worker)
             )
+
+    def run_parked(self, worker: int, task: int, function: int, environment: bytes, arguments: Payload) -> None:
+        """Have a parked worker run this task, in an environment of its own."""
+        self.answer(worker, stream.RUN, task, (environment, *payload_buffers(arguments)), function)
+
+    def release(self, workers: Iterable[int]) -> None:
+        """Let parked workers go on with the queue."""
+        for worker in workers:
+            self.answer(worker, stream.RELEASE, 0, ())
+
+    def memory_mb(self, worker: int, suspicious_mb: float) -> float:
+        """Memory that a worker and all its descendants use; see ``host.memory_mb``."""
+        return host.memory_mb(self._workers[worker].pid, suspicious_mb) if worker in self._workers else 0.0
 
     def define(self, worker: int, function: int, data: Buffer) -> None:
         self._workers[worker].functions.add(function)
@@ -135,7 +157,9 @@ class Node:
         self._on_frames(worker, process.receive_rest())  # a result that it wrote before it died counts
         self._unwatch(process)
         del self._workers[worker]
-        reason = process.reap()
+        kills = host.oom_kills()
+        reason = process.reap(kills - self._oom_kills)
+        self._oom_kills = min(kills, self._oom_kills + 1)  # each explains one worker
         logger.info("worker %d ended, pid %d: %s", worker, process.pid, reason)
         running = self._board.running(worker)
         self._board.clear(worker)
@@ -160,6 +184,10 @@ class Node:
         if self._waiting:
             self._loop.add_writer(queue.writer_fd, self._on_room)
 
+    def park(self, count: int) -> None:
+        """Put tokens into the workers' queue."""
+        self.offer([_TOKEN] * count)
+
     def _on_room(self) -> None:
         while self._waiting and self._queue.offer(self._waiting[0]):
             self._waiting.popleft()
@@ -167,9 +195,10 @@ class Node:
             self._loop.remove_fd(self._queue.writer_fd)
 
     def take_back(self) -> list[int]:
-        """Ids of the tasks that no worker has taken, in their order; they are not in the queue any more."""
+        """Ids of the tasks that no worker has taken, in their order; the queue is empty then, of tokens too."""
         messages = [*self._queue.take_back(), *self._waiting]
         if self._waiting:
             self._waiting.clear()
             self._loop.remove_fd(self._queue.writer_fd)
-        return [stream.task_id(message) for message in messages]
+        ids = map(stream.task_id, messages)
+        return [task for task in ids if task is not None]

@@ -2,18 +2,79 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 
 from trellis.core.interfaces import Attempt, AttemptSink, Outcome, RunInfo
-from trellis.errors import AppTimeout, InternalConsistencyError, TrellisError
+from trellis.errors import (
+    AppTimeout,
+    BadMessage,
+    InternalConsistencyError,
+    InvalidResourceSpecification,
+    MemoryLimitExceeded,
+    TrellisError,
+)
 from trellis.errors import ManagerLost as ManagerLostError
 from trellis.errors import WorkerLost as WorkerLostError
+from trellis.transport.shared_files import is_reference, read
 from trellis.wire.codec import Payload
-from trellis.wire.messages import ManagerLost, TasksCancelled, TasksTimedOut, WorkerLost
+from trellis.wire.messages import (
+    ManagerLost,
+    Results,
+    TasksCancelled,
+    TasksOverMemory,
+    TasksTimedOut,
+    TasksUnfit,
+    WorkerLost,
+)
 from trellis.wire.payload import load_exception, load_result
 
+logger = logging.getLogger(__name__)
 
-def outcome_of(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
+
+def outcomes_of(
+    message: Results,
+    payloads: Sequence[Payload],
+    positions: Iterable[int],
+    where: tuple[str, str],
+    directory: str | None,
+) -> list[Outcome]:
+    """The outcomes at these positions.
+
+    Args:
+        message: the report.
+        payloads: all that it carries.
+        positions: places in the report of the tasks that count.
+        where: hostname and block of the manager.
+        directory: where large results are files; None: nowhere.
+    """
+    failed = set(message.failed)
+    outcomes = []
+    for position in positions:
+        payload = payloads[position]
+        if directory is not None and is_reference(payload):
+            payload = _open(payload, directory)
+        run_info = RunInfo(
+            *where,
+            message.manager,
+            message.workers[position],
+            message.started[position],
+            message.durations_s[position],
+        )
+        outcomes.append(_outcome(payload, position in failed, run_info))
+    return outcomes
+
+
+def _open(reference: Payload, directory: str) -> Payload:
+    try:
+        return read(reference, directory, delete=True)
+    except (OSError, BadMessage) as error:
+        logger.error("a result is lost: %s", error)
+        return b""  # cannot be unpickled: that task fails
+
+
+def _outcome(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
     if failed:
         return Outcome(None, load_exception(payload), run_info)
     try:
@@ -22,7 +83,7 @@ def outcome_of(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
         return Outcome(None, error, run_info)
 
 
-def failure(cause: object, position: int, attempt: Attempt, label: str) -> BaseException:
+def failure(cause: object, attempt: Attempt, label: str) -> BaseException:
     """The exception of one task, from what was reported of several; each task gets one of its own."""
     match cause:
         case ManagerLost():
@@ -31,6 +92,11 @@ def failure(cause: object, position: int, attempt: Attempt, label: str) -> BaseE
             return WorkerLostError(cause.worker, cause.hostname, f"{cause.reason}; it was running {attempt.name}")
         case TasksTimedOut():
             return AppTimeout(f"{attempt.name} ran for longer than its walltime of {attempt.walltime_s:g} s")
+        case TasksOverMemory():
+            position = cause.ids.index(attempt.executor_id)
+            return MemoryLimitExceeded(attempt.name, cause.limits_mb[position], cause.peaks_mb[position])
+        case TasksUnfit():
+            return InvalidResourceSpecification(attempt.resources or {}, f"{attempt.name} fits nowhere: {cause.reason}")
         case TasksCancelled():
             return CancelledError(f"{attempt.name} was cancelled")
         case TrellisError():
@@ -38,7 +104,7 @@ def failure(cause: object, position: int, attempt: Attempt, label: str) -> BaseE
     return InternalConsistencyError(f"executor {label} cannot tell why {attempt.name} failed: {cause!r}")
 
 
-def deliver(outcomes: list[tuple[Attempt, Outcome]]) -> None:
+def deliver(outcomes: Iterable[tuple[Attempt, Outcome]]) -> None:
     """Each sink gets all of its outcomes at once."""
     sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Outcome]]]] = {}
     for pair in outcomes:

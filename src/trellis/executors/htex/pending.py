@@ -1,14 +1,17 @@
-"""The interchange's queue. Pure."""
+"""The interchange's queue: a queue for each kind of task, so that what fits nowhere now stops nothing else. Pure."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+
+from trellis.executors.htex.demands import PLAIN, Kind
+from trellis.wire.messages import Demand
 
 
 class PendingQueue:
-    """Task ids by priority, then in order of arrival. Ids that are cancelled stay until they come up."""
+    """Task ids by priority, then in order of arrival. Ids that have gone otherwise stay until they come up."""
 
     def __init__(self) -> None:
         self._buckets: dict[float, deque[int]] = {}
@@ -40,3 +43,151 @@ class PendingQueue:
             if bucket:
                 return bucket.popleft()
             del self._buckets[heapq.heappop(self._order)]
+
+    def head(self, among: Collection[int]) -> tuple[float, int] | None:
+        """Priority and id of the next that is one of these; others before it are dropped."""
+        while self._order:
+            priority = self._order[0]
+            bucket = self._buckets[priority]
+            while bucket and bucket[0] not in among:
+                bucket.popleft()
+            if bucket:
+                return priority, bucket[0]
+            del self._buckets[heapq.heappop(self._order)]
+        return None
+
+
+class Backlog:
+    """All tasks that wait at the interchange, and what is known of every task until it has ended.
+
+    Of most tasks nothing has to be known: they are plain, and of priority 0. Ids count up: of two tasks the one with
+    the lower id was there first.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: set[int] = set()
+        self.others: dict[Kind, PendingQueue] = {}  # by kind, of tasks that are not plain
+        self._plain = PendingQueue()
+        self._priorities: dict[int, float] = {}
+        self._kinds: dict[int, Kind] = {}
+        self._walltimes_s: dict[int, float] = {}  # while nobody heeds them
+        self._heeds_walltimes = False
+
+    # -- what is known of tasks --------------------------------------------------------------------------------
+
+    def describe(
+        self,
+        ids: Sequence[int],
+        priorities: Sequence[float] | None,
+        demands: Sequence[Demand | None] | None,
+        walltimes_s: Sequence[float] | None,
+    ) -> None:
+        """Remember what is not usual about these tasks."""
+        if priorities is not None:
+            self._priorities.update((i, p) for i, p in zip(ids, priorities, strict=True) if p)
+        if walltimes_s is not None and not self._heeds_walltimes:
+            self._walltimes_s.update((i, w) for i, w in zip(ids, walltimes_s, strict=True) if w)
+            walltimes_s = None
+        if demands is not None or walltimes_s is not None:
+            for id_, demand, walltime_s in zip(
+                ids, demands or [None] * len(ids), walltimes_s or [0.0] * len(ids), strict=True
+            ):
+                if demand is not None or walltime_s:
+                    self._kinds[id_] = Kind(demand, walltime_s)
+
+    def kind_of(self, id_: int) -> Kind:
+        return self._kinds.get(id_, PLAIN)
+
+    def heed_walltimes(self) -> None:
+        """From now on a task's walltime decides which managers it fits; before, no manager had an end."""
+        if self._heeds_walltimes:
+            return
+        self._heeds_walltimes = True
+        for id_, walltime_s in self._walltimes_s.items():
+            self._kinds[id_] = Kind(self.kind_of(id_).demand, walltime_s)
+        self._walltimes_s.clear()
+        ids = sorted(self.waiting)
+        self._plain = PendingQueue()
+        self.others.clear()
+        self.put(ids)
+
+    def forget(self, ids: Iterable[int]) -> None:
+        """These tasks have ended."""
+        for known in (self._priorities, self._kinds, self._walltimes_s):
+            if known:
+                for id_ in ids:
+                    known.pop(id_, None)
+
+    # -- the queue ---------------------------------------------------------------------------------------------
+
+    def put(self, ids: Sequence[int], front: bool = False) -> None:
+        """Let these wait: behind others of their priority, or before them."""
+        self.waiting.update(ids)
+        if not self._kinds:
+            self._push(self._plain, ids, front)
+            return
+        by_kind: dict[Kind, list[int]] = {}
+        for id_ in ids:
+            by_kind.setdefault(self.kind_of(id_), []).append(id_)
+        for kind, of_kind in by_kind.items():
+            queue = self._plain if kind is PLAIN else self.others.setdefault(kind, PendingQueue())
+            self._push(queue, of_kind, front)
+
+    def _push(self, queue: PendingQueue, ids: Sequence[int], front: bool) -> None:
+        priorities = [self._priorities.get(id_, 0.0) for id_ in ids] if self._priorities or front else None
+        if front:
+            assert priorities is not None
+            queue.push_front(ids, priorities)
+        else:
+            queue.push(ids, priorities)
+
+    def withdraw(self, id_: int) -> bool:
+        """Take a task out, wherever it stands; False when it does not wait."""
+        if id_ not in self.waiting:
+            return False
+        self.waiting.remove(id_)
+        return True
+
+    def take_plain(self, most: int) -> list[int]:
+        """The next tasks, when all that wait are plain."""
+        waiting, pop = self.waiting, self._plain.pop
+        count = min(most, len(waiting))
+        ids: list[int] = []
+        while len(ids) < count:
+            id_ = pop()
+            if id_ in waiting:
+                waiting.remove(id_)
+                ids.append(id_)
+        return ids
+
+    def head(self, kind: Kind) -> tuple[float, int] | None:
+        """Priority and id of the next task of a kind. A kind of which none waits is forgotten."""
+        queue = self._plain if kind is PLAIN else self.others[kind]
+        head = queue.head(self.waiting)
+        if head is None and kind is not PLAIN:
+            del self.others[kind]
+        return head
+
+    def take(self, kind: Kind, most: int, before: tuple[float, int] | None) -> list[int]:
+        """The next tasks of a kind, as long as their turn comes before that of the task with this priority and id."""
+        queue = self._plain if kind is PLAIN else self.others[kind]
+        ids: list[int] = []
+        while len(ids) < most:
+            head = queue.head(self.waiting)
+            if head is None or (before is not None and before < head):
+                break
+            self.waiting.remove(head[1])
+            ids.append(queue.pop())
+        return ids
+
+    def take_kind(self, kind: Kind) -> list[int]:
+        """All of a kind that is not plain."""
+        ids = self.take(kind, len(self.waiting), None)
+        del self.others[kind]
+        return ids
+
+    def check_invariants(self, known: Iterable[int]) -> None:
+        """``known``: every task that has not ended."""
+        described = self._priorities.keys() | self._kinds.keys() | self._walltimes_s.keys()
+        assert described <= set(known), "something is remembered of tasks that have ended"
+        assert not (self._heeds_walltimes and self._walltimes_s), "walltimes are not heeded"

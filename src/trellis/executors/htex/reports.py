@@ -28,11 +28,12 @@ def describe_manager(manager: ManagerStatus) -> dict[str, Any]:
 
 def block_loads(reply: StatusReply) -> dict[str, BlockLoad]:
     """What each block that ever had a manager has to do; a block is idle for as long as all its managers are."""
-    blocks = {block: BlockLoad(0, 0, 0.0) for block in reply.blocks}
+    blocks = {block: BlockLoad(0, 0, 0.0, 0) for block in reply.blocks}
     for manager in reply.managers:
         known = blocks[manager.block]
         idle_s = min(known.idle_s, manager.idle_s) if known.managers else manager.idle_s
-        blocks[manager.block] = BlockLoad(known.managers + 1, known.tasks + manager.tasks, idle_s)
+        active = (known.active or 0) + manager.active
+        blocks[manager.block] = BlockLoad(known.managers + 1, known.tasks + manager.tasks, idle_s, active)
     return blocks
 
 

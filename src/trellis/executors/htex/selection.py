@@ -6,17 +6,47 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from trellis.utils import RepresentationMixin
 
 
+class ManagerRecord(TypedDict):
+    """What a selector is told of a manager. Times are seconds by the interchange's own clock, but for its start."""
+
+    block_id: str
+    start_time: float  # since the epoch
+    tasks: list[int]
+    worker_count: int
+    max_capacity: int
+    active: bool
+    draining: bool
+    hostname: str
+    last_heartbeat: float
+    idle_since: float | None  # None: it has tasks
+    timestamp: float  # now
+    parsl_version: str  # Trellis's
+    python_version: str
+    packages: dict[str, str]  # empty: the interchange does not know them
+
+
 class ManagerSelector(ABC):
-    """Orders managers that can take tasks: tasks go to the first until it is full, then to the next."""
+    """Orders managers that can take tasks: tasks go to the first until it is full, then to the next.
+
+    Workers that idle come before places to wait: tasks wait at the first only when no other has an idle worker.
+    """
 
     @abstractmethod
     def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
-        """Order the ids in ``manager_list``; ``ready_managers`` has a record with at least ``block_id`` for each."""
+        """Order the ids in ``manager_list``; ``ready_managers`` has a ``ManagerRecord`` for each.
+
+        It is called once for each round of tasks, in the interchange's process. Those that are left out come last.
+        """
+
+
+# The two ways that the interchange knows by name are faster there than calls of an object.
+NamedSelection = Literal["random", "block_id"]
+Selection = NamedSelection | ManagerSelector
 
 
 class RandomManagerSelector(ManagerSelector, RepresentationMixin):

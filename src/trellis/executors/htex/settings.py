@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trellis.executors.htex.interchange import Selection
+from trellis.executors.htex.selection import NamedSelection
 
 
 class Settings(msgspec.Struct):
@@ -18,11 +18,12 @@ class Settings(msgspec.Struct):
     logdir: str
     debug: bool
     heartbeat_threshold_s: float
-    selection: Selection
+    selection: NamedSelection
     import_paths: list[str]
     shared_dir: str | None = None  # for large payloads, when all processes are on this host
     heartbeat_period_s: float = 30.0  # how often the submit side looks whether a silent interchange lives
     resuming: bool = False  # another interchange was there before: its tasks come first, then ``ResumeEnd``
+    client_name: str = ""  # the submit side's; nobody else is listened to at its port. Empty: whoever speaks
     selector: bytes | None = None  # a user's own ManagerSelector, serialized; it takes the place of ``selection``
 
 

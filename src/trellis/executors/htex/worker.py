@@ -21,7 +21,8 @@ from typing import Any
 import setproctitle
 
 from trellis.errors import DeserializationError
-from trellis.executors.htex.board import MAX_MESSAGE_BYTES, Board
+from trellis.executors.htex.board import MAX_MESSAGE_BYTES, NUDGE_SIGNAL, Board
+from trellis.executors.htex.task_environment import CPUS_VARIABLE, bind, in_force, load_environment
 from trellis.transport.shared_files import Writer, is_large, is_reference, read
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers
@@ -71,10 +72,24 @@ class Worker:
         self._functions: dict[int, Callable[..., Any] | BaseException] = {}
         self._is_child = False
         os.register_at_fork(after_in_child=self._leave)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        if NUDGE_SIGNAL is not None:
+            signal.signal(NUDGE_SIGNAL, lambda *_: None)
+
+    def _on_terminate(self, number: int, frame: object) -> None:
+        """A batch system signals all processes of a job: what a worker does then is its manager's decision.
+
+        The manager wants this worker to end when it has set the mark on the board, and only then.
+        """
+        if self._board.shall_stop(self._rank):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _leave(self) -> None:
         """In a child process that a task has forked: it is no worker, also when it returns from the task."""
         self._is_child = True
+        if signal.getsignal(signal.SIGTERM) == self._on_terminate:  # unless the task has a handler of its own
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._socket.close()
         self._reader.close()
         self._queue.close()
@@ -85,6 +100,11 @@ class Worker:
         take, head, board, rank = self._queue.recv, stream.HEAD, self._board, self._rank
         while data := take(MAX_MESSAGE_BYTES):
             kind, _, count, id_, function, _, _ = head.unpack_from(data)
+            if kind == stream.PARK:
+                self._stand_by()
+                if not board.finished(rank):
+                    return
+                continue
             board.started(rank, id_, time.monotonic())
             if kind == stream.TASK:
                 payload = stream.split(data, count)
@@ -94,10 +114,20 @@ class Worker:
             if not board.finished(rank):
                 return
 
+    def _stand_by(self) -> None:
+        """Wait until some task that needs several workers has them all: this one runs it, or has made room for it."""
+        self._send(stream.PARKED, 0, 0.0, 0.0, ())
+        kind, id_, function, buffers = self._answer(stream.RUN, stream.RELEASE)
+        if kind == stream.RUN:
+            self._board.started(self._rank, id_, time.monotonic())
+            environment, *arguments = buffers
+            payload = arguments[0] if len(arguments) == 1 else tuple(arguments)
+            self._run_task(id_, function, payload, load_environment(environment))
+
     def _fetch(self, id_: int) -> Payload:
         """Ask for the arguments of a task that are too large for the queue."""
         self._send(stream.FETCH, id_, 0.0, 0.0, ())
-        _, buffers = self._answer(stream.TASK)
+        _, _, _, buffers = self._answer(stream.TASK)
         return buffers[0] if len(buffers) == 1 else tuple(buffers)
 
     def _function(self, id_: int) -> Callable[..., Any]:
@@ -105,23 +135,23 @@ class Worker:
         function = self._functions.get(id_)
         if function is None:
             self._send(stream.NEED, id_, 0.0, 0.0, ())
-            _, buffers = self._answer(stream.FUNCTION)
+            _, _, _, buffers = self._answer(stream.FUNCTION)
             function = self._functions[id_] = _load_function(buffers[0])
         if isinstance(function, BaseException):
             raise function.with_traceback(None)  # it would grow with each task
         return function
 
-    def _answer(self, expected: int) -> tuple[int, list[Buffer]]:
-        """What the manager sends for a question; it may have sent other things before."""
+    def _answer(self, *expected: int) -> tuple[int, int, int, list[Buffer]]:
+        """What the manager sends for a question (kind, two ids, buffers); it may have sent other things before."""
         read, head = self._reader.read, stream.HEAD
         while True:
             data = read(head.size)
             if len(data) < head.size:
                 raise EOFError
-            kind, _, count, id_, _, _, _ = head.unpack(data)
+            kind, _, count, id_, other, _, _ = head.unpack(data)
             buffers = [self._read_buffer(length) for length in self._read_lengths(count)]
-            if kind == expected:
-                return id_, buffers
+            if kind in expected:
+                return kind, id_, other, buffers
             self._functions.pop(id_, None)  # FORGET
 
     def _read_lengths(self, count: int) -> list[int]:
@@ -140,13 +170,21 @@ class Worker:
             view = view[count:]
         return buffer
 
-    def _run_task(self, id_: int, function_id: int, payload: Payload) -> None:
+    def _run_task(
+        self, id_: int, function_id: int, payload: Payload, environment: dict[str, str] | None = None
+    ) -> None:
         started = time.time()
         begin = time.perf_counter()
         kind = stream.RESULT
         result: Payload
         try:
-            result = dump_result(call(self._function(function_id), payload, self._shared_dir))
+            if environment is None:
+                value = call(self._function(function_id), payload, self._shared_dir)
+            else:
+                with in_force(environment):
+                    value = call(self._function(function_id), payload, self._shared_dir)
+            result = dump_result(value)
+            del value
             if self._files is not None and is_large(result):
                 result = self._files.write(result) or result
             if self._is_child:
@@ -185,13 +223,28 @@ def call(function: Callable[..., Any], payload: Payload, shared_dir: str) -> Any
     return function(*args, **kwargs)
 
 
-def main() -> None:
-    """Entry point: ``python -m trellis.executors.htex.worker RANK SOCKET LIFELINE QUEUE BOARD WORKERS``.
+def _use_stderr(fd: int) -> None:
+    """Write to the real standard error from now on, first of all what was written until now."""
+    sys.stderr.flush()
+    early = os.pread(2, _LARGE_BYTES, 0)
+    if early:
+        os.write(fd, early)
+        os.ftruncate(2, 0)
+    os.dup2(fd, 2)
+    os.close(fd)
 
-    In capitals: numbers of file descriptors, but for the rank and how many workers the board is for.
+
+def main() -> None:
+    """Entry point: ``python -m trellis.executors.htex.worker RANK SOCKET LIFELINE QUEUE BOARD STDERR WORKERS``.
+
+    In capitals: numbers of file descriptors, but for the rank and how many workers the board is for. What goes to
+    standard error before the worker is ready is for the manager; after that it goes to STDERR.
     """
-    rank, connection_fd, lifeline_fd, queue_fd, board_fd, workers = map(int, sys.argv[1:7])
+    rank, connection_fd, lifeline_fd, queue_fd, board_fd, stderr_fd, workers = map(int, sys.argv[1:8])
     die_with_manager(lifeline_fd)
+    cpus = os.environ.pop(CPUS_VARIABLE, "")
+    if cpus:
+        bind(cpus)
     setproctitle.setproctitle("trellis: worker")
     for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
         if path not in sys.path:
@@ -203,7 +256,9 @@ def main() -> None:
     connection, queue = socket.socket(fileno=connection_fd), socket.socket(fileno=queue_fd)
     status = 0
     try:
-        Worker(rank, connection, queue, Board(workers, board_fd), shared_dir).run()
+        worker = Worker(rank, connection, queue, Board(workers, board_fd), shared_dir)
+        _use_stderr(stderr_fd)
+        worker.run()
     except (EOFError, ConnectionError):  # the manager is gone
         pass
     except SystemExit as end:  # in a child process of a task

@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from trellis.executors.htex.board import Board, TaskQueue
+from trellis.executors.htex.board import NUDGE_SIGNAL, Board, TaskQueue
 from trellis.wire import stream
 from trellis.wire.codec import Buffer
 
@@ -20,15 +20,22 @@ from trellis.wire.codec import Buffer
 _RECEIVE_BYTES = 262_144
 # The kernel's buffer of each direction: a task of ordinary size is written with one call.
 _SOCKET_BUFFER_BYTES = 262_144
+# How much of what a worker wrote before it failed to start is told.
+_LAST_WORDS_BYTES = 2_000
 # Buffers that one call can write (IOV_MAX is 1024), less one for the head.
 _MAX_IOV = 1023
 
 
-def exit_reason(status: int, peak_memory_bytes: int) -> str:
-    """What people should know about the end of a process, from its wait status."""
+def exit_reason(status: int, peak_memory_bytes: int, out_of_memory: bool = False) -> str:
+    """What people should know about the end of a process, from its wait status.
+
+    ``out_of_memory``: nobody here has killed it, and the system has just killed somebody for lack of memory.
+    """
     peak = f"peak memory {peak_memory_bytes / 2**20:.0f} MB"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
+        if number == signal.SIGKILL and out_of_memory:
+            return f"out of memory: the system killed it; {peak}"
         with contextlib.suppress(ValueError):
             name = signal.Signals(number).name
             hint = ", perhaps by the system for lack of memory" if number == signal.SIGKILL else ""
@@ -56,7 +63,10 @@ class WorkerProcess:
     ) -> None:
         board.clear(rank)
         own, other = socket.socketpair()
-        fds = [other.fileno(), lifeline.worker_end, queue.reader_fd, board.fd]
+        # What it writes to standard error until it is ready; a file in memory never keeps a writer waiting.
+        self._early_words = os.memfd_create("trellis-worker-stderr")
+        stderr = os.dup(2)
+        fds = [other.fileno(), lifeline.worker_end, queue.reader_fd, board.fd, stderr]
         arguments = [str(number) for number in (rank, *fds, board.workers)]
         try:
             for end in (own, other):
@@ -66,16 +76,20 @@ class WorkerProcess:
                 pass_fds=fds,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
+                stderr=self._early_words,
                 start_new_session=True,
             )
         except BaseException:
             own.close()
+            os.close(self._early_words)
             raise
         finally:
             other.close()
+            os.close(stderr)
         own.setblocking(False)
         self.pid = self._process.pid
         self.functions: set[int] = set()  # that the worker has
+        self._killed_here = False
         self._socket = own
         self._sentinel = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
         self._parser = stream.FrameParser()
@@ -159,8 +173,22 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
-    def reap(self) -> str:
-        """Take leave of a process that has ended or is being killed: clean up, and say how it ended."""
+    def kill(self) -> None:
+        """End them, because somebody here wants that."""
+        self._killed_here = True
+        self.signal_group(signal.SIGKILL)
+
+    def nudge(self) -> None:
+        """Interrupt a call in which the worker waits."""
+        if NUDGE_SIGNAL is not None:
+            os.kill(self.pid, NUDGE_SIGNAL)  # not reaped yet, so the number is still its own
+
+    def reap(self, oom_kills: int = 0) -> str:
+        """Take leave of a process that has ended or is being killed: clean up, and say how it ended.
+
+        ``oom_kills``: processes that the system killed for lack of memory meanwhile.
+        """
+        out_of_memory = oom_kills > 0 and not self._killed_here
         # Before the wait: while the process is a zombie its number cannot belong to anybody else.
         self.signal_group(signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
@@ -168,7 +196,16 @@ class WorkerProcess:
         self._socket.close()
         if self._sentinel is not None:
             os.close(self._sentinel)
-        return exit_reason(status, _peak_bytes(usage))
+        reason = exit_reason(status, _peak_bytes(usage), out_of_memory)
+        words = self._take_early_words()
+        return f"{reason}; its last words: {words}" if words else reason
+
+    def _take_early_words(self) -> str:
+        """The end of what it wrote, if it was never ready."""
+        size = os.fstat(self._early_words).st_size
+        data = os.pread(self._early_words, _LAST_WORDS_BYTES, max(0, size - _LAST_WORDS_BYTES))
+        os.close(self._early_words)
+        return data.decode(errors="replace").strip()
 
 
 def _peak_bytes(usage: resource.struct_rusage) -> int:

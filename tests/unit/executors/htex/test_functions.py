@@ -265,3 +265,14 @@ def test_threads_may_intern_and_release_at_once() -> None:
     assert failures == []
     assert len(defined) == len(set(defined))
     assert len(set(defined) - set(forgotten)) <= 5  # all are idle now
+
+
+def test_all_that_is_not_forgotten_can_be_defined_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functions, "MAX_IDLE_FUNCTIONS", 1)
+    defined: dict[int, bytes] = {}
+    table = FunctionTable(lambda number, data: defined.update({number: data}), lambda numbers: None)
+    first, second, third = (table.intern(make) for make in (len, max, min))
+    assert table.definitions() == defined
+    table.release([first, second])
+    assert set(table.definitions()) == {second, third}
+    assert table.definitions() == {number: defined[number] for number in (second, third)}

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import msgspec
 import pytest
 
+from trellis.executors.htex import roster
 from trellis.executors.htex.interchange import (
-    AHEAD_S,
     CLOSED_GRACE_S,
-    MOST_AHEAD_PER_WORKER,
     REBALANCE_S,
     InterchangeState,
-    Selection,
 )
 from trellis.executors.htex.interchange_events import (
     Action,
     AnswerHeartbeat,
     AskBack,
+    AskToRegister,
     CancelRequested,
     DeadlinePassed,
     DismissManager,
+    DrainRequested,
     Event,
     HeartbeatReceived,
     HoldRequested,
@@ -32,19 +33,26 @@ from trellis.executors.htex.interchange_events import (
     RefuseManager,
     ReportCancelled,
     ReportManagerLost,
+    ReportPutAside,
+    ResumeEnded,
     SendCancel,
+    SendCheck,
     SendTasks,
     TasksEnded,
+    TasksMissing,
     TasksReturned,
+    TasksStarted,
     TasksSubmitted,
     WelcomeManager,
 )
+from trellis.executors.htex.limbo import RECOVERY_S
+from trellis.executors.htex.roster import AHEAD_S, MOST_AHEAD_PER_WORKER, WORKER_DEATHS
+from trellis.executors.htex.selection import Selection
 from trellis.testing.simulated_manager import registration
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION
 
 THRESHOLD_S = 60.0
-UNKNOWN = "the interchange does not know it (it was given up as lost)"
 CLOSED = "its connection closed: it ended or was killed"
 
 
@@ -66,6 +74,24 @@ class House:
     def submit(self, *ids: int, priorities: list[float] | None = None) -> list[Action]:
         return self(TasksSubmitted(ids, priorities))
 
+    def start(self, name: str, *ids: int) -> None:
+        """The manager passes these on to its workers."""
+        assert self(TasksStarted(name, ids)) == []
+
+    def come_back(
+        self,
+        name: str,
+        workers: int = 1,
+        prefetch: int = 0,
+        block: str = "0",
+        holding: Sequence[int] = (),
+        started: Sequence[int] = (),
+    ) -> list[Action]:
+        """It registers on a new connection."""
+        hello = registration(name, block, workers, prefetch)
+        again = msgspec.structs.replace(hello, resumed=True, holding=list(holding), started=list(started))
+        return self(ManagerRegistered(again))
+
     def wait(self, seconds: float) -> list[Action]:
         self.now += seconds
         return self(DeadlinePassed())
@@ -76,8 +102,8 @@ def house() -> House:
     return House()
 
 
-def lost(name: str, ids: list[int], reason: str, block: str = "0") -> ReportManagerLost:
-    return ReportManagerLost(name, block, f"host-{name}", ids, reason)
+def lost(name: str, ids: list[int], reason: str, requeued: int = 0) -> ReportManagerLost:
+    return ReportManagerLost(name, "0", f"host-{name}", ids, reason, requeued)
 
 
 # -- dispatch ----------------------------------------------------------------------------------------------------
@@ -293,9 +319,9 @@ def test_a_held_manager_gives_back_too() -> None:
 
 def test_a_draining_manager_that_gives_back_its_last_tasks_is_dismissed() -> None:
     house = with_idle_elsewhere()
-    house(ManagerDraining("a"))
+    house.start("a", 1)
+    assert house(ManagerDraining("a")) == [AskBack("a", 4)]
     house(TasksEnded("a", [1, 2]))
-    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
     assert house(TasksReturned("a", [3, 4])) == [SendTasks("b", [3, 4]), DismissManager("a", "it is drained")]
 
 
@@ -349,18 +375,24 @@ def test_only_tasks_that_are_there_come_back(house: House) -> None:
 def test_what_a_lost_manager_gives_back_is_lost_already() -> None:
     house = with_idle_elsewhere()
     house.wait(REBALANCE_S)
+    house.start("a", 1, 2, 3, 4)
     house(ManagerLeft("a", "it sent a bad message"))
-    assert house(TasksReturned("a", [3, 4])) == [DismissManager("a", UNKNOWN)]
+    assert house(TasksReturned("a", [3, 4])) == [DismissManager("a", "it sent a bad message")]
     assert (house.state.pending, house.state.running) == (0, 0)
 
 
 def test_a_manager_that_registers_again_may_be_asked_again() -> None:
-    house = with_idle_elsewhere()
-    house.wait(REBALANCE_S)
-    house.register("a", workers=1, prefetch=2)
-    assert house.submit(5, 6, 7, 8, 9) == [SendTasks("a", [5]), SendTasks("b", [6, 7]), SendTasks("a", [8, 9])]
-    house(TasksEnded("b", [6, 7]))
-    assert house.wait(REBALANCE_S) == [AskBack("a", 2)]
+    house = with_idle_elsewhere(waiting=1, idle=1)
+    house.start("a", 1)
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+    assert house.register("a", workers=1, prefetch=1) == [
+        lost("a", [1], "it registered again", requeued=1),
+        WelcomeManager("a"),
+        SendTasks("a", [2]),
+    ]
+    house.submit(3, 4)
+    house(TasksEnded("b", [3]))
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
 
 
 def test_a_task_that_came_back_and_waits_is_cancelled_here(house: House) -> None:
@@ -449,10 +481,11 @@ def test_a_manager_without_room_is_refused(house: House, workers: int, prefetch:
 def test_a_manager_that_registers_again_has_lost_what_it_had(house: House) -> None:
     house.register("a", workers=2)
     house.submit(1, 2, 3)
+    house.start("a", 1)
     assert house.register("a", workers=1) == [
-        lost("a", [1, 2], "it registered again"),
+        lost("a", [1], "it registered again", requeued=1),
         WelcomeManager("a"),
-        SendTasks("a", [3]),
+        SendTasks("a", [2]),
     ]
 
 
@@ -481,6 +514,7 @@ def test_nothing_is_due_before_a_manager_comes(house: House) -> None:
 def test_a_silent_manager_is_lost_with_its_tasks(house: House) -> None:
     house.register("a", workers=2)
     house.submit(1, 2, 3)
+    house.start("a", 1, 2)
     assert house.wait(THRESHOLD_S - 1) == []
     assert house.wait(1) == [
         lost("a", [1, 2], "it sent nothing for 60 s"),
@@ -490,7 +524,18 @@ def test_a_silent_manager_is_lost_with_its_tasks(house: House) -> None:
     assert house.state.next_deadline() is None
 
 
-@pytest.mark.parametrize("sign_of_life", [HeartbeatReceived("a"), TasksEnded("a", [1]), TasksReturned("a", [])])
+def said_by(name: str) -> list[Event]:
+    return [
+        HeartbeatReceived(name),
+        TasksStarted(name, [1]),
+        TasksEnded(name, [1]),
+        TasksReturned(name, [1]),
+        TasksMissing(name, [1]),
+        ManagerDraining(name),
+    ]
+
+
+@pytest.mark.parametrize("sign_of_life", said_by("a"), ids=lambda event: type(event).__name__)
 def test_a_sign_of_life_puts_the_deadline_off(house: House, sign_of_life: Event) -> None:
     house.register("a")
     house.submit(1)
@@ -502,21 +547,12 @@ def test_a_sign_of_life_puts_the_deadline_off(house: House, sign_of_life: Event)
 
 def test_a_lost_manager_that_speaks_again_is_dismissed(house: House) -> None:
     house.register("a")
-    house.submit(1)
     house.wait(THRESHOLD_S)
-    assert house(HeartbeatReceived("a")) == [DismissManager("a", UNKNOWN)]
-    assert house(TasksEnded("a", [1])) == [DismissManager("a", UNKNOWN)]
-    assert house(ManagerDraining("a")) == [DismissManager("a", UNKNOWN)]
+    dismissal: list[Action] = [DismissManager("a", "it sent nothing for 60 s")]
+    for event in said_by("a"):
+        assert house(event) == dismissal
     assert house(ManagerLeft("a", "dismissed")) == []
     assert house(ManagerDisconnected("a")) == []
-
-
-def test_a_manager_cannot_end_the_tasks_of_another(house: House) -> None:
-    house.register("a", block="0")
-    house.register("b", block="1")
-    house.submit(1, 2)
-    assert house(TasksEnded("b", [1])) == []
-    assert house.state.running == 2
 
 
 # -- connections that close --------------------------------------------------------------------------------------
@@ -532,19 +568,20 @@ def test_a_manager_whose_connection_closed_gets_nothing_more(house: House) -> No
 def test_it_is_lost_after_a_grace_for_messages_that_came_before(house: House) -> None:
     house.register("a", workers=3)
     house.submit(1, 2, 3)
+    house.start("a", 1, 2)
     house(ManagerDisconnected("a"))
     assert house(TasksEnded("a", [1])) == []
-    assert house.wait(CLOSED_GRACE_S) == [lost("a", [2, 3], CLOSED), DismissManager("a", CLOSED)]
+    assert house.wait(CLOSED_GRACE_S) == [lost("a", [2], CLOSED, requeued=1), DismissManager("a", CLOSED)]
 
 
-def test_back_within_the_grace_is_too_late(house: House) -> None:
-    # Tasks that were under way when the connection broke never arrived; only a manager's end tells which those were.
+def test_without_a_registration_it_is_not_back(house: House) -> None:
+    # Tasks that were under way when the connection broke may never have arrived: it has to say what it holds.
     house.register("a", workers=2)
     house.submit(1)
     house(ManagerDisconnected("a"))
     assert house(HeartbeatReceived("a")) == [AnswerHeartbeat("a")]
     assert house.submit(2) == []
-    assert house.wait(CLOSED_GRACE_S) == [lost("a", [1], CLOSED), DismissManager("a", CLOSED)]
+    assert house.wait(CLOSED_GRACE_S) == [lost("a", [], CLOSED, requeued=1), DismissManager("a", CLOSED)]
 
 
 def test_the_grace_does_not_begin_anew(house: House) -> None:
@@ -559,23 +596,26 @@ def test_a_goodbye_within_the_grace_explains_the_end(house: House) -> None:
     house.register("a")
     house.submit(1)
     house(ManagerDisconnected("a"))
-    assert house(ManagerLeft("a", "it got SIGTERM")) == [lost("a", [1], "it got SIGTERM")]
+    assert house(ManagerLeft("a", "it got SIGTERM")) == [lost("a", [], "it got SIGTERM", requeued=1)]
     assert house.wait(CLOSED_GRACE_S) == []
 
 
 def test_a_new_registration_within_the_grace_starts_anew(house: House) -> None:
     house.register("a")
     house.submit(1, 2)
+    house.start("a", 1)
     house(ManagerDisconnected("a"))
     assert house.register("a") == [lost("a", [1], "it registered again"), WelcomeManager("a"), SendTasks("a", [2])]
     assert house.wait(CLOSED_GRACE_S) == []
 
 
-def test_a_manager_that_leaves_loses_what_it_has_not_reported(house: House) -> None:
-    house.register("a", workers=2)
-    house.submit(1, 2)
+def test_a_manager_that_leaves_loses_what_it_has_started_and_not_reported(house: House) -> None:
+    house.register("a", workers=3)
+    house.submit(1, 2, 3)
+    house.start("a", 1, 2)
     house(TasksEnded("a", [1]))
-    assert house(ManagerLeft("a", "it got SIGTERM")) == [lost("a", [2], "it got SIGTERM")]
+    assert house(ManagerLeft("a", "it got SIGTERM")) == [lost("a", [2], "it got SIGTERM", requeued=1)]
+    assert house.state.pending == 1
 
 
 # -- holding and draining ----------------------------------------------------------------------------------------
@@ -613,7 +653,7 @@ def test_an_idle_manager_that_drains_is_dismissed_at_once(house: House) -> None:
 def test_a_busy_manager_that_drains_is_dismissed_after_its_last_task(house: House) -> None:
     house.register("a", workers=2)
     house.submit(1, 2, 3)
-    assert house(ManagerDraining("a")) == []
+    assert house(ManagerDraining("a")) == [AskBack("a", 2)]
     assert house(TasksEnded("a", [1])) == []
     assert house(TasksEnded("a", [2])) == [DismissManager("a", "it is drained")]
     assert house.state.pending == 1
@@ -623,15 +663,367 @@ def test_a_busy_manager_that_drains_is_dismissed_after_its_last_task(house: Hous
 
 
 def test_a_manager_is_idle_since_its_last_task_ended(house: House) -> None:
+    def idle_since() -> float | None:
+        return house.state.managers["a"].idle_since
+
     house.register("a", workers=2)
-    assert house.state.managers["a"].idle_since == 1000.0
+    assert idle_since() == 1000.0
     house.submit(1, 2)
-    assert house.state.managers["a"].idle_since is None
+    assert idle_since() is None
     house.now = 1010.0
     house(TasksEnded("a", [1]))
-    assert house.state.managers["a"].idle_since is None
+    assert idle_since() is None
     house.now = 1020.0
     house(TasksEnded("a", [2]))
     house.now = 1030.0
     house(TasksEnded("a", [2]))  # said twice
-    assert house.state.managers["a"].idle_since == 1020.0
+    assert idle_since() == 1020.0
+
+
+# -- after a loss ------------------------------------------------------------------------------------------------
+
+
+def test_what_never_started_goes_back_in_its_order_before_others_of_its_priority(house: House) -> None:
+    house.register("a", workers=4)
+    house.submit(1, 2, 3, 4, priorities=[0.0, 5.0, 0.0, -1.0])
+    house.start("a", 1)
+    house.submit(5, 6, priorities=[0.0, -1.0])
+    assert house(ManagerLeft("a", "gone")) == [lost("a", [1], "gone", requeued=3)]
+    assert house.register("b", workers=5) == [WelcomeManager("b"), SendTasks("b", [4, 6, 3, 5, 2])]
+
+
+def test_it_goes_to_another_manager_at_once(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2)
+    house.register("b", workers=2)
+    assert house(ManagerLeft("a", "gone")) == [lost("a", [], "gone", requeued=2), SendTasks("b", [1, 2])]
+
+
+def test_what_was_to_be_cancelled_and_never_started_is_cancelled_by_the_loss(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2)
+    assert house(CancelRequested([2])) == [SendCancel("a", [2])]
+    assert house(ManagerLeft("a", "gone")) == [lost("a", [], "gone", requeued=1), ReportCancelled([2])]
+
+
+def test_news_of_tasks_that_are_not_there_starts_nothing(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1)
+    house.start("a", 1, 7)
+    assert house.state.managers["a"].started == {1}
+
+
+def test_a_late_result_of_a_lost_manager_ends_the_task_that_waits_again(house: House) -> None:
+    house.register("a")
+    house.submit(1)
+    house.wait(THRESHOLD_S)
+    assert house(TasksEnded("a", [1], 1.0)) == [DismissManager("a", "it sent nothing for 60 s")]
+    assert (house.state.pending, house.state.running) == (0, 0)
+
+
+def test_a_late_result_of_a_lost_manager_cancels_the_second_run(house: House) -> None:
+    house.register("a")
+    house.submit(1)
+    house(ManagerLeft("a", "gone"))
+    house.register("b")
+    assert house(TasksEnded("a", [1], 1.0)) == [SendCancel("b", [1]), DismissManager("a", "gone")]
+    assert house(TasksEnded("a", [1], 1.0)) == [DismissManager("a", "gone")]
+    # The submit side has a result: should the second run be lost as well, there is nothing to run again.
+    assert house(ManagerLeft("b", "gone too")) == [lost("b", [], "gone too"), ReportCancelled([1])]
+
+
+def test_nobody_reports_a_task_as_cancelled_that_another_has(house: House) -> None:
+    house.register("a", block="0")
+    house.register("b", block="1")
+    house.submit(1, 2, 3)
+    assert house.state.may_report("a", [1, 2, 3, 99]) == [1, 99]
+
+
+def test_a_manager_given_up_that_comes_back_is_dismissed_with_the_reason(house: House) -> None:
+    house.register("a")
+    house.wait(THRESHOLD_S)
+    assert house.come_back("a") == [DismissManager("a", "it sent nothing for 60 s")]
+    assert house.register("a") == [WelcomeManager("a")]  # another process
+    assert house(HeartbeatReceived("a")) == [AnswerHeartbeat("a")]
+
+
+def test_a_manager_that_nobody_knows_is_asked_to_register(house: House) -> None:
+    for event in said_by("a"):
+        assert house(event) == [AskToRegister("a")]
+
+
+def test_not_all_that_are_gone_are_remembered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "MOST_BYGONE", 2)
+    for name in "abc":
+        house.register(name)
+        house(ManagerLeft(name, "gone"))
+    assert [house(HeartbeatReceived(name)) for name in "abc"] == [
+        [AskToRegister("a")],
+        [DismissManager("b", "gone")],
+        [DismissManager("c", "gone")],
+    ]
+
+
+# -- coming back -------------------------------------------------------------------------------------------------
+
+
+def test_a_brief_break_loses_nothing(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1)
+    house(ManagerDisconnected("a"))
+    house.submit(2)
+    house.now += CLOSED_GRACE_S / 2
+    assert house.come_back("a", workers=2, holding=[1]) == [WelcomeManager("a"), SendTasks("a", [2])]
+    assert house.wait(CLOSED_GRACE_S) == []
+    assert house.state.managers["a"].tasks == {1, 2}
+
+
+def test_what_is_not_there_after_a_break_is_asked_about_and_goes_back(house: House) -> None:
+    house.register("a", workers=3)
+    house.submit(1, 2, 3)
+    house(ManagerDisconnected("a"))
+    assert house.come_back("a", workers=3, holding=[2]) == [WelcomeManager("a"), SendCheck("a", [1, 3])]
+    assert house(TasksMissing("a", [3])) == [SendTasks("a", [3])]  # the other was on its way
+    assert house.state.managers["a"].tasks == {1, 2, 3}
+
+
+def test_an_answer_counts_once_for_what_was_asked(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2)
+    assert house(TasksMissing("a", [1])) == []
+    house(ManagerDisconnected("a"))
+    assert house.come_back("a", workers=2, holding=[2]) == [WelcomeManager("a"), SendCheck("a", [1])]
+    assert house.come_back("a", workers=2, holding=[2]) == [WelcomeManager("a")]
+    assert house(TasksMissing("a", [1])) == [SendTasks("a", [1])]
+    assert house(TasksMissing("a", [1])) == []
+    assert house.state.managers["a"].tasks == {1, 2}
+
+
+def test_what_was_asked_about_on_a_broken_connection_is_asked_about_again(house: House) -> None:
+    house.register("a", workers=1)
+    house.submit(1)
+    house(ManagerDisconnected("a"))
+    assert house.come_back("a") == [WelcomeManager("a"), SendCheck("a", [1])]
+    house(ManagerDisconnected("a"))
+    assert house(TasksMissing("a", [1])) == []
+    assert house.come_back("a") == [WelcomeManager("a"), SendCheck("a", [1])]
+
+
+def test_a_missing_task_that_was_to_be_cancelled_is_cancelled(house: House) -> None:
+    house.register("a")
+    house.submit(1)
+    house(CancelRequested([1]))
+    house(ManagerDisconnected("a"))
+    assert house.come_back("a") == [WelcomeManager("a"), SendCancel("a", [1]), SendCheck("a", [1])]
+    assert house(TasksMissing("a", [1])) == [ReportCancelled([1])]
+
+
+def test_after_a_break_a_manager_is_told_again_what_to_cancel_and_what_to_drop(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2)
+    house(CancelRequested([2]))
+    house.register("b", block="1")
+    house.submit(3)
+    house(ManagerDisconnected("a"))
+    assert house.come_back("a", workers=2, holding=[1, 2, 3, 99]) == [
+        WelcomeManager("a"),
+        SendCancel("a", [3, 99, 2]),  # another has 3, nobody knows 99
+    ]
+
+
+def test_what_started_while_the_connection_was_broken_is_lost_with_the_manager(house: House) -> None:
+    house.register("a", workers=2)
+    house.submit(1, 2)
+    house(ManagerDisconnected("a"))
+    house.come_back("a", workers=2, holding=[1, 2], started=[2])
+    assert house(ManagerLeft("a", "gone")) == [lost("a", [2], "gone", requeued=1)]
+
+
+def test_after_a_break_a_manager_may_be_asked_back_again() -> None:
+    house = with_idle_elsewhere(waiting=1, idle=1)
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+    house(ManagerDisconnected("a"))
+    house.come_back("a", workers=1, prefetch=1, holding=[1, 2])
+    assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
+
+
+def test_after_a_break_a_draining_manager_is_asked_again(house: House) -> None:
+    house.register("a")
+    house.submit(1)
+    assert house(ManagerDraining("a")) == [AskBack("a", 1)]
+    house(ManagerDisconnected("a"))
+    assert house.come_back("a", holding=[1]) == [WelcomeManager("a"), AskBack("a", 1)]
+
+
+# -- after a restart of the interchange --------------------------------------------------------------------------
+
+
+def resumed(house: House, *ids: int, expected: str = "a") -> None:
+    assert house(TasksSubmitted(ids, resumed=True)) == []
+    house(ResumeEnded(list(expected)))
+
+
+def test_tasks_in_limbo_are_claimed_by_who_holds_them(house: House) -> None:
+    resumed(house, 1, 2, 3, expected="ab")
+    assert (house.state.pending, house.state.running) == (0, 3)
+    assert house.come_back("a", workers=2, holding=[3, 1], started=[1]) == [WelcomeManager("a")]
+    assert house.state.managers["a"].tasks == {1, 3}
+    assert house.state.managers["a"].started == {1}
+    assert house.come_back("b") == [WelcomeManager("b"), SendTasks("b", [2])]
+
+
+def test_without_anybody_to_come_limbo_ends_at_once(house: House) -> None:
+    house.register("new")
+    assert house(TasksSubmitted([1, 2], [1.0, 0.0], resumed=True)) == []
+    assert house(ResumeEnded([])) == [SendTasks("new", [2])]
+
+
+def test_limbo_ends_when_those_who_do_not_come_had_their_time(house: House) -> None:
+    resumed(house, 1, 2, expected="a")
+    assert house.register("new") == [WelcomeManager("new")]
+    assert house.submit(3) == [SendTasks("new", [3])]  # nobody else can have this one
+    assert house.state.next_deadline() == house.now + RECOVERY_S
+    assert house.wait(RECOVERY_S * 0.9) == []
+    assert house.wait(RECOVERY_S * 0.1) == []
+    assert (house.state.pending, house.state.running) == (2, 1)
+
+
+def test_limbo_ends_when_the_last_that_is_expected_is_seen_to_leave(house: House) -> None:
+    resumed(house, 1, expected="a")
+    house.register("new")
+    assert house(ManagerLeft("a", "it got SIGTERM")) == [SendTasks("new", [1])]
+
+
+def test_who_comes_late_may_keep_what_still_waits_and_drops_what_another_has(house: House) -> None:
+    resumed(house, 1, 2, expected="a")
+    house.wait(RECOVERY_S)
+    house.register("new")
+    assert house.come_back("a", workers=2, holding=[1, 2]) == [WelcomeManager("a"), SendCancel("a", [1])]
+    assert house.state.managers["a"].tasks == {2}
+    assert house(TasksEnded("new", [1], 1.0)) == []
+
+
+def test_a_task_in_limbo_that_is_cancelled_is_dropped_at_the_end_or_cancelled_where_it_is(house: House) -> None:
+    resumed(house, 1, 2, expected="ab")
+    assert house(CancelRequested([1, 2])) == []
+    assert house.come_back("a", holding=[1]) == [WelcomeManager("a"), SendCancel("a", [1])]
+    assert house.come_back("b") == [WelcomeManager("b"), ReportCancelled([2])]
+
+
+def test_a_report_that_was_kept_ends_a_task_in_limbo(house: House) -> None:
+    resumed(house, 1, 2, expected="a")
+    assert house(TasksEnded("a", [1], 1.0)) == [AskToRegister("a")]
+    assert house.come_back("a", holding=[2]) == [WelcomeManager("a")]
+    assert house.state.running == 1
+
+
+def test_who_was_held_before_is_held_when_it_comes_back(house: House) -> None:
+    house(HoldRequested(["a"], ["7"]))
+    resumed(house, 1, expected="ab")
+    house.come_back("a", workers=2)
+    assert house.come_back("b", block="7") == [WelcomeManager("b")]
+    assert house.state.pending == 1
+
+
+# -- blocks that shall end ---------------------------------------------------------------------------------------
+
+
+def test_a_drained_block_gives_back_what_has_not_started_and_is_dismissed_when_idle(house: House) -> None:
+    house.register("a", workers=2)
+    house.register("b", block="1")
+    house.submit(1, 2, 3)
+    house(TasksEnded("b", [3]))
+    house.start("a", 1)
+    assert house(DrainRequested(["0"])) == [AskBack("a", 2)]
+    assert house(TasksReturned("a", [2])) == [SendTasks("b", [2])]
+    assert house(TasksEnded("a", [1], 1.0)) == [DismissManager("a", "it is drained")]
+
+
+def test_an_idle_manager_of_a_drained_block_is_dismissed_at_once(house: House) -> None:
+    house.register("a")
+    assert house(DrainRequested(["0", "5"])) == [DismissManager("a", "it is drained")]
+
+
+def test_who_comes_late_to_a_drained_block_is_dismissed(house: House) -> None:
+    house(DrainRequested(["0"]))
+    assert house.register("a") == [DismissManager("a", "its block is to end")]
+    assert house.state.managers == {}
+
+
+def test_who_comes_back_to_a_drained_block_may_end_what_it_runs(house: House) -> None:
+    house(DrainRequested(["0"]))
+    resumed(house, 1, expected="a")
+    assert house.come_back("a", holding=[1]) == [WelcomeManager("a"), AskBack("a", 1)]
+    assert house(TasksReturned("a", [])) == []
+    assert house(TasksEnded("a", [1], 1.0)) == [DismissManager("a", "it is drained")]
+
+
+# -- broken nodes ------------------------------------------------------------------------------------------------
+
+ASIDE = ReportPutAside(
+    "a", "0", "host-a", "its workers died one after the other, 5 times, and other managers fare better"
+)
+
+
+def kill_workers(house: House, name: str, times: int = WORKER_DEATHS) -> list[Action]:
+    """One task after the other takes its worker along."""
+    actions: list[Action] = []
+    for _ in range(times):
+        id_ = min(house.state.managers[name].tasks)
+        actions += [a for a in house(TasksEnded(name, [id_], worker_lost=True)) if not isinstance(a, SendTasks)]
+    return actions
+
+
+def test_a_node_whose_workers_die_is_put_aside_while_others_fare_better(house: House) -> None:
+    house.register("a", workers=2)
+    house.register("b", block="1")
+    house.submit(*range(20))
+    house(TasksEnded("b", [2], 1.0))
+    assert kill_workers(house, "a") == [ASIDE, AskBack("a", 1)]
+    waiting = house.state.pending
+    (given,) = house.state.managers["a"].tasks
+    house(TasksReturned("a", [given]))
+    assert house.state.pending == waiting + 1
+    assert not house.state.managers["a"].takes_tasks
+
+
+def test_a_task_that_runs_to_its_end_clears_a_node(house: House) -> None:
+    house.register("a", workers=2)
+    house.register("b", block="1")
+    house.submit(*range(20))
+    assert kill_workers(house, "a", WORKER_DEATHS - 1) == []
+    house(TasksEnded("a", [min(house.state.managers["a"].tasks)], 1.0))
+    assert kill_workers(house, "a", WORKER_DEATHS - 1) == []
+    assert kill_workers(house, "a", 1) == [ASIDE, AskBack("a", 1)]
+
+
+@pytest.mark.parametrize("others", [[], [HoldRequested(["b"], [])], [TasksEnded("b", [2], worker_lost=True)]])
+def test_a_node_is_not_put_aside_when_nobody_fares_better(house: House, others: list[Event]) -> None:
+    house.register("a", workers=2)
+    if others:
+        house.register("b", block="1")
+    house.submit(*range(20))
+    for event in others:
+        house(event)
+    assert kill_workers(house, "a", 2 * WORKER_DEATHS) == []
+    assert house.state.managers["a"].takes_tasks
+
+
+def test_when_all_others_are_gone_a_node_that_was_put_aside_is_better_than_none(house: House) -> None:
+    house.register("a", workers=1)
+    house.register("b", block="1")
+    house.submit(*range(20))
+    kill_workers(house, "a")
+    sent = house(ManagerLeft("b", "gone"))
+    assert [type(action) for action in sent] == [ReportManagerLost, SendTasks]
+    assert house.state.managers["a"].takes_tasks
+
+
+def test_who_is_held_as_well_stays_so(house: House) -> None:
+    house.register("a", workers=1)
+    house.register("b", block="1")
+    house.submit(*range(20))
+    kill_workers(house, "a")
+    house(HoldRequested(["a"], []))
+    house(ManagerLeft("b", "gone"))
+    assert not house.state.managers["a"].takes_tasks

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.htex.manager import (
-    KILL_GRACE_S,
-    LOOK_AHEAD,
-    START_FAILURES_PER_WORKER,
-    ManagerSettings,
-    ManagerState,
-)
+from tests.unit.executors.htex.house import PERIOD_S, THRESHOLD_S, House
+from trellis.executors.htex.backlog import NodeSize
+from trellis.executors.htex.manager import ManagerSettings, ManagerState
 from trellis.executors.htex.manager_events import (
-    Action,
     CancelRequested,
     DeadlinePassed,
     Event,
@@ -20,111 +15,25 @@ from trellis.executors.htex.manager_events import (
     GiveBack,
     InterchangeHeard,
     Interrupt,
-    Interrupted,
     KillWorker,
+    NudgeWorker,
     Offer,
     ReportCancelled,
     ReportTimedOut,
     ReportWorkerLost,
     ReturnRequested,
-    SendDraining,
     SendHeartbeat,
     StartWorker,
     StopRequested,
     TakeBack,
-    TakenBack,
     TasksFinished,
     TasksReceived,
-    WorkerExited,
     WorkerReady,
 )
+from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER as LOOK_AHEAD
+from trellis.executors.htex.workers import KILL_GRACE_S, NUDGE_S, START_FAILURES_PER_WORKER
 
-PERIOD_S = 30.0
-THRESHOLD_S = 120.0
 WINDOW_LOSS = "a worker died when it had just taken it"
-
-
-class House:
-    """A machine, a time, and a queue and a board as the shell has them. Workers do what the test says.
-
-    An event gives what the machine wants, and what it wants in answer to what the shell says at once.
-    """
-
-    def __init__(self, workers: int = 1, drain_period_s: float | None = None, ready: bool = True) -> None:
-        self.now = 1000.0
-        self.queue: list[int] = []
-        self.board: dict[int, tuple[int, float]] = {}
-        settings = ManagerSettings(workers, PERIOD_S, THRESHOLD_S, drain_period_s)
-        self.state = ManagerState(settings, self.now)
-        if ready:
-            for worker in range(workers):
-                self(WorkerReady(worker))
-
-    def __call__(self, event: Event) -> list[Action]:
-        wanted: list[Action] = []
-        for action in self.state.handle(event, self.now):
-            wanted.append(action)
-            match action:
-                case Offer(ids):
-                    self.queue += ids
-                case TakeBack():
-                    back, self.queue = self.queue, []
-                    wanted += self(TakenBack(back, dict(self.board)))
-                case Interrupt(worker, task):
-                    caught = self.board.get(task, (None, 0.0))[0] == worker
-                    wanted += self(Interrupted(worker, task, caught))
-        self.state.check_invariants()
-        return wanted
-
-    # -- the interchange --
-
-    def receive(self, *ids: int, walltimes_s: list[float] | None = None) -> list[Action]:
-        return self(TasksReceived(ids, walltimes_s))
-
-    def cancel(self, *ids: int) -> list[Action]:
-        return self(CancelRequested(ids, dict(self.board)))
-
-    # -- workers --
-
-    def take(self) -> int:
-        """A worker takes the next task, and has not written it on the board yet."""
-        return self.queue.pop(0)
-
-    def run(self, worker: int = 0) -> int:
-        """A worker takes the next task."""
-        task = self.take()
-        self.board[task] = (worker, self.now)
-        return task
-
-    def finish(self, *tasks: int) -> list[Action]:
-        for task in tasks:
-            self.board.pop(task, None)
-        return self(TasksFinished(tasks))
-
-    def die(self, worker: int, reason: str = "exit code 1") -> list[Action]:
-        ran = [task for task, (runner, _) in self.board.items() if runner == worker]
-        for task in ran:
-            del self.board[task]
-        return self(WorkerExited(worker, ran[0] if ran else None, reason))
-
-    # -- time --
-
-    def wait(self, seconds: float) -> list[Action]:
-        self.now += seconds
-        return self(DeadlinePassed(dict(self.board)))
-
-    def to_deadline(self) -> list[Action]:
-        """Let the time pass that the machine wants to pass."""
-        deadline = self.state.next_deadline()
-        assert deadline > self.now, "it is busy for nothing"
-        return self.wait(deadline - self.now)
-
-    def audit(self) -> list[list[Action]]:
-        """What each look after a worker's death gives, until the machine waits for its heartbeat only."""
-        looks = []
-        while self.state.next_deadline() < 1000.0 + PERIOD_S:
-            looks.append(self.to_deadline())
-        return looks
 
 
 @pytest.fixture
@@ -144,11 +53,40 @@ def test_it_starts_with_starting_its_workers() -> None:
     assert House(workers=2, ready=False).state.start() == [StartWorker(0), StartWorker(1)]
 
 
-def test_tasks_are_offered_as_they_come_whether_workers_are_ready_or_not() -> None:
+def test_tasks_are_offered_to_workers_that_are_ready() -> None:
     house = House(workers=2, ready=False)
-    assert house.receive(3, 1, 2) == [Offer([3, 1, 2])]
-    assert house(WorkerReady(1)) == []
-    assert house.state.tasks == 3
+    assert house.receive(3, 1, 2) == []
+    assert house(WorkerReady(1)) == [Offer([3])]
+    assert house(WorkerReady(0)) == [Offer([1])]
+    assert house(WorkerReady(0)) == []
+    assert (house.state.tasks, house.state.holding, house.state.started) == (3, [2, 3, 1], [3, 1])
+
+
+def test_while_nobody_knows_how_long_tasks_run_each_worker_has_one() -> None:
+    house = House(workers=2, short=False)
+    assert house.receive(1, 2, 3, 4) == [Offer([1, 2])]
+    house.run(0)
+    assert house.finish(1, duration_s=1.0) == [Offer([3])]
+
+
+def test_of_long_tasks_none_is_kept_ready_and_of_short_ones_as_many_as_run_in_a_moment() -> None:
+    house = House(short=False)
+    house.receive(*range(20))
+    house.run()
+    assert house.finish(0, duration_s=0.006) == [Offer([1])]
+    house.run()
+    assert house.finish(1, duration_s=0.001) == [Offer([2])]  # one short one says little
+    house.run()
+    for task in range(2, 6):
+        house.finish(task, duration_s=0.001)
+        house.run()
+    assert house.queue == [7]
+
+
+def test_the_first_long_task_ends_the_hurry(house: House) -> None:
+    house.receive(*range(LOOK_AHEAD + 10))
+    house.run()
+    assert house.finish(0, duration_s=1.0) == []
 
 
 def test_what_is_finished_is_forgotten(house: House) -> None:
@@ -206,7 +144,8 @@ def test_a_worker_that_dies_with_a_task_takes_it_along(two: House) -> None:
 def test_the_place_of_a_lost_task_is_offered_to_the_next(house: House) -> None:
     house.receive(*range(LOOK_AHEAD + 2))
     house.run()
-    assert house.die(0) == [ReportWorkerLost(0, 0, "exit code 1"), StartWorker(0), Offer([LOOK_AHEAD + 1])]
+    assert house.die(0) == [ReportWorkerLost(0, 0, "exit code 1"), StartWorker(0)]
+    assert house(WorkerReady(0)) == [Offer([LOOK_AHEAD + 1])]
 
 
 def test_a_worker_that_dies_after_its_result_takes_nothing_along(two: House) -> None:
@@ -222,14 +161,32 @@ def test_a_replaced_worker_must_get_ready_too() -> None:
     house.die(0)
     for _ in range(START_FAILURES_PER_WORKER - 1):
         assert house.die(0) == [StartWorker(0)]
-    assert house.die(0) == [Exit("workers die before they are ready: exit code 1", failed=True)]
+    reason = "workers die before they are ready: exit code 1"
+    assert house.die(0) == [TakeBack(), Exit(reason, failed=True)]
 
 
 def test_a_node_on_which_no_worker_gets_ready_is_given_up() -> None:
     house = House(workers=2, ready=False)
     for _ in range(2 * START_FAILURES_PER_WORKER - 1):
         assert house.die(0) == [StartWorker(0)]
-    assert house.die(1) == [Exit("workers die before they are ready: exit code 1", failed=True)]
+    reason = "workers die before they are ready: exit code 1"
+    assert house.die(1) == [TakeBack(), Exit(reason, failed=True)]
+    assert house.die(0) == []
+
+
+def test_a_node_that_is_given_up_gives_back_what_it_has() -> None:
+    house = House(workers=2)
+    house.receive(1, 2, 3)
+    house.run(1)
+    house.die(0)
+    for _ in range(2 * START_FAILURES_PER_WORKER - 1):
+        house.die(0)
+    actions = house.die(0, "no module named trellis")
+    assert actions == [
+        TakeBack(),
+        GiveBack([2, 3]),
+        Exit("workers die before they are ready: no module named trellis", failed=True),
+    ]
 
 
 def test_one_worker_that_gets_ready_proves_the_node() -> None:
@@ -298,6 +255,7 @@ def test_a_task_that_is_being_ended_is_not_lost_but_cancelled(two: House) -> Non
     two.cancel(1)
     del two.board[1]  # its worker has ended it, and is not gone yet
     two.die(1)
+    assert two.to_deadline() == [NudgeWorker(0)]
     assert two.to_deadline() == [TakeBack()]
     assert two.die(0) == [ReportCancelled([1]), StartWorker(0)]
 
@@ -359,12 +317,13 @@ def test_a_running_task_is_ended_with_its_worker_and_reported_then(house: House)
     assert not house.state.counts(1)
     assert house.die(0, "killed by signal 15") == [ReportCancelled([1]), StartWorker(0)]
     assert (house.state.tasks, house.queue) == (1, [2])
+    assert house(WorkerReady(0)) == []
     # Perhaps the signal met another task, just taken and on no board: so there is a look.
     assert house.audit() == [[TakeBack(), Offer([2])]]
 
 
 def test_some_of_each_are_cancelled_at_once(two: House) -> None:
-    rest = 2 + LOOK_AHEAD
+    rest = 2 + 2 * LOOK_AHEAD
     two.receive(*range(rest + 2))
     two.run(1)
     offered = list(range(2, rest + 2))
@@ -373,8 +332,9 @@ def test_some_of_each_are_cancelled_at_once(two: House) -> None:
         Interrupt(1, 0),
         TakeBack(),
         ReportCancelled([1]),
-        Offer([task for task in offered if task != rest]),
+        Offer(offered[: 1 + LOOK_AHEAD]),  # for one worker: the other is being ended
     ]
+    assert two.die(1) == [ReportCancelled([0]), StartWorker(1)]
 
 
 def test_a_task_between_queue_and_board_is_looked_for_again(two: House) -> None:
@@ -424,7 +384,9 @@ def test_a_worker_that_does_not_end_is_killed_after_a_grace(house: House) -> Non
     house.receive(1)
     house.run()
     house.cancel(1)
-    assert house.state.next_deadline() == house.now + KILL_GRACE_S
+    assert house.state.next_deadline() == house.now + NUDGE_S
+    assert house.to_deadline() == [NudgeWorker(0)]
+    assert house.state.next_deadline() == house.now + KILL_GRACE_S - NUDGE_S
     assert house.to_deadline() == [KillWorker(0)]
     assert house.wait(KILL_GRACE_S) == []
     assert house.die(0, "killed by signal 9") == [ReportCancelled([1]), StartWorker(0)]
@@ -441,10 +403,11 @@ def test_a_result_that_comes_while_the_worker_is_ended_does_not_count(house: Hou
 
 
 def test_a_worker_that_is_ended_before_it_was_heard_to_be_ready_is_no_failure_to_start() -> None:
-    house = House(ready=False)
-    for task in range(START_FAILURES_PER_WORKER + 1):
+    house = House(workers=2, ready=False)
+    house(WorkerReady(1))
+    for task in range(2 * START_FAILURES_PER_WORKER + 1):
         house.receive(task)
-        house.run()
+        house.run(0)
         house.cancel(task)
         house(WorkerReady(0))
         assert house.die(0) == [ReportCancelled([task]), StartWorker(0)]
@@ -458,6 +421,7 @@ def test_a_task_that_outlives_its_walltime_is_ended_then_killed_then_reported(ho
     house.run()
     assert house.wait(9.9) == []
     assert house.to_deadline() == [Interrupt(0, 1)]
+    assert house.to_deadline() == [NudgeWorker(0)]
     assert house.to_deadline() == [KillWorker(0)]
     assert house.die(0, "killed by signal 9") == [ReportTimedOut(1, 10.0), StartWorker(0)]
 
@@ -557,7 +521,7 @@ def test_a_task_that_is_cancelled_and_then_too_slow_is_cancelled(house: House) -
     house.receive(1, walltimes_s=[1.0])
     house.run()
     house.cancel(1)
-    assert house.wait(1) == []
+    assert house.wait(1) == [NudgeWorker(0)]
     assert house.die(0) == [ReportCancelled([1]), StartWorker(0)]
 
 
@@ -651,7 +615,7 @@ def test_what_the_interchange_sends_puts_the_deadline_off(house: House, sign_of_
 def test_a_deadline_is_over_when_its_time_has_come() -> None:
     # Whatever the floating-point sums: a manager must not wake for a deadline and then find it is not due.
     for step in range(1, 2000):
-        state = ManagerState(ManagerSettings(1, 1e9, 4.0), now=step * 0.01)
+        state = ManagerState(ManagerSettings(NodeSize(1), 1e9, 4.0), now=step * 0.01)
         actions = state.handle(DeadlinePassed({}), state.next_deadline())
         assert [type(action) for action in actions] == [Exit]
 
@@ -664,30 +628,3 @@ def test_told_to_stop_it_exits_and_that_is_all(house: House) -> None:
     ]
     assert house.finish(1) == []
     assert house.wait(THRESHOLD_S) == []
-
-
-# -- draining ----------------------------------------------------------------------------------------------------
-
-
-def test_when_its_time_has_come_it_asks_to_be_drained_and_goes_on() -> None:
-    house = House(drain_period_s=10)
-    house.receive(1)
-    house.run()
-    assert house.to_deadline() == [SendDraining()]
-    assert house.wait(10) == []
-    assert house.finish(1) == []
-
-
-def test_tasks_that_were_under_way_when_it_asked_are_run() -> None:
-    house = House(drain_period_s=10)
-    assert house.wait(10) == [SendDraining()]
-    assert house.receive(1) == [Offer([1])]
-    house.run()
-    assert house.die(0) == [ReportWorkerLost(0, 1, "exit code 1"), StartWorker(0)]
-    assert house(StopRequested("dismissed: it is drained")) == [Exit("dismissed: it is drained", failed=False)]
-
-
-def test_without_a_drain_period_it_stays(house: House) -> None:
-    for _ in range(100):
-        house(InterchangeHeard())
-        assert house.wait(PERIOD_S) == [SendHeartbeat()]

@@ -57,3 +57,13 @@ def test_a_message_from_the_network_may_be_a_view_of_a_larger_frame() -> None:
 )
 def test_reasons_name_exit_codes_and_signals(status: int, reason: str) -> None:
     assert exit_reason(status, 3 * 2**20) == reason
+
+
+def test_lack_of_memory_is_told_when_it_was_the_reason() -> None:
+    assert exit_reason(9, 3 * 2**20, out_of_memory=True) == "out of memory: the system killed it; peak memory 3 MB"
+    assert exit_reason(7 << 8, 3 * 2**20, out_of_memory=True) == "exit code 7; peak memory 3 MB"
+
+
+def test_a_token_is_about_no_task() -> None:
+    assert stream.task_id(stream.head(stream.PARK, 0, 0, 0.0, 0.0, ())) is None
+    assert stream.task_id(task_message(7, 3, b"")) == 7

@@ -1,0 +1,231 @@
+"""Which tasks of a node have not started, and what each asks for. Pure.
+
+Plain tasks are handed out in order. Before one that takes several slots its gang is gathered (see ``gangs``), and one
+that spreads over nodes waits for those first (see ``node_pool``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from trellis.executors.htex.gangs import Gang, Gangs
+from trellis.executors.htex.manager_events import Offer, Park, Release, RunGang
+from trellis.executors.htex.node_pool import NodePool
+from trellis.executors.htex.placement import slots_needed
+from trellis.wire.messages import Demand
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSize:
+    """What a manager has to share out: equal slots, one for each worker."""
+
+    workers: int
+    cpus: int = 1
+    memory_bytes: int = 0
+    gpus: int = 0
+    nodes: tuple[str, ...] = ()  # names of the block's nodes, for tasks that spread over them
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a task asks for beyond a worker."""
+
+    walltime_s: float
+    demand: Demand
+    slots: int
+
+    @property
+    def needs_gang(self) -> bool:
+        """Whether it is told what is its own: also a single slot's cores and GPUs."""
+        demand = self.demand
+        return self.slots > 1 or bool(demand.cores or demand.gpus or demand.nodes)
+
+
+_PLAIN = Demand()
+
+
+class Backlog:
+    """The tasks of a node until they start; their wishes, and the gangs of those that run, until they end."""
+
+    def __init__(self, size: NodeSize) -> None:
+        self._size = size
+        self._queue: deque[int] = deque()
+        self._gangs = Gangs()
+        self._nodes = NodePool(size.nodes)
+        self._wishes: dict[int, Wish] = {}  # of those tasks that have any
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._gangs) + len(self._nodes)
+
+    @property
+    def tasks(self) -> list[int]:
+        return [*self._gangs, *self._nodes.waiting, *self._queue]
+
+    @property
+    def in_queue(self) -> int:
+        """Tasks for which nothing was done yet."""
+        return len(self._queue)
+
+    @property
+    def gangs(self) -> Gangs:
+        """Not to be changed."""
+        return self._gangs
+
+    @property
+    def has_wishes(self) -> bool:
+        return bool(self._wishes)
+
+    def wish(self, task: int) -> Wish | None:
+        return self._wishes.get(task)
+
+    # -- tasks come --------------------------------------------------------------------------------------------
+
+    def receive(
+        self, ids: Sequence[int], walltimes_s: Sequence[float] | None, demands: Sequence[Demand | None] | None
+    ) -> dict[int, str]:
+        """Tasks have come; those that can never run here are not kept: why not."""
+        unfit: dict[int, str] = {}
+        if walltimes_s is not None or demands is not None:
+            count = len(ids)
+            for task, walltime_s, demand in zip(
+                ids, walltimes_s or [0.0] * count, demands or [None] * count, strict=True
+            ):
+                self._note_wish(task, walltime_s, demand, unfit)
+        self._queue.extend([task for task in ids if task not in unfit] if unfit else ids)
+        return unfit
+
+    def _note_wish(self, task: int, walltime_s: float, demand: Demand | None, unfit: dict[int, str]) -> None:
+        if demand is None:
+            if walltime_s > 0:
+                self._wishes[task] = Wish(walltime_s, _PLAIN, 1)
+            return
+        size = self._size
+        slots = slots_needed(demand, size.cpus, size.memory_bytes, size.gpus, size.workers)
+        if slots > size.workers:
+            unfit[task] = f"it asks for more than this node has: {size.cpus} cores, {size.gpus} GPUs, " + (
+                f"{size.memory_bytes // 2**20} MB of memory"
+            )
+        elif demand.nodes > len(size.nodes):
+            unfit[task] = f"it asks for {demand.nodes} nodes, and this block has {len(size.nodes)}"
+        else:
+            self._wishes[task] = Wish(walltime_s, demand, slots)
+
+    def put_back(self, ids: Sequence[int]) -> None:
+        """These were offered, and are next again."""
+        self._queue.extendleft(reversed(ids))
+
+    # -- tasks go to workers -----------------------------------------------------------------------------------
+
+    def offer(self, room: int) -> list[Offer | Park]:
+        """Hand out tasks for so many free slots, in order."""
+        queue = self._queue
+        if not self._wishes:
+            count = min(room, len(queue))
+            return [Offer([queue.popleft() for _ in range(count)])] if count > 0 else []
+        actions: list[Offer | Park] = []
+        while room > 0:
+            room -= self._gather_for_nodes(actions)
+            if room <= 0 or not queue:
+                break
+            task = queue.popleft()
+            wish = self._wishes.get(task)
+            if wish is None or not wish.needs_gang:
+                room -= 1
+                _add(actions, task)
+            elif wish.demand.nodes:
+                self._nodes.wait(task, wish.demand.nodes)
+            else:
+                room -= self._gather(task, (), actions)
+        return actions
+
+    def _gather_for_nodes(self, actions: list[Offer | Park]) -> int:
+        found = self._nodes.take()
+        return 0 if found is None else self._gather(*found, actions)
+
+    def _gather(self, task: int, nodes: tuple[str, ...], actions: list[Offer | Park]) -> int:
+        slots = self._wishes[task].slots
+        self._gangs.gather(task, slots, nodes)
+        actions.append(Park(slots))
+        return slots
+
+    def park(self, worker: int) -> RunGang | Release | None:
+        """A worker has parked; None: it waits for others."""
+        if not self._gangs:
+            return Release([worker])
+        complete = self._gangs.park(worker)
+        if complete is None:
+            return None
+        task, gang = complete
+        return RunGang(task, list(gang.workers), self._wishes[task].demand, gang.nodes)
+
+    # -- tasks go away -----------------------------------------------------------------------------------------
+
+    def drop(self, asked: Collection[int]) -> tuple[list[int], list[int]]:
+        """Forget those of these tasks that have not started; give them, and the workers that parked for them."""
+        dropped = [task for task in self._queue if task in asked]
+        if dropped:
+            self._queue = deque(task for task in self._queue if task not in asked)
+        if not self._wishes:
+            return dropped, []
+        waiting = [task for task in self._nodes.waiting if task in asked]
+        for task in waiting:
+            self._nodes.drop(task)
+        gathering = [task for task in self._gangs if task in asked]
+        parked = self._disband(gathering)
+        for task in [*dropped, *waiting, *gathering]:
+            self._wishes.pop(task, None)
+        return [*dropped, *waiting, *gathering], parked
+
+    def undo(self) -> list[int]:
+        """All goes back into the queue, whatever was done for it; give the workers that had parked."""
+        tasks = self.tasks
+        parked = self._disband(list(self._gangs))
+        for task in self._nodes.waiting:
+            self._nodes.drop(task)
+        self._queue = deque(tasks)
+        return parked
+
+    def _disband(self, tasks: list[int]) -> list[int]:
+        gangs = [self._gangs.withdraw(task) for task in tasks]
+        for gang in gangs:
+            self._nodes.give_back(gang.nodes)
+        return [worker for gang in gangs for worker in gang.workers]
+
+    def take_last(self, count: int) -> list[int]:
+        """Remove up to so many from the end of the queue; give them in order."""
+        ids = [self._queue.pop() for _ in range(min(count, len(self._queue)))]
+        ids.reverse()
+        if self._wishes:
+            for task in ids:
+                self._wishes.pop(task, None)
+        return ids
+
+    def ended(self, task: int) -> Gang | None:
+        """A task that had started has ended; give its gang."""
+        if not self._wishes or self._wishes.pop(task, None) is None:
+            return None
+        gang = self._gangs.end(task)
+        if gang is not None:
+            self._nodes.give_back(gang.nodes)
+        return gang
+
+    def check_invariants(self) -> None:
+        places = self.tasks
+        assert len(set(places)) == len(places), "a task waits in two places"
+        assert {*self._gangs, *self._gangs.running, *self._nodes.waiting} <= self._wishes.keys()
+        taken = [name for gang in self._gangs.all for name in gang.nodes]
+        assert len(taken) + self._nodes.free == len(self._size.nodes), "nodes are lost or given twice"
+        assert len(set(taken)) == len(taken), "two tasks have the same node"
+        workers = [worker for gang in self._gangs.all for worker in (*gang.workers, *gang.dead)]
+        assert len(set(workers)) == len(workers), "a worker is in two gangs"
+        assert all(len(gang.workers) + len(gang.dead) == gang.size for gang in self._gangs.running.values())
+
+
+def _add(actions: list[Offer | Park], task: int) -> None:
+    last = actions[-1] if actions else None
+    if isinstance(last, Offer):
+        last.ids.append(task)
+    else:
+        actions.append(Offer([task]))

@@ -1,0 +1,98 @@
+"""What the interchange is told: of tasks, and, when it takes the place of another, all that that one knew. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from trellis.core.interfaces import Attempt
+from trellis.wire.codec import Buffer, Payload, encode_header, pack
+from trellis.wire.messages import (
+    CancelTasks,
+    DefineFunctions,
+    Demand,
+    DrainBlocks,
+    HoldManagers,
+    Message,
+    ResumeEnd,
+    Tasks,
+)
+
+# Tasks in one message: large enough to make the cost of a message nothing, small enough for the first of a flood
+# to run while the rest is being packed.
+BATCH = 1_000
+
+
+class Call(NamedTuple):
+    """What an attempt carries, as its ``executor_note``; kept until it has its outcome."""
+
+    function: int
+    arguments: Payload
+    priority: float
+    demand: Demand | None
+
+
+class Orders:
+    """What the interchange was told for good."""
+
+    def __init__(self) -> None:
+        self.held_managers: set[str] = set()
+        self.held_blocks: set[str] = set()
+        self.drained_blocks: set[str] = set()
+
+    def note(self, message: Message) -> None:
+        match message:
+            case HoldManagers(managers, blocks):
+                self.held_managers.update(managers)
+                self.held_blocks.update(blocks)
+            case DrainBlocks(blocks):
+                self.drained_blocks.update(blocks)
+
+
+def define_functions(functions: Mapping[int, bytes]) -> list[Buffer]:
+    sizes, frames = pack(functions.values())
+    return [encode_header(DefineFunctions(list(functions), sizes)), *frames]
+
+
+def send_tasks(attempts: Sequence[Attempt], resumed: bool = False) -> list[Buffer]:
+    calls: list[Call] = [attempt.executor_note for attempt in attempts]
+    functions, arguments, priorities, demands = zip(*calls, strict=True)
+    walltimes_s = [attempt.walltime_s or 0.0 for attempt in attempts]
+    sizes, frames = pack(arguments)
+    header = Tasks(
+        [attempt.executor_id for attempt in attempts],
+        list(functions),
+        sizes,
+        list(priorities) if any(priorities) else None,
+        walltimes_s if any(walltimes_s) else None,
+        list(demands) if any(demands) else None,
+        resumed,
+    )
+    return [encode_header(header), *frames]
+
+
+def brief(
+    functions: Mapping[int, bytes],
+    attempts: Sequence[Attempt],
+    unwanted: list[int],
+    managers: Collection[str],
+    orders: Orders,
+) -> Iterator[list[Buffer]]:
+    """Messages to an interchange that takes the place of another.
+
+    Args:
+        functions: all that tasks may name.
+        attempts: what has no outcome, in the order of submission.
+        unwanted: those of them that are to be cancelled.
+        managers: that were connected.
+        orders: that were given.
+    """
+    if functions:
+        yield define_functions(functions)
+    for start in range(0, len(attempts), BATCH):
+        yield send_tasks(attempts[start : start + BATCH], resumed=True)
+    if unwanted:
+        yield [encode_header(CancelTasks(unwanted))]
+    if orders.drained_blocks:
+        yield [encode_header(DrainBlocks(sorted(orders.drained_blocks)))]
+    yield [encode_header(ResumeEnd(sorted(managers), sorted(orders.held_managers), sorted(orders.held_blocks)))]

@@ -1,0 +1,108 @@
+"""What tasks carry, and who has got their functions, at the interchange. Bytes that nobody opens here; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from trellis.errors import BadMessage
+from trellis.wire.codec import Buffer, Payload, encode_header, pack, unpack
+from trellis.wire.messages import DefineFunctions, Demand, Tasks
+
+
+class Cargo:
+    """Kept of each task until it has ended: it may have to be sent once more."""
+
+    def __init__(self) -> None:
+        self._functions: dict[int, Payload] = {}
+        self._tasks: dict[int, tuple[int, Payload, float]] = {}  # function, arguments, walltime
+        self._demands: dict[int, Demand] = {}  # of tasks that have one
+        self._known: dict[str, set[int]] = {}  # functions that were sent to each manager
+
+    def __len__(self) -> int:
+        """Tasks."""
+        return len(self._tasks)
+
+    # -- from the submit side ----------------------------------------------------------------------------------
+
+    def add_functions(self, message: DefineFunctions, frames: list[Buffer]) -> None:
+        self._functions.update(zip(message.ids, unpack(message.sizes, frames), strict=True))
+
+    def forget_functions(self, ids: list[int]) -> Iterator[tuple[str, list[int]]]:
+        """Gives the managers that have to be told, with what they know."""
+        for id_ in ids:
+            self._functions.pop(id_, None)
+        for manager, known in self._known.items():
+            gone = known.intersection(ids)
+            if gone:
+                known -= gone
+                yield manager, sorted(gone)
+
+    def add_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
+        """Raises:
+        BadMessage: it names functions that nobody has defined, or tasks that are here.
+        """
+        ids = message.ids
+        arguments = unpack(message.sizes, frames)
+        unknown = set(message.functions).difference(self._functions)
+        if unknown:
+            raise BadMessage(f"tasks of functions that were not defined: {sorted(unknown)[:10]}")
+        if len(set(ids)) < len(ids) or not self._tasks.keys().isdisjoint(ids):
+            raise BadMessage("tasks that are here already")
+        walltimes_s = message.walltimes_s or [0.0] * len(ids)
+        self._tasks.update(zip(ids, zip(message.functions, arguments, walltimes_s, strict=True), strict=True))
+        if message.demands is not None:
+            pairs = zip(ids, message.demands, strict=True)
+            self._demands.update((id_, demand) for id_, demand in pairs if demand is not None)
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """These have ended."""
+        for id_ in ids:
+            self._tasks.pop(id_, None)
+        if self._demands:
+            for id_ in ids:
+                self._demands.pop(id_, None)
+
+    # -- to managers -------------------------------------------------------------------------------------------
+
+    def welcome(self, manager: str) -> None:
+        """It may get tasks."""
+        self._known[manager] = set()
+
+    def lose(self, manager: str) -> None:
+        self._known.pop(manager, None)
+
+    def doubt(self, manager: str) -> None:
+        """Its connection broke: what was sent last may never have arrived."""
+        if manager in self._known:
+            self._known[manager].clear()
+
+    def functions_for(self, manager: str, tasks: Iterable[int]) -> list[Buffer] | None:
+        """A message with functions of these tasks that the manager does not know; None: it knows all."""
+        return self._define(manager, {self._tasks[id_][0] for id_ in tasks if id_ in self._tasks})
+
+    def tasks_for(self, manager: str, ids: list[int]) -> Iterator[list[Buffer]]:
+        """The tasks as a message, and before it one with functions, if need be."""
+        functions, arguments, walltimes_s = zip(*[self._tasks[id_] for id_ in ids], strict=True)
+        definitions = self._define(manager, set(functions))
+        if definitions is not None:
+            yield definitions
+        sizes, frames = pack(arguments)
+        demands = list(map(self._demands.get, ids)) if self._demands else ()
+        header = Tasks(
+            ids,
+            list(functions),
+            sizes,
+            None,
+            list(walltimes_s) if any(walltimes_s) else None,
+            list(demands) if any(demands) else None,
+        )
+        yield [encode_header(header), *frames]
+
+    def _define(self, manager: str, functions: set[int]) -> list[Buffer] | None:
+        known = self._known[manager]
+        missing = sorted(functions - known)
+        if not missing:
+            return None
+        known.update(missing)
+        sizes, frames = pack([self._functions[id_] for id_ in missing])
+        return [encode_header(DefineFunctions(missing, sizes)), *frames]

@@ -1,0 +1,153 @@
+"""What this computer has and says: reads, nothing more. What it means is in ``capacity``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import math
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from trellis.errors import ConfigurationError
+from trellis.executors.htex import capacity
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# A batch system's answer about a list of names; it does not have to ask anybody.
+_SCONTROL_TIMEOUT_S = 30
+
+
+def allowed_cpus() -> list[int]:
+    """Numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _cgroup_directories() -> list[tuple[str, Path]]:
+    own = _read(Path("/proc/self/cgroup")) or ""
+    found: list[tuple[str, Path]] = []
+    for controller, directory in capacity.cgroup_directories(own):
+        roots = [_CGROUPS / controller] if controller else [_CGROUPS, _CGROUPS / "unified"]
+        found.extend((controller, root / directory.lstrip("/")) for root in roots)
+    return found
+
+
+def cgroup_limits() -> tuple[float, float]:
+    """Cores and bytes of memory that this process and all others of its control group may use; perhaps infinite."""
+    cpus, memory = [math.inf], [math.inf]
+    for _, directory in _cgroup_directories():
+        with contextlib.suppress(ValueError):  # a kernel that says it otherwise
+            if (text := _read(directory / "cpu.max")) is not None:
+                cpus.append(capacity.parse_cpu_max(text))
+            quota, period = _read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us")
+            if quota is not None and period is not None:
+                cpus.append(capacity.parse_cpu_quota(quota, period))
+            texts = [_read(directory / name) for name in ("memory.max", "memory.limit_in_bytes")]
+            memory += [capacity.parse_memory_limit(text) for text in texts if text is not None]
+    return min(cpus), min(memory)
+
+
+def total_memory_bytes() -> int:
+    return psutil.virtual_memory().total
+
+
+def oom_kills() -> int:
+    """How many processes around here were killed for lack of memory so far: it says something when it rises."""
+    for controller, directory in _cgroup_directories():
+        for name in ("memory.events", "memory.oom_control"):
+            count = capacity.parse_oom_kills(_read(directory / name) or "") if controller in ("", "memory") else None
+            if count is not None:
+                return count
+    return capacity.parse_oom_kills(_read(Path("/proc/vmstat")) or "") or 0
+
+
+def memory_mb(pid: int, suspicious_mb: float) -> float:
+    """Memory that a process and its descendants have in use.
+
+    Pages that several of them share count several times in the quick sum; when that is above ``suspicious_mb`` the
+    slow and exact one is taken.
+    """
+    pids = [pid, *_descendants(pid)]
+    quick = sum(_resident_bytes(each) for each in pids) / 2**20
+    if quick <= suspicious_mb:
+        return quick
+    return min(quick, sum(_proportional_bytes(each) for each in pids) / 2**20)
+
+
+def _descendants(pid: int) -> list[int]:
+    if not Path(f"/proc/{pid}/task/{pid}/children").exists():  # a kernel built without it, or no Linux
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        return []
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, (_read(task) or "").split()):
+            found += [child, *_descendants(child)]
+    return found
+
+
+def _resident_bytes(pid: int) -> int:
+    text = _read(Path(f"/proc/{pid}/statm"))
+    if text:
+        return int(text.split()[1]) * _PAGE_BYTES
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0  # it has ended
+
+
+def _proportional_bytes(pid: int) -> int:
+    for line in (_read(Path(f"/proc/{pid}/smaps_rollup")) or "").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return _resident_bytes(pid)
+
+
+def packages() -> dict[str, str]:
+    """Python distributions that are installed, and their versions."""
+    found: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():
+        with contextlib.suppress(Exception):  # a damaged one has no name
+            found.setdefault(distribution.metadata["Name"], distribution.version)
+    return found
+
+
+def node_names(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The nodes of the block's job, for tasks that spread over them.
+
+    Raises:
+        ConfigurationError: this is no job, or the batch system does not name its nodes.
+    """
+    if "SLURM_JOB_NODELIST" in environ:
+        return _expand_slurm_list(environ["SLURM_JOB_NODELIST"])
+    if "PBS_NODEFILE" in environ:
+        text = _read(Path(environ["PBS_NODEFILE"]))
+        if text is None:
+            raise ConfigurationError(f"the list of the job's nodes, {environ['PBS_NODEFILE']}, cannot be read")
+        return tuple(dict.fromkeys(text.split()))
+    raise ConfigurationError(
+        "MPI tasks need a list of nodes: neither SLURM_JOB_NODELIST nor PBS_NODEFILE is set "
+        "(is this a job of Slurm or PBS?)"
+    )
+
+
+def _expand_slurm_list(text: str) -> tuple[str, ...]:
+    if not set("[],") & set(text):
+        return (text,)
+    command = ["scontrol", "show", "hostnames", text]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SCONTROL_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigurationError(f"the nodes {text} cannot be told apart: {' '.join(command)}: {error}") from None
+    return tuple(done.stdout.split())

@@ -1,0 +1,51 @@
+"""What the interchange's process does before it serves: its settings, its log, its limits."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from trellis.executors.htex.selection import Selection
+from trellis.executors.htex.settings import Settings
+from trellis.wire.payload import load_function
+
+
+def read_settings(fd: int) -> Settings:
+    """One line, and not a byte more: what follows is the lifeline."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(fd, 1)
+        if not byte:
+            raise EOFError("no settings came")
+        line += byte
+    return msgspec.json.decode(line, type=Settings)
+
+
+def start_log(settings: Settings) -> None:
+    handler = logging.FileHandler(Path(settings.logdir) / "interchange.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("trellis")
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
+
+
+def allow_many_connections() -> None:
+    """Each manager's connection takes a file descriptor, and shells start programs with as few as 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS calls the limit infinite, and refuses to set it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def selection_of(settings: Settings) -> Selection:
+    """How managers are selected; a selector of the user's own is made here, the one object of the user's."""
+    if settings.selector is None:
+        return settings.selection
+    sys.path.extend(path for path in settings.import_paths if path not in sys.path)  # its class may be the user's
+    return cast(Selection, load_function(settings.selector))

@@ -1,0 +1,140 @@
+"""What a manager is told on its command line, what it finds on its node, and how it introduces itself for that."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import platform
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from trellis.executors.htex import capacity, host
+from trellis.executors.htex.backlog import NodeSize
+from trellis.executors.htex.manager import ManagerSettings
+from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS
+from trellis.executors.htex.placement import worker_count
+from trellis.executors.htex.slots import Slot, count_accelerators, plan_slots, worker_variables
+from trellis.version import VERSION
+from trellis.wire.messages import PROTOCOL_VERSION, Register, Welcome
+
+# The memory of tasks with a limit is measured every so many poll periods.
+_POLLS_PER_MEASUREMENT = 10
+
+
+def _number_or_none(text: str) -> float | None:
+    return None if text == "None" else float(text)
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="trellis-manager", description="Run the workers of one node.")
+    parser.add_argument("-d", "--debug", action="store_true", help="log details")
+    parser.add_argument("-a", "--addresses", required=True, help="comma-separated addresses of the interchange")
+    parser.add_argument("-p", "--port", type=int, required=True, help="port of the interchange")
+    parser.add_argument("--cert_dir", default="None", help="directory of the encryption keys; None: no encryption")
+    parser.add_argument("-l", "--logdir", required=True, help="logs go to a directory below this one")
+    parser.add_argument("-b", "--block_id", default="", help="block that this manager belongs to")
+    parser.add_argument("-c", "--cores_per_worker", type=float, default=1.0)
+    parser.add_argument("-m", "--mem_per_worker", type=_number_or_none, default=None, help="GB")
+    parser.add_argument("--max_workers_per_node", type=float, default=math.inf)
+    parser.add_argument("--prefetch_capacity", type=int, default=0)
+    parser.add_argument("--hb_period", type=float, default=30)
+    parser.add_argument("--hb_threshold", type=float, default=120)
+    parser.add_argument("--drain_period", type=_number_or_none, default=None, help="seconds; None: never")
+    parser.add_argument("--address_probe_timeout", type=float, default=30)
+    parser.add_argument("--poll_period", type=float, default=10, help="ms; memory is measured every ten of them")
+    parser.add_argument("--cpu_affinity", default="none", help="none, block, block-reverse, alternating, list:0,1:2-3")
+    parser.add_argument("--available_accelerators", nargs="*", default=[], help="one for each worker")
+    parser.add_argument("--enable_mpi_mode", action="store_true", help="tasks may spread over the nodes of the job")
+    parser.add_argument("--mpi_launcher", choices=MPI_LAUNCHERS, default="mpiexec")
+    parser.add_argument("--walltime_s", type=_number_or_none, default=None, help="of the block's job; None: not known")
+    return parser.parse_args(argv)
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """What this node has, and how it is shared out."""
+
+    size: NodeSize
+    slots: list[Slot]
+    ends_in_s: float | None  # until the batch system ends the job
+
+
+def plan_node(options: argparse.Namespace) -> NodePlan:
+    """Look at the node, and share it out.
+
+    Raises:
+        ConfigurationError: not one worker fits, or the affinity asked for does not.
+    """
+    cpus = host.allowed_cpus()
+    cgroup_cpus, cgroup_bytes = host.cgroup_limits()
+    cores = capacity.usable_cores(os.environ, len(cpus), cgroup_cpus)
+    memory_bytes = capacity.usable_memory_bytes(os.environ, host.total_memory_bytes(), cgroup_bytes)
+    accelerators: list[str] = options.available_accelerators
+    most = min(options.max_workers_per_node, len(accelerators) or math.inf)
+    workers = worker_count(cores, memory_bytes / 2**30, options.cores_per_worker, options.mem_per_worker, most)
+    slots = plan_slots(options.cpu_affinity, cpus, accelerators, workers)
+    nodes = host.node_names(os.environ) if options.enable_mpi_mode else ()
+    size = NodeSize(workers, cores, memory_bytes, count_accelerators(accelerators), nodes)
+    return NodePlan(size, slots, capacity.ends_in_s(os.environ, options.walltime_s, time.time()))
+
+
+def make_settings(options: argparse.Namespace, plan: NodePlan) -> ManagerSettings:
+    return ManagerSettings(
+        plan.size,
+        options.hb_period,
+        options.hb_threshold,
+        capacity.drain_after_s(options.drain_period, plan.ends_in_s),
+        _POLLS_PER_MEASUREMENT * options.poll_period / 1000,
+    )
+
+
+def make_registration(options: argparse.Namespace, plan: NodePlan, name: str) -> Register:
+    size = plan.size
+    return Register(
+        protocol=PROTOCOL_VERSION,
+        manager=name,
+        block=options.block_id,
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        workers=size.workers,
+        capacity=size.workers + options.prefetch_capacity,
+        trellis_version=VERSION,
+        python_version=platform.python_version(),
+        start_time=time.time(),
+        cpus=size.cpus,
+        memory_bytes=size.memory_bytes,
+        directory=os.getcwd(),
+        gpus=size.gpus,
+        nodes=len(size.nodes),
+        ends_in_s=plan.ends_in_s,
+    )
+
+
+def worker_environment(
+    options: argparse.Namespace, plan: NodePlan, registration: Register, welcome: Welcome, worker: int
+) -> dict[str, str]:
+    """Of the worker with this rank."""
+    return {
+        **os.environ,
+        **worker_variables(plan.slots[worker], options.cpu_affinity),
+        "PARSL_WORKER_RANK": str(worker),
+        "PARSL_WORKER_COUNT": str(registration.workers),
+        "PARSL_WORKER_POOL_ID": registration.manager,
+        "PARSL_WORKER_BLOCK_ID": registration.block,
+        "TRELLIS_IMPORT_PATHS": os.pathsep.join(welcome.import_paths),
+        "TRELLIS_SHARED_DIR": welcome.shared_dir,
+    }
+
+
+def start_log(options: argparse.Namespace, name: str) -> None:
+    directory = Path(options.logdir) / f"block-{options.block_id}" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(directory / "manager.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("trellis")
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if options.debug else logging.INFO)

@@ -1,0 +1,122 @@
+"""The attempts without an outcome, and what they carry: kept until they end, so that it can be sent once more.
+
+Any thread makes what a new attempt carries; all else is done by one thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+from trellis.core.interfaces import Attempt, Outcome
+from trellis.executors.htex.briefing import Call
+from trellis.executors.htex.functions import FunctionTable
+from trellis.executors.htex.outcomes import deliver, failure, outcomes_of
+from trellis.transport.shared_files import Arguments, delete, is_large, is_reference
+from trellis.wire.codec import Payload
+from trellis.wire.messages import Demand, Results
+from trellis.wire.payload import dump_call
+
+
+class Outstanding:
+    """What the executor owes.
+
+    Args:
+        label: the executor's.
+        shared_dir: where large payloads are files; None: nowhere.
+        define: told of each function and its bytes, before the first attempt that has it.
+        forget: told of functions that no attempt has or will have.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        shared_dir: str | None,
+        define: Callable[[int, bytes], None],
+        forget: Callable[[list[int]], None],
+    ) -> None:
+        self._label = label
+        self._ids = itertools.count()
+        self._functions = FunctionTable(define, forget)
+        self._files = None if shared_dir is None else Arguments(shared_dir)
+        self._shared_dir = shared_dir
+        self._attempts: dict[int, Attempt] = {}  # each with its Call as note
+        self._references: dict[int, bytes] = {}  # to the arguments of tasks that went into files
+
+    # -- any thread --------------------------------------------------------------------------------------------
+
+    def prepare(self, attempt: Attempt, priority: float, demand: Demand | None) -> None:
+        """Give it a number, and note what it carries.
+
+        Raises:
+            SerializationError: its function or its arguments cannot be serialized.
+        """
+        number = self._functions.intern(attempt.func)
+        id_ = next(self._ids)
+        try:
+            arguments = dump_call(attempt.args, attempt.kwargs, attempt.name, snapshot=self._files is None)
+            if self._files is not None and is_large(arguments):
+                arguments = self._as_file(id_, self._files, arguments)
+        except BaseException:
+            self._functions.release((number,))
+            raise
+        attempt.executor_id = id_
+        attempt.executor_note = Call(number, arguments, priority, demand)
+
+    def snapshot(self) -> dict[int, Attempt]:
+        """All that there are now, by number."""
+        return self._attempts.copy()
+
+    def _as_file(self, id_: int, files: Arguments, arguments: Payload) -> Payload:
+        reference = files.write(arguments)
+        if reference is None:  # no room: through the sockets, as a copy of what belongs to the caller
+            return tuple(map(bytes, arguments)) if type(arguments) is tuple else arguments
+        self._references[id_] = reference
+        return reference
+
+    # -- the owner ---------------------------------------------------------------------------------------------
+
+    def add(self, ids: Iterable[int], attempts: Iterable[Attempt]) -> None:
+        self._attempts.update(zip(ids, attempts, strict=True))
+
+    def get(self, ids: Iterable[int]) -> list[Attempt]:
+        return [self._attempts[id_] for id_ in ids]
+
+    @property
+    def functions(self) -> dict[int, bytes]:
+        """All that attempts may have, for an interchange that knows nothing."""
+        return self._functions.definitions()
+
+    def resolve(
+        self,
+        message: Results,
+        payloads: Sequence[Payload],
+        ids: Iterable[int],
+        positions: Iterable[int],
+        where: tuple[str, str],
+    ) -> None:
+        """These have ended; ``positions``: where in the report; ``where``: host and block of the manager."""
+        attempts = [self._take(id_) for id_ in ids]
+        outcomes = outcomes_of(message, payloads, positions, where, self._shared_dir)
+        self._functions.release([attempt.executor_note.function for attempt in attempts])
+        deliver(zip(attempts, outcomes, strict=True))
+
+    def discard(self, payloads: Iterable[Payload]) -> None:
+        """Results that do not count: nobody will read their files, which may be gone."""
+        if self._shared_dir is not None:
+            for payload in payloads:
+                if is_reference(payload):
+                    delete(payload, self._shared_dir)
+
+    def fail(self, ids: Iterable[int], cause: object) -> None:
+        """These have ended; ``cause``: what was reported of them."""
+        attempts = [self._take(id_) for id_ in ids]
+        self._functions.release([attempt.executor_note.function for attempt in attempts])
+        deliver([(attempt, Outcome(None, failure(cause, attempt, self._label))) for attempt in attempts])
+
+    def _take(self, id_: int) -> Attempt:
+        if self._references:
+            reference = self._references.pop(id_, None)
+            if reference is not None and self._files is not None:
+                self._files.delete(reference)
+        return self._attempts.pop(id_)

@@ -1,0 +1,70 @@
+"""Where the parts of one executor find each other: addresses, ports, keys, directories. Starts nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from typing import TYPE_CHECKING
+
+from trellis.addresses import get_all_addresses
+from trellis.errors import SerializationError
+from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
+from trellis.executors.htex.settings import Settings
+from trellis.wire.payload import dumps
+
+if TYPE_CHECKING:
+    from trellis.executors.htex.executor import HighThroughputExecutor
+
+# Where a range of ports is None: any port that users' programs may have.
+_ANY_PORT = (1024, 65536)
+
+
+def runs_here(executor: HighThroughputExecutor) -> bool:
+    """Whether the managers run on this host, so that nothing has to listen beyond loopback."""
+    return executor.address is None and bool(getattr(executor.provider, "same_host", False))
+
+
+def worker_addresses(executor: HighThroughputExecutor) -> list[str]:
+    """Addresses of this host that managers shall try."""
+    if executor.address is not None:
+        return [executor.address]
+    return [executor.loopback_address] if runs_here(executor) else sorted(get_all_addresses())
+
+
+def interchange_settings(executor: HighThroughputExecutor) -> Settings:
+    """What the interchange has to know.
+
+    Raises:
+        SerializationError: the user's own manager selector cannot be sent there.
+    """
+    selector = executor.manager_selector
+    return Settings(
+        client_address=executor.loopback_address,
+        client_ports=executor.interchange_port_range or _ANY_PORT,
+        worker_address=executor.loopback_address if runs_here(executor) else "*",
+        worker_ports=_worker_ports(executor),
+        cert_dir=executor.cert_dir,
+        logdir=executor.logdir,
+        debug=executor.worker_debug,
+        client_name=secrets.token_hex(16),
+        heartbeat_threshold_s=float(executor.heartbeat_threshold),
+        heartbeat_period_s=float(executor.heartbeat_period),
+        selection="block_id" if type(selector) is BlockIdManagerSelector else "random",
+        selector=None if type(selector) in (RandomManagerSelector, BlockIdManagerSelector) else _dump(selector),
+        import_paths=[os.path.abspath(path) for path in sys.path if os.path.isdir(path or ".")],
+    )
+
+
+def _worker_ports(executor: HighThroughputExecutor) -> tuple[int, int]:
+    fixed = executor.worker_port
+    if fixed is None and executor.worker_ports is not None:
+        fixed = executor.worker_ports[0]
+    return (fixed, fixed + 1) if fixed else executor.worker_port_range or _ANY_PORT
+
+
+def _dump(selector: ManagerSelector) -> bytes:
+    try:
+        return dumps(selector)
+    except Exception as error:
+        raise SerializationError("the manager_selector", f"{type(error).__name__}: {error}") from error

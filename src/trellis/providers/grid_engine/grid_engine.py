@@ -1,0 +1,109 @@
+"""GridEngineProvider: blocks are jobs of ``qsub`` as Grid Engine has it. The texts are in ``text``."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from typing import ClassVar
+
+from trellis.core.jobs import JobState
+from trellis.core.validation import check_type
+from trellis.launchers.base import Launcher
+from trellis.providers.batch import BatchProvider
+from trellis.providers.grid_engine import text
+from trellis.providers.reports import Hint, JobReport
+from trellis.providers.script import JobRequest, format_walltime
+
+
+class GridEngineProvider(BatchProvider):
+    """Gets blocks from Grid Engine (Sun's, Univa's, Son of Grid Engine …).
+
+    Several nodes come from a parallel environment, whose name only the site knows:
+    ``scheduler_options="#$ -pe mpi 32"``.
+
+    Args:
+        nodes_per_block: Nodes that the launcher starts the command on.
+        init_blocks: Blocks at the start.
+        min_blocks: Blocks that are always kept.
+        max_blocks: No more blocks than this are added to those of the start.
+        parallelism: Worker slots wanted per outstanding task.
+        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``.
+        scheduler_options: Further lines for the head of the script, such as ``#$ -l h_vmem=4G``.
+        worker_init: Shell commands run before the launched command.
+        launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
+        cmd_timeout: Seconds that a command of Grid Engine may take.
+        queue: Queue to submit to.
+
+    Raises:
+        BadLauncher: ``launcher`` is not a ``Launcher``.
+        ConfigurationError: another parameter makes no sense.
+    """
+
+    hints: ClassVar[Sequence[Hint]] = text.HINTS
+
+    def __init__(
+        self,
+        nodes_per_block: int = 1,
+        init_blocks: int = 1,
+        min_blocks: int = 0,
+        max_blocks: int = 1,
+        parallelism: float = 1,
+        walltime: str = "00:10:00",
+        scheduler_options: str = "",
+        worker_init: str = "",
+        launcher: Launcher | None = None,
+        cmd_timeout: float = 60,
+        queue: str | None = None,
+    ) -> None:
+        super().__init__(
+            "grid_engine",
+            nodes_per_block,
+            init_blocks,
+            min_blocks,
+            max_blocks,
+            parallelism,
+            walltime,
+            launcher,
+            cmd_timeout,
+            scheduler_options=scheduler_options,
+            worker_init=worker_init,
+        )
+        check_type(type(self).__name__, "queue", queue, str, None)
+        self.queue = queue
+
+    def render_script(self, request: JobRequest) -> str:
+        """Give the script for ``qsub``."""
+        options = [
+            f"-l h_rt={format_walltime(self.walltime_s)}",
+            None if self.queue is None else f"-q {self.queue}",
+        ]
+        return text.render_script(
+            request, options=options, scheduler_options=self.scheduler_options, worker_init=self.worker_init
+        )
+
+    def submit_argv(self, script_path: str) -> list[str]:
+        return ["qsub", script_path]
+
+    def parse_job_id(self, stdout: str) -> str | None:
+        return text.parse_qsub(stdout)
+
+    def query(self, job_ids: Sequence[str]) -> dict[str, JobReport]:
+        # It has no option for some jobs only that would also give a table.
+        listed = text.parse_qstat(self._ask(["qstat", "-u", getpass.getuser()]))
+        reports = {job_id: listed[job_id] for job_id in job_ids if job_id in listed}
+        broken = [job_id for job_id, report in reports.items() if report.state is JobState.FAILED]
+        if broken:
+            # They would stay in the queue until somebody clears them. We look no more at them, so this is the time.
+            self._run(self.cancel_argv(broken))
+        return reports
+
+    def look_up(self, job_id: str) -> JobReport | None:
+        """Read the accounting file. It fails for a job that is not in it (yet), and where there is no file."""
+        result = self._run(["qacct", "-j", job_id])
+        return text.parse_qacct(result.stdout, self.walltime_s) if result.exit_code == 0 else None
+
+    def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
+        return ["qdel", *job_ids]
+
+    def cancel_by_name_argv(self, name: str) -> list[str]:
+        return ["qdel", name]

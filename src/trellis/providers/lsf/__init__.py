@@ -1,0 +1,5 @@
+"""Blocks from LSF."""
+
+from trellis.providers.lsf.lsf import LSFProvider
+
+__all__ = ["LSFProvider"]

@@ -1,0 +1,139 @@
+"""LSFProvider: blocks are jobs of ``bsub``. The texts are in ``text``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from trellis.core.validation import check_at_least, check_type
+from trellis.errors import ConfigurationError
+from trellis.launchers.base import Launcher
+from trellis.providers.batch import BatchProvider
+from trellis.providers.lsf import text
+from trellis.providers.reports import Hint, JobReport
+from trellis.providers.script import JobRequest
+
+
+class LSFProvider(BatchProvider):
+    """Gets blocks from IBM's LSF.
+
+    Args:
+        nodes_per_block: Nodes of one job.
+        cores_per_block: Cores of one job, for ``request_by_nodes=False``.
+        cores_per_node: Cores that a job has on each node; those to ask for with ``request_by_nodes=False``.
+        init_blocks: Blocks at the start.
+        min_blocks: Blocks that are always kept.
+        max_blocks: No more blocks than this are added to those of the start.
+        parallelism: Worker slots wanted per outstanding task.
+        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``; LSF counts minutes begun.
+        scheduler_options: Further lines for the head of the script, such as ``#BSUB -alloc_flags smt4``.
+        worker_init: Shell commands run before the launched command.
+        project: Project to charge.
+        queue: Queue to submit to.
+        cmd_timeout: Seconds that a command of LSF may take.
+        bsub_redirection: ``bsub`` reads the script from its standard input, as older ones have to.
+        request_by_nodes: Ask for whole nodes; False: for ``cores_per_block`` cores, ``cores_per_node`` on each node.
+        launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
+
+    Raises:
+        BadLauncher: ``launcher`` is not a ``Launcher``.
+        ConfigurationError: another parameter makes no sense.
+    """
+
+    hints: ClassVar[Sequence[Hint]] = text.HINTS
+
+    def __init__(
+        self,
+        nodes_per_block: int = 1,
+        cores_per_block: int | None = None,
+        cores_per_node: int | None = None,
+        init_blocks: int = 1,
+        min_blocks: int = 0,
+        max_blocks: int = 1,
+        parallelism: float = 1,
+        walltime: str = "00:10:00",
+        scheduler_options: str = "",
+        worker_init: str = "",
+        project: str | None = None,
+        queue: str | None = None,
+        cmd_timeout: float = 120,
+        bsub_redirection: bool = False,
+        request_by_nodes: bool = True,
+        launcher: Launcher | None = None,
+    ) -> None:
+        super().__init__(
+            "lsf",
+            nodes_per_block,
+            init_blocks,
+            min_blocks,
+            max_blocks,
+            parallelism,
+            walltime,
+            launcher,
+            cmd_timeout,
+            scheduler_options=scheduler_options,
+            worker_init=worker_init,
+        )
+        owner = type(self).__name__
+        check_type(owner, "project", project, str, None)
+        check_type(owner, "queue", queue, str, None)
+        check_type(owner, "bsub_redirection", bsub_redirection, bool)
+        check_type(owner, "request_by_nodes", request_by_nodes, bool)
+        for name, value in (("cores_per_block", cores_per_block), ("cores_per_node", cores_per_node)):
+            check_type(owner, name, value, int, None)
+            check_at_least(owner, name, 1 if value is None else value, 1)
+        if not request_by_nodes and (cores_per_block is None or cores_per_node is None):
+            raise ConfigurationError(f"{owner}: request_by_nodes=False needs cores_per_block and cores_per_node")
+        if request_by_nodes and cores_per_block is not None:
+            raise ConfigurationError(f"{owner}: cores_per_block is for request_by_nodes=False")
+        self.cores_per_block = cores_per_block
+        self.cores_per_node = cores_per_node
+        self.project = project
+        self.queue = queue
+        self.bsub_redirection = bsub_redirection
+        self.request_by_nodes = request_by_nodes
+
+    def render_script(self, request: JobRequest) -> str:
+        """Give the script for ``bsub``."""
+        if self.request_by_nodes:
+            size = [f"-nnodes {self.nodes_per_block}"]
+        else:
+            size = [f"-n {self.cores_per_block}", f'-R "span[ptile={self.cores_per_node}]"']
+        options = [
+            *size,
+            None if self.project is None else f"-P {self.project}",
+            None if self.queue is None else f"-q {self.queue}",
+        ]
+        return text.render_script(
+            request,
+            walltime_s=self.walltime_s,
+            options=options,
+            scheduler_options=self.scheduler_options,
+            worker_init=self.worker_init,
+        )
+
+    def submit_argv(self, script_path: str) -> list[str]:
+        if self.bsub_redirection:
+            return ["/bin/sh", "-c", 'exec bsub <"$0"', script_path]
+        return ["bsub", script_path]
+
+    def parse_job_id(self, stdout: str) -> str | None:
+        return text.parse_bsub(stdout)
+
+    def query(self, job_ids: Sequence[str]) -> dict[str, JobReport]:
+        argv = ["bjobs", "-a", "-noheader", "-o", text.BJOBS_FORMAT, *job_ids]
+        result = self._run(argv)
+        if result.exit_code != 0 and not text.only_gone(result.stderr):
+            self._checked(argv, result)
+        return text.parse_bjobs(result.stdout)
+
+    def look_up(self, job_id: str) -> JobReport | None:
+        """Read LSF's event log."""
+        result = self._run(["bhist", "-l", job_id])
+        return text.parse_bhist(result.stdout, self.walltime_s) if result.exit_code == 0 else None
+
+    def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
+        return ["bkill", *job_ids]
+
+    def cancel_by_name_argv(self, name: str) -> list[str]:
+        return ["bkill", "-J", name, "0"]

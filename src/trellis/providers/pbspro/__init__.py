@@ -1,0 +1,5 @@
+"""Blocks from PBS Pro and OpenPBS."""
+
+from trellis.providers.pbspro.pbspro import PBSProProvider
+
+__all__ = ["PBSProProvider"]

@@ -1,0 +1,128 @@
+"""Workers of a simulation: they take tasks and park as real ones do, and work in pretence. Compare ``htex.worker``."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from trellis.testing.oracles import TaskPlan
+from trellis.testing.simulated import Stage
+
+
+class Owner(Protocol):
+    """The node of a worker."""
+
+    name: str
+    queue: deque[int | None]  # None is a token
+    board: dict[int, tuple[int, float]]
+    misses_a_task: bool
+
+    def on_worker_readable(self, worker: StubWorker) -> None: ...
+
+    def on_worker_exit(self, worker: StubWorker) -> None: ...
+
+
+class StubWorker:
+    """A worker process that only pretends to work."""
+
+    def __init__(self, stage: Stage, owner: Owner, rank: int, fails: float) -> None:
+        self._stage = stage
+        self._owner = owner
+        self.rank = rank
+        self.alive = True
+        self.idle_since: float | None = None  # None: it is not
+        self.frames: deque[int | str] = deque()  # written and not read: results, "ready", "parked"
+        self.ready = False
+        self._stop = False  # take no more tasks
+        self._parked = False
+        self._task: TaskPlan | None = None  # taken from the queue
+        start = self._fail if stage.world.chance(fails) else self._start
+        stage.world.after(stage.world.between(0.05, 0.3), start)
+
+    def _start(self) -> None:
+        if self.alive:
+            self.ready = True
+            self.idle_since = self._stage.world.now
+            self._write("ready")
+            self.look_for_work()
+
+    def _fail(self) -> None:
+        self.die(by_itself=True)
+
+    def _write(self, frame: int | str) -> None:
+        self.frames.append(frame)
+        self._stage.world.after(self._stage.world.between(0, 0.03), self._owner.on_worker_readable, self)
+
+    def look_for_work(self) -> None:
+        if self.alive and self.ready and self._task is None and not self._parked and self._owner.queue:
+            taken = self._owner.queue.popleft()
+            self.idle_since = None
+            if taken is None:
+                self._parked = True
+                self._write("parked")
+                return
+            self._task = self._stage.ledger.plans[taken]
+            if self._task.kills_worker and self._stage.world.chance(0.3):  # before the board says so
+                self._fail()
+            elif self._stage.world.chance(0.2):  # it takes a moment until the board says so
+                self._stage.world.after(0.01, self._begin)
+            else:
+                self._begin()
+
+    def run_parked(self, task: int) -> None:
+        if not self.alive:  # nobody has noticed yet
+            self._stage.ledger.worker_died(task, self._owner.name, by_itself=True)
+            return
+        self._parked = False
+        self._task = self._stage.ledger.plans[task]
+        self._stage.world.after(self._stage.world.between(0, 0.02), self._begin)
+
+    def release(self) -> None:
+        self._stage.world.after(self._stage.world.between(0, 0.02), self._on_release)
+
+    def _on_release(self) -> None:
+        if self.alive:
+            self._parked = False
+            self.idle_since = self._stage.world.now
+            self.look_for_work()
+
+    def _begin(self) -> None:
+        if self.alive and self._task is not None:
+            plan = self._task
+            self._owner.board[self.rank] = (plan.id, self._stage.world.now)
+            self._stage.ledger.started(plan.id, self._owner.name)
+            if plan.kills_worker:
+                self._stage.world.after(plan.duration_s / 2, self._fail)
+            else:
+                self._stage.world.after(plan.duration_s, self._finish, plan)
+
+    def _finish(self, plan: TaskPlan) -> None:
+        if self.alive and self._task is plan:
+            self._task = None
+            self._stage.ledger.completed(plan.id, self._owner.name)
+            self._write(plan.id)
+            del self._owner.board[self.rank]
+            self.idle_since = self._stage.world.now
+            if self._stop:
+                self.die(by_itself=False)
+            self.look_for_work()
+
+    def terminate(self) -> None:
+        self._stop = True
+        self._stage.world.after(0.01, self._on_terminate)
+
+    def _on_terminate(self) -> None:
+        plan = self._task
+        if plan is not None and plan.answers_terminate:
+            self._finish(plan)
+        elif plan is None or not plan.survives_terminate:
+            self.die(by_itself=False)
+
+    def die(self, by_itself: bool) -> None:
+        if self.alive:
+            self.alive = False
+            self.idle_since = None
+            if self._task is not None:
+                self._stage.ledger.worker_died(self._task.id, self._owner.name, by_itself)
+                self._owner.misses_a_task |= self.rank not in self._owner.board
+            self._stage.world.after(self._stage.world.between(0, 0.1), self._owner.on_worker_exit, self)

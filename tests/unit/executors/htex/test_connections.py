@@ -1,0 +1,41 @@
+"""Descriptors that are used again, and managers that come back."""
+
+from __future__ import annotations
+
+from trellis.executors.htex.connections import Connections
+
+
+def test_the_end_of_a_connection_is_the_end_of_its_manager() -> None:
+    connections = Connections()
+    assert not connections.knows("a", 7)
+    assert connections.note("a", 7) == []
+    assert connections.knows("a", 7)
+    assert connections.closed([7]) == ["a"]
+    assert connections.closed([7]) == []
+
+
+def test_who_speaks_on_another_connection_has_lost_the_first() -> None:
+    connections = Connections()
+    connections.note("a", 7)
+    assert connections.note("a", 8) == ["a"]
+    assert connections.closed([7]) == []  # news of what is known
+    assert connections.closed([8]) == ["a"]
+
+
+def test_a_descriptor_that_is_used_again_before_there_is_news_of_its_end() -> None:
+    connections = Connections()
+    connections.note("a", 7)
+    assert connections.note("b", 7) == ["a"]
+    assert connections.closed([7]) == []  # that was about a
+    assert connections.note("a", 8) == []
+    assert connections.closed([7]) == ["b"]
+    assert connections.closed([8]) == ["a"]
+
+
+def test_a_manager_takes_the_descriptor_of_another_that_has_just_ended() -> None:
+    connections = Connections()
+    connections.note("a", 7)
+    connections.note("b", 8)
+    assert sorted(connections.note("b", 7)) == ["a", "b"]
+    assert connections.closed([7]) == []
+    assert connections.closed([7]) == ["b"]

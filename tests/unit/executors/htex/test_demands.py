@@ -1,0 +1,52 @@
+"""What tasks take of a node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from trellis.executors.htex.demands import Load, describe_demand, describe_node, load_of
+from trellis.testing.simulated_manager import registration
+from trellis.wire.messages import Demand, Register
+
+
+def node(workers: int = 4, **others: Any) -> Register:
+    return msgspec.structs.replace(registration("a", "0", workers, 0), **others)
+
+
+@pytest.mark.parametrize(
+    ("demand", "load"),
+    [
+        (None, Load(1)),
+        (Demand(cores=1), Load(1)),
+        (Demand(cores=2.5), Load(2)),
+        (Demand(cores=8), Load(4)),
+        (Demand(cores=9), None),
+        (Demand(memory_mb=2048), Load(2)),
+        (Demand(memory_mb=4097), None),
+        (Demand(gpus=1), Load(2)),
+        (Demand(gpus=3), None),
+        (Demand(cores=1, memory_mb=3000, gpus=1), Load(3)),
+        (Demand(nodes=2), Load(1, 2)),
+        (Demand(nodes=3), None),
+    ],
+    ids=str,
+)
+def test_a_task_takes_the_slots_of_its_largest_demand(demand: Demand | None, load: Load | None) -> None:
+    assert load_of(demand, node(cpus=8, memory_bytes=2**32, gpus=2, nodes=2)) == load
+
+
+def test_what_a_node_does_not_have_nobody_gets() -> None:
+    bare = node(cpus=4)
+    assert [load_of(demand, bare) for demand in (Demand(memory_mb=1), Demand(gpus=1), Demand(nodes=1))] == [None] * 3
+
+
+def test_people_can_read_it() -> None:
+    assert describe_demand(Demand(cores=1, memory_mb=500, gpus=2)) == "1 core, 500 MB of memory, 2 GPUs"
+    assert describe_demand(Demand(cores=0.5)) == "0.5 cores"
+    assert describe_demand(Demand(nodes=1, ranks_per_node=4)) == "1 node"
+    assert describe_node(node(cpus=8, memory_bytes=2**32, gpus=1, nodes=2)) == (
+        "host-a has 8 cores, 4096 MB of memory, 1 GPU, and 2 nodes for tasks that spread over nodes"
+    )

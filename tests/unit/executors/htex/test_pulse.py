@@ -1,0 +1,45 @@
+"""A silent peer is asked once; only one that does not answer hangs."""
+
+from __future__ import annotations
+
+from trellis.executors.htex.pulse import Pulse
+
+
+def test_a_peer_that_talks_is_not_asked() -> None:
+    pulse = Pulse(period_s=10, threshold_s=25, now=0)
+    assert pulse.next_deadline() == 10
+    assert pulse.look(now=9.9) == "fine"
+    for now in (10, 20, 30):
+        pulse.heard()
+        assert pulse.look(now) == "fine"
+        assert pulse.next_deadline() == now + 10
+
+
+def test_a_silent_peer_is_asked_and_hangs_when_it_does_not_answer() -> None:
+    pulse = Pulse(period_s=10, threshold_s=25, now=0)
+    assert pulse.look(now=10) == "ask"
+    assert pulse.look(now=20) == "fine"
+    assert pulse.look(now=30) == "fine"
+    assert pulse.next_deadline() == 35
+    assert pulse.look(now=35) == "hangs"
+
+
+def test_an_answer_is_enough() -> None:
+    pulse = Pulse(period_s=10, threshold_s=25, now=0)
+    assert pulse.look(now=10) == "ask"
+    pulse.heard()
+    assert pulse.look(now=20) == "fine"
+    assert pulse.look(now=30) == "ask"
+
+
+def test_time_without_a_question_does_not_count() -> None:
+    pulse = Pulse(period_s=10, threshold_s=25, now=0)
+    assert pulse.look(now=1_000) == "ask"  # it was this side that slept
+    assert pulse.look(now=1_010) == "fine"
+
+
+def test_a_threshold_below_the_period_counts_too() -> None:
+    pulse = Pulse(period_s=10, threshold_s=1, now=0)
+    assert pulse.look(now=10) == "ask"
+    assert pulse.next_deadline() == 11
+    assert pulse.look(now=11) == "hangs"
