@@ -26,6 +26,7 @@ UNPICKLERS = ("trellis.wire.payload", "trellis.dataflow.checkpoint")
 SUBPROCESS = (
     "trellis.app.bash_runner",
     "trellis.cli",
+    "trellis.executors.common",
     "trellis.executors.htex",
     "trellis.providers",
     "trellis.utils",  # execute_wait

@@ -14,6 +14,8 @@ ALLOWED = {
     "trellis",
     "trellis.errors",
     "trellis.executors",
+    "trellis.executors.common",
+    "trellis.executors.common.lifeline",
     "trellis.executors.htex",
     "trellis.executors.htex.board",
     "trellis.executors.htex.task_environment",

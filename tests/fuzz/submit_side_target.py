@@ -10,8 +10,9 @@ from pathlib import Path
 from tests.fuzz.attackers import PATIENCE_S
 from tests.fuzz.frames import Frames
 from tests.fuzz.health import Patient, Vitals
-from trellis.executors.htex.interchange_process import InterchangeProcess, interchange_command
-from trellis.executors.htex.settings import Settings
+from trellis.executors.common.service_process import ServiceProcess
+from trellis.executors.htex.interchange_process import interchange_command, interchange_process
+from trellis.executors.htex.settings import Ports, Settings
 from trellis.testing.simulated_manager import registration
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
@@ -45,7 +46,7 @@ class SubmitSideTarget:
     name = "as the submit side"
     burst_size = 100
 
-    def __init__(self, directory: Path, process: InterchangeProcess, settings: Settings, seed: int) -> None:
+    def __init__(self, directory: Path, process: ServiceProcess[Ports], settings: Settings, seed: int) -> None:
         ports = process.start()
         self._context = new_context()
         self._frames = Frames(seed, FromSubmitSide, _FUZZ_IDS, lambda message: isinstance(message, Shutdown))
@@ -153,7 +154,7 @@ def running(directory: Path, *, encrypted: bool, seed: int) -> Iterator[SubmitSi
         import_paths=[],
         client_name="the submit side",
     )
-    process = InterchangeProcess("routed", interchange_command(), settings)
+    process = interchange_process("routed", interchange_command(), settings)
     target: SubmitSideTarget | None = None
     try:
         target = SubmitSideTarget(logdir, process, settings, seed)

@@ -1,4 +1,4 @@
-"""The process of a service (an interchange, a manager), as the submit side starts, watches, and ends it.
+"""The process of a service (an interchange, a manager, a factory), as the submit side starts, watches, and ends it.
 
 Decides nothing. The process reads its settings as one line from its standard input, which then stays open as long as
 this process lives: its end is the end of the service. It writes its ports as one line to its standard output.
@@ -10,20 +10,25 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from trellis.errors import ExecutorError
 from trellis.transport.service import Loop
 
+P = TypeVar("P")
+
 # Services start in about 0.2 s on an idle machine.
 _START_TIMEOUT_S = 30.0
+# How soon a start is abandoned when nobody wants it any more.
+_LOOK_S = 0.1
 
 
-class ServiceProcess:
+class ServiceProcess(Generic[P]):
     """A child process in a session of its own: an interrupt from the terminal is for the user's program alone.
 
     Args:
@@ -35,7 +40,7 @@ class ServiceProcess:
         log: name of the service's log in that directory.
     """
 
-    def __init__(self, label: str, what: str, command: Sequence[str], settings: Any, ports: type, log: str) -> None:
+    def __init__(self, label: str, what: str, command: Sequence[str], settings: Any, ports: type[P], log: str) -> None:
         self._label = label
         self._what = what
         self._command = list(command)
@@ -43,13 +48,14 @@ class ServiceProcess:
         self._ports = ports
         self._log = Path(settings.logdir) / log
         self._stderr_path = self._log.with_suffix(".stderr")
+        self._kill_reason = ""
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self) -> Any:
-        """Start it, and wait until it listens.
+    def start(self, abandoned: Callable[[], bool] = lambda: False) -> P:
+        """Start it, and wait until it listens, or until nobody wants it any more.
 
         Raises:
             ExecutorError: it does not; the message has its last words.
@@ -59,24 +65,29 @@ class ServiceProcess:
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
             )
         try:
-            return self._read_ports()
+            return self._read_ports(abandoned)
         except BaseException:
             self.end(0.0)
             raise
 
-    def _read_ports(self) -> Any:
+    def _read_ports(self, abandoned: Callable[[], bool]) -> P:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
             self._process.stdin.flush()
+        said: list[bool] = []
         loop = Loop()
-        loop.add_fd(self._process.stdout.fileno(), lambda: None)
-        loop.run_once(_START_TIMEOUT_S)
+        loop.add_fd(self._process.stdout.fileno(), lambda: said.append(True))
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not said and time.monotonic() < deadline and not abandoned():
+            loop.run_once(_LOOK_S)
         loop.close()
         os.set_blocking(self._process.stdout.fileno(), False)
         line = self._process.stdout.readline()
         if not line:
+            if not said:
+                self.kill(f"did not listen within {_START_TIMEOUT_S:g} s")
             self.end(1.0)
             raise ExecutorError(self._label, f"the {self._what} does not start. {self.last_words()}")
         return msgspec.json.decode(line, type=self._ports)
@@ -92,16 +103,27 @@ class ServiceProcess:
         """Wait for its end, whatever it is."""
         self._process.wait()
 
+    def ending(self) -> str:
+        """How it ended, as the rest of a sentence about it."""
+        code = self._process.poll()
+        if self._kill_reason:
+            return self._kill_reason
+        if code is None:
+            return "is still there"
+        if code < 0:
+            return f"was killed by signal {-code} ({signal.Signals(-code).name})"
+        return f"ended with exit code {code}"
+
     def last_words(self) -> str:
         """How it ended, and the ends of its logs."""
-        code = self._process.poll()
-        if code is None:
-            ending = f"It said nothing for {_START_TIMEOUT_S:g} s."
-        elif code < 0:
-            ending = f"It was killed by signal {-code} ({signal.Signals(-code).name})."
-        else:
-            ending = f"It ended with exit code {code}."
-        return ending + _tail(self._stderr_path) + _tail(self._log)
+        return f"It {self.ending()}.{_tail(self._stderr_path)}{_tail(self._log)}"
+
+    def kill(self, reason: str = "") -> None:
+        """End it and what it has started, in whatever state; ``reason``: why, if it has not ended by itself."""
+        self._kill_reason = self._kill_reason or reason
+        if self._process.returncode is None:  # else the number may be another's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self, timeout_s: float) -> None:
         """Close its standard input, wait for its end, and kill it when that takes longer than ``timeout_s``."""
@@ -112,7 +134,7 @@ class ServiceProcess:
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill()
             self._process.wait()
 
 

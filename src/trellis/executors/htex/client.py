@@ -27,11 +27,11 @@ from trellis.errors import (
     InternalConsistencyError,
     TrellisError,
 )
+from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.htex import submission as machine
 from trellis.executors.htex.briefing import BATCH, Orders, brief, define_functions, send_tasks
 from trellis.executors.htex.headcount import Headcount
 from trellis.executors.htex.interchange_link import InterchangeLink
-from trellis.executors.htex.interchange_process import InterchangeProcess
 from trellis.executors.htex.outstanding import Outstanding
 from trellis.executors.htex.pulse import Pulse
 from trellis.executors.htex.questions import PackagesAnswer, Questions
@@ -156,7 +156,7 @@ class InterchangeClient:
     # -- any thread --------------------------------------------------------------------------------------------
 
     @property
-    def _process(self) -> InterchangeProcess:
+    def _process(self) -> ServiceProcess[Ports]:
         return self._link.process
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from trellis.executors.htex.interchange_process import InterchangeProcess
+from trellis.executors.htex.interchange_process import interchange_process
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
@@ -22,7 +22,7 @@ class InterchangeLink:
         self._label = label
         self._command = command
         self._settings = settings
-        self.process = InterchangeProcess(label, command, settings)
+        self.process = interchange_process(label, command, settings)
 
     def start(self) -> Ports:
         """Start the first interchange, and connect to it.
@@ -55,7 +55,7 @@ class InterchangeLink:
         settings = msgspec.structs.replace(
             self._settings, client_ports=(client, client + 1), worker_ports=(worker, worker + 1), resuming=True
         )
-        process = InterchangeProcess(self._label, self._command, settings)
+        process = interchange_process(self._label, self._command, settings)
         process.start(abandoned)
         self.process = process
         self._connect()

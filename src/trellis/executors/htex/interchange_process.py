@@ -1,26 +1,12 @@
-"""The interchange's process, as the submit side starts, watches, and ends it. Decides nothing."""
+"""Which process an interchange is. Starts none."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import msgspec
-
-from trellis.errors import ExecutorError
+from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.htex.settings import Ports, Settings
-from trellis.transport.service import Loop
-
-# The interchange's start takes about 0.2 s on an idle machine.
-_START_TIMEOUT_S = 30.0
-# How soon a start is abandoned when nobody wants it any more.
-_LOOK_S = 0.1
 
 
 def interchange_command() -> list[str]:
@@ -28,107 +14,6 @@ def interchange_command() -> list[str]:
     return [sys.executable, "-P", "-m", "trellis.executors.htex.interchange_service"]
 
 
-class InterchangeProcess:
-    """A child process in a session of its own: an interrupt from the terminal is for the user's program alone.
-
-    Its standard input stays open as long as this process lives; its end is the end of the interchange.
-    """
-
-    def __init__(self, label: str, command: Sequence[str], settings: Settings) -> None:
-        self._label = label
-        self._command = list(command)
-        self._settings = settings
-        self._stderr_path = Path(settings.logdir) / "interchange.stderr"
-        self._kill_reason = ""
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def start(self, abandoned: Callable[[], bool] = lambda: False) -> Ports:
-        """Start it, and wait until it listens, or until nobody wants it any more.
-
-        Raises:
-            ExecutorError: it does not; the message has its last words.
-        """
-        with open(self._stderr_path, "ab") as stderr:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
-            )
-        try:
-            return self._read_ports(abandoned)
-        except BaseException:
-            self.end(0.0)
-            raise
-
-    def _read_ports(self, abandoned: Callable[[], bool]) -> Ports:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
-            self._process.stdin.flush()
-        said: list[bool] = []
-        loop = Loop()
-        loop.add_fd(self._process.stdout.fileno(), lambda: said.append(True))
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while not said and time.monotonic() < deadline and not abandoned():
-            loop.run_once(_LOOK_S)
-        loop.close()
-        os.set_blocking(self._process.stdout.fileno(), False)
-        line = self._process.stdout.readline()
-        if not line:
-            if not said:
-                self.kill(f"did not listen within {_START_TIMEOUT_S:g} s")
-            self.end(1.0)
-            raise ExecutorError(self._label, f"the interchange does not start. {self.last_words()}")
-        return msgspec.json.decode(line, type=Ports)
-
-    def open_sentinel(self) -> int | None:
-        """A file descriptor that is readable when the process has ended; None where the system has no such thing."""
-        return os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
-
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def ending(self) -> str:
-        """How it ended, as the rest of a sentence about it."""
-        code = self._process.poll()
-        if self._kill_reason:
-            return self._kill_reason
-        if code is None:
-            return "is still there"
-        if code < 0:
-            return f"was killed by signal {-code} ({signal.Signals(-code).name})"
-        return f"ended with exit code {code}"
-
-    def last_words(self) -> str:
-        """How it ended, and the ends of its logs."""
-        logs = _tail(self._stderr_path) + _tail(self._stderr_path.with_name("interchange.log"))
-        return f"It {self.ending()}.{logs}"
-
-    def kill(self, reason: str = "") -> None:
-        """End it and what it has started, in whatever state; ``reason``: why, if it has not ended by itself."""
-        self._kill_reason = self._kill_reason or reason
-        if self._process.returncode is None:  # else the number may be another's by now
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-    def end(self, timeout_s: float) -> None:
-        """Close its standard input, wait for its end, and kill it when that takes longer than ``timeout_s``."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self._process.wait()
-
-
-def _tail(path: Path, most: int = 2_000) -> str:
-    try:
-        text = path.read_text(errors="replace")[-most:].strip()
-    except OSError:
-        return ""
-    return f"\nEnd of {path}:\n{text}" if text else ""
+def interchange_process(label: str, command: Sequence[str], settings: Settings) -> ServiceProcess[Ports]:
+    """Not started yet."""
+    return ServiceProcess(label, "interchange", command, settings, Ports, "interchange.log")

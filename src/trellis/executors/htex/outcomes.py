@@ -1,4 +1,4 @@
-"""Reports about tasks, turned into the outcomes of their attempts, and handed to those who wait for them."""
+"""Reports about tasks, turned into the outcomes of their attempts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 
-from trellis.core.interfaces import Attempt, AttemptSink, Outcome, RunInfo
+from trellis.core.interfaces import Attempt, Outcome, RunInfo
 from trellis.errors import (
     AppTimeout,
     BadMessage,
@@ -17,6 +17,7 @@ from trellis.errors import (
 )
 from trellis.errors import ManagerLost as ManagerLostError
 from trellis.errors import WorkerLost as WorkerLostError
+from trellis.executors.common.outcomes import outcome_of
 from trellis.transport.shared_files import is_reference, read
 from trellis.wire.codec import Payload
 from trellis.wire.messages import (
@@ -28,7 +29,6 @@ from trellis.wire.messages import (
     TasksUnfit,
     WorkerLost,
 )
-from trellis.wire.payload import load_exception, load_result
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def outcomes_of(
             message.started[position],
             message.durations_s[position],
         )
-        outcomes.append(_outcome(payload, position in failed, run_info))
+        outcomes.append(outcome_of(payload, position in failed, run_info))
     return outcomes
 
 
@@ -72,15 +72,6 @@ def _open(reference: Payload, directory: str) -> Payload:
     except (OSError, BadMessage) as error:
         logger.error("a result is lost: %s", error)
         return b""  # cannot be unpickled: that task fails
-
-
-def _outcome(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
-    if failed:
-        return Outcome(None, load_exception(payload), run_info)
-    try:
-        return Outcome(load_result(payload), None, run_info)
-    except Exception as error:
-        return Outcome(None, error, run_info)
 
 
 def failure(cause: object, attempt: Attempt, label: str) -> BaseException:
@@ -102,13 +93,3 @@ def failure(cause: object, attempt: Attempt, label: str) -> BaseException:
         case TrellisError():
             return cause
     return InternalConsistencyError(f"executor {label} cannot tell why {attempt.name} failed: {cause!r}")
-
-
-def deliver(outcomes: Iterable[tuple[Attempt, Outcome]]) -> None:
-    """Each sink gets all of its outcomes at once."""
-    sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Outcome]]]] = {}
-    for pair in outcomes:
-        sink = pair[0].sink
-        sinks.setdefault(id(sink), (sink, []))[1].append(pair)
-    for sink, pairs in sinks.values():
-        sink.deliver(pairs)

@@ -1,13 +1,12 @@
 """A worker process: takes a task from the queue of its node, runs it, sends the result to its manager. Nothing else.
 
 It imports as little as it can (start-up time matters with 10,000 of them), has no threads of its own, and dies with
-its manager: see ``die_with_manager``.
+its manager: see ``common/lifeline.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from typing import Any
 import setproctitle
 
 from trellis.errors import DeserializationError
+from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.htex.board import MAX_MESSAGE_BYTES, NUDGE_SIGNAL, Board
 from trellis.executors.htex.task_environment import CPUS_VARIABLE, bind, in_force, load_environment
 from trellis.transport.shared_files import Writer, is_large, is_reference, read
@@ -32,28 +32,6 @@ from trellis.wire.payload import dump_exception, dump_result, load_call, load_fu
 _LARGE_BYTES = 65_536
 # Fewer bytes than this are sent with one call, joined; above, copying costs more than a second call.
 _JOIN_BYTES = 65_536
-
-
-def die_with_manager(lifeline: int) -> None:
-    """Have the operating system kill this process group when the manager is gone.
-
-    ``lifeline`` is the reading end of a pipe whose other end only the manager holds. When that end closes, whatever
-    the reason, Linux signals the pipe's owner: our process group, with SIGKILL. No thread has to watch, the task's
-    child processes go too, and C code that holds the interpreter for hours cannot stand in the way.
-    """
-    setsig = getattr(fcntl, "F_SETSIG", None)
-    if setsig is None:  # not Linux: the end of the socket is seen when the task is done
-        return
-    # An open file has one owner, and all workers of the node have inherited the same: each opens the pipe for itself.
-    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(own, setsig, signal.SIGKILL)
-    fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
-    try:
-        os.read(own, 1)
-    except BlockingIOError:  # the other end is open
-        return
-    os._exit(1)  # it was closed before the above was in force
 
 
 class Worker:
@@ -241,7 +219,7 @@ def main() -> None:
     standard error before the worker is ready is for the manager; after that it goes to STDERR.
     """
     rank, connection_fd, lifeline_fd, queue_fd, board_fd, stderr_fd, workers = map(int, sys.argv[1:8])
-    die_with_manager(lifeline_fd)
+    die_with_starter(lifeline_fd)
     cpus = os.environ.pop(CPUS_VARIABLE, "")
     if cpus:
         bind(cpus)

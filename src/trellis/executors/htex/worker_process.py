@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -12,6 +11,8 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from trellis.core.process_end import exit_reason, peak_bytes
+from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.htex.board import NUDGE_SIGNAL, Board, TaskQueue
 from trellis.wire import stream
 from trellis.wire.codec import Buffer
@@ -24,35 +25,6 @@ _SOCKET_BUFFER_BYTES = 262_144
 _LAST_WORDS_BYTES = 2_000
 # Buffers that one call can write (IOV_MAX is 1024), less one for the head.
 _MAX_IOV = 1023
-
-
-def exit_reason(status: int, peak_memory_bytes: int, out_of_memory: bool = False) -> str:
-    """What people should know about the end of a process, from its wait status.
-
-    ``out_of_memory``: nobody here has killed it, and the system has just killed somebody for lack of memory.
-    """
-    peak = f"peak memory {peak_memory_bytes / 2**20:.0f} MB"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        if number == signal.SIGKILL and out_of_memory:
-            return f"out of memory: the system killed it; {peak}"
-        with contextlib.suppress(ValueError):
-            name = signal.Signals(number).name
-            hint = ", perhaps by the system for lack of memory" if number == signal.SIGKILL else ""
-            return f"killed by signal {number} ({name}){hint}; {peak}"
-        return f"killed by signal {number}; {peak}"
-    return f"exit code {os.WEXITSTATUS(status)}; {peak}"
-
-
-class Lifeline:
-    """A pipe whose one end only this process holds: when it closes, all workers are killed (see worker.py)."""
-
-    def __init__(self) -> None:
-        self.worker_end, self._own_end = os.pipe()
-
-    def close(self) -> None:
-        os.close(self.worker_end)
-        os.close(self._own_end)
 
 
 class WorkerProcess:
@@ -196,7 +168,7 @@ class WorkerProcess:
         self._socket.close()
         if self._sentinel is not None:
             os.close(self._sentinel)
-        reason = exit_reason(status, _peak_bytes(usage), out_of_memory)
+        reason = exit_reason(status, peak_bytes(usage), out_of_memory)
         words = self._take_early_words()
         return f"{reason}; its last words: {words}" if words else reason
 
@@ -206,7 +178,3 @@ class WorkerProcess:
         data = os.pread(self._early_words, _LAST_WORDS_BYTES, max(0, size - _LAST_WORDS_BYTES))
         os.close(self._early_words)
         return data.decode(errors="replace").strip()
-
-
-def _peak_bytes(usage: resource.struct_rusage) -> int:
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

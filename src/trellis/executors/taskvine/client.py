@@ -24,7 +24,8 @@ from trellis.errors import (
     TaskVineTaskFailure,
     TrellisError,
 )
-from trellis.executors.taskvine.outcomes import deliver, failure, outcome_of
+from trellis.executors.common.outcomes import deliver, outcome_of
+from trellis.executors.taskvine.outcomes import failure
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint

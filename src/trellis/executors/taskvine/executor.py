@@ -167,7 +167,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         if self.worker_launch_method == "manual":
             self._notify(f"executor {self.label} waits for workers; start them with: {self.worker_command}")
 
-    def _factory_process(self) -> ServiceProcess:
+    def _factory_process(self) -> ServiceProcess[FactoryReady]:
         config = self.factory_config
         settings = FactorySettings(
             shlex.split(self.worker_command),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from trellis.errors import ExecutorError, TaskVineFactoryFailure, TrellisError
 from trellis.executors.common.service_process import ServiceProcess
+from trellis.executors.taskvine.embedded.factory_service import FactoryReady
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class FactoryKeeper:
     """
 
     def __init__(
-        self, label: str, new_process: Callable[[], ServiceProcess], on_lost: Callable[[TrellisError], None]
+        self, label: str, new_process: Callable[[], ServiceProcess[FactoryReady]], on_lost: Callable[[TrellisError], None]
     ) -> None:
         self._label = label
         self._new_process = new_process

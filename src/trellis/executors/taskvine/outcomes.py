@@ -1,13 +1,11 @@
-"""Reports about tasks, turned into the outcomes of their attempts, and handed to those who wait for them."""
+"""Why tasks have no result, in the words of exceptions."""
 
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
 
-from trellis.core.interfaces import Attempt, AttemptSink, Outcome, RunInfo
+from trellis.core.interfaces import Attempt
 from trellis.errors import AppTimeout, TaskVineTaskFailure
-from trellis.wire.codec import Payload
-from trellis.wire.payload import load_exception, load_result
 from trellis.wire.vine import VineTaskFailed
 
 # What each of TaskVine's result codes means, for people who do not know them.
@@ -32,15 +30,6 @@ MEANINGS = {
 }
 
 
-def outcome_of(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
-    if failed:
-        return Outcome(None, load_exception(payload), run_info)
-    try:
-        return Outcome(load_result(payload), None, run_info)
-    except Exception as error:
-        return Outcome(None, error, run_info)
-
-
 def failure(message: VineTaskFailed, attempt: Attempt) -> BaseException:
     """The exception of a task that has no result."""
     if message.status == "cancelled":
@@ -49,13 +38,3 @@ def failure(message: VineTaskFailed, attempt: Attempt) -> BaseException:
         return AppTimeout(f"{attempt.name}: {message.reason}")
     meaning = MEANINGS.get(message.status, message.status)
     return TaskVineTaskFailure(f"{attempt.name}: {meaning}: {message.reason}", message.status)
-
-
-def deliver(outcomes: list[tuple[Attempt, Outcome]]) -> None:
-    """Each sink gets all of its outcomes at once."""
-    sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Outcome]]]] = {}
-    for pair in outcomes:
-        sink = pair[0].sink
-        sinks.setdefault(id(sink), (sink, []))[1].append(pair)
-    for sink, pairs in sinks.values():
-        sink.deliver(pairs)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from trellis.core.process_end import exit_reason
 from trellis.executors.htex.board import MAX_MESSAGE_BYTES
 from trellis.executors.htex.node import task_message
-from trellis.executors.htex.worker_process import exit_reason
 from trellis.wire import stream
 from trellis.wire.codec import Payload
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from trellis.core.process_end import exit_reason
+from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.transport.service import Loop
 
 # The end of its output that goes into reports.
@@ -81,7 +79,7 @@ class Child:
         _, status, usage = os.wait4(self.pid, 0)
         self._loop.remove_fd(self._sentinel)
         os.close(self._sentinel)
-        self.reason = exit_reason(status, _peak_bytes(usage))
+        self.reason = exit_reason(status, peak_bytes(usage))
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code
         return code
@@ -106,7 +104,3 @@ def tail(path: Path) -> str:
             return file.read().decode(errors="replace").strip()
     except OSError:
         return ""
-
-
-def _peak_bytes(usage: resource.struct_rusage) -> int:
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -10,7 +10,6 @@ import collections
 import contextlib
 import gc
 import os
-import resource
 import select
 import signal
 import socket
@@ -22,7 +21,7 @@ from typing import Any
 import msgspec
 import setproctitle
 
-from trellis.core.process_end import exit_reason
+from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
@@ -183,7 +182,7 @@ class Library:
         _kill([pid])  # its children; it is a zombie, so its number cannot belong to anybody else
         _, status, usage = os.wait4(pid, 0)
         if status:
-            words = exit_reason(status, _peak_bytes(usage))
+            words = exit_reason(status, peak_bytes(usage))
             self._channel.send(DIED, call, os.waitstatus_to_exitcode(status), (words.encode(),))
 
 
@@ -208,10 +207,6 @@ def _kill(groups: Any) -> None:
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-
-
-def _peak_bytes(usage: resource.struct_rusage) -> int:
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _flush() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from trellis.errors import SerializationError
-from trellis.executors.htex import functions
-from trellis.executors.htex.functions import FunctionTable
+from trellis.executors.common import functions
+from trellis.executors.common.functions import FunctionTable
 from trellis.wire.payload import load_function
 
 
