@@ -48,7 +48,7 @@ MACHINES = [
     "trellis.executors.htex.briefing",
     "trellis.executors.htex.capacity",
     "trellis.executors.htex.cargo",
-    "trellis.executors.htex.connections",
+    "trellis.executors.common.connections",
     "trellis.executors.htex.custody",
     "trellis.executors.htex.demands",
     "trellis.executors.htex.dispatch",

@@ -54,6 +54,7 @@ class FileSpec(Part):
     level: str  # one of LEVELS
     peer_transfer: bool = True  # workers may pass it on to each other
     unpack: bool = False  # a tar archive: workers unpack it once, and tasks see the directory
+    made: bool = False  # by a task: ``source`` is where it comes home to, whatever is there now
 
 
 class Mount(Part):

@@ -26,7 +26,7 @@ from trellis.executors.htex import interchange as machine
 from trellis.executors.htex import interchange_events as events
 from trellis.executors.htex.cargo import Cargo
 from trellis.executors.htex.complaints import Complaints
-from trellis.executors.htex.connections import Connections
+from trellis.executors.common.connections import Connections
 from trellis.executors.htex.interchange_start import (
     allow_many_connections,
     read_settings,

@@ -46,13 +46,20 @@ class FileTable:
         self._outputs: dict[int, tuple[str, str, bool]] = {}  # path, level, peer flag of each output
 
     def new(
-        self, kind: str, source: str = "", level: str = "workflow", *, peer: bool = True, unpack: bool = False
+        self,
+        kind: str,
+        source: str = "",
+        level: str = "workflow",
+        *,
+        peer: bool = True,
+        unpack: bool = False,
+        made: bool = False,
     ) -> int:
         """Declare a file that is like no other."""
         with self._lock:
             number = self._next
             self._next += 1
-            self._declare(FileSpec(number, kind, source, level, peer and self._peer_transfers, unpack))
+            self._declare(FileSpec(number, kind, source, level, peer and self._peer_transfers, unpack, made))
             return number
 
     def _number(self, key: object, kind: str, source: str, level: str, peer: bool, unpack: bool) -> int:
@@ -123,7 +130,7 @@ class FileTable:
         return _placed(file, path)
 
     def _new_output(self, path: str, level: str, peer: bool) -> int:
-        number = self.new("file", os.path.abspath(path), level, peer=peer)
+        number = self.new("file", os.path.abspath(path), level, peer=peer, made=True)
         with self._lock:
             self._outputs[number] = (os.path.abspath(path), level, peer)
         return number

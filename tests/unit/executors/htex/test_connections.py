@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis.executors.htex.connections import Connections
+from trellis.executors.common.connections import Connections
 
 
 def test_the_end_of_a_connection_is_the_end_of_its_manager() -> None:

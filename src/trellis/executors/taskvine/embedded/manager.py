@@ -136,6 +136,7 @@ class VineManagerState:
             if self._uses[name]:
                 continue
             del self._uses[name]
+            actions.append(events.ForgetFiles([name]))
             producer = self._store.producers.pop(name, None)
             if producer is not None and not any(o in self._store.producers for o in producer.outputs):
                 todo += producer.inputs  # kept so that it could have run again
@@ -274,7 +275,7 @@ class VineManagerState:
 
     def _on_calls_ended(self, event: events.CallsEnded, now: float) -> list[Action]:
         if not self._heard(event.worker, now):
-            return [events.DropResults(list(event.ids))]
+            return [events.DropResults(event.worker, list(event.ids))]
         done: list[int] = []
         dropped: list[int] = []
         actions: list[Action] = []
@@ -297,7 +298,7 @@ class VineManagerState:
                 done.append(id_)
                 actions += self._finish(task, event.worker)
         reports: list[Action] = [events.ReportDone(event.worker, done)] if done else []
-        reports += [events.DropResults(dropped)] if dropped else []
+        reports += [events.DropResults(event.worker, dropped)] if dropped else []
         return reports + actions
 
     def _on_came_home(self, event: events.CameHome, now: float) -> list[Action]:
@@ -448,7 +449,7 @@ class VineManagerState:
         for id_ in tasks:
             task = store.tasks[id_]
             if isinstance(task.place, Returning):
-                actions.append(events.DropResults([id_]))
+                actions.append(events.DropResults(name, [id_]))
             if task.unwanted:
                 actions += self._fail(task, "cancelled", "it was cancelled")
             else:

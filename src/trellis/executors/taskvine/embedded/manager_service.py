@@ -434,7 +434,7 @@ class VineManagerService:
                 self._run_tasks(action)
             case events.ReportDone(worker, ids):
                 self._report_done(worker, ids)
-            case events.DropResults(ids):
+            case events.DropResults(_, ids):
                 for id_ in ids:
                     self._results.pop(id_, None)
             case events.OrderFile(worker, name, source):
@@ -480,6 +480,9 @@ class VineManagerService:
                 for name in [name for name, (source, _) in self._pulls.items() if source == worker]:
                     self._pulls.pop(name)[1].close()
                 self._to_client(WorkerLeft(worker, hostname, reason, tasks))
+            case events.ForgetFiles(names):
+                for name in names:
+                    self._origin.forget(name)
             case events.TellUser(text):
                 logger.warning("%s", text)
                 self._to_client(Notice(text))

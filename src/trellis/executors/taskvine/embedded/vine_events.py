@@ -251,9 +251,17 @@ class ReportFailed:
 
 @dataclass(slots=True)
 class DropResults:
-    """Results that came do not count: their tasks run again, or were cancelled."""
+    """Results that came from this worker do not count: their tasks run again, or were cancelled."""
 
+    worker: str
     ids: list[int]
+
+
+@dataclass(slots=True)
+class ForgetFiles:
+    """No task, no declaration names these any more: their contents on the manager's host need not be kept."""
+
+    names: list[str]
 
 
 @dataclass(slots=True)
@@ -293,6 +301,7 @@ Action = (
     | ReportDone
     | ReportFailed
     | DropResults
+    | ForgetFiles
     | AnswerFetch
     | ReportWorkerLeft
     | TellUser
