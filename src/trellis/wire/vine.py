@@ -57,8 +57,12 @@ class FileSpec(Part):
     made: bool = False  # by a task: ``source`` is where it comes home to, whatever is there now
 
 
+# Path of a mount that is not for the sandbox: the directory that the file was unpacked to is searched for imports.
+ON_IMPORT_PATH = "*"
+
+
 class Mount(Part):
-    """Where a task sees a file: a relative path in its sandbox."""
+    """Where a task sees a file: a relative path in its sandbox, or ``ON_IMPORT_PATH``."""
 
     file: int
     path: str
@@ -385,6 +389,7 @@ class RunTasks(Message, tag=1065):
     inputs: dict[int, list[tuple[str, str]]] = {}  # by position: cache name, path
     outputs: dict[int, list[tuple[str, str, str]]] = {}  # by position: cache name, path, level
     result_names: dict[int, str] = {}  # by position: cache name that the result is kept under
+    environments: dict[int, str] = {}  # by position: cache name of the unpacked environment of its interpreter
 
 
 class StartLibrary(Message, tag=1066):
