@@ -1,68 +1,84 @@
 """Runs one task in an interpreter of its own: reads function and arguments, writes the result. Nothing else.
 
-Only the standard library is imported here, and cloudpickle when a function or a result needs it: this is started for
-every task, also on hosts where Trellis is not installed. What is written is what ``trellis.wire.payload`` reads.
+This is started for every task, also on hosts where Trellis is not installed: what it imports is paid for each time.
+So it takes the C module behind ``pickle``, and cloudpickle only for what ``_reduced`` cannot make. What it writes is
+what ``trellis.wire.payload`` reads.
 
-``python runner.py FUNCTION ARGUMENTS RESULT``: paths of files.
+``python runner.py FUNCTION ARGUMENTS RESULT [LIFELINE]``: paths of files, and a file descriptor.
 """
 
 from __future__ import annotations
 
+import _pickle
 import os
-import pickle
-import struct
 import sys
 import time
-from typing import Any
+from _struct import Struct
+from io import BytesIO
+from typing import TYPE_CHECKING
 
-Buffers = tuple[Any, ...]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-_HEAD = struct.Struct("<cIdd")  # kind, number of buffers, time of start (seconds since the epoch), duration in seconds
-_LENGTH = struct.Struct("<Q")
+_HEAD = Struct("<cIdd")  # kind, number of buffers, time of start (seconds since the epoch), duration in seconds
+_LENGTH = Struct("<Q")
 RESULT, ERROR, CALL = b"R", b"E", b"C"
 # Smaller buffers stay within the pickle.
 _INLINE_BYTES = 65_536
 
 
-def write_payload(path: str, kind: bytes, buffers: Buffers, started: float = 0.0, duration_s: float = 0.0) -> None:
-    """A payload's buffers into a file, which is there whole or not at all."""
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def write_payload(
+    path: str, kind: bytes, buffers: tuple[Any, ...], started: float = 0.0, duration_s: float = 0.0
+) -> None:
+    """A payload's buffers into a file, which is there whole or not at all.
+
+    Raises:
+        OSError: there is no room for it, or its directory is gone.
+    """
+    lengths = [memoryview(buffer).nbytes for buffer in buffers]
     with open(path + ".part", "wb") as file:
-        file.write(_HEAD.pack(kind, len(buffers), started, duration_s))
-        file.write(b"".join([_LENGTH.pack(memoryview(buffer).nbytes) for buffer in buffers]))
+        file.write(_HEAD.pack(kind, len(buffers), started, duration_s) + b"".join(map(_LENGTH.pack, lengths)))
         for buffer in buffers:
             file.write(buffer)
     os.rename(path + ".part", path)
 
 
-def read_payload(path: str) -> tuple[bytes, Buffers, float, float]:
-    """Kind, buffers, time of start and duration.
+def read_payload(path: str, content: bool = True) -> tuple[bytes, tuple[Any, ...], float, float]:
+    """Kind, buffers, time of start and duration. Without ``content``: no buffers.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not what ``write_payload`` writes.
     """
     with open(path, "rb") as file:
-        return parse_payload(file.read())
+        return _read(file, os.fstat(file.fileno()).st_size, content)
 
 
-def parse_payload(data: bytes) -> tuple[bytes, Buffers, float, float]:
+def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float]:
     """As ``read_payload``, of a file's content.
 
     Raises:
         ValueError: it is not what ``write_payload`` writes.
     """
-    try:
-        kind, count, started, duration_s = _HEAD.unpack_from(data)
-        offset = _HEAD.size + count * _LENGTH.size
-        lengths = [_LENGTH.unpack_from(data, _HEAD.size + n * _LENGTH.size)[0] for n in range(count)]
-    except struct.error:
-        raise ValueError("a payload is cut off") from None
-    if offset + sum(lengths) != len(data):
-        raise ValueError(f"a payload of {len(data)} bytes should have {offset + sum(lengths)}")
+    return _read(BytesIO(data), len(data), True)
+
+
+def _read(file: Any, size: int, content: bool) -> tuple[bytes, tuple[Any, ...], float, float]:
+    head = file.read(_HEAD.size)
+    kind, count, started, duration_s = _HEAD.unpack(head) if len(head) == _HEAD.size else (b"", 0, 0.0, 0.0)
+    table = file.read(count * _LENGTH.size)
+    lengths = [length for (length,) in _LENGTH.iter_unpack(table[: len(table) // _LENGTH.size * _LENGTH.size])]
+    if not kind or len(lengths) != count or size != len(head) + len(table) + sum(lengths):
+        raise ValueError(f"a payload of {size} bytes is cut off, or is none")
     buffers = []
-    for length in lengths:
-        buffers.append(bytearray(data[offset : offset + length]))
-        offset += length
+    for length in lengths if content else ():
+        buffer = bytearray(length)
+        file.readinto(buffer)
+        buffers.append(buffer)
     return kind, tuple(buffers), started, duration_s
 
 
@@ -71,14 +87,93 @@ def load_result_file(path: str) -> Any:
     return _load(read_payload(path)[1])
 
 
-def _load(buffers: Buffers) -> Any:
-    return pickle.loads(buffers[0], buffers=buffers[1:])
+# -- to objects ----------------------------------------------------------------------------------------------------
 
 
-def _dump(value: object) -> Buffers:
+def _load(buffers: tuple[Any, ...]) -> Any:
+    data = buffers[0]
+    if b"cloudpickle" in data:
+        try:
+            return _load_reduced(buffers)
+        except Exception:  # written by a cloudpickle that works otherwise; what is wrong with it comes up again
+            import cloudpickle  # type: ignore[import-untyped]  # noqa: F401
+    return _pickle.loads(data, buffers=buffers[1:])
+
+
+def _load_reduced(buffers: tuple[Any, ...]) -> Any:
+    """Functions that travel by value, without cloudpickle, whose import takes longer than the interpreter's start."""
+    class Unpickler(_pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if module == "cloudpickle.cloudpickle" and name in _reduced:
+                return _reduced[name]
+            return super().find_class(module, name)
+
+    return Unpickler(BytesIO(buffers[0]), buffers=buffers[1:]).load()
+
+
+def _make_function(code: Any, namespace: dict[str, Any], name: str, defaults: Any, closure: Any) -> Any:
+    namespace["__builtins__"] = __builtins__
+    return type(_make_function)(code, namespace, name, defaults, closure)
+
+
+def _set_function_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    attributes, slots = state
+    function.__dict__.update(attributes)
+    function.__globals__.update(slots.pop("__globals__"))
+    for own, other in zip(function.__closure__ or (), slots.pop("__closure__") or (), strict=True):
+        try:
+            own.cell_contents = other.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    slots.pop("_cloudpickle_submodules")  # they were imported while the list was read
+    for name, value in slots.items():
+        setattr(function, name, value)
+
+
+def _make_empty_cell() -> Any:
+    if False:
+        cell = None
+    return (lambda: cell).__closure__[0]  # type: ignore[index]
+
+
+def _make_cell(*content: Any) -> Any:
+    cell = _make_empty_cell()
+    if content:
+        cell.cell_contents = content[0]
+    return cell
+
+
+def _import(name: str) -> Any:
+    __import__(name)
+    return sys.modules[name]
+
+
+def _type_named(name: str) -> Any:
+    if name == "CodeType":
+        return type(_import.__code__)
+    import types
+
+    return getattr(types, name)
+
+
+# By the names under which cloudpickle writes them.
+_reduced: dict[str, Callable[..., Any]] = {
+    "_make_function": _make_function,
+    "_function_setstate": _set_function_state,
+    "_make_empty_cell": _make_empty_cell,
+    "_make_cell": _make_cell,
+    "_builtin_type": _type_named,
+    "subimport": _import,
+}
+
+
+# -- to bytes ------------------------------------------------------------------------------------------------------
+
+
+def _dump(value: object) -> tuple[Any, ...]:
     found: list[Any] = []
 
-    def keep_out(buffer: pickle.PickleBuffer) -> bool:
+    def keep_out(buffer: _pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes <= _INLINE_BYTES:
             return True
@@ -86,26 +181,30 @@ def _dump(value: object) -> Buffers:
         return False
 
     try:
-        data = pickle.dumps(value, 5, buffer_callback=keep_out)
+        data = _pickle.dumps(value, 5, buffer_callback=keep_out)
         by_value = b"__main__" in data
     except Exception:
         by_value = True
     if by_value:
-        import cloudpickle  # type: ignore[import-untyped]
+        import cloudpickle
 
         found.clear()
         data = cloudpickle.dumps(value, 5, buffer_callback=keep_out)
     return (data, *found)
 
 
-def _dump_exception(exception: BaseException) -> Buffers:
+def _dump_exception(exception: BaseException) -> tuple[Any, ...]:
     import traceback
 
-    trace = exception.__traceback__
+    trace, own = exception.__traceback__, _dump_exception.__code__.co_filename
     # Without the frames of this file.
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and trace.tb_frame.f_code.co_filename == own:
         trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(exception), exception, trace))
+    try:
+        text = "".join(traceback.format_exception(type(exception), exception, trace))
+        message = str(exception)
+    except Exception:  # an exception of the user's own that cannot even be looked at
+        text = message = "(it cannot be shown)"
     try:
         data = _dump(exception)
         if len(data) > 1 or not isinstance(_load(data), BaseException):
@@ -113,23 +212,53 @@ def _dump_exception(exception: BaseException) -> Buffers:
         inner = bytes(data[0])
     except BaseException:
         name = f"{type(exception).__module__}.{type(exception).__qualname__}"
-        inner = _remote_error(name, str(exception), text)
-    return (pickle.dumps((inner, text), 5),)
+        inner = _remote_error(name, message, text)
+    return (_pickle.dumps((inner, text), 5),)
 
 
 def _remote_error(name: str, message: str, text: str) -> bytes:
     """A pickled ``trellis.errors.RemoteError``, made without importing Trellis."""
-    arguments = pickle.dumps((name, message, text), 2)
+    arguments = _pickle.dumps((name, message, text), 2)
     # GLOBAL, the tuple without its PROTO and STOP, REDUCE, STOP: pickle protocol 2.
     return b"\x80\x02ctrellis.errors\nRemoteError\n" + arguments[2:-1] + b"R."
 
 
-def main() -> None:
-    """Entry point."""
-    function_path, arguments_path, result_path = sys.argv[1:4]
+# -- the process ---------------------------------------------------------------------------------------------------
+
+
+def hold_lifeline(lifeline: int) -> None:
+    """Have this process group killed when the worker is gone: see ``trellis.executors.common.lifeline``."""
+    import fcntl
+
+    set_signal = getattr(fcntl, "F_SETSIG", None)
+    if set_signal is None:  # not Linux
+        return
+    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+    os.close(lifeline)
+    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(own, set_signal, 9)  # SIGKILL
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    try:
+        os.read(own, 1)
+    except BlockingIOError:  # the worker is there
+        return
+    os._exit(1)
+
+
+def add_import_paths() -> None:
+    """Those of the user's program, after our own; those of what was packed for it, before."""
     for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
         if path not in sys.path:
             sys.path.append(path)
+    sys.path[:0] = filter(None, os.environ.pop("TRELLIS_PACKS", "").split(os.pathsep))
+
+
+def main() -> None:
+    """Entry point."""
+    function_path, arguments_path, result_path, *lifeline = sys.argv[1:]
+    if lifeline:
+        hold_lifeline(int(lifeline[0]))
+    add_import_paths()
     started, begin = time.time(), time.perf_counter()
     kind = RESULT
     try:
