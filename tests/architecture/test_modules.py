@@ -20,7 +20,7 @@ LONGER = {
     "trellis.dataflow.memo_keys": 460,
     "trellis.dataflow.runner": 410,
     "trellis.errors": 470,  # every exception, one tree
-    "trellis.executors.htex.client": 480,
+    "trellis.executors.htex.client": 460,
     "trellis.executors.htex.interchange": 425,
     "trellis.executors.htex.interchange_service": 430,
     "trellis.executors.htex.manager_service": 410,

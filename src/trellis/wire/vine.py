@@ -12,6 +12,7 @@ import msgspec
 from trellis.wire.messages import (
     DefineFunctions,
     DismissManager,
+    DrainBlocks,
     ForgetFunctions,
     Heartbeat,
     Message,
@@ -96,6 +97,7 @@ class LibrarySpec(Part):
     environment: int = -1
     variables: tuple[tuple[str, str], ...] = ()
     context_function: int = -1  # function whose dictionary the library keeps; its arguments are the payload
+    init_command: str = ""  # shell text before its interpreter
 
 
 # -- submit side -> manager ------------------------------------------------------------------------------------
@@ -418,6 +420,7 @@ class KillTasks(Message, tag=1068):
 FromVineClient = (
     DefineFunctions
     | ForgetFunctions
+    | DrainBlocks
     | Shutdown
     | DeclareFiles
     | DropFiles

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,6 +27,7 @@ from trellis.errors import (
     TrellisError,
 )
 from trellis.executors.common.service_process import ServiceProcess
+from trellis.executors.common.submit_thread import SubmitThread
 from trellis.executors.htex import submission as machine
 from trellis.executors.htex.briefing import BATCH, Orders, brief, define_functions, send_tasks
 from trellis.executors.htex.headcount import Headcount
@@ -38,7 +38,6 @@ from trellis.executors.htex.questions import PackagesAnswer, Questions
 from trellis.executors.htex.receipts import Receipts
 from trellis.executors.htex.requests import AskPackages, AskStatus, Cancel, End, Order, Send
 from trellis.executors.htex.settings import Ports, Settings
-from trellis.transport.inbox import Inbox
 from trellis.transport.service import TURN, Loop
 from trellis.transport.shared_directory import remove_directory
 from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
@@ -98,15 +97,14 @@ class Notices(NamedTuple):
     user_warned: Callable[[str], None] = logger.warning
 
 
-class InterchangeClient:
+class InterchangeClient(SubmitThread):
     """One executor's interchange, from its start to its end, whatever becomes of its processes."""
 
     def __init__(self, label: str, command: Sequence[str], settings: Settings, notices: Notices) -> None:
-        self._label = label
+        super().__init__(label, "htex")
         self._settings = settings
         self._link = InterchangeLink(label, command, settings)
         self._notices = notices
-        self._inbox: Inbox[Any] = Inbox()
         self._machine = machine.Submission()
         self._outstanding = Outstanding(label, settings.shared_dir, self._define, self._forget)
         self._sending: list[Attempt] = []  # the batch that is being submitted
@@ -120,10 +118,6 @@ class InterchangeClient:
         self._decoder: Decoder[Message] = Decoder(ToSubmitSide)
         self._dead = False  # the interchange; there will be no other one
         self._ended = False  # by a cause of which the machine knows
-        self._closing = False
-        # Held by who takes the inbox's last items; a future's callback may put another one meanwhile.
-        self._closed = threading.RLock()
-        self._finished = False
 
     # -- start and end -----------------------------------------------------------------------------------------
 
@@ -139,17 +133,14 @@ class InterchangeClient:
             self._inbox.close()
             remove_directory(self._settings.shared_dir)
             raise
-        self._thread = threading.Thread(target=self._run, name=f"trellis-htex-{self._label}", daemon=True)
-        self._thread.start()
+        self._start_thread()
         return ports
 
     def close(self, timeout_s: float) -> None:
         """End the interchange and the thread; what is outstanding fails. A second call does nothing."""
         if self._closing:
             return
-        self._closing = True
-        self._inbox.put(End(ExecutorError(self._label, "it was shut down before the task had ended")))
-        self._thread.join()
+        self._end_thread(End(ExecutorError(self._label, "it was shut down before the task had ended")))
         self._link.close(timeout_s)
         remove_directory(self._settings.shared_dir)
 
@@ -215,12 +206,6 @@ class InterchangeClient:
         self._put(AskPackages(reply, time.monotonic() + timeout_s))
         return _wait_for(reply, timeout_s + 1.0)  # longer, because the thread keeps the time
 
-    def _put(self, item: object) -> None:
-        self._inbox.put(item)
-        if self._finished:  # nobody drains any more: do it here, so that nothing waits for ever
-            with self._closed:
-                self._on_inbox()
-
     def _define(self, number: int, data: bytes) -> None:
         self._put(Send(define_functions({number: data})))
 
@@ -229,26 +214,19 @@ class InterchangeClient:
 
     # -- the thread --------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            # The interchange answers to who has spoken: without a word now, it could not tell of the first managers.
-            self._send([encode_header(_PING)])
-            while not self._closing:
-                if self._dead:
-                    self._serve_alone()
-                elif self._serve():
-                    self._on_death()
-            self._on_inbox()
-        except Exception as error:
-            logger.exception("the thread of executor %s failed", self._label)
-            failure = InternalConsistencyError(f"the thread of executor {self._label} failed: {error!r}")
-            self._end(failure)
-            self._notices.interchange_lost(failure)
-        finally:
-            with self._closed:
-                self._finished = True
-                self._on_inbox()
-                self._inbox.close()
+    def _work(self) -> None:
+        # The interchange answers to who has spoken: without a word now, it could not tell of the first managers.
+        self._send([encode_header(_PING)])
+        while not self._closing:
+            if self._dead:
+                self._serve_alone()
+            elif self._serve():
+                self._on_death()
+        self._on_inbox()
+
+    def _on_defect(self, failure: InternalConsistencyError) -> None:
+        self._end(failure)
+        self._notices.interchange_lost(failure)
 
     def _serve(self) -> bool:
         """Until the interchange has died, and all it had sent is handled, or until the client is closed: False."""

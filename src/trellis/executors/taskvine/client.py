@@ -9,11 +9,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from trellis.core.interfaces import Attempt, Outcome, RunInfo
 from trellis.errors import (
@@ -25,15 +24,17 @@ from trellis.errors import (
     TrellisError,
 )
 from trellis.executors.common.outcomes import deliver, outcome_of
+from trellis.executors.common.service_process import ServiceProcess
+from trellis.executors.common.submit_thread import SubmitThread
 from trellis.executors.taskvine.outcomes import failure
+from trellis.executors.taskvine.requests import Ask, Cancel, End, Held, Notices, Send, VineTask
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
-from trellis.transport.inbox import Inbox
 from trellis.transport.keys import load_client_keys
 from trellis.transport.service import TURN, Loop
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, payload_buffers, unpack
-from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message, Shutdown
+from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions, Message, Shutdown
 from trellis.wire.vine import (
     CancelVineTasks,
     DeclareFiles,
@@ -44,7 +45,6 @@ from trellis.wire.vine import (
     FileSpec,
     InstallLibraries,
     LibrarySpec,
-    Mount,
     Notice,
     TaskShape,
     ToVineClient,
@@ -64,84 +64,26 @@ logger = logging.getLogger(__name__)
 _BATCH = 1_000
 
 
-class VineTask(NamedTuple):
-    """A task that is to be sent."""
-
-    id: int
-    function: int
-    shape: int
-    arguments: Payload
-    inputs: list[Mount]
-    outputs: list[Mount]
-    result_file: int  # -1: the result comes home
-    attempt: Attempt
-
-
-class Held(NamedTuple):
-    """What is kept of a task without an outcome."""
-
-    attempt: Attempt
-    function: int
-    outputs: list[Mount]
-    result_file: int
-
-
-class _Send(NamedTuple):
-    frames: list[Buffer]
-
-
-class _Cancel(NamedTuple):
-    id: int
-
-
-class _Ask(NamedTuple):
-    request: int
-    message: Message
-    reply: Future[Any]
-
-
-class _End(NamedTuple):
-    """All that is outstanding, and all that comes, fails for this."""
-
-    cause: TrellisError
-
-
-class Notices(NamedTuple):
-    """What the owner of the client wants to hear of; called on the client's thread, so they return at once."""
-
-    worker_joined: Callable[[WorkerJoined], None]
-    worker_left: Callable[[WorkerLeft], None]
-    notice: Callable[[str], None]
-    manager_lost: Callable[[TrellisError], None]
-    # A task has ended well: gives what its future gets in place of ``value``.
-    ended: Callable[[Held, Any], Any]
-    # Tasks with these functions have ended.
-    released: Callable[[list[int]], None]
-
-
-class VineClient:
+class VineClient(SubmitThread):
     """One manager, from its start to its end.
 
     Args:
         process: of the manager; not started yet.
     """
 
-    def __init__(self, label: str, process: Any, settings: VineSettings, notices: Notices) -> None:
-        self._label = label
+    def __init__(
+        self, label: str, process: ServiceProcess[VinePorts], settings: VineSettings, notices: Notices
+    ) -> None:
+        super().__init__(label, "vine")
         self._settings = settings
         self._process = process
         self._notices = notices
-        self._inbox: Inbox[Any] = Inbox()
         self._ids = itertools.count()
         self._requests = itertools.count()
         self._held: dict[int, Held] = {}
         self._hosts: dict[str, str] = {}  # of workers
         self._asked: dict[int, Future[Any]] = {}
         self._cause: TrellisError | None = None  # once nothing can be sent any more
-        self._closing = False
-        # Held by who takes the inbox's last items; a future's callback may put another one meanwhile.
-        self._closed = threading.RLock()
-        self._finished = False
 
     # -- start and end -----------------------------------------------------------------------------------------
 
@@ -152,7 +94,7 @@ class VineClient:
             ExecutorError: the manager does not start; the message has its last words.
         """
         try:
-            ports: VinePorts = self._process.start()
+            ports = self._process.start()
         except BaseException:
             self._inbox.close()
             raise
@@ -160,17 +102,14 @@ class VineClient:
         self._endpoint = ClientEndpoint(self._context, load_client_keys(Path(self._settings.cert_dir)))
         host = self._settings.client_address
         self._endpoint.connect(f"tcp://[{host}]:{ports.client}" if ":" in host else f"tcp://{host}:{ports.client}")
-        self._thread = threading.Thread(target=self._run, name=f"trellis-vine-{self._label}", daemon=True)
-        self._thread.start()
+        self._start_thread()
         return ports
 
     def close(self, timeout_s: float) -> None:
         """End the manager and the thread; what is outstanding fails. A second call does nothing."""
         if self._closing:
             return
-        self._closing = True
-        self._inbox.put(_End(ExecutorError(self._label, "it was shut down before the task had ended")))
-        self._thread.join()
+        self._end_thread(End(ExecutorError(self._label, "it was shut down before the task had ended")))
         self._process.end(timeout_s)
         self._endpoint.close()
         self._context.term()
@@ -189,28 +128,32 @@ class VineClient:
         self._put(task)
 
     def cancel(self, id_: int) -> None:
-        self._put(_Cancel(id_))
+        self._put(Cancel(id_))
 
     def define(self, number: int, data: bytes) -> None:
         sizes, frames = pack([data])
-        self._put(_Send([encode_header(DefineFunctions([number], sizes)), *frames]))
+        self._put(Send([encode_header(DefineFunctions([number], sizes)), *frames]))
 
     def forget(self, numbers: list[int]) -> None:
-        self._put(_Send([encode_header(ForgetFunctions(numbers))]))
+        self._put(Send([encode_header(ForgetFunctions(numbers))]))
 
     def define_shape(self, number: int, shape: TaskShape) -> None:
-        self._put(_Send([encode_header(DefineShapes([number], [shape]))]))
+        self._put(Send([encode_header(DefineShapes([number], [shape]))]))
 
     def declare(self, spec: FileSpec, content: Payload = b"") -> None:
         sizes, frames = pack([content])
-        self._put(_Send([encode_header(DeclareFiles([spec], sizes)), *frames]))
+        self._put(Send([encode_header(DeclareFiles([spec], sizes)), *frames]))
 
     def drop_file(self, number: int) -> None:
-        self._put(_Send([encode_header(DropFiles([number]))]))
+        self._put(Send([encode_header(DropFiles([number]))]))
+
+    def drain(self, block_ids: Sequence[str]) -> None:
+        """Workers of these blocks get nothing more, and end when they are idle."""
+        self._put(Send([encode_header(DrainBlocks(list(block_ids)))]))
 
     def install(self, library: LibrarySpec, arguments: Payload) -> None:
         sizes, frames = pack([arguments])
-        self._put(_Send([encode_header(InstallLibraries([library], sizes)), *frames]))
+        self._put(Send([encode_header(InstallLibraries([library], sizes)), *frames]))
 
     def fetch(self, number: int) -> Future[bytes]:
         """The content of a file at the workers."""
@@ -228,36 +171,20 @@ class VineClient:
 
     def fail_all(self, cause: TrellisError) -> None:
         """Fail what is outstanding, and from now on everything."""
-        self._put(_End(cause))
+        self._put(End(cause))
 
     def _ask(self, request: int, message: Message) -> Future[Any]:
         reply: Future[Any] = Future()
-        self._put(_Ask(request, message, reply))
+        self._put(Ask(request, message, reply))
         return reply
-
-    def _put(self, item: object) -> None:
-        self._inbox.put(item)
-        if self._finished:  # nobody drains any more: do it here, so that nothing waits for ever
-            with self._closed:
-                self._on_inbox()
 
     # -- the thread --------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            self._serve()
-        except Exception as error:
-            logger.exception("the thread of executor %s failed", self._label)
-            failed = InternalConsistencyError(f"the thread of executor {self._label} failed: {error!r}")
-            self._end(failed)
-            self._notices.manager_lost(failed)
-        finally:
-            with self._closed:
-                self._finished = True
-                self._on_inbox()
-                self._inbox.close()
+    def _on_defect(self, failure: InternalConsistencyError) -> None:
+        self._end(failure)
+        self._notices.manager_lost(failure)
 
-    def _serve(self) -> None:
+    def _work(self) -> None:
         # The manager answers to who has spoken: without a word now, it could not tell of the first workers.
         self._endpoint.send([encode_header(VineStatusRequest(next(self._requests)))])
         loop = Loop()
@@ -307,14 +234,14 @@ class VineClient:
                 self._submit(batch)
                 batch = []
             match item:
-                case _Send(frames):
+                case Send(frames):
                     self._send(frames)
-                case _Cancel(id_):
+                case Cancel(id_):
                     if id_ in self._held:
                         self._send([encode_header(CancelVineTasks([id_]))])
-                case _Ask():
+                case Ask():
                     self._send_question(item)
-                case _End(cause):
+                case End(cause):
                     self._end(cause)
         if batch:
             self._submit(batch)
@@ -339,7 +266,7 @@ class VineClient:
         )
         self._send([encode_header(header), *frames])
 
-    def _send_question(self, item: _Ask) -> None:
+    def _send_question(self, item: Ask) -> None:
         if self._cause is not None:
             item.reply.set_exception(self._cause)
             return
@@ -362,7 +289,7 @@ class VineClient:
 
     def _fail(self, ids: Sequence[int], cause: TrellisError) -> None:
         held = [self._held.pop(id_) for id_ in ids]
-        self._notices.released([task.function for task in held])
+        self._notices.ended(held)
         deliver([(task.attempt, Outcome(None, cause)) for task in held])
 
     # -- messages ----------------------------------------------------------------------------------------------
@@ -384,7 +311,7 @@ class VineClient:
             case VineTaskFailed(id=id_):
                 held = self._held.pop(id_, None)
                 if held is not None:
-                    self._notices.released([held.function])
+                    self._notices.ended([held])
                     deliver([(held.attempt, Outcome(None, failure(message, held.attempt)))])
             case WorkerJoined():
                 self._hosts[message.worker] = message.hostname
@@ -414,19 +341,19 @@ class VineClient:
         failed = set(message.failed)
         hostname = self._hosts.get(message.worker, "")
         outcomes: list[tuple[Attempt, Outcome]] = []
-        numbers: list[int] = []
+        ended: list[Held] = []
         for position, payload in enumerate(unpack(message.sizes, frames)):
             held = self._held.pop(message.ids[position], None)
             if held is None:
                 continue
-            numbers.append(held.function)
+            ended.append(held)
             info = RunInfo(hostname, "", message.worker, 0, message.started[position], message.durations_s[position])
             if held.result_file >= 0 and position not in failed:
                 outcome = Outcome(None, None, info)
             else:
                 outcome = outcome_of(payload, position in failed, info)
             if outcome.exception is None and (held.outputs or held.result_file >= 0):
-                outcome.value = self._notices.ended(held, outcome.value)
+                outcome.value = self._notices.kept(held, outcome.value)
             outcomes.append((held.attempt, outcome))
-        self._notices.released(numbers)
+        self._notices.ended(ended)
         deliver(outcomes)

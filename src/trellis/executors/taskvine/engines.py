@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from trellis.errors import ConfigurationError
@@ -51,28 +50,10 @@ def manager_command(engine: str) -> list[str]:
     return [sys.executable, "-P", "-m", _SERVICES[engine]]
 
 
-def worker_command(
-    engine: str,
-    addresses: Sequence[str],
-    port: int,
-    password_file: Path | None,
-    factory: TaskVineFactoryConfig,
+def real_worker_command(
+    address: str, port: int, password_file: Path | None, factory: TaskVineFactoryConfig
 ) -> list[str]:
-    """The command that offers a host to the manager."""
-    if engine == "ndcctools":
-        return _vine_worker(addresses[0], port, password_file, factory)
-    words = [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker_main"]
-    words += [",".join(addresses), str(port), "--timeout", str(factory.worker_timeout)]
-    if password_file is not None:
-        words += ["--password-file", str(password_file)]
-    for name in ("cores", "memory", "disk", "gpus"):
-        value = getattr(factory, name)
-        if value is not None:
-            words += [f"--{name}", str(value)]
-    return words + shlex.split(factory.worker_options or "")
-
-
-def _vine_worker(address: str, port: int, password_file: Path | None, factory: TaskVineFactoryConfig) -> list[str]:
+    """The words of the command that offers a host to the real TaskVine's manager."""
     words = [*shlex.split(factory.worker_executable), "--timeout", str(factory.worker_timeout)]
     if password_file is not None:
         words += ["--password", str(password_file)]

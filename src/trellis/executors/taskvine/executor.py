@@ -7,42 +7,37 @@ import os
 import secrets
 import shlex
 import sys
-import threading
-import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from trellis.addresses import get_all_addresses
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
 from trellis.core.validation import check_type
 from trellis.errors import BadStateException, ConfigurationError, ExecutorError, TrellisError
-from trellis.executors.common.functions import FunctionTable
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.scalable import BlockProviderExecutor
-from trellis.executors.taskvine.client import Held, Notices, VineClient, VineTask
-from trellis.executors.taskvine.embedded.factory_service import FactoryReady, FactorySettings
-from trellis.executors.taskvine.engines import ENGINES, FACTORY_SERVICE, choose_engine, manager_command, worker_command
+from trellis.executors.taskvine.batch import provider_of
+from trellis.executors.taskvine.calls import Calls
+from trellis.executors.taskvine.client import VineClient
+from trellis.executors.taskvine.engines import ENGINES, choose_engine, manager_command
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 from trellis.executors.taskvine.factory_keeper import FactoryKeeper
-from trellis.executors.taskvine.file_table import FileTable
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig
+from trellis.executors.taskvine.projects import Project, announce, withdraw
+from trellis.executors.taskvine.requests import Notices
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
-from trellis.executors.taskvine.specification import check_specification, parse_specification
+from trellis.executors.taskvine.specification import check_specification
 from trellis.executors.taskvine.staging import taskvine_staging
-from trellis.executors.taskvine.temps import ResultHere, TempResult
+from trellis.executors.taskvine.tuning import complaint
+from trellis.executors.taskvine.workers import Surroundings, factory_process, reachable_addresses, worker_command
 from trellis.transport.keys import create_keys
 from trellis.utils import RepresentationMixin
-from trellis.wire.payload import dump_call
-from trellis.wire.vine import Amount, LibrarySpec, Mount, TaskShape, VineStatus, WorkerJoined, WorkerLeft
+from trellis.wire.vine import VineStatus, WorkerJoined, WorkerLeft
 
 logger = logging.getLogger(__name__)
 
 METHODS = ("factory", "provider", "manual")
-# The library that serverless apps run in when they name none.
-DEFAULT_LIBRARY = "trellis-library"
 _STATUS_TIMEOUT_S = 5.0
 _HEARTBEAT_S = 30.0
 _ANY_PORT = (1024, 65536)
@@ -96,23 +91,32 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             from trellis.providers.local import LocalProvider
 
             provider = LocalProvider(init_blocks=1)
-        super().__init__(provider=provider if worker_launch_method == "provider" else None, block_error_handler=True)
+        self.factory_config = TaskVineFactoryConfig() if factory_config is None else factory_config
+        check_type(owner, "factory_config", self.factory_config, TaskVineFactoryConfig)
+        if worker_launch_method == "factory" and self.factory_config.batch_type != "local":
+            provider = provider_of(self.factory_config)
+        elif worker_launch_method != "provider" and provider is not None:
+            raise ConfigurationError(
+                f"{owner}: provider needs worker_launch_method='provider'; with {worker_launch_method!r} it starts no "
+                "workers"
+            )
+        super().__init__(provider=provider, block_error_handler=True)
         self.label = label
         self.worker_launch_method = worker_launch_method
         self.function_exec_mode = function_exec_mode
         self.manager_config = TaskVineManagerConfig() if manager_config is None else manager_config
-        self.factory_config = TaskVineFactoryConfig() if factory_config is None else factory_config
         check_type(owner, "manager_config", self.manager_config, TaskVineManagerConfig)
-        check_type(owner, "factory_config", self.factory_config, TaskVineFactoryConfig)
         self.storage_access = taskvine_staging() if storage_access is None else storage_access
         self.engine = engine
         self.libraries = libraries
+        names = [library.name for library in libraries]
+        if len(set(names)) < len(names):
+            raise ConfigurationError(f"{owner}: libraries must have names of their own, not {', '.join(names)}")
         self._client: VineClient | None = None
         self._factory: FactoryKeeper | None = None
+        self._project: Project | None = None  # as others find it
         self._notify: Callable[[str], None] = logger.warning
         self._workers: dict[str, WorkerJoined] = {}
-        self._shapes: dict[TaskShape, int] = {}
-        self._shape_lock = threading.Lock()
 
     # -- start and end -----------------------------------------------------------------------------------------
 
@@ -127,7 +131,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         """Start the manager, and see to workers.
 
         Raises:
-            ConfigurationError: the engine that was asked for is not there.
+            ConfigurationError: the engine that was asked for is not there, or a file or name cannot be used.
             ExecutorError: the manager does not start.
         """
         if self._client is not None:
@@ -135,54 +139,62 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         context = context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id)
         self.run_dir, self.run_id = context.run_dir, context.run_id
         self._notify = context.notify or logger.warning
-        self._engine, reason = choose_engine(self.engine)
-        logger.info("executor %s uses the %s engine of TaskVine: %s", self.label, self._engine, reason)
+        engine, reason = choose_engine(self.engine)
+        logger.info("executor %s uses the %s engine of TaskVine: %s", self.label, engine, reason)
         os.makedirs(self.logdir, exist_ok=True)
         create_keys(Path(self.logdir) / "certificates")
-        self._password_file = self._find_password_file()
-        self._workers, self._shapes = {}, {}
-        settings = self._settings()
+        self._workers = {}
+        password_file = self._find_password_file()
+        client = self._start_manager(engine, password_file)
+        try:
+            self._announce()
+            self._calls.install(self.libraries)
+            self._client = client
+            self._start_workers(context)
+        except BaseException:
+            self._client = client
+            self.shutdown()
+            raise
+
+    def _start_manager(self, engine: str, password_file: Path) -> VineClient:
+        config = self.manager_config
+        settings = self._settings(engine, password_file)
         process = ServiceProcess(
-            self.label, "TaskVine manager", manager_command(self._engine), settings, VinePorts, "manager.log"
+            self.label, "TaskVine manager", manager_command(engine), settings, VinePorts, "manager.log"
         )
         notices = Notices(
             self._on_worker_joined,
             self._on_worker_left,
             lambda text: self._notify(f"executor {self.label}: {text}"),
             self.set_bad_state_and_fail_all,
-            self._on_ended,
-            self._on_released,
+            lambda held, value: self._calls.kept(held, value),
+            lambda tasks: self._calls.ended(tasks),
         )
         client = VineClient(self.label, process, settings, notices)
-        self._ports = client.start()
-        self._functions = FunctionTable(client.define, client.forget)
-        config = self.manager_config
-        self._files = FileTable(client.declare, shared_fs=config.shared_fs, peer_transfers=config.enable_peer_transfers)
-        self._client = client
-        self._install_libraries(client)
+        ports = client.start()
+        self._calls = Calls(client, config, self.function_exec_mode, self.run_dir)
+        addresses = [config.address] if config.address else ["127.0.0.1"] if self._runs_here else reachable_addresses()
+        self._around = Surroundings(engine, addresses, ports.worker, password_file, config.autolabel)
+        return client
+
+    def _start_workers(self, context: ExecutorContext) -> None:
         self.start_blocks(context)
-        if self.worker_launch_method == "factory":
-            self._factory = FactoryKeeper(self.label, self._factory_process, self.set_bad_state_and_fail_all)
-            self._factory.start()
         if self.worker_launch_method == "manual":
             self._notify(f"executor {self.label} waits for workers; start them with: {self.worker_command}")
+        elif self.worker_launch_method == "factory" and self.provider is None:
+            self._factory = FactoryKeeper(
+                self.label,
+                lambda: factory_process(self.label, self._around, self.factory_config, self.logdir),
+                self.set_bad_state_and_fail_all,
+            )
+            self._factory.start()
 
-    def _factory_process(self) -> ServiceProcess[FactoryReady]:
-        config = self.factory_config
-        settings = FactorySettings(
-            shlex.split(self.worker_command),
-            self._addresses()[0],
-            self._ports.worker,
-            str(self._password_file),
-            config.min_workers,
-            config.max_workers,
-            config.workers_per_cycle,
-            float(config.factory_timeout),
-            config.scratch_dir or self.logdir,
-            self.logdir,
-        )
-        command = [sys.executable, "-P", "-m", FACTORY_SERVICE]
-        return ServiceProcess(self.label, "TaskVine factory", command, settings, FactoryReady, "factory.log")
+    def _announce(self) -> None:
+        name = self.manager_config.project_name
+        if name is not None and self._around.engine == "embedded":
+            around = self._around
+            self._project = Project(around.addresses, around.port, str(around.password_file), os.getpid())
+            announce(name, self._project)
 
     def _find_password_file(self) -> Path:
         given = self.manager_config.project_password_file
@@ -199,19 +211,17 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     @property
     def _runs_here(self) -> bool:
         """Whether all workers run on this host, so that nothing has to listen beyond loopback."""
-        if self.manager_config.address is not None or self.worker_launch_method == "manual":
+        config = self.manager_config
+        if config.address is not None or config.project_name is not None or self.worker_launch_method == "manual":
             return False
-        if self.worker_launch_method == "provider":
-            return bool(getattr(self.provider, "same_host", False))
-        return self.factory_config.batch_type == "local"
+        return self.provider is None or bool(getattr(self.provider, "same_host", False))
 
-    def _addresses(self) -> list[str]:
-        if self.manager_config.address is not None:
-            return [self.manager_config.address]
-        return ["127.0.0.1"] if self._runs_here else sorted(get_all_addresses())
-
-    def _settings(self) -> VineSettings:
+    def _settings(self, engine: str, password_file: Path) -> VineSettings:
         config, port = self.manager_config, self.manager_config.port
+        tune = dict(config.tune_parameters or {})
+        problem = complaint(tune) if engine == "embedded" else ""
+        if problem:
+            self._notify(f"executor {self.label}: {problem}")
         return VineSettings(
             client_address="127.0.0.1",
             client_ports=_ANY_PORT,
@@ -219,7 +229,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             worker_ports=(port, port + 1) if port else _ANY_PORT,
             any_port=port == DEFAULT_PORT,
             cert_dir=str(Path(self.logdir) / "certificates"),
-            password_file=str(self._password_file),
+            password_file=str(password_file),
             logdir=self.logdir,
             debug=False,
             import_paths=[os.path.abspath(path) for path in sys.path if os.path.isdir(path or ".")],
@@ -230,41 +240,23 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             autolabel=config.autolabel_algorithm if config.autolabel else "fixed",
             autolabel_window=config.autolabel_window or 0,
             wait_for_workers=config.wait_for_workers or 0,
-            tune=dict(config.tune_parameters or {}),
+            tune=tune,
             project_name=config.project_name,
         )
-
-    def _install_libraries(self, client: VineClient) -> None:
-        config = dict(self.manager_config.library_config or {})
-        default = Library(DEFAULT_LIBRARY, **config)
-        variables = tuple((self.manager_config.env_vars or {}).items())
-        for library in (default, *self.libraries):
-            number = -1 if library.context is None else self._functions.intern(library.context)
-            spec = LibrarySpec(
-                library.name,
-                library.exec_mode,
-                library.num_slots or 0,
-                Amount(library.cores, library.memory, library.disk, library.gpus),
-                self._files.files_of((), {"inputs": list(library.inputs)}).inputs,
-                -1,
-                variables,
-                number,
-            )
-            client.install(spec, dump_call(library.args, library.kwargs, f"the context of library {library.name}"))
 
     @property
     def worker_command(self) -> str:
         """The command that offers a host to this executor; valid once it is started."""
-        words = worker_command(
-            self._engine, self._addresses(), self._ports.worker, self._password_file, self.factory_config
-        )
-        return shlex.join(words)
+        return shlex.join(worker_command(self._around, self.factory_config))
 
     def shutdown(self, timeout: float = 10.0) -> None:
         """End the manager, the workers, and what runs there; outstanding tasks fail. A second call does nothing."""
         client, self._client = self._client, None
         if client is None:
             return
+        if self._project is not None:
+            withdraw(str(self.manager_config.project_name), self._project)
+            self._project = None
         # Workers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
         client.close(timeout)
         if self._factory is not None:
@@ -282,62 +274,9 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         try:
             if client is None:
                 raise ExecutorError(self, "it is not running: start it, or load a configuration that has it")
-            self._launch(client, attempt)
+            client.submit(self._calls.task_of(attempt))
         except (TrellisError, OSError) as error:
             attempt.sink.deliver([(attempt, Outcome(None, error))])
-
-    def _launch(self, client: VineClient, attempt: Attempt) -> None:
-        resources = attempt.resources or {}
-        shape = self._shape(client, attempt, resources)
-        files = self._files.files_of(attempt.args, dict(attempt.kwargs))
-        args, kwargs = self._mount_results(files.args, files.kwargs, files.inputs)
-        number = self._functions.intern(attempt.func)
-        try:
-            arguments = dump_call(args, kwargs, attempt.name)
-        except BaseException:
-            self._functions.release((number,))
-            raise
-        result_file = self._files.new("temp") if resources.get("temp_output") else -1
-        attempt.executor_id = client.next_id()
-        client.submit(
-            VineTask(attempt.executor_id, number, shape, arguments, files.inputs, files.outputs, result_file, attempt)
-        )
-
-    def _shape(self, client: VineClient, attempt: Attempt, resources: dict[str, Any] | Any) -> int:
-        config = self.manager_config
-        category = getattr(attempt.func, "__name__", attempt.name) if config.autocategory else "default"
-        limit = resources.get("running_time_max")
-        if attempt.walltime_s is not None and (limit is None or attempt.walltime_s < limit):
-            resources = {**resources, "running_time_max": attempt.walltime_s}
-        shape = parse_specification(
-            resources,
-            default_mode=self.function_exec_mode,
-            default_category=category,
-            default_library=DEFAULT_LIBRARY,
-            max_retries=config.max_retries,
-            variables=tuple((config.env_vars or {}).items()),
-            init_command=config.init_command,
-        )
-        with self._shape_lock:
-            number = self._shapes.get(shape)
-            if number is None:
-                number = self._shapes[shape] = len(self._shapes)
-                client.define_shape(number, shape)
-        return number
-
-    def _mount_results(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], mounts: list[Mount]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Results that stay at the workers are read there."""
-
-        def placed(value: Any) -> Any:
-            if not isinstance(value, TempResult):
-                return value
-            path = f".result-{value.number}"
-            mounts.append(Mount(value.number, path))
-            return ResultHere(path)
-
-        return tuple([placed(value) for value in args]), {name: placed(value) for name, value in kwargs.items()}
 
     def cancel(self, attempt: Attempt) -> bool:
         client = self._client
@@ -353,25 +292,6 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
 
     # -- notices, on the client's thread -----------------------------------------------------------------------
 
-    def _on_ended(self, held: Held, value: Any) -> Any:
-        self._files.came_home(held.outputs)
-        if held.result_file < 0:
-            return value
-        client = self._client
-        if client is None:
-            return value
-        result = TempResult(held.result_file, self._fetch)
-        weakref.finalize(result, client.drop_file, held.result_file).atexit = False
-        return result
-
-    def _fetch(self, number: int) -> Future[bytes]:
-        if self._client is None:
-            raise ExecutorError(self, "it is not running, and what was at its workers is gone")
-        return self._client.fetch(number)
-
-    def _on_released(self, numbers: list[int]) -> None:
-        self._functions.release(numbers)
-
     def _on_worker_joined(self, message: WorkerJoined) -> None:
         self._workers[message.worker] = message
         logger.info("worker %s on %s joined: %s", message.worker, message.hostname, message.amount)
@@ -385,7 +305,8 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def launch_command(self, block_id: str) -> str:
         """The command that starts a worker of this block."""
-        return f"{self.worker_command} --block {block_id}"
+        own = f" --block {block_id}" if self._around.engine == "embedded" else ""
+        return f"env PARSL_WORKER_BLOCK_ID={block_id} {self.worker_command}{own}"
 
     def load(self) -> PoolLoad:
         """What there is to do, and with what."""
@@ -408,10 +329,13 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             return None
 
     def release(self, block_ids: Sequence[str]) -> None:
-        """Nothing: tasks of a worker that goes run elsewhere, free of charge."""
+        """Give these blocks no more tasks. What still runs there runs again elsewhere, free of charge."""
+        self.drain(block_ids)
 
     def drain(self, block_ids: Sequence[str]) -> None:
-        """Nothing, as ``release``."""
+        """Give these blocks no more tasks; their workers end when they are idle."""
+        if self._client is not None:
+            self._client.drain(block_ids)
 
     def fail_outstanding(self, exception: BadStateException) -> None:
         if self._client is not None:
@@ -424,5 +348,5 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     @property
     def workers_per_node(self) -> float:
         """Tasks that one worker runs at a time, as far as that is known: its cores."""
-        cores = [joined.amount.cores or 1 for joined in self._workers.values()]
+        cores = [joined.amount.cores or 1 for joined in list(self._workers.values())]
         return sum(cores) / len(cores) if cores else float(self.factory_config.cores or 1)

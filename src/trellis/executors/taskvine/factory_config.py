@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from trellis.core.validation import check_at_least, check_type
 from trellis.errors import ConfigurationError
 
+# The worker of the engine that is used.
+DEFAULT_EXECUTABLE = "vine_worker"
 BATCH_TYPES = ("local", "slurm", "condor", "sge", "uge", "pbs", "torque", "lsf")
 
 
@@ -16,18 +18,20 @@ class TaskVineFactoryConfig:
 
     Args:
         factory_timeout: the factory ends when the manager has been silent for so long.
-        scratch_dir: where the factory and its workers keep files; None: below the manager's log directory.
+        scratch_dir: where workers have their caches and sandboxes; None: the temporary directory of their host.
         min_workers: workers that are always kept.
         max_workers: workers at most.
-        workers_per_cycle: workers that may be on their way at a time; 0: any number.
+        workers_per_cycle: workers that may be on their way at a time; 0: any number. (``batch_type="local"``.)
         worker_options: further words on the worker's command line.
-        worker_executable: the worker's command, when a provider starts it.
+        worker_executable: the worker's command; the default is the worker of the engine that is used.
         worker_timeout: a worker ends when it had nothing to do for so long.
         cores, gpus, memory, disk: what each worker offers; None: all that its host has.
-        python_env: packaged environment that workers run in.
-        batch_type: "local", "slurm", "condor", "sge" …
+        python_env: directory of an environment, with Trellis in it, whose Python workers and their tasks run with.
+        batch_type: "local": workers run on this host; "slurm", "condor", "sge", "uge", "pbs", "torque", "lsf": each is
+            a job of that batch system.
         condor_requirements: of HTCondor's jobs.
-        batch_options: further words on the batch system's command line.
+        batch_options: further words for the batch system's submission command; for HTCondor, lines of the submit
+            description.
 
     Raises:
         ConfigurationError: a value has a wrong type or cannot work; the message names the field.
@@ -39,7 +43,7 @@ class TaskVineFactoryConfig:
     max_workers: int = 1
     workers_per_cycle: int = 1
     worker_options: str | None = None
-    worker_executable: str = "vine_worker"
+    worker_executable: str = DEFAULT_EXECUTABLE
     worker_timeout: int = 300
     cores: int | None = None
     gpus: int | None = None

@@ -27,7 +27,10 @@ class FactoryKeeper:
     """
 
     def __init__(
-        self, label: str, new_process: Callable[[], ServiceProcess[FactoryReady]], on_lost: Callable[[TrellisError], None]
+        self,
+        label: str,
+        new_process: Callable[[], ServiceProcess[FactoryReady]],
+        on_lost: Callable[[TrellisError], None],
     ) -> None:
         self._label = label
         self._new_process = new_process

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from trellis.executors.taskvine.files import TEMP_SCHEME, TaskVineFile
+from trellis.executors.taskvine.paths import fingerprint, free_path, sandbox_path
 from trellis.staging.files import File
 from trellis.wire.vine import FileSpec, Mount
 
@@ -27,23 +28,50 @@ class CallFiles(NamedTuple):
     outputs: list[Mount]
 
 
+class _Properties(NamedTuple):
+    """What the user has said of a file."""
+
+    level: str = "workflow"
+    peer: bool = True
+    unpack: bool = False
+
+
+class _Output(NamedTuple):
+    """A file that a task makes."""
+
+    path: str  # where it belongs on this host
+    properties: _Properties
+
+
 class FileTable:
     """Files that were declared to a manager.
 
     Args:
         declare: told of each new file before its number is given to anybody.
+        drop: told of files that no task will name any more.
         shared_fs: workers see all files of this host: only URLs and temps have to be moved.
         peer_transfers: whether workers may pass files on, where a file does not say otherwise.
+        logs: directory whose files are brought home although their paths are absolute: the kernel's own choice.
     """
 
-    def __init__(self, declare: Callable[[FileSpec], None], *, shared_fs: bool, peer_transfers: bool) -> None:
+    def __init__(
+        self,
+        declare: Callable[[FileSpec], None],
+        drop: Callable[[int], None],
+        *,
+        shared_fs: bool,
+        peer_transfers: bool,
+        logs: str,
+    ) -> None:
         self._declare = declare
+        self._drop = drop
         self._shared_fs = shared_fs
         self._peer_transfers = peer_transfers
+        self._logs = os.path.join(os.path.abspath(logs), "")
         self._lock = threading.Lock()
         self._next = 0
         self._numbers: dict[object, int] = {}  # by what identifies a file and its content
-        self._outputs: dict[int, tuple[str, str, bool]] = {}  # path, level, peer flag of each output
+        self._outputs: dict[int, _Output] = {}  # of tasks without an outcome
 
     def new(
         self,
@@ -55,14 +83,17 @@ class FileTable:
         unpack: bool = False,
         made: bool = False,
     ) -> int:
-        """Declare a file that is like no other."""
+        """Declare a file that is like no other; ``made``: by a task."""
         with self._lock:
             number = self._next
             self._next += 1
             self._declare(FileSpec(number, kind, source, level, peer and self._peer_transfers, unpack, made))
             return number
 
-    def _number(self, key: object, kind: str, source: str, level: str, peer: bool, unpack: bool) -> int:
+    def shared(self, kind: str, source: str, properties: tuple[str, bool, bool], content: object = None) -> int:
+        """The number of a file, declared when it is not known; ``content`` tells one state of it from another."""
+        level, peer, unpack = properties
+        key = (kind, source, properties, content)
         with self._lock:
             number = self._numbers.get(key)
         if number is None:
@@ -89,7 +120,7 @@ class FileTable:
         new_kwargs = dict(kwargs)
         for name, value in kwargs.items():
             if name == "outputs":
-                new_kwargs[name] = [self._stage_out(file, "workflow", outputs) for file in value or ()]
+                new_kwargs[name] = [self._stage_out(file, outputs) for file in value or ()]
             elif name in _STREAMS:
                 new_kwargs[name] = self._stage_stream(value, outputs)
             elif name == "inputs" and isinstance(value, list | tuple):
@@ -99,75 +130,96 @@ class FileTable:
         return CallFiles(new_args, new_kwargs, list(inputs.values()), list(outputs.values()))
 
     def _stage_in(self, file: File, mounts: dict[str, Mount]) -> File:
-        level, peer, unpack = _properties(file)
-        if file.scheme == "file":
-            if self._shared_fs or os.path.isabs(file.path) or file.local_path is not None:
+        properties = _properties(file)
+        here = file.path if file.scheme == "file" else file.local_path  # fetched by a staging provider
+        if here is not None:
+            if self._shared_fs or os.path.isabs(here):
                 return file
-            path = os.path.normpath(file.path)
-            status = os.stat(path)
-            key = (os.path.abspath(path), status.st_size, status.st_mtime_ns, level, peer, unpack)
-            number = self._number(key, "file", key[0], level, peer, unpack)
+            path = sandbox_path(here)
+            source = os.path.abspath(here)
+            number = self.shared("file", source, properties, fingerprint(source))
         elif file.scheme in _URL_SCHEMES:
-            path = file.filename
-            number = self._number((file.url, level, peer, unpack), "url", file.url, level, peer, unpack)
+            path = file.filename or "index"
+            number = self.shared("url", file.url, properties)
         elif file.scheme == TEMP_SCHEME:
             path = _temp_path(file)
-            number = self._number(_temp_key(file), "temp", "", level, peer, False)
+            number = self._temp(file)
         else:
             return file
+        path = free_path(path, number, mounts)
         mounts[path] = Mount(number, path)
         return _placed(file, path)
 
-    def _stage_out(self, file: File, level: str, mounts: dict[str, Mount]) -> File:
+    def _temp(self, file: File) -> int:
+        """What its producer and its readers say of its life at the workers does not make it another file."""
+        return self.shared("temp", "", _Properties(), file.netloc + file.path)
+
+    def _stage_out(self, file: Any, mounts: dict[str, Mount], level: str = "") -> Any:
+        if not isinstance(file, File):
+            return file
         if file.scheme == TEMP_SCHEME:
-            path = _temp_path(file)
-            mounts[path] = Mount(self._number(_temp_key(file), "temp", "", "workflow", True, False), path)
+            number = self._temp(file)
+            path = free_path(_temp_path(file), number, mounts)
+            mounts[path] = Mount(number, path)
             return _placed(file, path)
         if file.scheme != "file" or self._shared_fs or os.path.isabs(file.path):
             return file
-        path = os.path.normpath(file.path)
-        mounts[path] = Mount(self._new_output(path, level, _properties(file)[1]), path)
+        properties = _properties(file)
+        path = self._new_output(file.path, properties._replace(level=level or properties.level), mounts)
         return _placed(file, path)
 
-    def _new_output(self, path: str, level: str, peer: bool) -> int:
-        number = self.new("file", os.path.abspath(path), level, peer=peer, made=True)
+    def _new_output(self, home: str, properties: _Properties, mounts: dict[str, Mount]) -> str:
+        source = os.path.abspath(home)
+        number = self.new("file", source, properties.level, peer=properties.peer, made=True)
         with self._lock:
-            self._outputs[number] = (os.path.abspath(path), level, peer)
-        return number
+            self._outputs[number] = _Output(source, properties._replace(unpack=False))
+        path = sandbox_path(home)
+        mounts[path] = Mount(number, path)
+        return path
 
     def _stage_stream(self, value: Any, mounts: dict[str, Mount]) -> Any:
+        """Where the task writes its output; the kernel gives a path, a path with a mode, or a file."""
         if isinstance(value, File):
-            return self._stage_out(value, "task", mounts)
-        name = value[0] if isinstance(value, tuple) else value
-        if isinstance(name, str | os.PathLike) and not self._shared_fs and not os.path.isabs(name):
-            path = os.path.normpath(os.fspath(name))
-            mounts[path] = Mount(self._new_output(path, "task", True), path)
-        return value
+            return self._stage_out(value, mounts, "task")
+        home = value[0] if isinstance(value, tuple) else value
+        if not isinstance(home, str | os.PathLike) or self._shared_fs:
+            return value
+        home = os.fspath(home)
+        if os.path.isabs(home) and not home.startswith(self._logs):
+            return value
+        path = self._new_output(home, _Properties("task"), mounts)
+        return (path, *value[1:]) if isinstance(value, tuple) else path
+
+    # -- afterwards --------------------------------------------------------------------------------------------
 
     def came_home(self, mounts: Iterable[Mount]) -> None:
         """These outputs are in their places: tasks that read them find them at the workers that have them still."""
         for mount in mounts:
             with self._lock:
-                path, level, peer = self._outputs.pop(mount.file, ("", "", False))
-            if not path:
-                continue
+                output = self._outputs.get(mount.file)
+                if output is None or output.properties.level == "task":
+                    continue
+                del self._outputs[mount.file]
             try:
-                status = os.stat(path)
-            except OSError:
+                content = fingerprint(output.path)
+            except OSError:  # the user has removed it meanwhile
                 continue
             with self._lock:
-                self._numbers[(path, status.st_size, status.st_mtime_ns, level, peer, False)] = mount.file
+                self._numbers[("file", output.path, output.properties, content)] = mount.file
+
+    def ended(self, mounts: Iterable[Mount]) -> None:
+        """The task of these outputs has its outcome: what has not come home, or is for one task only, is forgotten."""
+        for mount in mounts:
+            with self._lock:
+                forgotten = self._outputs.pop(mount.file, None) is not None
+            if forgotten:
+                self._drop(mount.file)
 
 
-def _properties(file: File) -> tuple[str, bool, bool]:
-    """Cache level, whether workers may pass it on, whether to unpack it."""
+def _properties(file: File) -> _Properties:
     if isinstance(file, TaskVineFile):
-        return file.cache, file.peer_transfer, file.unpack
-    return "workflow", True, False
-
-
-def _temp_key(file: File) -> tuple[str, str]:
-    return ("temp", file.netloc + file.path)
+        return _Properties(file.cache, file.peer_transfer, file.unpack)
+    return _Properties()
 
 
 def _temp_path(file: File) -> str:

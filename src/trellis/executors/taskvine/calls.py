@@ -1,0 +1,168 @@
+"""What becomes of a call: its function, shape, arguments and files, as the manager is told of them.
+
+Any thread asks; the client's thread says when tasks have ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trellis.core.interfaces import Attempt
+from trellis.executors.common.functions import FunctionTable
+from trellis.executors.taskvine.client import VineClient
+from trellis.executors.taskvine.file_table import FileTable
+from trellis.executors.taskvine.library import Library
+from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
+from trellis.executors.taskvine.requests import Held, VineTask
+from trellis.executors.taskvine.specification import parse_specification
+from trellis.executors.taskvine.temps import ResultHere, TempResult
+from trellis.wire.payload import dump_call
+from trellis.wire.vine import Amount, LibrarySpec, Mount, TaskShape
+
+# The library that serverless apps run in when they name none.
+DEFAULT_LIBRARY = "trellis-library"
+# Of tasks, when ``autocategory`` is off and they name none.
+DEFAULT_CATEGORY = "default"
+
+
+class Calls:
+    """What was told to one manager.
+
+    Args:
+        client: of the manager.
+        config: how tasks are managed.
+        default_mode: of tasks that do not say theirs.
+        logs: see ``FileTable``.
+    """
+
+    def __init__(self, client: VineClient, config: TaskVineManagerConfig, default_mode: str, logs: str) -> None:
+        self._client = client
+        self._config = config
+        self._default_mode = default_mode
+        self._variables = tuple((config.env_vars or {}).items())
+        self._functions = FunctionTable(client.define, client.forget)
+        self._files = FileTable(
+            client.declare,
+            client.drop_file,
+            shared_fs=config.shared_fs,
+            peer_transfers=config.enable_peer_transfers,
+            logs=logs,
+        )
+        self._results: set[int] = set()  # temps of results that are still to come
+        self._shapes: dict[TaskShape, int] = {}
+        self._lock = threading.Lock()
+
+    # -- libraries ---------------------------------------------------------------------------------------------
+
+    def install(self, libraries: Sequence[Library]) -> None:
+        """Tell of the library that apps run in unless they name another, and of these.
+
+        Raises:
+            SerializationError: a context cannot be serialized.
+            FileNotFoundError: an input is not there.
+        """
+        default = Library(DEFAULT_LIBRARY, **(self._config.library_config or {}))
+        for library in (default, *libraries):
+            spec = LibrarySpec(
+                library.name,
+                library.exec_mode,
+                library.num_slots or 0,
+                Amount(library.cores, library.memory, library.disk, library.gpus),
+                self._files.files_of((), {"inputs": list(library.inputs)}).inputs,
+                -1,
+                self._variables,
+                -1 if library.context is None else self._functions.intern(library.context),
+                self._config.init_command,
+            )
+            arguments = dump_call(library.args, library.kwargs, f"the context of library {library.name}")
+            self._client.install(spec, arguments)
+
+    # -- tasks -------------------------------------------------------------------------------------------------
+
+    def task_of(self, attempt: Attempt) -> VineTask:
+        """Raises:
+        InvalidResourceSpecification: what it asks for cannot be.
+        SerializationError: its function or its arguments cannot be serialized.
+        FileNotFoundError: an input is not there.
+        """
+        resources = attempt.resources or {}
+        shape = self._shape(attempt, resources)
+        files = self._files.files_of(attempt.args, dict(attempt.kwargs))
+        args, kwargs = _mount_results(files.args, files.kwargs, files.inputs)
+        number = self._functions.intern(attempt.func)
+        try:
+            arguments = dump_call(args, kwargs, attempt.name)
+        except BaseException:
+            self._functions.release((number,))
+            self._files.ended(files.outputs)
+            raise
+        result_file = -1
+        if resources.get("temp_output"):
+            result_file = self._files.new("temp")
+            self._results.add(result_file)
+        attempt.executor_id = self._client.next_id()
+        return VineTask(
+            attempt.executor_id, number, shape, arguments, files.inputs, files.outputs, result_file, attempt
+        )
+
+    def _shape(self, attempt: Attempt, resources: Mapping[str, Any]) -> int:
+        config = self._config
+        category = getattr(attempt.func, "__name__", attempt.name) if config.autocategory else DEFAULT_CATEGORY
+        if attempt.walltime_s is not None:
+            limit = resources.get("running_time_max") or attempt.walltime_s
+            resources = {**resources, "running_time_max": min(limit, attempt.walltime_s)}
+        shape = parse_specification(
+            resources,
+            default_mode=self._default_mode,
+            default_category=category,
+            default_library=DEFAULT_LIBRARY,
+            max_retries=config.max_retries,
+            variables=self._variables,
+            init_command=config.init_command,
+        )
+        with self._lock:
+            number = self._shapes.get(shape)
+            if number is None:
+                number = self._shapes[shape] = len(self._shapes)
+                self._client.define_shape(number, shape)
+        return number
+
+    # -- on the client's thread --------------------------------------------------------------------------------
+
+    def kept(self, held: Held, value: Any) -> Any:
+        """A task with files has ended well: what its future gets."""
+        self._files.came_home(held.outputs)
+        if held.result_file < 0:
+            return value
+        self._results.discard(held.result_file)
+        result = TempResult(held.result_file, self._client.fetch)
+        weakref.finalize(result, self._client.drop_file, held.result_file).atexit = False
+        return result
+
+    def ended(self, tasks: Sequence[Held]) -> None:
+        """These have their outcomes."""
+        self._functions.release([held.function for held in tasks])
+        for held in tasks:
+            if held.outputs:
+                self._files.ended(held.outputs)
+            if held.result_file in self._results:  # there was none
+                self._results.discard(held.result_file)
+                self._client.drop_file(held.result_file)
+
+
+def _mount_results(
+    args: tuple[Any, ...], kwargs: dict[str, Any], mounts: list[Mount]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Results that stay at the workers are read there."""
+
+    def placed(value: Any) -> Any:
+        if not isinstance(value, TempResult):
+            return value
+        path = f".result-{value.number}"
+        mounts.append(Mount(value.number, path))
+        return ResultHere(path)
+
+    return tuple([placed(value) for value in args]), {name: placed(value) for name, value in kwargs.items()}

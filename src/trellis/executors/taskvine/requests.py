@@ -1,0 +1,72 @@
+"""What the submit side keeps of tasks, and what its threads tell each other. Plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from trellis.core.interfaces import Attempt
+from trellis.errors import TrellisError
+from trellis.wire.codec import Buffer, Payload
+from trellis.wire.messages import Message
+from trellis.wire.vine import Mount, WorkerJoined, WorkerLeft
+
+
+class VineTask(NamedTuple):
+    """A task that is to be sent."""
+
+    id: int
+    function: int
+    shape: int
+    arguments: Payload
+    inputs: list[Mount]
+    outputs: list[Mount]
+    result_file: int  # -1: the result comes home
+    attempt: Attempt
+
+
+class Held(NamedTuple):
+    """What is kept of a task without an outcome."""
+
+    attempt: Attempt
+    function: int
+    outputs: list[Mount]
+    result_file: int
+
+
+class Send(NamedTuple):
+    """A message that nobody answers."""
+
+    frames: list[Buffer]
+
+
+class Cancel(NamedTuple):
+    id: int
+
+
+class Ask(NamedTuple):
+    """A question, and who waits for the answer."""
+
+    request: int
+    message: Message
+    reply: Future[Any]
+
+
+class End(NamedTuple):
+    """All that is outstanding, and all that comes, fails for this."""
+
+    cause: TrellisError
+
+
+class Notices(NamedTuple):
+    """What the owner of the client wants to hear of; called on the client's thread, so they return at once."""
+
+    worker_joined: Callable[[WorkerJoined], None]
+    worker_left: Callable[[WorkerLeft], None]
+    notice: Callable[[str], None]
+    manager_lost: Callable[[TrellisError], None]
+    # A task with files has ended well: gives what its future gets in place of ``value``.
+    kept: Callable[[Held, Any], Any]
+    # These have their outcomes, whatever they are.
+    ended: Callable[[list[Held]], None]
