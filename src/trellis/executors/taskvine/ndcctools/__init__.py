@@ -1,0 +1,1 @@
+"""The engine that drives the real TaskVine, where the package ndcctools is installed."""

@@ -1,0 +1,68 @@
+"""The files of the submit side as the real TaskVine knows them. Opens nothing itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.wire.codec import Payload, payload_buffers
+from trellis.wire.vine import FileSpec
+
+
+class FileBook:
+    """By the numbers that the submit side has given them.
+
+    Args:
+        vine: where they are declared.
+        peer_transfers: whether workers may pass files on at all.
+    """
+
+    def __init__(self, vine: TaskVine, peer_transfers: bool) -> None:
+        self._vine = vine
+        self._peer_transfers = peer_transfers
+        self._files: dict[int, Any] = {}
+        self._specs: dict[int, FileSpec] = {}
+
+    def declare(self, spec: FileSpec, content: Payload) -> None:
+        self._specs[spec.id] = spec
+        file = self._declare(spec, content)
+        if spec.unpack and not os.path.isdir(spec.source):
+            file = self._vine.untar(file, spec.level)
+        self._files[spec.id] = file
+
+    def _declare(self, spec: FileSpec, content: Payload) -> Any:
+        peer = spec.peer_transfer and self._peer_transfers
+        match spec.kind:
+            case "temp":
+                return self._vine.temp()
+            case "buffer":
+                return self._vine.buffer(b"".join(payload_buffers(content)), spec.level)
+            case "url":
+                return self._vine.url(spec.source, spec.level, peer)
+            case _:
+                return self._vine.file(spec.source, spec.level, peer)
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """TaskVine keeps what tasks still need."""
+        for id_ in ids:
+            if self._specs.pop(id_, None) is not None:
+                self._vine.drop(self._files.pop(id_))
+
+    def get(self, id_: int) -> Any:
+        """Raises:
+        KeyError: nobody has declared it.
+        """
+        return self._files[id_]
+
+    def spec(self, id_: int) -> FileSpec:
+        """Raises:
+        KeyError: nobody has declared it.
+        """
+        return self._specs[id_]
+
+    def missing(self, ids: Iterable[int]) -> list[str]:
+        """Paths of those files that are on this host only in name."""
+        specs = [self._specs[id_] for id_ in ids if id_ in self._specs]
+        return [spec.source for spec in specs if spec.kind == "file" and not os.path.exists(spec.source)]

@@ -1,0 +1,127 @@
+"""Libraries of the real TaskVine that hold one function of ours, which runs all calls. Knows no sockets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trellis.executors.taskvine.ndcctools import mapping, member
+from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.executors.taskvine.ndcctools.file_book import FileBook
+from trellis.wire.codec import Payload, payload_buffers
+from trellis.wire.vine import LibrarySpec
+
+# A function that a library does not have from its start travels with its calls, when it is no larger than this.
+_MOST_WITH_CALL_BYTES = 32_768
+# Functions that a library gets at its start, together.
+_MOST_AT_START_BYTES = 16 * 2**20
+# A library that took calls before may end so many times in a row, without a call in between, before calls fail.
+_MOST_FAILURES = 3
+
+_FAILED = re.compile(r"Library (\S+) failed on worker ([^\n]*)\n(?:[^\n]*check the library log file (\S+))?")
+# Lines that TaskVine's library writes of itself: none of them says what went wrong.
+_CHATTER = re.compile(r"\d\d/\d\d/\d\d [\d:.]+ .*")
+
+
+class LibraryBook:
+    """Libraries by name. They are made when the first call names them: by then functions are known.
+
+    Args:
+        vine: where they are installed.
+        files: of the submit side.
+        import_paths: of the user's program.
+        runner_path: file of the runner, which goes along.
+    """
+
+    FUNCTION = "trellis_call"
+
+    def __init__(self, vine: TaskVine, files: FileBook, import_paths: list[str], runner_path: str) -> None:
+        self._vine = vine
+        self._files = files
+        self._import_paths = import_paths
+        self._runner_path = runner_path
+        self._specs: dict[str, tuple[LibrarySpec, Payload]] = {}
+        self._known: dict[str, set[int]] = {}  # functions that each installed library has from its start
+        self._keep: list[Any] = []  # TaskVine uses them without owning them
+        self._worked: set[str] = set()
+        self._failures: dict[str, int] = {}
+
+    def declare(self, spec: LibrarySpec, arguments: Payload) -> None:
+        self._specs[spec.name] = (spec, arguments)
+
+    def complaint(self, name: str) -> str:
+        """Why calls of this library cannot run; empty when they can."""
+        if name not in self._specs:
+            return f"there is no library {name}; there is {', '.join(sorted(self._specs)) or 'none'}"
+        return mapping.library_complaint(self._specs[name][0])
+
+    def install(self, name: str, functions: Mapping[int, bytes]) -> None:
+        """Have TaskVine start it where calls are waiting; a second time does nothing.
+
+        Raises:
+            KeyError: its context function is not known.
+        """
+        if name in self._known:
+            return
+        spec, arguments = self._specs[name]
+        context = functions[spec.context_function] if spec.context_function >= 0 else b""
+        at_start: dict[int, bytes] = {}
+        room = _MOST_AT_START_BYTES
+        for number, data in functions.items():
+            room -= len(data)
+            if number != spec.context_function and room > 0:
+                at_start[number] = data
+        alias = member.load_alias()
+        buffers = tuple(bytes(buffer) for buffer in payload_buffers(arguments))
+        setup = [alias.trellis_context, [at_start, context, buffers], {}]
+        library = self._vine.new_library(name, alias.trellis_call, spec.exec_mode, setup)
+        library.add_input(self._vine.file(self._runner_path, "workflow", True), "trellis_runner.py")
+        library.add_input(self._vine.file(member.__file__, "workflow", True), f"{member.NAME}.py")
+        command = mapping.library_command(spec)
+        if command is not None:
+            library.set_command(command)
+            library.add_input(self._files.get(spec.environment), mapping.ENVIRONMENT, mount_symlink=True)
+        for mount in spec.inputs:
+            library.add_input(self._files.get(mount.file), mapping.mount_path(mount))
+        for setter, values in mapping.library_calls(spec, self._import_paths):
+            getattr(library, setter)(*values)
+        self._vine.install_library(library)
+        self._keep.append(library)
+        self._known[name] = set(at_start)
+
+    def how_to_send(self, name: str, number: int, data: bytes) -> tuple[bytes | None, bool]:
+        """What of a function travels with a call, and whether the function lies in a file beside it."""
+        if number in self._known[name]:
+            return None, False
+        if len(data) <= _MOST_WITH_CALL_BYTES:
+            return data, False
+        return None, True
+
+    def worked(self, name: str) -> None:
+        """A call has ended in it."""
+        self._worked.add(name)
+        self._failures.pop(name, None)
+
+    def failed(self, words: str) -> dict[str, tuple[str, bool]]:
+        """What TaskVine wrote of libraries that ended: the reason by name, and whether their calls are to fail."""
+        ends: dict[str, tuple[str, bool]] = {}
+        for name, worker, log in _FAILED.findall(words):
+            if name not in self._specs:
+                continue
+            count = self._failures[name] = self._failures.get(name, 0) + 1
+            hopeless = name not in self._worked or count >= _MOST_FAILURES
+            ends[name] = (f"library {name} ended on worker {worker}: {_log_end(log)}", hopeless)
+            if hopeless:
+                del self._failures[name]
+        return ends
+
+
+def _log_end(path: str) -> str:
+    try:
+        text = Path(path).read_text(errors="replace") if path else ""
+    except OSError as error:
+        return f"its log {path} cannot be read: {error.strerror}"
+    lines = [line for line in text.splitlines() if not _CHATTER.fullmatch(line)]
+    return "its output ends with:\n" + "\n".join(lines)[-2_000:] if lines else "it wrote nothing"

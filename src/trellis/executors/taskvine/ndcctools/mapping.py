@@ -1,0 +1,185 @@
+"""What Trellis says of a task, as calls of the real TaskVine's, and what that says of its end. Pure."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskShape
+
+# Of TaskVine's ways to learn what a category needs, by the names of ``autolabel_algorithm``.
+CATEGORY_MODES = {"max-xput": "max throughput", "bucketing": "exhaustive bucketing", "max": "max"}
+
+# TaskVine's results of 7.14.5 as ``task.result`` says them; later ones have two more.
+STATUSES = {
+    "input missing": "input_missing",
+    "output missing": "output_missing",
+    "stdout missing": "stdout_missing",
+    "signal": "signal",
+    "resource exhaustion": "resource_exhaustion",
+    "max end time": "max_end_time",
+    "unknown": "unknown",
+    "forsaken": "forsaken",
+    "max retries": "max_retries",
+    "max wall time": "max_wall_time",
+    "monitor error": "monitor_error",
+    "output transfer error": "output_transfer_error",
+    "fixed location missing": "fixed_location_missing",
+    "cancelled": "cancelled",
+    "library exit": "library_exit",
+    "sandbox exhaustion": "sandbox_exhaustion",
+    "missing library": "missing_library",
+}
+
+# Where the parts of a task are in its sandbox; users' files are elsewhere.
+OWN = ".trellis"
+RUNNER, FUNCTION, ARGUMENTS, RESULT = (f"{OWN}/{name}" for name in ("runner.py", "function", "arguments", "result"))
+# The head of a result that stays at the worker, or all of it when the task failed.
+REPORT = f"{OWN}/report"
+ENVIRONMENT = f"{OWN}/environment"
+_HEAD_BYTES = 21
+# Printed by the shell when the interpreter ended otherwise than by its own will.
+_EXIT_MARK = "trellis: exit code"
+
+# A setter of ndcctools' Task, and its arguments.
+Call = tuple[str, tuple[Any, ...]]
+
+
+def task_calls(shape: TaskShape, import_paths: Sequence[str] = ()) -> list[Call]:
+    """What to call on each task of this shape; but for files."""
+    calls: list[Call] = [("set_category", (shape.category,))]
+    if shape.mode == "serverless":
+        calls.append(("set_library_required", (shape.library,)))
+    else:
+        calls += amount_calls(shape.amount)
+        variables = dict(shape.variables)
+        if import_paths:
+            variables.setdefault("TRELLIS_IMPORT_PATHS", os.pathsep.join(import_paths))
+        calls += [("set_env_var", (name, value)) for name, value in variables.items()]
+    if shape.priority:
+        calls.append(("set_priority", (shape.priority,)))
+    # TaskVine takes less than 1 for "for ever". One attempt more where none is wanted comes to the same: without
+    # labels, a task that used too much is not tried again.
+    calls.append(("set_retries", (0 if shape.max_retries < 0 else max(1, shape.max_retries),)))
+    if shape.time_min_s:
+        calls.append(("set_time_min", (math.ceil(shape.time_min_s),)))
+    if shape.time_max_s:
+        calls.append(("set_time_max", (math.ceil(shape.time_max_s),)))
+    return calls + [("add_feature", (feature,)) for feature in shape.features]
+
+
+def amount_calls(amount: Amount) -> list[Call]:
+    """Whole numbers: TaskVine knows no others. What is not said is TaskVine's to decide."""
+    values = {"cores": amount.cores, "memory": amount.memory, "disk": amount.disk, "gpus": amount.gpus}
+    return [(f"set_{name}", (math.ceil(value),)) for name, value in values.items() if value is not None]
+
+
+def library_calls(spec: LibrarySpec, import_paths: Sequence[str] = ()) -> list[Call]:
+    """What to call on a library."""
+    calls = amount_calls(spec.amount)
+    if spec.slots:
+        calls.append(("set_function_slots", (spec.slots,)))
+    variables = dict(spec.variables)
+    if import_paths:
+        variables.setdefault("TRELLIS_IMPORT_PATHS", os.pathsep.join(import_paths))
+    return calls + [("set_env_var", (name, value)) for name, value in variables.items()]
+
+
+def library_complaint(spec: LibrarySpec) -> str:
+    """Why TaskVine cannot run this library; empty when it can."""
+    cores = spec.amount.cores
+    if cores is not None and math.ceil(cores) < max(1, spec.slots):
+        return (
+            f"library {spec.name}: num_slots ({max(1, spec.slots)}) must not exceed cores ({cores:g}) with the real "
+            "TaskVine, which gives each call a core: give it more cores, or use engine='embedded'"
+        )
+    return ""
+
+
+def shape_complaint(shape: TaskShape) -> str:
+    """Why TaskVine cannot run tasks of this shape; empty when it can."""
+    if shape.mode == "serverless" and shape.time_max_s:
+        return (
+            "running_time_max of a serverless app (or its walltime): the real TaskVine cannot end a call that runs; "
+            "use exec_mode='regular', or engine='embedded'"
+        )
+    return ""
+
+
+def regular_command(shape: TaskShape, inputs: Sequence[Mount], outputs: Sequence[Mount], stays: bool) -> str:
+    """The shell command of a task with an interpreter of its own. ``stays``: its result does, at the worker."""
+    python = "python3" if shape.environment < 0 else f"{ENVIRONMENT}/bin/python3"
+    command = f"{python} {RUNNER} {FUNCTION} {ARGUMENTS} {RESULT}"
+    packs = [pack_path(mount) for mount in inputs if mount.path == ON_IMPORT_PATH]
+    if packs:
+        command = 'TRELLIS_PACKS="' + os.pathsep.join(f"$PWD/{path}" for path in packs) + f'" {command}'
+    command = f'{shape.init_command} {command} || echo "{_EXIT_MARK} $?"'.strip()
+    made = directories(outputs)
+    if made:
+        command = f"mkdir -p {shlex.join(made)} && {command}"
+    if stays:
+        # TaskVine brings either all of a file home or nothing.
+        small = f"head -c {_HEAD_BYTES} {RESULT} > {REPORT}"
+        command += f"; case $(head -c 1 {RESULT}) in E) cp {RESULT} {REPORT};; *) {small};; esac"
+    return command
+
+
+def directories(outputs: Sequence[Mount]) -> list[str]:
+    """That outputs are in; a task finds them made."""
+    return sorted({os.path.dirname(mount.path) for mount in outputs} - {""})
+
+
+def library_command(spec: LibrarySpec) -> str | None:
+    """The shell command of a library where it is another than TaskVine's own."""
+    return None if spec.environment < 0 else f'PATH="$PWD/{ENVIRONMENT}/bin:$PATH" python library_code.py'
+
+
+def pack_path(mount: Mount) -> str:
+    """Where packages for a task are put in its sandbox."""
+    return f"{OWN}/pack-{mount.file}"
+
+
+def mount_path(mount: Mount) -> str:
+    return pack_path(mount) if mount.path == ON_IMPORT_PATH else mount.path
+
+
+class Failure(NamedTuple):
+    """As in ``VineTaskFailed``."""
+
+    status: str
+    reason: str
+    exit_code: int
+
+
+def failure_of(result: str, exit_code: int, output: str, what: str = "") -> Failure:
+    """Of a task that has left no result, what to report. ``what``: words of our own about it."""
+    status = STATUSES.get(result, "unknown")
+    code, output = _exit_code(exit_code, output)
+    # TaskVine knows nothing of what happened inside the shell; where it has a reason of its own, that one counts.
+    if result in ("success", "output missing", "unknown"):
+        status = "signal" if code < 0 else "output_missing"
+    words = [what] if what else []
+    if status == "signal":
+        words.append(f"it was killed by signal {-code}")
+    elif code > 0:
+        words.append(f"it ended with exit code {code}")
+    words.append(f"its output ends with:\n{output[-2_000:]}" if output else "it wrote nothing")
+    return Failure(status, "; ".join(words), code)
+
+
+def _exit_code(exit_code: int, output: str) -> tuple[int, str]:
+    """The interpreter's exit code as Python counts them (a signal is below 0), and the output without our mark."""
+    before, mark, after = output.rpartition(_EXIT_MARK)
+    if mark and after.strip().isdigit():
+        code = int(after)
+        return (128 - code if code > 128 else code), before.strip()
+    # The shell itself ended before it could say anything: by a signal, whose number TaskVine gives as it is.
+    return -max(exit_code, 0), output.strip()
+
+
+def tune_complaint(unknown: Sequence[str]) -> str:
+    """What to tell the user of tuning parameters that TaskVine does not know; empty when there are none."""
+    return f"tune_parameters: this TaskVine does not know {', '.join(sorted(unknown))}" if unknown else ""

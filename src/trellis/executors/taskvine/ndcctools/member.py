@@ -1,0 +1,172 @@
+"""Runs calls in libraries of the real TaskVine. Loaded in the library process, under the name ``trellis_member``.
+
+TaskVine's library reads the arguments of a call before it makes a child for it. So what is loaded while they are read
+is loaded once per library, and all children have it: functions come that way. Only the standard library and our
+runner are imported here: workers need no Trellis.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pickle
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+# Both files lie in the library's directory; where Trellis makes libraries, this is a module of it.
+runner: Any = importlib.import_module(
+    "trellis_runner" if __name__ == "trellis_member" else "trellis.executors.taskvine.remote.runner"
+)
+
+NAME = "trellis_member"
+# Kind of a result: the library's context could not be made, so no call can run.
+NO_CONTEXT = b"L"
+
+_functions: dict[int, Callable[..., Any] | BaseException] = {}
+_no_context = ""
+
+
+def define(number: int, data: bytes) -> int:
+    """Load a function, once; never raises, because that would end the library."""
+    if number not in _functions:
+        try:
+            _functions[number] = runner._load((data,))
+        except BaseException as error:  # a module that exits on import, too; calls that name it fail with this
+            _functions[number] = _deserialization_error(error)
+    return number
+
+
+class Defining:
+    """The number of a function, whose bytes travel along; when it is read, the function is loaded."""
+
+    def __init__(self, number: int, data: bytes) -> None:
+        self._number, self._data = number, data
+
+    def __reduce__(self) -> Any:
+        return define, (self._number, self._data)
+
+
+def _deserialization_error(error: BaseException) -> BaseException:
+    try:
+        from trellis.errors import DeserializationError
+    except ImportError:
+        return RuntimeError(f"the function cannot be loaded: {type(error).__name__}: {error}")
+    return DeserializationError(f"the function: {type(error).__name__}: {error}")
+
+
+def trellis_context(functions: dict[int, bytes], context: bytes, arguments: tuple[bytes, ...]) -> dict[str, Any]:
+    """Load these functions, and make the library's context: what TaskVine's ``load_variable_from_library`` finds.
+
+    An error is kept for the calls: TaskVine would only try again and again.
+    """
+    global _no_context
+    runner.add_import_paths()
+    for number, data in functions.items():
+        define(number, data)
+    if not context:
+        return {}
+    try:
+        args, kwargs = runner._load(arguments)
+        made = runner._load((context,))(*args, **kwargs)
+        if not isinstance(made, dict):
+            raise TypeError(f"the context function gave a {type(made).__name__}, not a dictionary of what to keep")
+    except BaseException:
+        _no_context = traceback.format_exc()
+        return {}
+    _keep(made)
+    return made
+
+
+def _keep(context: dict[str, Any]) -> None:
+    """For Trellis' own ``library_context``, where Trellis is installed."""
+    try:
+        from trellis.executors.taskvine.remote.context import keep
+    except ImportError:
+        return
+    keep(context)
+
+
+def trellis_call(
+    number: int, arguments: tuple[bytes, ...], function_path: str, result_path: str, directories: list[str]
+) -> bytes:
+    """Run a call in its sandbox, which is the directory that we are in. Gives its result as the runner writes it.
+
+    Args:
+        number: of the function.
+        arguments: serialized.
+        function_path: where a function lies that is too large to travel with each call; or nothing.
+        result_path: where the result stays, at the worker; or nothing: it goes home.
+        directories: that its outputs are in.
+    """
+    if _no_context:
+        return encode(NO_CONTEXT, (_no_context.encode(),))
+    started, begin = time.time(), time.perf_counter()
+    kind = runner.RESULT
+    try:
+        for directory in directories:
+            os.makedirs(directory, exist_ok=True)
+        if function_path and number not in _functions:
+            define(number, runner.read_payload(function_path)[1][0])
+        function = _functions[number]
+        if isinstance(function, BaseException):
+            raise function.with_traceback(None)
+        args, kwargs = runner._load(arguments)
+        buffers = runner._dump(function(*args, **kwargs))
+    except BaseException as error:  # sys.exit() in a call ends the call, not the library
+        # Without the frame that we are in.
+        trace = error.__traceback__
+        kind, buffers = runner.ERROR, runner._dump_exception(error.with_traceback(trace and trace.tb_next))
+    duration_s = time.perf_counter() - begin
+    _flush()
+    if result_path:
+        os.makedirs(os.path.dirname(result_path) or ".", exist_ok=True)
+        runner.write_payload(result_path, kind, buffers, started, duration_s)
+        if kind == runner.RESULT:
+            buffers = ()
+    return encode(kind, buffers, started, duration_s)
+
+
+def _flush() -> None:
+    for output in (sys.stdout, sys.stderr):
+        try:
+            output.flush()
+        except Exception:  # a call may have closed or replaced it
+            continue
+
+
+def encode(kind: bytes, buffers: tuple[Any, ...], started: float = 0.0, duration_s: float = 0.0) -> bytes:
+    """As ``runner.write_payload`` writes it."""
+    lengths = [memoryview(buffer).nbytes for buffer in buffers]
+    head = runner._HEAD.pack(kind, len(buffers), started, duration_s) + b"".join(map(runner._LENGTH.pack, lengths))
+    return b"".join([head, *buffers])
+
+
+def event(
+    number: int,
+    data: bytes | None,
+    arguments: tuple[Any, ...],
+    function_path: str,
+    result_path: str,
+    directories: list[str],
+) -> bytes:
+    """The arguments of ``trellis_call`` as TaskVine's libraries read them; ``data``: the function's, to go along."""
+    first = number if data is None else sys.modules[NAME].Defining(number, data)
+    args = (first, tuple(bytes(buffer) for buffer in arguments), function_path, result_path, directories)
+    return pickle.dumps({"fn_args": args, "fn_kwargs": {}}, 5)
+
+
+def load_alias() -> Any:
+    """This module under the name that it has in libraries, so that what is pickled here is found there."""
+    if NAME not in sys.modules:
+        sys.modules["trellis_runner"] = importlib.import_module("trellis.executors.taskvine.remote.runner")
+        specification = importlib.util.spec_from_file_location(NAME, __file__)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[NAME] = module
+        specification.loader.exec_module(module)
+    return sys.modules[NAME]

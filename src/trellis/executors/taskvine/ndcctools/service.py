@@ -1,0 +1,368 @@
+"""The process that drives the real TaskVine: between the submit side's messages and ndcctools, in one thread.
+
+Started as the embedded engine's manager is: settings on standard input, which then stays open as long as the user's
+process lives; ports on standard output. Tasks, workers and files are TaskVine's business; here is only translation.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import setproctitle
+
+from trellis.errors import BadMessage, ConfigurationError
+from trellis.executors.taskvine.ndcctools import mapping
+from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.executors.taskvine.ndcctools.file_book import FileBook
+from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
+from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
+from trellis.executors.taskvine.ndcctools.workers import WorkerBook
+from trellis.executors.taskvine.remote import runner
+from trellis.executors.taskvine.settings import VinePorts, VineSettings
+from trellis.transport.authentication import Authenticator
+from trellis.transport.context import new_context
+from trellis.transport.endpoint import ServerEndpoint
+from trellis.transport.keys import load_server_keys
+from trellis.transport.service import TURN, Loop
+from trellis.version import VERSION
+from trellis.wire.codec import Buffer, Decoder, encode_header, pack, unpack
+from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message, Shutdown
+from trellis.wire.vine import (
+    CancelVineTasks,
+    DeclareFiles,
+    DefineShapes,
+    DropFiles,
+    FetchFile,
+    FileFetched,
+    FromVineClient,
+    InstallLibraries,
+    Notice,
+    VineResults,
+    VineStatus,
+    VineStatusRequest,
+    VineTaskFailed,
+    VineTasks,
+)
+
+logger = logging.getLogger("trellis.vine.manager")
+
+# TaskVine cannot be waited for together with a socket. So it is asked, after a tenth of the time that nothing has
+# happened for: hardly ever late for short tasks, hardly any work while long ones run.
+_SHORTEST_PAUSE_S = 0.001
+_LONGEST_PAUSE_S = 0.05
+_IDLE_PAUSE_S = 0.1
+# Between two looks at the list of workers.
+_LOOK_S = 0.1
+# Ends of tasks that are taken from TaskVine before they are reported.
+_BATCH = 64
+
+
+class NdcctoolsService:
+    """Owns the socket and TaskVine. Single-threaded.
+
+    Raises:
+        ConfigurationError: a setting asks for what TaskVine cannot do here; the message names it.
+    """
+
+    def __init__(self, settings: VineSettings) -> None:
+        self._settings = settings
+        check(settings)
+        self._words = EngineWords()
+        self._vine = TaskVine(
+            settings.worker_ports, settings.any_port, _catalog_name(settings), Path(settings.logdir), settings.password_file
+        )
+        self._notices = self._configure()
+        self._files = FileBook(self._vine, settings.peer_transfers)
+        self._libraries = LibraryBook(self._vine, self._files, settings.import_paths, runner.__file__)
+        source = Path(runner.__file__).read_bytes()
+        mode = mapping.CATEGORY_MODES.get(settings.autolabel, "")
+        self._tasks = TaskBook(self._vine, self._files, self._libraries, settings.import_paths, source, mode)
+        self._workers = WorkerBook()
+        keys = load_server_keys(Path(settings.cert_dir))
+        self._context = new_context()
+        self._authenticator = Authenticator(self._context, keys.client_public)
+        self._endpoint = ServerEndpoint(self._context, keys)
+        self._decoder: Decoder[Message] = Decoder(FromVineClient)
+        self._client: bytes | None = None
+        self._done = self._failed = 0
+        self._look_at = 0.0
+        self._running = True
+
+    def _configure(self) -> list[str]:
+        """Options; gives what the user should know about them."""
+        settings, vine = self._settings, self._vine
+        if not settings.peer_transfers:
+            vine.disable_peer_transfers()
+        tune = dict(settings.tune)
+        if settings.wait_for_workers:
+            tune.setdefault("wait-for-workers", settings.wait_for_workers)
+        if settings.autolabel != "fixed":
+            if not vine.enable_monitoring():
+                raise ConfigurationError("autolabel: TaskVine cannot measure tasks here: see its log")
+            if settings.autolabel_window:
+                tune.setdefault("category-steady-n-tasks", settings.autolabel_window)
+        unknown = [name for name, value in tune.items() if not vine.tune(name, value)]
+        notices = [mapping.tune_complaint(unknown)]
+        if settings.project_name and _catalog_name(settings) is None:
+            notices.append(
+                f"project_name: {settings.project_name!r} is announced nowhere, because CATALOG_HOST is not set; "
+                "set it to a catalog server's host to be found by name"
+            )
+        return [notice for notice in notices if notice]
+
+    def bind(self) -> VinePorts:
+        """Raises:
+        ConfigurationError: no port of the range for the submit side is free.
+        """
+        settings = self._settings
+        return VinePorts(self._endpoint.bind(settings.client_address, settings.client_ports), self._vine.port)
+
+    def run(self, lifeline: int) -> None:
+        """Serve until told to end, or until ``lifeline`` closes."""
+        loop = Loop()
+        loop.add_source(self._endpoint, self._on_messages)
+        loop.add_source(self._authenticator, self._authenticator.answer_all)
+        loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
+        last = time.monotonic()
+        try:
+            while self._running:
+                if self._work():
+                    last = time.monotonic()
+                loop.run_once(self._pause(time.monotonic() - last))
+        finally:
+            loop.close()
+            self._vine.close()
+            self._endpoint.close()
+            self._authenticator.close()
+            self._context.term()
+
+    def _pause(self, quiet_s: float) -> float:
+        if self._vine.waits_itself or quiet_s == 0:
+            return 0.0
+        longest = _LONGEST_PAUSE_S if len(self._tasks) else _IDLE_PAUSE_S
+        return min(max(quiet_s / 10, _SHORTEST_PAUSE_S), longest)
+
+    def _on_lifeline(self, lifeline: int) -> None:
+        if not os.read(lifeline, 4096):
+            logger.warning("the user's process is gone")
+            self._running = False
+
+    # -- TaskVine ----------------------------------------------------------------------------------------------
+
+    def _work(self) -> bool:
+        """One round of TaskVine's; whether tasks have ended."""
+        ended = []
+        while len(ended) < _BATCH and (task := self._vine.step()) is not None:
+            ended.append(self._tasks.ended(task))
+        self._report(end for end in ended if end is not None)
+        self._on_words(self._words.news())
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_S
+            for news in self._workers.look(self._vine.workers()):
+                self._send(news)
+        return bool(ended)
+
+    def _report(self, ends: Iterable[Done | VineTaskFailed]) -> None:
+        done: dict[str, list[Done]] = {}
+        for end in ends:
+            if isinstance(end, VineTaskFailed):
+                self._failed += 1
+                self._send(end)
+            else:
+                done.setdefault(end.address, []).append(end)
+        for address, batch in done.items():
+            self._done += len(batch)
+            sizes, frames = pack([end.payload for end in batch])
+            header = VineResults(
+                self._workers.name(address),
+                [end.id for end in batch],
+                [position for position, end in enumerate(batch) if end.failed],
+                [end.started for end in batch],
+                [end.duration_s for end in batch],
+                sizes,
+            )
+            self._send(header, frames)
+
+    def _on_words(self, words: str) -> None:
+        """What TaskVine writes to standard error is the only place where it tells of libraries that end."""
+        if not words:
+            return
+        logger.info("TaskVine says: %s", words.strip())
+        for name, (reason, hopeless) in self._libraries.failed(words).items():
+            self._send(Notice(reason))
+            for id_ in self._tasks.calls_of(name) if hopeless else ():
+                self._tasks.give_up(id_)
+                self._report([VineTaskFailed(id_, "missing_library", reason)])
+
+    # -- submit side -------------------------------------------------------------------------------------------
+
+    def _on_messages(self) -> None:
+        for _ in range(TURN):
+            incoming = self._endpoint.receive()
+            if incoming is None:
+                return
+            if self._client is None:
+                self._client = incoming.peer
+                for notice in self._notices:
+                    self._send(Notice(notice))
+            try:
+                header, *frames = incoming.frames or [b""]
+                self._on_message(self._decoder.decode(header), frames)
+            except BadMessage as error:
+                logger.error("a message of the submit side is dropped: %s", error)
+
+    def _on_message(self, message: Message, frames: list[Buffer]) -> None:
+        match message:
+            case VineTasks():
+                self._on_tasks(message, frames)
+            case DefineFunctions(ids=ids):
+                for number, data in zip(ids, unpack(message.sizes, frames), strict=True):
+                    self._tasks.define(number, data)
+            case ForgetFunctions(ids=ids):
+                self._tasks.forget(ids)
+            case DefineShapes(ids=ids, shapes=shapes):
+                for number, shape in zip(ids, shapes, strict=True):
+                    self._tasks.define_shape(number, shape)
+            case DeclareFiles(files=files):
+                for spec, content in zip(files, unpack(message.sizes, frames), strict=True):
+                    self._files.declare(spec, content)
+            case DropFiles(ids=ids):
+                self._files.drop(ids)
+            case InstallLibraries(libraries=libraries):
+                for library, arguments in zip(libraries, unpack(message.sizes, frames), strict=True):
+                    self._libraries.declare(library, arguments)
+            case CancelVineTasks(ids=ids):
+                self._tasks.cancel(ids)
+            case FetchFile(request=request, file=file):
+                self._fetch(request, file)
+            case VineStatusRequest(request=request):
+                self._send(self._status(request))
+            case Shutdown():
+                logger.info("shut down by the submit side")
+                self._running = False
+
+    def _on_tasks(self, message: VineTasks, frames: list[Buffer]) -> None:
+        for position, arguments in enumerate(unpack(message.sizes, frames)):
+            new = NewTask(
+                message.ids[position],
+                message.functions[position],
+                message.shapes[position],
+                arguments,
+                message.inputs.get(position, ()),
+                message.outputs.get(position, ()),
+                message.result_files.get(position, -1),
+            )
+            failed = self._tasks.add(new)
+            if failed is not None:
+                self._report([failed])
+
+    def _fetch(self, request: int, file: int) -> None:
+        error, content = "", b""
+        try:
+            content = self._vine.fetch(self._files.get(file))
+        except (KeyError, OSError, ValueError) as problem:
+            error = f"TaskVine cannot bring it: {problem}"
+        sizes, frames = pack([content])
+        self._send(FileFetched(request, error, sizes), frames)
+
+    def _status(self, request: int) -> VineStatus:
+        """What TaskVine does not count (bytes between workers, cache hits) is 0."""
+        statistics = self._vine.statistics()
+        return VineStatus(
+            request,
+            statistics.tasks_waiting,
+            statistics.tasks_on_workers,
+            self._done,
+            self._failed,
+            self._workers.statuses(),
+            statistics.bytes_sent,
+            0,
+            0,
+            0,
+            0,
+        )
+
+    def _send(self, message: Message, frames: Iterable[Buffer] = ()) -> None:
+        if self._client is not None:
+            self._endpoint.send(self._client, [encode_header(message), *frames])
+
+
+class EngineWords:
+    """What TaskVine writes to standard error, as far as that is a file."""
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+        if stat.S_ISREG(os.fstat(2).st_mode):
+            self._fd = os.open("/proc/self/fd/2", os.O_RDONLY)
+            os.lseek(self._fd, 0, os.SEEK_END)
+
+    def news(self) -> str:
+        """What was written since the last time."""
+        return "" if self._fd is None else os.read(self._fd, 65_536).decode(errors="replace")
+
+
+def check(settings: VineSettings) -> None:
+    """Raises:
+    ConfigurationError: TaskVine lacks what a setting needs; the message names the setting.
+    """
+    if settings.autolabel != "fixed" and shutil.which("resource_monitor") is None:
+        raise ConfigurationError(
+            "autolabel needs the command resource_monitor, which is not on PATH (Debian's package of TaskVine lacks "
+            "it): leave autolabel off, install TaskVine from conda, or use engine='embedded'"
+        )
+
+
+def _catalog_name(settings: VineSettings) -> str | None:
+    """The name for the catalog; a public one is not told anything unless CATALOG_HOST says so."""
+    return settings.project_name if "CATALOG_HOST" in os.environ else None
+
+
+def main() -> int:
+    """Entry point: ``python -m trellis.executors.taskvine.ndcctools.service``."""
+    setproctitle.setproctitle("trellis: vine manager (ndcctools)")
+    settings = msgspec.json.decode(_read_line(sys.stdin.fileno()), type=VineSettings)
+    _start_log(settings)
+    try:
+        service = NdcctoolsService(settings)
+        ports = service.bind()
+        logger.info("Trellis %s; submit side at port %d, workers at port %d", VERSION, ports.client, ports.worker)
+        sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
+        sys.stdout.flush()
+        service.run(sys.stdin.fileno())
+    except Exception as error:
+        logger.exception("the manager failed")
+        print(f"the manager failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    logger.info("the manager ends")
+    return 0
+
+
+def _start_log(settings: VineSettings) -> None:
+    handler = logging.FileHandler(Path(settings.logdir) / "manager.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("trellis")
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
+
+
+def _read_line(fd: int) -> bytes:
+    """One line, and not a byte more: what follows is the lifeline."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(fd, 1)
+        if not byte:
+            raise EOFError("no settings came")
+        line += byte
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""Tasks on their way through the real TaskVine: made from what the submit side sends, read when they have ended.
+
+Knows no sockets. Everything that a task needs goes to TaskVine as buffers: nothing is written to disk here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from trellis.executors.taskvine.ndcctools import mapping
+from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.executors.taskvine.ndcctools.file_book import FileBook
+from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
+from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, encode, event
+from trellis.executors.taskvine.remote import runner
+from trellis.wire.codec import Payload, payload_buffers
+from trellis.wire.payload import loads
+from trellis.wire.vine import Mount, TaskShape, VineTaskFailed
+
+
+class NewTask(NamedTuple):
+    """As in ``VineTasks``."""
+
+    id: int
+    function: int
+    shape: int
+    arguments: Payload
+    inputs: Sequence[Mount]
+    outputs: Sequence[Mount]
+    result_file: int
+
+
+class Done(NamedTuple):
+    """A task that ran to its end."""
+
+    id: int
+    address: str  # of its worker, as TaskVine says it
+    failed: bool
+    started: float
+    duration_s: float
+    payload: Payload
+
+
+class _Held(NamedTuple):
+    new: NewTask
+    task: Any
+    report: Any  # buffer with its result, or with the head of one that stays at the worker
+    buffers: list[Any]  # that are of no use when it has ended
+    library: str
+
+
+class TaskBook:
+    """Every task that is added ends in one ``Done`` or one ``VineTaskFailed``.
+
+    Args:
+        vine: where tasks run.
+        files: of the submit side.
+        libraries: that calls run in.
+        import_paths: of the user's program.
+        runner_source: text of the runner.
+        category_mode: how TaskVine learns what a category needs; empty: it does not.
+    """
+
+    def __init__(
+        self,
+        vine: TaskVine,
+        files: FileBook,
+        libraries: LibraryBook,
+        import_paths: Sequence[str],
+        runner_source: bytes,
+        category_mode: str,
+    ) -> None:
+        self._vine = vine
+        self._files = files
+        self._libraries = libraries
+        self._import_paths = import_paths
+        self._category_mode = category_mode
+        self._categories: set[str] = set()
+        self._runner = vine.buffer(runner_source, "workflow")
+        self._functions: dict[int, bytes] = {}
+        self._function_files: dict[int, Any] = {}
+        self._shapes: dict[int, tuple[TaskShape, list[mapping.Call]]] = {}
+        self._held: dict[int, _Held] = {}  # by TaskVine's number
+        self._numbers: dict[int, int] = {}  # TaskVine's, by ours
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    # -- definitions -------------------------------------------------------------------------------------------
+
+    def define(self, number: int, data: Payload) -> None:
+        self._functions[number] = b"".join(payload_buffers(data))
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._functions.pop(number, None)
+            file = self._function_files.pop(number, None)
+            if file is not None:
+                self._vine.drop(file)
+
+    def define_shape(self, number: int, shape: TaskShape) -> None:
+        self._shapes[number] = (shape, mapping.task_calls(shape, self._import_paths))
+
+    def _function_file(self, number: int) -> Any:
+        file = self._function_files.get(number)
+        if file is None:
+            data = encode(runner.CALL, (self._functions[number],))
+            file = self._function_files[number] = self._vine.buffer(data, "workflow")
+        return file
+
+    # -- tasks -------------------------------------------------------------------------------------------------
+
+    def add(self, new: NewTask) -> VineTaskFailed | None:
+        """Give it to TaskVine; or the reason why that cannot be."""
+        shape, calls = self._shapes[new.shape]
+        complaint = mapping.shape_complaint(shape)
+        if not complaint and shape.library:
+            complaint = self._libraries.complaint(shape.library)
+        if complaint:
+            return VineTaskFailed(new.id, "missing_library" if shape.library else "unknown", complaint)
+        try:
+            held = self._new_call(new, shape) if shape.mode == "serverless" else self._new_regular(new, shape)
+            for name, values in calls:
+                getattr(held.task, name)(*values)
+            self._label(shape.category)
+            number = self._vine.submit(held.task)
+        except (ValueError, TypeError, OSError, KeyError) as error:
+            return VineTaskFailed(new.id, "unknown", f"TaskVine does not take it: {type(error).__name__}: {error}")
+        self._held[number] = held
+        self._numbers[new.id] = number
+        return None
+
+    def _label(self, category: str) -> None:
+        if self._category_mode and category not in self._categories:
+            self._categories.add(category)
+            self._vine.label_category(category, self._category_mode)
+
+    def _new_regular(self, new: NewTask, shape: TaskShape) -> _Held:
+        stays = new.result_file >= 0
+        task = self._vine.new_task(mapping.regular_command(shape, new.inputs, new.outputs, stays))
+        arguments = self._vine.buffer(encode(runner.CALL, payload_buffers(new.arguments)))
+        report = self._vine.buffer(None)
+        task.add_input(self._runner, mapping.RUNNER)
+        task.add_input(self._function_file(new.function), mapping.FUNCTION)
+        task.add_input(arguments, mapping.ARGUMENTS)
+        if shape.environment >= 0:
+            # A link: an environment has thousands of files.
+            task.add_input(self._files.get(shape.environment), mapping.ENVIRONMENT, mount_symlink=True)
+        task.add_output(report, mapping.REPORT if stays else mapping.RESULT)
+        self._mount(task, new, mapping.RESULT)
+        return _Held(new, task, report, [arguments, report], "")
+
+    def _new_call(self, new: NewTask, shape: TaskShape) -> _Held:
+        self._libraries.install(shape.library, self._functions)
+        task = self._vine.new_task(self._libraries.FUNCTION)
+        inline, large = self._libraries.how_to_send(shape.library, new.function, self._functions[new.function])
+        stays = new.result_file >= 0
+        data = event(
+            new.function,
+            inline,
+            payload_buffers(new.arguments),
+            mapping.FUNCTION if large else "",
+            mapping.RESULT if stays else "",
+            mapping.directories(new.outputs),
+        )
+        arguments, report = self._vine.buffer(data), self._vine.buffer(None)
+        task.add_input(arguments, "infile")
+        if large:
+            task.add_input(self._function_file(new.function), mapping.FUNCTION)
+        task.add_output(report, "outfile")
+        self._mount(task, new, mapping.RESULT)
+        return _Held(new, task, report, [arguments, report], shape.library)
+
+    def _mount(self, task: Any, new: NewTask, result: str) -> None:
+        for mount in new.inputs:
+            task.add_input(self._files.get(mount.file), mapping.mount_path(mount))
+        for mount in new.outputs:
+            task.add_output(self._files.get(mount.file), mount.path)
+        if new.result_file >= 0:
+            task.add_output(self._files.get(new.result_file), result)
+
+    def cancel(self, ids: Iterable[int]) -> None:
+        for id_ in ids:
+            number = self._numbers.get(id_)
+            if number is not None:
+                self._vine.cancel(number)
+
+    def calls_of(self, library: str) -> list[int]:
+        """Calls of a library that have not ended."""
+        return [held.new.id for held in self._held.values() if held.library == library]
+
+    def give_up(self, id_: int) -> None:
+        """It was reported as failed: end it, and say no more of it."""
+        number = self._numbers.pop(id_)
+        del self._held[number]
+        self._vine.cancel(number)
+
+    # -- ends --------------------------------------------------------------------------------------------------
+
+    def ended(self, task: Any) -> Done | VineTaskFailed | None:
+        """What came of a task that TaskVine gives back; None: of one that was given up."""
+        held = self._held.pop(task.id, None)
+        if held is None:
+            return None
+        self._numbers.pop(held.new.id, None)
+        end = self._read_call(held) if held.library else self._read_regular(held)
+        for buffer in held.buffers:
+            self._vine.drop(buffer)
+        return end
+
+    def _read_regular(self, held: _Held) -> Done | VineTaskFailed:
+        content = held.report.contents() or b""
+        if held.new.result_file >= 0 and content[:1] == runner.RESULT:  # the head of what stays there
+            _, _, started, duration_s = runner._HEAD.unpack(content)
+            content = encode(runner.RESULT, (b"",), started, duration_s)
+        return self._read(held, content)
+
+    def _read_call(self, held: _Held) -> Done | VineTaskFailed:
+        content = held.report.contents() or b""
+        answer = loads(content) if content else {}
+        if not answer.get("Success"):
+            reason = str(answer.get("Reason") or "")
+            return self._failed(held, reason)
+        return self._read(held, answer["Result"])
+
+    def _read(self, held: _Held, content: bytes) -> Done | VineTaskFailed:
+        task = held.task
+        try:
+            kind, buffers, started, duration_s = runner.parse_payload(content)
+        except ValueError:
+            return self._failed(held, "")
+        if kind == NO_CONTEXT:
+            words = bytes(buffers[0]).decode(errors="replace")
+            return VineTaskFailed(held.new.id, "missing_library", f"library {held.library} has no context:\n{words}")
+        failed = kind == runner.ERROR
+        if failed or task.result == "success":
+            if held.library:
+                self._libraries.worked(held.library)
+            payload = buffers[0] if len(buffers) == 1 else buffers
+            return Done(held.new.id, task.addrport or "", failed, started, duration_s, payload)
+        missing = self._files.missing(mount.file for mount in held.new.outputs)
+        return self._failed(held, f"missing: {', '.join(missing)}" if missing else "")
+
+    @staticmethod
+    def _failed(held: _Held, what: str) -> VineTaskFailed:
+        task = held.task
+        failure = mapping.failure_of(task.result, task.exit_code, task.std_output or "", what)
+        return VineTaskFailed(held.new.id, failure.status, failure.reason, failure.exit_code)

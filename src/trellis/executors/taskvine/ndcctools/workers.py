@@ -1,0 +1,69 @@
+"""Which workers the real TaskVine has: what it says of them now and then, as messages about what has changed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from trellis.wire.vine import Amount, WorkerJoined, WorkerLeft, WorkerStatus
+
+# Under this name our factory starts workers; in blocks, workers have the block's id in its place.
+FACTORY_NAME = "trellis-factory"
+_GONE = "its connection closed: it ended, had nothing to do for too long, or was killed"
+
+
+class WorkerBook:
+    """Those that are connected, by the address that TaskVine calls them by."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, Any]] = {}
+
+    def look(self, rows: Iterable[dict[str, Any]]) -> list[WorkerJoined | WorkerLeft]:
+        """Take in TaskVine's status of workers; gives what is new."""
+        # One that has just connected has not said yet what it has.
+        now = {row["addrport"]: row for row in rows if row.get("workerid") and row.get("cores_total")}
+        news: list[WorkerJoined | WorkerLeft] = []
+        for address, row in self._rows.items():
+            if address not in now:
+                news.append(WorkerLeft(_name(row), row["hostname"], _GONE, row.get("total_tasks_running", 0)))
+        for address, row in now.items():
+            if address not in self._rows:
+                news.append(WorkerJoined(_name(row), row["hostname"], _amount(row, "total")))
+        self._rows = now
+        return news
+
+    def name(self, address: str | None) -> str:
+        """Of the worker at this address; the address itself when it is not known (any more)."""
+        row = self._rows.get(address or "")
+        return _name(row) if row is not None else address or ""
+
+    def statuses(self) -> list[WorkerStatus]:
+        """As in ``VineStatus``."""
+        return [self._status(row) for row in self._rows.values()]
+
+    @staticmethod
+    def _status(row: dict[str, Any]) -> WorkerStatus:
+        factory = row.get("factory_name") or ""
+        ours = factory == FACTORY_NAME
+        tasks = row.get("total_tasks_running", 0)
+        return WorkerStatus(
+            _name(row),
+            row["hostname"],
+            _amount(row, "total"),
+            _amount(row, "inuse"),
+            tasks,
+            {},
+            0,
+            0.0,
+            0.0,
+            "" if ours else factory,
+            ours,
+        )
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(row["workerid"])
+
+
+def _amount(row: dict[str, Any], which: str) -> Amount:
+    return Amount(*[row.get(f"{name}_{which}") for name in ("cores", "memory", "disk", "gpus")])
