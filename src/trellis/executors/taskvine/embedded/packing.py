@@ -6,6 +6,7 @@ worker as the largest share asked for; GPUs only when named, and a task that nam
 
 from __future__ import annotations
 
+import functools
 import math
 
 from trellis.wire.vine import Amount
@@ -15,6 +16,7 @@ _EPSILON = 1e-6
 NOTHING = Amount(0, 0, 0, 0)
 
 
+@functools.lru_cache(maxsize=4096)
 def allocate(want: Amount, total: Amount) -> Amount | None:
     """What a task that asks for ``want`` gets of a worker that has ``total``; None: it can never fit there."""
     whole = _known(total)
@@ -66,7 +68,26 @@ def _pairs(one: Amount, other: Amount) -> list[tuple[float | None, float | None]
 
 def fits(amount: Amount, free: Amount) -> bool:
     """Whether ``amount`` is there."""
-    return all((asked or 0) <= (there or 0) + _EPSILON for asked, there in _pairs(amount, free))
+    return (
+        (amount.cores or 0) <= (free.cores or 0) + _EPSILON
+        and (amount.memory or 0) <= (free.memory or 0) + _EPSILON
+        and (amount.disk or 0) <= (free.disk or 0) + _EPSILON
+        and (amount.gpus or 0) <= (free.gpus or 0) + _EPSILON
+    )
+
+
+def enlarge(want: Amount, total: Amount) -> Amount | None:
+    """What a task gets that has had too little: what was asked for stands, and of memory and disk all there is."""
+    usual = allocate(want, total)
+    if usual is None:
+        return None
+    memory, disk = total.memory or 0, total.disk or 0
+    return Amount(
+        usual.cores,
+        memory if want.memory is None else usual.memory,
+        disk if want.disk is None else usual.disk,
+        usual.gpus,
+    )
 
 
 def add(one: Amount, other: Amount) -> Amount:

@@ -1,13 +1,10 @@
-"""What a TaskVine manager remembers of tasks, workers and libraries. Values and sums; decides nothing."""
+"""What a TaskVine manager remembers of one task, worker, or library. Values and sums; decides nothing."""
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, field
 
-from trellis.executors.taskvine.embedded.categories import Category
 from trellis.executors.taskvine.embedded.packing import NOTHING, add, subtract
-from trellis.executors.taskvine.embedded.replicas import ReplicaTable
 from trellis.wire.vine import Amount, LibrarySpec, RegisterWorker, TaskShape
 
 # Calls shorter than this may be sent ahead to a library that is busy, as many as it runs in that time, so that the way
@@ -73,11 +70,14 @@ class Task:
     home: tuple[str, ...] = ()  # those that belong on the manager's host
     place: Place = field(default_factory=Queued)
     retries: int = 0  # for lack of a resource
-    forsaken: int = 0
+    forsaken: int = 0  # times that a worker could not start it
+    library_exits: int = 0  # times that its library ended under it
+    unstaged: int = 0  # times that an input could not be had
     maximum: bool = False  # had too little: gets all that it may
     recovers: bool = False  # runs again for a temp that was lost; nobody waits for its result
     unwanted: bool = False  # is being cancelled
-    avoid: str = ""  # worker on which it was too slow
+    avoid: str = ""  # worker where it went wrong, or was too slow
+    avoid_until: float = 0.0
 
 
 # -- workers ---------------------------------------------------------------------------------------------------
@@ -92,9 +92,12 @@ class Instance:
     worker: str
     amount: Amount
     expected: int  # slots that it will have
+    missing: set[str] = field(default_factory=set)  # its files that are on their way
     slots: int = 0  # 0: it is starting
     calls: set[int] = field(default_factory=set)
     mean_s: float | None = None  # estimate of how long its calls run
+    draining: bool = False  # gets no more calls: others need its room
+    proven: bool = False  # a call has come to an end in it
 
     @property
     def room(self) -> int:
@@ -121,12 +124,13 @@ class Worker:
     ends_at: float | None = None  # by the batch system
     free: Amount = NOTHING
     tasks: set[int] = field(default_factory=set)  # staging, running and returning
+    expecting: dict[str, set[int]] = field(default_factory=dict)  # staging tasks, by the files that they wait for
     instances: dict[int, Instance] = field(default_factory=dict)
-    cached_bytes: int = 0
     mean_s: float | None = None  # of its tasks
     done: int = 0
     forsaken: int = 0  # tasks in a row that it could not start
-    library_failed_at: dict[str, float] = field(default_factory=dict)
+    not_received: int = 0  # files in a row that it could not get
+    paused: dict[str, float] = field(default_factory=dict)  # libraries that did not start here: until when
 
     @property
     def name(self) -> str:
@@ -157,8 +161,12 @@ class Worker:
 @dataclass(slots=True)
 class Library:
     spec: LibrarySpec
-    failures: int = 0  # in a row
+    files: tuple[str, ...] = ()  # cache names of its inputs and its environment
+    failures: int = 0  # starts in a row that came to nothing
     last_words: str = ""
+    broken: bool = False  # it failed too often: its calls fail at once
+    up: int = 0  # instances that take calls
+    blocked: int = -1  # value of the store's ``changes`` at which no worker had room for another instance
     free: dict[int, Instance] = field(default_factory=dict)  # instances with free slots
     ahead: dict[int, Instance] = field(default_factory=dict)  # others that may be sent calls ahead
     starting: int = 0  # slots of instances that are starting
@@ -166,8 +174,9 @@ class Library:
     def note_room(self, instance: Instance) -> None:
         """An instance takes calls now, or has taken or ended some."""
         calls = len(instance.calls)
-        self.free.pop(instance.number, None)
-        self.ahead.pop(instance.number, None)
+        self.forget(instance)
+        if instance.draining:
+            return
         if calls < instance.slots:
             self.free[instance.number] = instance
         elif instance.room > 0:
@@ -176,73 +185,3 @@ class Library:
     def forget(self, instance: Instance) -> None:
         self.free.pop(instance.number, None)
         self.ahead.pop(instance.number, None)
-
-
-# -- the queue -------------------------------------------------------------------------------------------------
-
-
-class ShapeQueue:
-    """Queued tasks of one shape: those that recover files first, then in order of their ids."""
-
-    def __init__(self, shape: TaskShape) -> None:
-        self.shape = shape
-        self._heap: list[tuple[bool, int]] = []
-        self._gone: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._heap) - len(self._gone)
-
-    def push(self, task: Task) -> None:
-        if task.id in self._gone:
-            self._gone.discard(task.id)  # it is in the heap still
-        else:
-            heapq.heappush(self._heap, (not task.recovers, task.id))
-
-    def remove(self, task: Task) -> None:
-        self._gone.add(task.id)
-
-    def head(self) -> tuple[bool, int]:
-        """(whether it is an ordinary task, id) of the first; IndexError when there is none."""
-        while self._gone and self._heap[0][1] in self._gone:
-            self._gone.discard(heapq.heappop(self._heap)[1])
-        return self._heap[0]
-
-    def pop(self) -> int:
-        id_ = self.head()[1]
-        heapq.heappop(self._heap)
-        return id_
-
-
-# -- all of it -------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Store:
-    """Everything that a manager knows, shared by those of its parts that decide."""
-
-    replicas: ReplicaTable
-    tasks: dict[int, Task] = field(default_factory=dict)
-    queues: dict[int, ShapeQueue] = field(default_factory=dict)  # by shape id
-    workers: dict[str, Worker] = field(default_factory=dict)
-    libraries: dict[str, Library] = field(default_factory=dict)
-    categories: dict[str, Category] = field(default_factory=dict)
-    instances: dict[int, Instance] = field(default_factory=dict)
-    producers: dict[str, Task] = field(default_factory=dict)  # of temps, by cache name
-
-    def enqueue(self, task: Task) -> None:
-        task.place = Queued()
-        queue = self.queues.get(task.shape_id)
-        if queue is None:
-            queue = self.queues[task.shape_id] = ShapeQueue(task.shape)
-        queue.push(task)
-
-    def calls_queued(self, library: str) -> int:
-        return sum(len(queue) for queue in self.queues.values() if queue.shape.library == library)
-
-    def idle_instances(self, worker: Worker) -> list[Instance]:
-        """Libraries at a worker that nobody needs now."""
-        return [
-            instance
-            for instance in worker.instances.values()
-            if instance.slots and not instance.calls and not self.calls_queued(instance.library)
-        ]

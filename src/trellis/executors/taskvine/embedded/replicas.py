@@ -6,9 +6,11 @@ time from one worker, from one URL, and from the manager, which sends a file tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from trellis.wire.vine import LEVELS
 
 # TaskVine's tuning parameters of these names.
 WORKER_SOURCE_MAX_TRANSFERS = 10
@@ -16,10 +18,16 @@ FILE_SOURCE_MAX_TRANSFERS = 1
 # Copies of one file that the manager sends at a time when workers can pass it on: the first worker that has it is a
 # source for all others, and each further copy takes the manager's line from everybody.
 MANAGER_COPIES = 1
-# A worker that failed as a source is not asked again for so long.
+# A source that failed is not asked again for so long: a worker has other things to do, a server may be back at once.
 TRANSIENT_ERROR_S = 15.0
+URL_PAUSE_S = 1.0
 
 MANAGER = ""  # as a source
+
+
+def is_peer(source: str) -> bool:
+    """Whether it is a worker: not the manager, and no URL."""
+    return source != MANAGER and "://" not in source
 
 
 class Order(NamedTuple):
@@ -41,14 +49,22 @@ class File:
     size: int  # bytes; -1: not known
     peer_transfer: bool
     unpack: bool = False
+    consumers: int = 0  # tasks that ever named it as an input
+    made: bool = False  # by a task: nobody else may have it
     ready: set[str] = field(default_factory=set)  # workers
     creating: dict[str, str] = field(default_factory=dict)  # worker: source; its own name: a task makes it there
     wanted: dict[str, None] = field(default_factory=dict)  # workers that wait for a source, in order
+    failures: dict[str, int] = field(default_factory=dict)  # in a row, by the worker that was the source
 
     @property
     def shared(self) -> bool:
         """Whether workers may pass it on."""
-        return self.peer_transfer and self.level != "task"
+        return self.peer_transfer and (self.level != "task" or self.kind == "temp")
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has to be made (again) before anybody can have it."""
+        return self.kind == "temp" and not self.ready
 
 
 class ReplicaTable:
@@ -64,7 +80,10 @@ class ReplicaTable:
         self._url_limit = url_limit
         self._transient_error_s = transient_error_s
         self._files: dict[str, File] = {}
-        self._by_worker: dict[str, set[str]] = {}  # names that are ready or creating there
+        # Names that are ready or creating there, with the bytes that count for each; least recently used first.
+        self._by_worker: dict[str, dict[str, int]] = {}
+        self._bytes: dict[str, int] = {}  # sums of those
+        self._strangers: dict[str, set[str]] = {}  # workers that came with files that nobody had declared, by name
         self._waiting: dict[str, None] = {}  # names that somebody waits for
         self._outgoing: dict[str, int] = {}  # transfers from each source but the manager
         self._avoid_until: dict[str, float] = {}  # sources that have failed lately
@@ -82,12 +101,28 @@ class ReplicaTable:
         """Whether somebody waits for a file."""
         return bool(self._waiting)
 
+    def is_shared(self, file: File) -> bool:
+        """Whether workers pass this file on to each other."""
+        return self._worker_limit > 0 and file.shared
+
     def is_ready(self, name: str, worker: str) -> bool:
         return worker in self._files[name].ready
 
-    def names_at(self, worker: str) -> set[str]:
-        """Ready or on their way; not to be changed."""
-        return self._by_worker.get(worker, set())
+    def names_at(self, worker: str) -> Collection[str]:
+        """Ready or on their way, least recently used first; not to be changed."""
+        return self._by_worker.get(worker, {}).keys()
+
+    def temps_at(self, worker: str) -> list[str]:
+        files = self._files
+        return [name for name in self._by_worker.get(worker, ()) if name in files and files[name].kind == "temp"]
+
+    def sizes_at(self, worker: str) -> Mapping[str, int]:
+        """Bytes that count for each of these."""
+        return self._by_worker.get(worker, {})
+
+    def cached_bytes(self, worker: str) -> int:
+        """Bytes of the files there, and of those on their way whose size is known."""
+        return self._bytes.get(worker, 0)
 
     def missing(self, names: Iterable[str], worker: str) -> list[str]:
         return [name for name in names if worker not in self._files[name].ready]
@@ -97,16 +132,18 @@ class ReplicaTable:
         files = self._files
         return sum(max(files[name].size, 1) for name in names if worker in files[name].ready)
 
-    def next_retry(self, now: float) -> float | None:
-        """When a source that had failed may be asked again, if somebody waits."""
-        if not self._waiting:
-            return None
-        return min((until for until in self._avoid_until.values() if until > now), default=None)
-
     # -- changes -----------------------------------------------------------------------------------------------
 
     def declare(self, file: File) -> None:
-        self._files.setdefault(file.name, file)
+        """The same file may be declared again: it is kept for the longest time that anybody asks for."""
+        known = self._files.get(file.name)
+        if known is not None:
+            known.level = max(known.level, file.level, key=LEVELS.index)
+            known.peer_transfer = known.peer_transfer and file.peer_transfer
+            return
+        self._files[file.name] = file
+        for worker in self._strangers.pop(file.name, ()):
+            self._mark_ready(file, worker)
 
     def forget(self, name: str) -> list[str]:
         """Nobody needs this file any more; give the workers that have it."""
@@ -116,36 +153,42 @@ class ReplicaTable:
         self._waiting.pop(name, None)
         for worker, source in file.creating.items():
             self._count(source, worker, -1)
-        workers = [*file.ready, *file.creating]
+        workers = [*sorted(file.ready), *file.creating]
         for worker in workers:
-            self._by_worker[worker].discard(name)
+            self._unlist(name, worker)
         return workers
 
-    def add_worker(self, worker: str, names: Iterable[str]) -> list[str]:
-        """A worker came with these in its cache; give those that nobody here knows."""
-        self._by_worker[worker] = set()
-        unknown = []
-        for name in names:
-            if name in self._files:
-                self._mark_ready(self._files[name], worker)
+    def add_worker(self, worker: str, names: Iterable[str], sizes: Iterable[int]) -> None:
+        """A worker came with these in its cache. Those that nobody has declared may be declared yet."""
+        self._by_worker[worker] = {}
+        self._bytes[worker] = 0
+        for name, size in zip(names, sizes, strict=True):
+            file = self._files.get(name)
+            if file is None:
+                self._strangers.setdefault(name, set()).add(worker)
+                self._list(name, worker, size)
             else:
-                unknown.append(name)
-        return unknown
+                file.size = size
+                self._mark_ready(file, worker)
 
     def remove_worker(self, worker: str) -> list[str]:
-        """A worker is gone; give the files that have lost their last replica."""
+        """A worker is gone; give the temps that have lost their last replica."""
         lost = []
-        for name in self._by_worker.pop(worker, set()):
-            file = self._files[name]
+        for name in self._by_worker.pop(worker, {}):
+            file = self._files.get(name)
+            if file is None:
+                self._drop_stranger(name, worker)
+                continue
+            was_ready = worker in file.ready
             file.ready.discard(worker)
             source = file.creating.pop(worker, None)
             if source is not None:
                 self._count(source, worker, -1)
-            if not file.ready and not file.creating:
+            if was_ready and file.lost:
                 lost.append(name)
         for name in list(self._waiting):
             self.unwant(name, worker)
-        self._outgoing.pop(worker, None)
+        self._bytes.pop(worker, None)
         self._avoid_until.pop(worker, None)
         return sorted(lost)
 
@@ -162,28 +205,47 @@ class ReplicaTable:
         if file is not None and file.wanted.pop(worker, worker) is None and not file.wanted:
             del self._waiting[name]
 
+    def touch(self, names: Iterable[str], worker: str) -> None:
+        """They are used now."""
+        listed = self._by_worker[worker]
+        for name in names:
+            if name in listed:
+                listed[name] = listed.pop(name)
+
     def drop(self, name: str, worker: str) -> None:
-        """The file is taken from this worker's cache."""
-        self._files[name].ready.discard(worker)
-        self._by_worker[worker].discard(name)
+        """The file is taken from this worker's cache, or was lost there."""
+        file = self._files.get(name)
+        if file is None:
+            self._drop_stranger(name, worker)
+        else:
+            file.ready.discard(worker)
+        self._unlist(name, worker)
+
+    def _drop_stranger(self, name: str, worker: str) -> None:
+        workers = self._strangers[name]
+        workers.discard(worker)
+        if not workers:
+            del self._strangers[name]
 
     def made_here(self, name: str, worker: str) -> None:
         """A task that runs at this worker will make the file."""
         file = self._files[name]
-        if worker not in file.ready:
+        file.made = True
+        if worker not in file.ready and worker not in file.creating:
+            self.unwant(name, worker)
             file.creating[worker] = worker
-            self._by_worker[worker].add(name)
+            self._list(name, worker, 0)
 
     def not_made(self, name: str, worker: str) -> None:
         file = self._files.get(name)
         if file is not None and file.creating.get(worker) == worker:
             del file.creating[worker]
-            self._by_worker[worker].discard(name)
+            self._unlist(name, worker)
 
     def updated(self, name: str, worker: str, size: int) -> bool:
-        """The file is in the worker's cache; False when nobody knows it (any more)."""
+        """The file is in the worker's cache; False when nobody wants it there (any more)."""
         file = self._files.get(name)
-        if file is None or worker not in self._by_worker:
+        if file is None or not (worker in file.creating or worker in file.ready):
             return False
         file.size = size
         self._mark_ready(file, worker)
@@ -192,26 +254,44 @@ class ReplicaTable:
     def failed(self, name: str, worker: str, now: float) -> str | None:
         """The worker could not get the file; give the source that it had been sent to. It may be ordered again."""
         file = self._files.get(name)
-        source = None if file is None else file.creating.pop(worker, None)
-        if file is None or source is None:
+        source = None if file is None else file.creating.get(worker)
+        if file is None or source is None or source == worker:
             return None
-        self._by_worker[worker].discard(name)
+        del file.creating[worker]
+        self._unlist(name, worker)
         self._count(source, worker, -1)
         if source != MANAGER:
-            self._avoid_until[source] = now + self._transient_error_s
+            self._avoid_until[source] = now + (self._transient_error_s if is_peer(source) else URL_PAUSE_S)
+            file.failures[source] = file.failures.get(source, 0) + 1
         return source
 
     def _mark_ready(self, file: File, worker: str) -> None:
         source = file.creating.pop(worker, None)
         if source is not None:
             self._count(source, worker, -1)
+            file.failures.pop(source, None)
         self.unwant(file.name, worker)
         file.ready.add(worker)
-        self._by_worker[worker].add(file.name)
+        self._list(file.name, worker, max(file.size, 0))
+
+    def _list(self, name: str, worker: str, size: int) -> None:
+        listed = self._by_worker[worker]
+        self._bytes[worker] += size - listed.get(name, 0)
+        listed[name] = size
+
+    def _unlist(self, name: str, worker: str) -> None:
+        listed = self._by_worker.get(worker)
+        if listed is not None and name in listed:
+            self._bytes[worker] -= listed.pop(name)
 
     def _count(self, source: str, worker: str, change: int) -> None:
-        if source not in (MANAGER, worker):  # its own: a task makes it
-            self._outgoing[source] = self._outgoing.get(source, 0) + change
+        if source in (MANAGER, worker):  # its own: a task makes it
+            return
+        number = self._outgoing.get(source, 0) + change
+        if number:
+            self._outgoing[source] = number
+        else:
+            self._outgoing.pop(source, None)
 
     # -- decisions ---------------------------------------------------------------------------------------------
 
@@ -226,13 +306,14 @@ class ReplicaTable:
                     break  # no source for one of them: none for the others either
                 self.unwant(name, worker)
                 file.creating[worker] = source
-                self._by_worker[worker].add(file.name)
+                self._list(name, worker, max(file.size, 0))
                 self._count(source, worker, +1)
                 orders.append(Order(worker, file.name, source))
         return orders
 
     def _choose_source(self, file: File, worker: str, now: float) -> str | None:
-        if file.shared:
+        shared = self.is_shared(file)
+        if shared:
             peers = [peer for peer in file.ready if self._may_send(peer, self._worker_limit, now)]
             if peers:
                 return min(peers, key=lambda peer: (self._outgoing.get(peer, 0), peer))
@@ -241,33 +322,49 @@ class ReplicaTable:
         if file.kind == "temp":
             return None  # only workers have it
         under_way = sum(source == MANAGER for source in file.creating.values())
-        if file.shared and (under_way >= MANAGER_COPIES or self._peer_is_busy(file, now)):
+        if shared and (under_way >= MANAGER_COPIES or self._peer_can_send(file, now)):
             return None
         return MANAGER
 
     def _may_send(self, source: str, limit: int, now: float) -> bool:
         return self._outgoing.get(source, 0) < limit and self._avoid_until.get(source, 0.0) <= now
 
-    def _peer_is_busy(self, file: File, now: float) -> bool:
-        """Whether a worker has it and will soon be free to send it: better than the manager's sending it again."""
+    def _peer_can_send(self, file: File, now: float) -> bool:
+        """Whether a worker has it and will be free to send it: better than the manager's sending it again."""
         return any(self._avoid_until.get(peer, 0.0) <= now for peer in file.ready)
 
     def check_invariants(self) -> None:
-        outgoing: dict[str, int] = {}
+        self._check_files()
+        self._check_lists()
+        self._check_limits()
+
+    def _check_files(self) -> None:
         for file in self._files.values():
             assert not file.ready & file.creating.keys(), f"{file.name} is ready and on its way at one worker"
             assert not file.wanted.keys() & (file.ready | file.creating.keys()), f"{file.name} is wanted where it is"
+            for worker in (*file.ready, *file.creating):
+                assert file.name in self._by_worker[worker], f"{file.name} is not listed at {worker}"
+            assert file.wanted.keys() <= self._by_worker.keys(), f"{file.name} is wanted by nobody"
+        waited_for = {name for name, file in self._files.items() if file.wanted}
+        assert self._waiting.keys() == waited_for, "who waits is wrong"
+
+    def _check_lists(self) -> None:
+        for worker, names in self._by_worker.items():
+            assert self._bytes[worker] == sum(names.values()), f"bytes at {worker} are counted wrong"
+            for name in names:
+                file = self._files.get(name)
+                if file is None:
+                    assert worker in self._strangers[name], f"{name} at {worker} is not known"
+                else:
+                    assert worker in file.ready or worker in file.creating, f"{name} is listed at {worker} for nothing"
+
+    def _check_limits(self) -> None:
+        outgoing: dict[str, int] = {}
+        for file in self._files.values():
             for worker, source in file.creating.items():
                 if source not in (MANAGER, worker):
                     outgoing[source] = outgoing.get(source, 0) + 1
-            for worker in (*file.ready, *file.creating):
-                assert file.name in self._by_worker[worker], f"{file.name} is not listed at {worker}"
-        for worker, names in self._by_worker.items():
-            for name in names:
-                file = self._files[name]
-                assert worker in file.ready or worker in file.creating, f"{name} is listed at {worker} for nothing"
-        assert self._waiting.keys() == {name for name, file in self._files.items() if file.wanted}, "who waits is wrong"
-        assert outgoing == {source: n for source, n in self._outgoing.items() if n}, "transfers are counted wrong"
+        assert outgoing == self._outgoing, "transfers are counted wrong"
         for source, number in outgoing.items():
-            limit = self._worker_limit if source in self._by_worker else self._url_limit
+            limit = self._worker_limit if is_peer(source) else self._url_limit
             assert number <= limit, f"{number} transfers from {source}, {limit} allowed"

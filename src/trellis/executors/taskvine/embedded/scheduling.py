@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from trellis.executors.taskvine.embedded.records import Instance, Library, Task, Worker
-from trellis.executors.taskvine.embedded.replicas import ReplicaTable
+from trellis.executors.taskvine.embedded.replicas import File, ReplicaTable
 
 POLICIES = ("files", "time", "worst", "rand")
 
@@ -42,7 +42,7 @@ def choose_instance(
 ) -> Instance | None:
     """The library's instance that takes this call: with a free slot, where most bytes of its inputs are."""
     for among in (library.free, library.ahead):
-        suitable = (i for i in among.values() if can_host(workers[i.worker], task, now))
+        suitable = (i for i in among.values() if can_host(workers[i.worker], task, now, replicas))
         if task.inputs:
             best = min(
                 suitable,
@@ -56,11 +56,18 @@ def choose_instance(
     return None
 
 
-def can_host(worker: Worker, task: Task, now: float) -> bool:
-    """Whether the worker may ever take this task, whatever it does now."""
-    shape, registration = task.shape, worker.registration
-    if task.avoid == worker.name:
+def can_host(worker: Worker, task: Task, now: float, replicas: ReplicaTable) -> bool:
+    """Whether the worker may take this task, whatever it does now."""
+    shape = task.shape
+    if task.avoid == worker.name and now < task.avoid_until:
         return False
-    if shape.features and not set(shape.features) <= set(registration.features):
+    if shape.features and not set(shape.features) <= set(worker.registration.features):
         return False
-    return worker.ends_at is None or now + shape.time_min_s < worker.ends_at
+    if worker.ends_at is not None and now + shape.time_min_s >= worker.ends_at:
+        return False
+    return not task.inputs or all(_can_have(worker, replicas.file(name), replicas) for name in task.inputs)
+
+
+def _can_have(worker: Worker, file: File, replicas: ReplicaTable) -> bool:
+    """A temp that workers do not pass on is where it was made, and nowhere else."""
+    return file.kind != "temp" or worker.name in file.ready or replicas.is_shared(file)

@@ -86,6 +86,8 @@ class CacheUpdated:
 
 @dataclass(slots=True)
 class CacheFailed:
+    """The worker could not get a file, or has lost one that it had."""
+
     worker: str
     name: str
     reason: str
@@ -235,10 +237,14 @@ class BringHome:
 
 @dataclass(slots=True)
 class ReportDone:
-    """The results of these go to the submit side now, in this order; they came with ``CallsEnded``."""
+    """The results of these go to the submit side now, in this order; they came with ``CallsEnded``.
+
+    ``kept``: those that may have to run again for temps that they made; what they carry is kept until ``ForgetTasks``.
+    """
 
     worker: str
     ids: list[int]
+    kept: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -247,6 +253,13 @@ class ReportFailed:
     status: str
     reason: str
     exit_code: int = 0
+
+
+@dataclass(slots=True)
+class ForgetTasks:
+    """These were reported, and will not run again."""
+
+    ids: list[int]
 
 
 @dataclass(slots=True)
@@ -302,6 +315,7 @@ Action = (
     | ReportFailed
     | DropResults
     | ForgetFiles
+    | ForgetTasks
     | AnswerFetch
     | ReportWorkerLeft
     | TellUser

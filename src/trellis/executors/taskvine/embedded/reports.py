@@ -1,0 +1,158 @@
+"""What workers say of the tasks that they were given, and what becomes of those. Pure.
+
+A report counts if its task runs at that worker; any other is about a task that runs again elsewhere, or has ended.
+"""
+
+from __future__ import annotations
+
+from trellis.executors.taskvine.embedded import vine_events as events
+from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
+from trellis.executors.taskvine.embedded.packing import enlarge, largest
+from trellis.executors.taskvine.embedded.records import Returning, Running, Task, Worker
+from trellis.executors.taskvine.embedded.store import Store
+from trellis.executors.taskvine.embedded.supply import AVOID_S
+from trellis.wire.vine import UNKNOWN, Amount
+
+# A task that so many workers, one after the other, could not start is not tried again.
+MAX_FORSAKEN = 10
+# A call whose library ends under it takes other calls along: it is tried so often.
+MAX_LIBRARY_EXITS = 3
+_EXHAUSTED = ("resource_exhaustion", "sandbox_exhaustion")
+
+
+class Reports:
+    """Works on the manager's store."""
+
+    def __init__(self, store: Store, lifecycle: Lifecycle) -> None:
+        self._store = store
+        self._lifecycle = lifecycle
+
+    def ended(self, event: events.CallsEnded, worker: Worker, now: float) -> None:
+        """Tasks ran to their end."""
+        store = self._store
+        report = events.ReportDone(worker.name, [])
+        kept: list[int] = []
+        dropped: list[int] = []
+        for position, (id_, duration_s) in enumerate(zip(event.ids, event.durations_s, strict=True)):
+            task = store.tasks.get(id_)
+            if task is None or not isinstance(task.place, Running) or task.place.worker != worker.name:
+                if task is None or not isinstance(task.place, Returning):  # a report that came twice changes nothing
+                    dropped.append(id_)
+                continue
+            self._note_end(task, worker, event.measured[position] if event.measured else UNKNOWN, duration_s)
+            store.leave(task, now)
+            if task.recovers:
+                dropped.append(id_)
+                self._lifecycle.finish(task, worker.name)
+            elif task.home:
+                self._bring_home(task, worker)
+            else:
+                report.ids.append(id_)
+                if self._lifecycle.finish(task, worker.name):
+                    kept.append(id_)
+        if report.ids:
+            report.kept = kept
+            store.actions.append(report)
+        if dropped:
+            store.actions.append(events.DropResults(worker.name, dropped))
+
+    def _note_end(self, task: Task, worker: Worker, measured: Amount, duration_s: float) -> None:
+        place, store = task.place, self._store
+        assert isinstance(place, Running)
+        store.category(task).note(measured, duration_s)
+        worker.forsaken = 0
+        worker.note_duration(duration_s)
+        instance = store.instances.get(place.instance)
+        if instance is not None:
+            instance.note_duration(duration_s)
+            if not instance.proven:
+                instance.proven = True
+                store.libraries[instance.library].failures = 0
+
+    def _bring_home(self, task: Task, worker: Worker) -> None:
+        store = self._store
+        task.place = Returning(worker.name, set(task.home))
+        worker.tasks.add(task.id)
+        worker.idle_since = None
+        for name in task.home:
+            store.returning.setdefault(name, set()).add(task.id)
+            store.actions.append(events.BringHome(worker.name, name))
+
+    def came_home(self, file: str, error: str, now: float) -> None:
+        """An output is where it belongs, or never will be."""
+        store = self._store
+        for id_ in sorted(store.returning.get(file, ())):
+            task = store.tasks[id_]
+            place = task.place
+            assert isinstance(place, Returning)
+            if error:
+                self._lifecycle.fail(task, now, "output_transfer_error", f"{file}: {error}")
+                continue
+            place.names.discard(file)
+            if not place.names:
+                store.leave(task, now)
+                kept = [id_] if self._lifecycle.finish(task, place.worker) else []
+                store.actions.append(events.ReportDone(place.worker, [id_], kept))
+        store.returning.pop(file, None)
+
+    def failed(self, event: events.TaskFailed, worker: Worker, now: float) -> None:
+        """A task has no result of this attempt."""
+        task = self._store.tasks.get(event.id)
+        if task is None or not isinstance(task.place, Running) or task.place.worker != worker.name:
+            return
+        instance = self._store.instances.get(task.place.instance)
+        if instance is not None and event.status != "forsaken":
+            instance.proven = True  # whatever ended the call: the library had started
+        if task.unwanted:
+            self._lifecycle.fail(task, now, "cancelled", "it was cancelled")
+        elif event.status == "cancelled":  # it was too slow
+            self._lifecycle.requeue(task, now)
+        elif event.status in _EXHAUSTED:
+            self._exhausted(task, task.place, event, now)
+        elif event.status == "library_exit":
+            self._library_exit(task, event, now)
+        elif event.status == "forsaken":
+            self._forsaken(task, worker, event, now)
+        else:
+            self._lifecycle.fail(task, now, event.status, event.reason, event.exit_code)
+
+    def _exhausted(self, task: Task, place: Running, event: events.TaskFailed, now: float) -> None:
+        """With what the user asked for, more of the same is no help; with a label or a share of a worker, more is."""
+        category = self._store.category(task)
+        category.seen = largest(category.seen, event.measured)
+        most = [enlarge(task.shape.amount, worker.total) for worker in self._store.workers.values()]
+        helps = any(_is_more(amount, place.amount) for amount in most)
+        if helps and (task.shape.max_retries < 0 or task.retries < task.shape.max_retries):
+            task.retries += 1
+            task.maximum = True
+            self._lifecycle.requeue(task, now)
+        else:
+            self._lifecycle.fail(task, now, event.status, event.reason, event.exit_code)
+
+    def _library_exit(self, task: Task, event: events.TaskFailed, now: float) -> None:
+        task.library_exits += 1
+        if task.library_exits >= MAX_LIBRARY_EXITS:
+            reason = f"{event.reason} ({task.library_exits} times)"
+            self._lifecycle.fail(task, now, event.status, reason, event.exit_code)
+        else:
+            self._lifecycle.requeue(task, now)
+
+    def _forsaken(self, task: Task, worker: Worker, event: events.TaskFailed, now: float) -> None:
+        """Calls whose library ended before they began are nobody's fault here: the library's own failures count."""
+        assert isinstance(task.place, Running)
+        is_call = task.place.amount is None
+        task.forsaken += not is_call
+        if task.forsaken >= MAX_FORSAKEN:
+            reason = f"{event.reason} ({task.forsaken} times)"
+            self._lifecycle.fail(task, now, event.status, reason, event.exit_code)
+        else:
+            if not is_call:
+                self._lifecycle.avoid(task, worker.name, now + AVOID_S)
+            self._lifecycle.requeue(task, now)
+        worker.forsaken += not is_call
+
+
+def _is_more(amount: Amount | None, given: Amount | None) -> bool:
+    if amount is None or given is None:
+        return False
+    return (amount.memory or 0) > (given.memory or 0) or (amount.disk or 0) > (given.disk or 0)
