@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from trellis.core.interfaces import Provider
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 
 logger = logging.getLogger(__name__)
@@ -16,7 +15,7 @@ WALLTIME = "24:00:00"
 _MB_PER_GB = 1024
 
 
-def provider_of(config: TaskVineFactoryConfig) -> Provider:
+def provider_of(config: TaskVineFactoryConfig) -> Any:
     """The provider for ``config.batch_type``, with the configuration's numbers of workers as its blocks."""
     if config.workers_per_cycle != 1:
         logger.warning(
@@ -34,7 +33,7 @@ def provider_of(config: TaskVineFactoryConfig) -> Provider:
     return _MAKERS[config.batch_type](config, blocks)
 
 
-def _slurm(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Provider:
+def _slurm(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Any:
     from trellis.providers.slurm.slurm import SlurmProvider
 
     return SlurmProvider(
@@ -47,7 +46,7 @@ def _slurm(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Provider:
     )
 
 
-def _condor(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Provider:
+def _condor(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Any:
     from trellis.providers.condor.condor import CondorProvider
 
     return CondorProvider(
@@ -59,26 +58,26 @@ def _condor(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Provider:
     )
 
 
-def _grid_engine(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Provider:
+def _grid_engine(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Any:
     from trellis.providers.grid_engine.grid_engine import GridEngineProvider
 
     return GridEngineProvider(scheduler_options=_directive("#$", config), **blocks)
 
 
-def _pbs(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Provider:
+def _pbs(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Any:
     from trellis.providers.pbspro.pbspro import PBSProProvider
 
     return PBSProProvider(cpus_per_node=config.cores or 1, scheduler_options=_directive("#PBS", config), **blocks)
 
 
-def _torque(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Provider:
+def _torque(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Any:
     from trellis.launchers.launchers import SingleNodeLauncher
     from trellis.providers.torque.torque import TorqueProvider
 
     return TorqueProvider(launcher=SingleNodeLauncher(), scheduler_options=_directive("#PBS", config), **blocks)
 
 
-def _lsf(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Provider:
+def _lsf(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Any:
     from trellis.providers.lsf.lsf import LSFProvider
 
     return LSFProvider(scheduler_options=_directive("#BSUB", config), **blocks)
@@ -93,7 +92,7 @@ def _gigabytes(megabytes: int | None) -> float | None:
     return None if megabytes is None else megabytes / _MB_PER_GB
 
 
-_MAKERS: dict[str, Callable[[TaskVineFactoryConfig, dict[str, Any]], Provider]] = {
+_MAKERS: dict[str, Callable[[TaskVineFactoryConfig, dict[str, Any]], Any]] = {
     "slurm": _slurm,
     "condor": _condor,
     "sge": _grid_engine,

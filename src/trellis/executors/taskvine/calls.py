@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trellis.core.interfaces import Attempt
+from trellis.errors import TaskVineTaskFailure
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.taskvine.client import VineClient
 from trellis.executors.taskvine.file_table import FileTable
@@ -51,6 +52,7 @@ class Calls:
             peer_transfers=config.enable_peer_transfers,
             logs=logs,
         )
+        self._libraries: list[str] = []
         self._results: set[int] = set()  # temps of results that are still to come
         self._shapes: dict[TaskShape, int] = {}
         self._lock = threading.Lock()
@@ -66,6 +68,7 @@ class Calls:
         """
         default = Library(DEFAULT_LIBRARY, **(self._config.library_config or {}))
         for library in (default, *libraries):
+            self._libraries.append(library.name)
             spec = LibrarySpec(
                 library.name,
                 library.exec_mode,
@@ -85,6 +88,7 @@ class Calls:
     def task_of(self, attempt: Attempt) -> VineTask:
         """Raises:
         InvalidResourceSpecification: what it asks for cannot be.
+        TaskVineTaskFailure: there is no such library.
         SerializationError: its function or its arguments cannot be serialized.
         FileNotFoundError: an input is not there.
         """
@@ -123,6 +127,11 @@ class Calls:
             variables=self._variables,
             init_command=config.init_command,
         )
+        if shape.library and shape.library not in self._libraries:
+            known = ", ".join(self._libraries)
+            raise TaskVineTaskFailure(
+                f"{attempt.name}: there is no library {shape.library}; there are {known}", "missing_library"
+            )
         with self._lock:
             number = self._shapes.get(shape)
             if number is None:

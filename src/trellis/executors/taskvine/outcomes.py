@@ -34,7 +34,13 @@ def failure(message: VineTaskFailed, attempt: Attempt) -> BaseException:
     """The exception of a task that has no result."""
     if message.status == "cancelled":
         return CancelledError(f"{attempt.name} was cancelled")
-    if message.status == "max_wall_time":
-        return AppTimeout(f"{attempt.name}: {message.reason}")
+    if message.status == "max_wall_time" and _by_walltime(attempt):
+        return AppTimeout(f"{attempt.name} ran for longer than its walltime of {attempt.walltime_s:g} s")
     meaning = MEANINGS.get(message.status, message.status)
     return TaskVineTaskFailure(f"{attempt.name}: {meaning}: {message.reason}", message.status)
+
+
+def _by_walltime(attempt: Attempt) -> bool:
+    """Whether its time was that of the app, and not one that the resource specification says."""
+    limit = (attempt.resources or {}).get("running_time_max")
+    return attempt.walltime_s is not None and (limit is None or attempt.walltime_s <= limit)

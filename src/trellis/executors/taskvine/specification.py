@@ -40,7 +40,7 @@ def parse_specification(
     """
     check_specification(specification)
     get = specification.get
-    mode = get("exec_mode") or default_mode
+    mode = get("exec_mode") or ("serverless" if get("library") else default_mode)
     serverless = mode == "serverless"
     return TaskShape(
         mode=mode,
@@ -49,7 +49,7 @@ def parse_specification(
         priority=float(get("priority") or 0),
         time_min_s=float(get("running_time_min") or 0),
         time_max_s=float(get("running_time_max") or 0),
-        features=tuple(get("features") or ()),
+        features=tuple(sorted(get("features") or ())),
         library=(get("library") or default_library) if serverless else "",
         max_retries=-1 if max_retries is None else max_retries,
         environment=environment,
@@ -80,8 +80,10 @@ def check_specification(specification: Mapping[str, Any]) -> None:
         value = specification.get(name)
         if value is not None and not (isinstance(value, str) and value):
             raise InvalidResourceSpecification({name}, f"it must be a name, not {value!r}")
+    if mode == "regular" and specification.get("library") is not None:
+        raise InvalidResourceSpecification({"library"}, "it needs exec_mode 'serverless'")
     features = specification.get("features")
-    if isinstance(features, str) or not all(isinstance(feature, str) for feature in features or ()):
+    if not isinstance(features, list | tuple | set | None) or not all(isinstance(one, str) for one in features or ()):
         raise InvalidResourceSpecification({"features"}, f"it must be a list of names, not {features!r}")
     if not isinstance(specification.get("temp_output", False), bool):
         raise InvalidResourceSpecification({"temp_output"}, "it must be True or False")

@@ -1,0 +1,262 @@
+"""What TaskVineExecutor makes of its parameters and configurations, without starting anything."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.errors import ConfigurationError
+from trellis.executors import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
+from trellis.executors.taskvine import Library, TaskVineFile
+from trellis.executors.taskvine.embedded.worker_main import parse_arguments
+from trellis.executors.taskvine.workers import Surroundings, factory_process, worker_command
+from trellis.providers import (
+    CondorProvider,
+    GridEngineProvider,
+    LocalProvider,
+    LSFProvider,
+    PBSProProvider,
+    SlurmProvider,
+    TorqueProvider,
+)
+
+HERE = Surroundings("embedded", ["127.0.0.1"], 9123, Path("/run/password"), False)
+
+
+def executor(**parameters: Any) -> TaskVineExecutor:
+    return TaskVineExecutor(engine="embedded", **parameters)
+
+
+def command(around: Surroundings = HERE, **fields: Any) -> list[str]:
+    return worker_command(around, TaskVineFactoryConfig(**fields))
+
+
+def worker_options(around: Surroundings = HERE, **fields: Any) -> Any:
+    """The command, as the worker understands it."""
+    words = command(around, **fields)
+    assert words[:4] == [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker_main"]
+    return parse_arguments(words[4:])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", 70000),
+        ("port", "9123"),
+        ("address", 1),
+        ("env_vars", "A=1"),
+        ("max_retries", -1),
+        ("library_config", {"slots": 1}),
+        ("autolabel_algorithm", "best"),
+        ("wait_for_workers", -1),
+        ("shared_fs", "yes"),
+        ("tune_parameters", []),
+        ("extra_pkgs", "numpy"),
+        ("project_name", 7),
+    ],
+)
+def test_a_manager_config_that_cannot_work_names_its_field(field: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"TaskVineManagerConfig: {field}"):
+        TaskVineManagerConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("factory_timeout", 0),
+        ("max_workers", 0),
+        ("min_workers", 2),
+        ("workers_per_cycle", -1),
+        ("cores", 0),
+        ("gpus", "all"),
+        ("memory", -1),
+        ("disk", 1.5),
+        ("batch_type", "k8s"),
+        ("worker_timeout", 0),
+        ("python_env", 1),
+        ("scratch_dir", 1),
+        ("condor_requirements", 1),
+        ("batch_options", ["-q"]),
+        ("worker_options", 1),
+        ("worker_executable", None),
+    ],
+)
+def test_a_factory_config_that_cannot_work_names_its_field(field: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"TaskVineFactoryConfig: {field}"):
+        TaskVineFactoryConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("label", 1),
+        ("worker_launch_method", "cloud"),
+        ("function_exec_mode", "lambda"),
+        ("engine", "best"),
+        ("manager_config", {}),
+        ("factory_config", {}),
+        ("provider", object()),  # that nothing would use
+        ("libraries", [Library("a"), Library("a")]),
+    ],
+)
+def test_a_parameter_that_cannot_work_is_named(parameter: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=parameter):
+        TaskVineExecutor(**{parameter: value})
+
+
+def test_configurations_stay_as_they_are() -> None:
+    manager, factory = TaskVineManagerConfig(env_vars={"A": "1"}), TaskVineFactoryConfig(cores=2)
+    before = copy.deepcopy((manager, factory))
+    executor(manager_config=manager, factory_config=factory)
+    executor(manager_config=manager, factory_config=factory, worker_launch_method="manual")
+    assert (manager, factory) == before
+
+
+def test_blocks_are_only_of_those_who_want_them() -> None:
+    assert executor().provider is None
+    assert executor(worker_launch_method="manual").provider is None
+    default = executor(worker_launch_method="provider").provider
+    assert isinstance(default, LocalProvider)
+    assert default.init_blocks == 1
+    provider = LocalProvider()
+    assert executor(worker_launch_method="provider", provider=provider).provider is provider
+
+
+# -- workers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "option", "value"),
+    [
+        ({}, "host", "127.0.0.1"),
+        ({}, "port", 9123),
+        ({}, "password_file", Path("/run/password")),
+        ({}, "timeout", 300),
+        ({"worker_timeout": 5}, "timeout", 5),
+        ({}, "cores", None),
+        ({"cores": 2}, "cores", 2),
+        ({"memory": 1000}, "memory", 1000),
+        ({"disk": 500}, "disk", 500),
+        ({"gpus": 1}, "gpus", 1),
+        ({}, "measure", False),
+        ({"worker_options": "--feature fast --feature 'very large'"}, "feature", ["fast", "very large"]),
+    ],
+    ids=str,
+)
+def test_what_workers_are_told(fields: dict[str, Any], option: str, value: object) -> None:
+    assert getattr(worker_options(**fields), option) == value
+
+
+def test_workers_measure_when_labels_are_to_be_found() -> None:
+    measuring = Surroundings("embedded", ["127.0.0.1"], 9123, Path("/run/password"), True)
+    assert worker_options(measuring).measure
+
+
+def test_workers_try_all_addresses() -> None:
+    around = Surroundings("embedded", ["10.0.0.1", "fd00::1"], 9123, Path("/run/password"), False)
+    assert worker_options(around).host == "10.0.0.1,fd00::1"
+
+
+def test_an_own_worker_executable() -> None:
+    words = command(worker_executable="/opt/trellis/bin/trellis vine-worker")
+    assert words[:4] == ["/opt/trellis/bin/trellis", "vine-worker", "127.0.0.1", "9123"]
+
+
+def test_workers_run_with_the_python_of_python_env() -> None:
+    assert command(python_env=sys.prefix)[0] == f"{sys.prefix}/bin/python"
+
+
+def test_a_python_env_without_python(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="python_env"):
+        command(python_env=str(tmp_path))
+
+
+def test_scratch_dir_is_where_workers_have_their_files() -> None:
+    assert command(scratch_dir="/scratch/me")[:2] == ["env", "TMPDIR=/scratch/me"]
+
+
+def test_the_real_worker_gets_its_own_options() -> None:
+    around = Surroundings("ndcctools", ["10.0.0.1"], 9123, Path("/run/password"), False)
+    words = command(around, cores=2, worker_timeout=60, worker_options="--single-shot")
+    assert shlex.join(words) == (
+        "vine_worker --timeout 60 --password /run/password --cores 2 --single-shot 10.0.0.1 9123"
+    )
+
+
+def test_what_a_factory_is_told() -> None:
+    config = TaskVineFactoryConfig(min_workers=2, max_workers=7, workers_per_cycle=3, factory_timeout=60)
+    settings = factory_process("vine", HERE, config, "/logs")._settings
+    assert (settings.min_workers, settings.max_workers, settings.workers_per_cycle) == (2, 7, 3)
+    assert settings.factory_timeout_s == 60
+    assert (settings.port, settings.logdir, settings.scratch_dir) == (9123, "/logs", "/logs")
+    assert settings.worker_command == worker_command(HERE, config)
+
+
+# -- batch systems -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("batch_type", "provider", "prefix"),
+    [
+        ("slurm", SlurmProvider, "#SBATCH "),
+        ("condor", CondorProvider, ""),
+        ("sge", GridEngineProvider, "#$ "),
+        ("uge", GridEngineProvider, "#$ "),
+        ("pbs", PBSProProvider, "#PBS "),
+        ("torque", TorqueProvider, "#PBS "),
+        ("lsf", LSFProvider, "#BSUB "),
+    ],
+)
+def test_each_batch_type_has_its_provider(batch_type: str, provider: type, prefix: str) -> None:
+    config = TaskVineFactoryConfig(batch_type=batch_type, min_workers=2, max_workers=8, batch_options="-q long")
+    made: Any = executor(factory_config=config).provider
+    assert type(made) is provider
+    assert (made.init_blocks, made.min_blocks, made.max_blocks, made.nodes_per_block) == (2, 2, 8, 1)
+    assert made.scheduler_options == f"{prefix}-q long"
+
+
+def test_jobs_ask_for_what_workers_offer() -> None:
+    config = TaskVineFactoryConfig(batch_type="slurm", cores=4, memory=2048, gpus=1)
+    slurm: Any = executor(factory_config=config).provider
+    assert (slurm.cores_per_node, slurm.mem_per_node, slurm.gpus_per_node, slurm.exclusive) == (4, 2.0, 1, False)
+    config = TaskVineFactoryConfig(batch_type="condor", cores=4, memory=2048, condor_requirements='Arch == "X86_64"')
+    condor: Any = executor(factory_config=config).provider
+    assert (condor.cores_per_slot, condor.mem_per_slot, condor.requirements) == (4, 2.0, 'Arch == "X86_64"')
+
+
+def test_a_whole_node_is_asked_for_when_nothing_is_said() -> None:
+    slurm: Any = executor(factory_config=TaskVineFactoryConfig(batch_type="slurm")).provider
+    assert slurm.exclusive
+
+
+def test_what_a_batch_system_does_not_do_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    executor(factory_config=TaskVineFactoryConfig(batch_type="slurm", workers_per_cycle=5))
+    assert "workers_per_cycle" in caplog.text
+
+
+# -- libraries and files -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", 1), ("context", 1), ("exec_mode", "thread"), ("num_slots", 0), ("cores", -1), ("gpus", -1)],
+)
+def test_a_library_that_cannot_work_names_its_field(field: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"Library: {field}"):
+        Library(**{"name": "index", field: value})
+
+
+def test_direct_mode_has_one_slot() -> None:
+    with pytest.raises(ConfigurationError, match="num_slots"):
+        Library("index", exec_mode="direct", num_slots=2)
+
+
+@pytest.mark.parametrize(("field", "value"), [("cache", "always"), ("peer_transfer", 1), ("unpack", "yes")])
+def test_a_file_that_cannot_work_names_its_field(field: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"TaskVineFile: {field}"):
+        TaskVineFile("a.txt", **{field: value})
