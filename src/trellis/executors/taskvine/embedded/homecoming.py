@@ -1,0 +1,125 @@
+"""Files on their way from workers to the manager's host: to their places, or for their content. Decides nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from trellis.executors.taskvine.embedded.child import Child
+from trellis.executors.taskvine.embedded.origin import Origin
+from trellis.executors.taskvine.embedded.pieces import Pull
+from trellis.transport.service import Loop
+from trellis.wire.codec import Buffer
+from trellis.wire.vine import FileChunk, SendFile
+
+_UNPACK = [sys.executable, "-P", "-m", "trellis.executors.taskvine.remote.fetch", "unpack"]
+
+
+class Homecoming:
+    """Owned by the manager's one thread.
+
+    Args:
+        ask: sends a request for a piece to a worker.
+        came: told of each file that is in its place, or is not: name, and the reason why not.
+        answer: told of each content that was asked for: request, error, content.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        origin: Origin,
+        ask: Callable[[str, SendFile], None],
+        came: Callable[[str, str], None],
+        answer: Callable[[int, str, bytes], None],
+    ) -> None:
+        self._loop = loop
+        self._origin = origin
+        self._ask = ask
+        self._came = came
+        self._answer = answer
+        self._pulls: dict[str, tuple[str, Pull]] = {}  # by name: the worker that sends it
+        self._requests: dict[str, list[int]] = {}  # that want the content, by name
+        self._children: dict[Child, str] = {}  # that unpack
+
+    def bring(self, worker: str, name: str) -> None:
+        """Fetch a file from a worker. One that is coming already is not fetched twice."""
+        if name in self._pulls:
+            return
+        try:
+            path = self._origin.arriving(name)
+            pull = Pull(name, path, lambda request: self._ask(worker, request))
+        except OSError as error:
+            self._end(name, f"it cannot be written: {error}")
+            return
+        self._pulls[name] = (worker, pull)
+
+    def fetch(self, request: int, worker: str, name: str) -> None:
+        """Fetch a file for its content."""
+        self._requests.setdefault(name, []).append(request)
+        self.bring(worker, name)
+
+    def on_chunk(self, worker: str, chunk: FileChunk, data: Buffer) -> None:
+        """A piece has come."""
+        source, pull = self._pulls.get(chunk.name, ("", None))
+        if pull is None or source != worker or not pull.on_chunk(chunk, data):
+            return
+        del self._pulls[chunk.name]
+        if not pull.error and pull.archive and self._origin.has_home(chunk.name):
+            self._unpack(chunk.name)
+        else:
+            self._end(chunk.name, pull.error)
+
+    def worker_left(self, worker: str) -> list[int]:
+        """Nothing more comes from there; gives the requests that wait for something that did."""
+        waiting: list[int] = []
+        for name in [name for name, (source, _) in self._pulls.items() if source == worker]:
+            self._pulls.pop(name)[1].close()
+            self._origin.give_up(name)
+            waiting += self._requests.pop(name, ())
+        return waiting
+
+    def close(self) -> None:
+        """Give up what is on its way."""
+        for name, (_, pull) in self._pulls.items():
+            pull.close()
+            self._origin.give_up(name)
+        for child, name in self._children.items():
+            child.end()
+            self._origin.give_up(name)
+
+    def _unpack(self, name: str) -> None:
+        """A directory came as an archive; a large one takes its time."""
+        archive = self._origin.arriving(name)
+        log = self._origin.spool / f"{name}.log"
+        words = [*_UNPACK, str(archive), f"{archive}.d"]
+        child = Child(self._loop, words, log, self._on_unpacked, cwd=self._origin.spool, environment=os.environ)
+        self._children[child] = name
+
+    def _on_unpacked(self, child: Child, code: int) -> None:
+        name = self._children.pop(child)
+        error = child.words() if code else ""
+        if not error:
+            try:
+                archive = self._origin.arriving(name)
+                archive.unlink()
+                Path(f"{archive}.d").rename(archive)
+            except OSError as problem:
+                error = str(problem)
+        self._end(name, error)
+
+    def _end(self, name: str, error: str) -> None:
+        for request in self._requests.pop(name, ()):
+            self._answer(request, error, b"" if error else self._origin.arriving(name).read_bytes())
+        if not self._origin.has_home(name):
+            self._origin.give_up(name)
+            return
+        if not error:
+            try:
+                self._origin.came_home(name)
+            except OSError as problem:
+                error = str(problem)
+        if error:
+            self._origin.give_up(name)
+        self._came(name, error)

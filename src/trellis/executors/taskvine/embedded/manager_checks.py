@@ -1,0 +1,96 @@
+"""Whether what a manager is told can be: lists that belong together are of one length, numbers are in their bounds.
+
+The decoder has checked types; this keeps a sender that is broken from breaking the manager for all others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence, Sized
+
+from trellis.errors import BadMessage
+from trellis.wire.messages import Message
+from trellis.wire.vine import (
+    Amount,
+    CacheUpdated,
+    CallsEnded,
+    FileChunk,
+    LibraryUp,
+    RegisterWorker,
+    SendFile,
+    TaskFailed,
+    VineTasks,
+)
+
+_MOST_OFFSET = 2**62
+# What reads like a name of a log's or a file's own is left to those.
+_BAD_NAME = ("/", "\0", "\n", " ")
+
+
+def check_worker_message(message: Message) -> None:
+    """Raises:
+    BadMessage: no worker can mean it.
+    """
+    match message:
+        case CallsEnded():
+            _same_length(message.ids, message.started, message.durations_s, message.sizes)
+            if message.measured:
+                _same_length(message.ids, message.measured)
+            if any(not 0 <= position < len(message.ids) for position in message.failed):
+                raise BadMessage("the result of a task that it does not name")
+            _check_numbers(message.started)
+            _check_numbers(message.durations_s)
+            for amount in message.measured:
+                _check_amount(amount)
+        case CacheUpdated():
+            _same_length(message.names, message.sizes, message.seconds)
+            _check_numbers(message.sizes)
+            _check_numbers(message.seconds)
+        case SendFile():
+            if not 0 <= message.offset < _MOST_OFFSET:
+                raise BadMessage(f"a piece at {message.offset}")
+        case FileChunk():
+            if not (
+                message.error or (0 <= message.offset <= message.total < _MOST_OFFSET and 0 <= message.mode < 0o10000)
+            ):
+                raise BadMessage(f"a piece at {message.offset} of {message.total} bytes")
+        case TaskFailed():
+            _check_amount(message.measured)
+        case LibraryUp():
+            if message.slots < 1:
+                raise BadMessage(f"a library with {message.slots} slots")
+        case RegisterWorker():
+            _check_registration(message)
+
+
+def _check_registration(message: RegisterWorker) -> None:
+    if not message.worker or any(part in message.worker for part in _BAD_NAME):
+        raise BadMessage(f"{message.worker!r} is no name")
+    _same_length(message.cached, message.cached_sizes)
+    _check_amount(message.amount)
+    if any(getattr(message.amount, name) is None for name in ("cores", "memory", "disk", "gpus")):
+        raise BadMessage(f"it does not say what it offers: {message.amount}")
+    if message.ends_in_s is not None:
+        _check_numbers([message.ends_in_s])
+
+
+def check_client_message(message: Message) -> None:
+    """Raises:
+    BadMessage: the submit side cannot mean it.
+    """
+    if isinstance(message, VineTasks):
+        _same_length(message.ids, message.functions, message.shapes, message.sizes)
+
+
+def _same_length(first: Sized, *others: Sized) -> None:
+    if any(len(other) != len(first) for other in others):
+        raise BadMessage("lists that belong together differ in length")
+
+
+def _check_numbers(values: Sequence[float]) -> None:
+    if not all(0 <= value < math.inf for value in values):
+        raise BadMessage("a number that is negative, or none")
+
+
+def _check_amount(amount: Amount) -> None:
+    _check_numbers([value for value in (amount.cores, amount.memory, amount.disk, amount.gpus) if value is not None])

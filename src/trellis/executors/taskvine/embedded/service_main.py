@@ -1,0 +1,36 @@
+"""How the embedded engine's services begin: they read their settings, and open their logs. Decides nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+S = TypeVar("S")
+
+
+def read_settings(fd: int, type_: type[S]) -> S:
+    """The settings, from one line, and not a byte more: what follows is the lifeline.
+
+    Raises:
+        EOFError: nobody wants the service any more.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(fd, 1)
+        if not byte:
+            raise EOFError("no settings came")
+        line += byte
+    return msgspec.json.decode(line, type=type_)
+
+
+def open_log(path: Path, debug: bool) -> None:
+    """Log to a file from now on."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("trellis")
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if debug else logging.INFO)

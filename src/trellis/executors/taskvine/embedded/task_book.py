@@ -1,0 +1,222 @@
+"""What travels with tasks: functions, shapes, arguments, results. The messages to workers and reports made of them.
+
+Opens nothing of it, and sends nothing. Tasks whose results are kept at workers are kept here too, with their
+functions, for as long as somebody may need those results: they may have to run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from trellis.executors.taskvine.embedded import vine_events as events
+from trellis.wire.codec import Buffer, Payload, encode_header, pack
+from trellis.wire.messages import DefineFunctions, ForgetFunctions
+from trellis.wire.vine import (
+    CallsEnded,
+    DefineShapes,
+    LibrarySpec,
+    Mount,
+    RunTasks,
+    StartLibrary,
+    TaskShape,
+    VineResults,
+    VineTasks,
+)
+
+Frames = list[Buffer]
+
+
+class BookedTask(msgspec.Struct):
+    """What a worker has to know of a task."""
+
+    function: int
+    shape: int
+    arguments: Payload
+    inputs: Sequence[Mount] = ()
+    outputs: Sequence[Mount] = ()
+    result_file: int = -1
+
+
+class _Result(msgspec.Struct):
+    """What came of a task, until it is reported."""
+
+    failed: bool
+    started: float
+    duration_s: float
+    payload: Payload
+
+
+class TaskBook:
+    """Tasks by their ids, results by worker and id.
+
+    Args:
+        name_of: the cache name of a declared file.
+        level_of: the level of a file by its cache name.
+    """
+
+    def __init__(self, name_of: Callable[[int], str], level_of: Callable[[str], str]) -> None:
+        self._name_of = name_of
+        self._level_of = level_of
+        self._tasks: dict[int, BookedTask] = {}
+        self._results: dict[tuple[str, int], _Result] = {}
+        self._functions: dict[int, Payload] = {}
+        self._shapes: dict[int, TaskShape] = {}
+        self._libraries: dict[str, tuple[LibrarySpec, Payload]] = {}  # with the arguments of their contexts
+        self._known_functions: dict[str, set[int]] = {}  # by worker
+        self._known_shapes: dict[str, set[int]] = {}
+        self._kept: set[int] = set()  # tasks that were reported, and may have to run again
+        self._forgotten: set[int] = set()  # functions that go when no kept task needs them
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    # -- what the submit side says -----------------------------------------------------------------------------
+
+    def define(self, ids: Sequence[int], functions: Sequence[Payload]) -> None:
+        self._functions.update(zip(ids, functions, strict=True))
+        self._forgotten.difference_update(ids)
+
+    def forget_functions(self, ids: Sequence[int]) -> list[tuple[str, Frames]]:
+        """The submit side will not name these functions again; gives messages for workers."""
+        self._forgotten.update(ids)
+        return self._drop_unneeded()
+
+    def define_shapes(self, ids: Sequence[int], shapes: Sequence[TaskShape]) -> None:
+        self._shapes.update(zip(ids, shapes, strict=True))
+
+    def install(self, libraries: Sequence[LibrarySpec], arguments: Sequence[Payload]) -> None:
+        for spec, payload in zip(libraries, arguments, strict=True):
+            self._libraries[spec.name] = (spec, payload)
+
+    def add(self, message: VineTasks, arguments: Sequence[Payload]) -> None:
+        """Tasks to run."""
+        for position, id_ in enumerate(message.ids):
+            self._tasks[id_] = BookedTask(message.functions[position], message.shapes[position], arguments[position])
+        for position, mounts in message.inputs.items():
+            self._tasks[message.ids[position]].inputs = mounts
+        for position, mounts in message.outputs.items():
+            self._tasks[message.ids[position]].outputs = mounts
+        for position, file in message.result_files.items():
+            self._tasks[message.ids[position]].result_file = file
+
+    # -- workers -----------------------------------------------------------------------------------------------
+
+    def worker_came(self, worker: str) -> None:
+        self._known_functions[worker] = set()
+        self._known_shapes[worker] = set()
+
+    def worker_left(self, worker: str) -> None:
+        self._known_functions.pop(worker, None)
+        self._known_shapes.pop(worker, None)
+        for entry in [entry for entry in self._results if entry[0] == worker]:
+            del self._results[entry]
+
+    def run(self, action: events.RunTasks, used: Callable[[list[str]], None]) -> list[Frames]:
+        """The messages that make a worker run these; ``used`` is told of each task's inputs."""
+        worker, ids = action.worker, action.ids
+        tasks = [self._tasks[id_] for id_ in ids]
+        functions = [task.function for task in tasks]
+        shapes = [task.shape for task in tasks]
+        messages = self._teach(worker, set(functions), set(shapes))
+        sizes, frames = pack([task.arguments for task in tasks])
+        header = RunTasks(ids, functions, shapes, action.amounts, action.instances, sizes)
+        for position, task in enumerate(tasks):
+            if task.inputs:
+                header.inputs[position] = mounts = self._mounts(task.inputs)
+                used([name for name, _ in mounts])
+            if task.outputs:
+                header.outputs[position] = [
+                    (name, path, self._level_of(name)) for name, path in self._mounts(task.outputs)
+                ]
+            if task.result_file >= 0:
+                header.result_names[position] = self._name_of(task.result_file)
+            environment = self._shapes[task.shape].environment
+            if environment >= 0:
+                header.environments[position] = self._name_of(environment)
+        messages.append([encode_header(header), *frames])
+        return messages
+
+    def start_library(self, action: events.StartLibrary) -> list[Frames]:
+        """The messages that make a worker start a library."""
+        spec, arguments = self._libraries[action.library]
+        messages = self._teach(action.worker, {spec.context_function} if spec.context_function >= 0 else set(), set())
+        environment = "" if spec.environment < 0 else self._name_of(spec.environment)
+        sizes, frames = pack([arguments])
+        header = StartLibrary(spec, action.instance, action.amount, self._mounts(spec.inputs), environment, sizes)
+        return [*messages, [encode_header(header), *frames]]
+
+    def _mounts(self, mounts: Sequence[Mount]) -> list[tuple[str, str]]:
+        return [(self._name_of(mount.file), mount.path) for mount in mounts]
+
+    def _teach(self, worker: str, functions: set[int], shapes: set[int]) -> list[Frames]:
+        """The messages that tell a worker of functions and shapes that it does not know."""
+        messages: list[Frames] = []
+        missing = sorted(functions - self._known_functions[worker])
+        if missing:
+            self._known_functions[worker].update(missing)
+            sizes, frames = pack([self._functions[id_] for id_ in missing])
+            messages.append([encode_header(DefineFunctions(missing, sizes)), *frames])
+        unknown = sorted(shapes - self._known_shapes[worker])
+        if unknown:
+            self._known_shapes[worker].update(unknown)
+            messages.append([encode_header(DefineShapes(unknown, [self._shapes[id_] for id_ in unknown]))])
+        return messages
+
+    # -- ends --------------------------------------------------------------------------------------------------
+
+    def ended(self, worker: str, message: CallsEnded, payloads: Sequence[Payload]) -> None:
+        """Results have come; they are kept until they are reported or dropped."""
+        failed = set(message.failed)
+        for position, id_ in enumerate(message.ids):
+            self._results[worker, id_] = _Result(
+                position in failed, message.started[position], message.durations_s[position], payloads[position]
+            )
+
+    def report(self, worker: str, ids: list[int], kept: Sequence[int] = ()) -> Frames:
+        """The report about tasks that have ended; ``kept``: those that may have to run again."""
+        results = [self._results.pop((worker, id_)) for id_ in ids]
+        self._kept.update(kept)
+        for id_ in ids if not kept else set(ids).difference(kept):
+            del self._tasks[id_]
+        sizes, frames = pack([result.payload for result in results])
+        header = VineResults(
+            worker,
+            ids,
+            [position for position, result in enumerate(results) if result.failed],
+            [result.started for result in results],
+            [result.duration_s for result in results],
+            sizes,
+        )
+        return [encode_header(header), *frames]
+
+    def drop_results(self, worker: str, ids: Sequence[int]) -> None:
+        for id_ in ids:
+            self._results.pop((worker, id_), None)
+
+    def forget_tasks(self, ids: Sequence[int]) -> list[tuple[str, Frames]]:
+        """These have ended, and will not run again; gives messages for workers."""
+        for id_ in ids:
+            self._tasks.pop(id_, None)
+            self._kept.discard(id_)
+        return self._drop_unneeded()
+
+    def _drop_unneeded(self) -> list[tuple[str, Frames]]:
+        if not self._forgotten:
+            return []
+        needed = {self._tasks[id_].function for id_ in self._kept}
+        gone = self._forgotten - needed
+        self._forgotten &= needed
+        return self._drop_functions(gone)
+
+    def _drop_functions(self, gone: set[int]) -> list[tuple[str, Frames]]:
+        messages: list[tuple[str, Frames]] = []
+        for id_ in gone:
+            self._functions.pop(id_, None)
+        for worker, known in self._known_functions.items():
+            told = sorted(known & gone)
+            if told:
+                known.difference_update(told)
+                messages.append((worker, [encode_header(ForgetFunctions(told))]))
+        return messages
