@@ -17,6 +17,7 @@ _SERVICES = {
 }
 
 FACTORY_SERVICE = "trellis.executors.taskvine.embedded.factory_service"
+REAL_FACTORY_SERVICE = "trellis.executors.taskvine.ndcctools.factory"
 
 
 def is_installed() -> bool:

@@ -305,7 +305,8 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def launch_command(self, block_id: str) -> str:
         """The command that starts a worker of this block."""
-        own = f" --block {block_id}" if self._around.engine == "embedded" else ""
+        # The real TaskVine knows a worker's factory, but not its block: the one takes the other's place.
+        own = f" --block {block_id}" if self._around.engine == "embedded" else f" --from-factory {block_id}"
         return f"env PARSL_WORKER_BLOCK_ID={block_id} {self.worker_command}{own}"
 
     def load(self) -> PoolLoad:

@@ -13,8 +13,9 @@ from trellis.addresses import get_all_addresses
 from trellis.errors import ConfigurationError
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.taskvine.embedded.factory_service import FactoryReady, FactorySettings
-from trellis.executors.taskvine.engines import FACTORY_SERVICE, real_worker_command
+from trellis.executors.taskvine.engines import FACTORY_SERVICE, REAL_FACTORY_SERVICE, real_worker_command
 from trellis.executors.taskvine.factory_config import DEFAULT_EXECUTABLE, TaskVineFactoryConfig
+from trellis.executors.taskvine.ndcctools.factory_command import factory_settings
 
 _WORKER = ("-P", "-m", "trellis.executors.taskvine.embedded.worker_main")
 
@@ -77,6 +78,11 @@ def factory_process(
     label: str, around: Surroundings, config: TaskVineFactoryConfig, logdir: str
 ) -> ServiceProcess[FactoryReady]:
     """The factory for workers on this host, not started yet."""
+    if around.engine != "embedded":
+        scratch = config.scratch_dir or os.path.join(logdir, "factory")
+        real = factory_settings(config, "127.0.0.1", around.port, str(around.password_file), scratch, logdir)
+        command = [sys.executable, "-P", "-m", REAL_FACTORY_SERVICE]
+        return ServiceProcess(label, "TaskVine factory", command, real, FactoryReady, "factory.log")
     settings = FactorySettings(
         worker_command(around, config),
         "127.0.0.1",

@@ -150,6 +150,9 @@ class TaskVine:
             raise OSError("no worker has it")
         return bytes(content)
 
+    def drain_host(self, hostname: str) -> None:
+        self._manager.set_draining_by_hostname(hostname, True)
+
     # -- options and state -------------------------------------------------------------------------------------
 
     def tune(self, name: str, value: float) -> bool:

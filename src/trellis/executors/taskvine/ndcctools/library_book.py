@@ -79,9 +79,8 @@ class LibraryBook:
         library = self._vine.new_library(name, alias.trellis_call, spec.exec_mode, setup)
         library.add_input(self._vine.file(self._runner_path, "workflow", True), "trellis_runner.py")
         library.add_input(self._vine.file(member.__file__, "workflow", True), f"{member.NAME}.py")
-        command = mapping.library_command(spec)
-        if command is not None:
-            library.set_command(command)
+        library.set_command(mapping.library_command(spec))
+        if spec.environment >= 0:
             library.add_input(self._files.get(spec.environment), mapping.ENVIRONMENT, mount_symlink=True)
         for mount in spec.inputs:
             library.add_input(self._files.get(mount.file), mapping.mount_path(mount))

@@ -132,9 +132,10 @@ def directories(outputs: Sequence[Mount]) -> list[str]:
     return sorted({os.path.dirname(mount.path) for mount in outputs} - {""})
 
 
-def library_command(spec: LibrarySpec) -> str | None:
-    """The shell command of a library where it is another than TaskVine's own."""
-    return None if spec.environment < 0 else f'PATH="$PWD/{ENVIRONMENT}/bin:$PATH" python library_code.py'
+def library_command(spec: LibrarySpec) -> str:
+    """The shell command of a library. TaskVine's own says ``python``, which not every host has."""
+    path = "" if spec.environment < 0 else f'PATH="$PWD/{ENVIRONMENT}/bin:$PATH" '
+    return f"{spec.init_command} {path}python3 library_code.py".strip()
 
 
 def pack_path(mount: Mount) -> str:

@@ -34,7 +34,7 @@ from trellis.transport.keys import load_server_keys
 from trellis.transport.service import TURN, Loop
 from trellis.version import VERSION
 from trellis.wire.codec import Buffer, Decoder, encode_header, pack, unpack
-from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message, Shutdown
+from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions, Message, Shutdown
 from trellis.wire.vine import (
     CancelVineTasks,
     DeclareFiles,
@@ -77,7 +77,11 @@ class NdcctoolsService:
         check(settings)
         self._words = EngineWords()
         self._vine = TaskVine(
-            settings.worker_ports, settings.any_port, _catalog_name(settings), Path(settings.logdir), settings.password_file
+            settings.worker_ports,
+            settings.any_port,
+            _catalog_name(settings),
+            Path(settings.logdir),
+            settings.password_file,
         )
         self._notices = self._configure()
         self._files = FileBook(self._vine, settings.peer_transfers)
@@ -159,7 +163,7 @@ class NdcctoolsService:
 
     def _work(self) -> bool:
         """One round of TaskVine's; whether tasks have ended."""
-        ended = []
+        ended: list[Done | VineTaskFailed | None] = []
         while len(ended) < _BATCH and (task := self._vine.step()) is not None:
             ended.append(self._tasks.ended(task))
         self._report(end for end in ended if end is not None)
@@ -239,6 +243,10 @@ class NdcctoolsService:
             case InstallLibraries(libraries=libraries):
                 for library, arguments in zip(libraries, unpack(message.sizes, frames), strict=True):
                     self._libraries.declare(library, arguments)
+            case DrainBlocks(blocks=blocks):
+                # TaskVine knows no way to drain one of several workers of a host.
+                for host in self._workers.hosts_of(blocks):
+                    self._vine.drain_host(host)
             case CancelVineTasks(ids=ids):
                 self._tasks.cancel(ids)
             case FetchFile(request=request, file=file):

@@ -37,6 +37,14 @@ class WorkerBook:
         row = self._rows.get(address or "")
         return _name(row) if row is not None else address or ""
 
+    def hosts_of(self, blocks: Iterable[str]) -> list[str]:
+        """Hosts all of whose workers are of these blocks."""
+        of_blocks: set[str] = set()
+        others: set[str] = set()
+        for row in self._rows.values():
+            (of_blocks if row.get("factory_name") in set(blocks) else others).add(row["hostname"])
+        return sorted(of_blocks - others)
+
     def statuses(self) -> list[WorkerStatus]:
         """As in ``VineStatus``."""
         return [self._status(row) for row in self._rows.values()]

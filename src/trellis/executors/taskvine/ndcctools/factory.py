@@ -1,0 +1,111 @@
+"""The process that runs the real TaskVine's factory: starts it, watches it, and ends it with its workers.
+
+Started by the submit side as the embedded engine's factory is: settings on standard input, which then stays open as
+long as the user's process lives; its number on standard output once the factory runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import setproctitle
+
+from trellis.core.process_end import exit_reason, peak_bytes
+from trellis.executors.taskvine.embedded.factory_service import FactoryReady
+from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings
+
+# The factory ends its workers one after the other.
+_END_GRACE_S = 5.0
+
+
+def run(settings: RealFactorySettings, lifeline: int) -> str:
+    """Serve until ``lifeline`` closes, or the factory ends by itself; then why it did.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    # The factory copies the password to there.
+    os.makedirs(settings.scratch_dir, mode=0o700, exist_ok=True)
+    with open(Path(settings.logdir) / "factory.log", "ab") as log:
+        factory = subprocess.Popen(
+            settings.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=settings.scratch_dir,
+            env=environment(),
+            start_new_session=True,
+        )
+    sentinel = os.pidfd_open(factory.pid)
+    try:
+        sys.stdout.write(msgspec.json.encode(FactoryReady(factory.pid)).decode() + "\n")
+        sys.stdout.flush()
+        while True:
+            ready, _, _ = select.select([sentinel, lifeline], [], [])
+            if sentinel in ready:
+                return f"vine_factory: {_end_of(factory)}"
+            if not os.read(lifeline, 4096):
+                return ""
+    finally:
+        _end(settings, factory, sentinel)
+
+
+def environment() -> dict[str, str]:
+    """Ours, with our Python first on PATH, because tasks run with it, and no public catalog server."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
+    return {"CATALOG_HOST": "127.0.0.1", **os.environ, "PATH": path}
+
+
+def _end(settings: RealFactorySettings, factory: subprocess.Popen[bytes], sentinel: int) -> None:
+    if factory.returncode is None:
+        factory.terminate()
+        select.select([sentinel], [], [], _END_GRACE_S)
+    # And what it has left behind, which is in its session.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(factory.pid, signal.SIGKILL)
+    if factory.returncode is None:
+        factory.wait()
+    os.close(sentinel)
+    # What it copies for its workers.
+    for name in ("pwfile", "vine_worker"):
+        (Path(settings.scratch_dir) / name).unlink(missing_ok=True)
+
+
+def _end_of(factory: subprocess.Popen[bytes]) -> str:
+    _, status, usage = os.wait4(factory.pid, 0)
+    factory.returncode = os.waitstatus_to_exitcode(status)
+    return exit_reason(status, peak_bytes(usage))
+
+
+def main() -> int:
+    """Entry point: ``python -m trellis.executors.taskvine.ndcctools.factory``."""
+    setproctitle.setproctitle("trellis: vine factory (ndcctools)")
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(sys.stdin.fileno(), 1)
+        if not byte:
+            return 1
+        line += byte
+    settings = msgspec.json.decode(line, type=RealFactorySettings)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
+    if shutil.which(settings.command[0]) is None:
+        print(f"{settings.command[0]} is not on PATH: it comes with TaskVine (coop-computing-tools)", file=sys.stderr)
+        return 1
+    try:
+        reason = run(settings, sys.stdin.fileno())
+    except OSError as error:
+        reason = f"{settings.command[0]} cannot be started: {error}"
+    print(reason, end="\n" if reason else "", file=sys.stderr)
+    return 1 if reason else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
