@@ -25,14 +25,26 @@ def die_with_starter(lifeline: int) -> None:
     the reason, Linux signals the pipe's owner: our process group, with SIGKILL. No thread has to watch, child
     processes in the group go too, and C code that holds the interpreter for hours cannot stand in the way.
     """
+    take_lifeline(open_lifeline(lifeline))
+
+
+def open_lifeline(lifeline: int) -> int:
+    """A descriptor for ``take_lifeline``, in this process or in one forked from it. -1 where there is no such thing."""
     setsig = getattr(fcntl, "F_SETSIG", None)
     if setsig is None:  # not Linux: the end of the socket is seen when the task is done
-        return
+        return -1
     # An open file has one owner, and all who inherited it share that one: each opens the pipe for itself.
     own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(own, setsig, signal.SIGKILL)
     fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    return own
+
+
+def take_lifeline(own: int) -> None:
+    """From now on the end of the other side kills this process group, and no other that had it before."""
+    if own < 0:
+        return
+    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
     try:
         os.read(own, 1)
     except BlockingIOError:  # the other end is open

@@ -2,6 +2,8 @@
 
 ``cache/NAME`` is a file's content; ``cache/NAME.d`` what a tar archive was unpacked to; ``cache/NAME.json`` says what
 it is, for the next worker in the same workspace. Files arrive in ``transfer/`` and are renamed when they are whole.
+
+Tasks see these very files, by hard links: so files that are kept cannot be written to (but by the superuser).
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import shutil
 from pathlib import Path
 
 import msgspec
+
+from trellis.executors.taskvine.remote.fetch import protect
 
 # Kept for workers to come; everything else goes with its worker.
 _KEPT = "forever"
@@ -55,6 +59,10 @@ class Cache:
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
+    def get(self, name: str) -> Entry | None:
+        """What is known of a file that is there."""
+        return self._entries.get(name)
+
     def entries(self) -> list[Entry]:
         """All files that are there."""
         return list(self._entries.values())
@@ -87,22 +95,20 @@ class Cache:
         """Where to put a file while it is not whole."""
         return self._transfer / self.path(name).name
 
-    def arriving_directory(self, name: str) -> Path:
-        """Where to unpack it while that goes on."""
-        return self._transfer / f"{self.path(name).name}.d"
+    def directory(self, name: str) -> Path:
+        """Where to unpack it. In its last place: what is unpacked may have its own path written in it."""
+        return self._directory / f"{self.path(name).name}.d"
 
     def add(self, name: str, level: str, source: str = "") -> Entry:
         """A file has arrived, perhaps with its directory: it counts from now on.
 
         Raises:
-            OSError: it is not there.
+            OSError: it is not there, or there is no room for the word of it.
         """
         arrived = self.arriving(name)
-        entry = Entry(name, arrived.stat().st_size, level, source)
-        unpacked = self.arriving_directory(name)
-        if unpacked.is_dir():
-            _remove(self._directory / unpacked.name)
-            unpacked.rename(self._directory / unpacked.name)
+        status = arrived.stat()
+        entry = Entry(name, status.st_size, level, source)
+        protect(arrived)
         arrived.replace(self.path(name))
         if level == _KEPT:
             self.path(f"{name}.json").write_bytes(msgspec.json.encode(entry))

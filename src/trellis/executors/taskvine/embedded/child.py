@@ -89,6 +89,13 @@ class Child:
         self.kill()
         self._reap()
 
+    def output_bytes(self) -> int:
+        """How much it has written to its output."""
+        try:
+            return os.stat(self._output).st_size
+        except OSError:
+            return 0
+
     def words(self) -> str:
         """How it ended, and the end of what it wrote."""
         written = tail(self._output)

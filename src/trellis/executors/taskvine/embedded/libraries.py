@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 import sys
+import sysconfig
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.child import Child
-from trellis.executors.taskvine.embedded.processes import TaskStart
+from trellis.executors.taskvine.embedded.child import Child, tail
+from trellis.executors.taskvine.embedded.processes import TaskStart, python_of
 from trellis.executors.taskvine.embedded.sandbox import Sandbox
+from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote import runner
-from trellis.executors.taskvine.remote.channel import KILL, SETUP, Channel, Message
+from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
 from trellis.executors.taskvine.remote.library import LibrarySetup
 from trellis.transport.service import TURN, Loop
 from trellis.wire import stream
-from trellis.wire.codec import Payload, payload_buffers
+from trellis.wire.codec import Buffer, Payload, payload_buffers
 
 _MODULE = "trellis.executors.taskvine.remote.library"
 # The kernel's buffer of the pair: some full messages.
 _BUFFER_BYTES = 425_984
+# What a library and its calls print is kept up to about this, then forgotten.
+MAX_OUTPUT_BYTES = 16 * 2**20
 
 
 class LibraryStart(NamedTuple):
     """How an instance is started."""
 
     instance: int
-    setup: LibrarySetup
+    name: str
+    exec_mode: str
+    slots: int
     context_function: Payload  # empty: none
     context_arguments: Payload
-    python: str
-    environment: Mapping[str, str]
+    environment: str  # cache name of the unpacked environment of its interpreter; empty: ours
+    variables: Mapping[str, str]
     inputs: Sequence[tuple[str, str]]  # cache name, path in its directory
 
 
@@ -45,9 +52,14 @@ class LibraryProcess:
     """One instance.
 
     Args:
-        payload_directory: where large payloads go; both sides delete what they have read.
+        lifeline: of the worker: the library and its calls end with it, whatever it dies of.
+        workspace: for its files, those of its calls, and large payloads, which both sides delete when read.
         on_message: told of each message.
         on_end: told when it has ended, and all that it wrote was told.
+
+    Raises:
+        OSError: it cannot be started, or its inputs not be put into place.
+        ValueError: a path would lead out of its directory.
     """
 
     def __init__(
@@ -56,34 +68,50 @@ class LibraryProcess:
         start: LibraryStart,
         cache: Cache,
         lifeline: Lifeline,
-        payload_directory: Path,
+        workspace: Workspace,
         on_message: Callable[[int, Message], None],
         on_end: Callable[[int, str], None],
     ) -> None:
         self.instance = start.instance
-        self.functions: set[int] = set()  # that it has
+        self.name = start.name
         self._loop = loop
+        self._cache = cache
         self._on_message = on_message
         self._on_end = on_end
-        self.name = start.setup.name
-        self._cache = cache
-        # Its own files are a sandbox too; those of calls are beside it.
-        self._home = Sandbox(Path(start.setup.directory), cache, start.inputs, ())
-        self._log = self._home.path.with_suffix(".log")
+        self._functions: set[int] = set()  # that it has
         self._calls: dict[int, tuple[Sandbox | None, TaskStart]] = {}  # that have files
+        self._answered: set[int] = set()  # calls that gave a result, and whose processes have not ended
+        self._forks = start.exec_mode == "fork"
         self._unsent: deque[bytes] = deque()
+        self._files = workspace.libraries / str(start.instance)
+        self._payloads = workspace.payloads / str(start.instance)
+        self._log = self._files / "output"
+        try:
+            for directory in (self._files, self._payloads):
+                directory.mkdir()
+            # Its own files are in a sandbox too; those of calls are beside it.
+            self._home = Sandbox(self._files / "home", cache, start.inputs, ())
+            self._start(start, lifeline)
+        except BaseException:
+            self._remove_files()
+            raise
+        setup = msgspec.json.encode(LibrarySetup(start.name, start.exec_mode, start.slots, str(self._home.path)))
+        self._put(self._channel.encode(SETUP, payloads=(setup, start.context_function, start.context_arguments)))
+
+    def _start(self, start: LibraryStart, lifeline: Lifeline) -> None:
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             for end in (own, other):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
             fds = (other.fileno(), lifeline.worker_end)
+            home = str(self._home.path)
             self._child = Child(
-                loop,
-                [start.python, "-P", "-m", _MODULE, *map(str, fds), str(payload_directory)],
+                self._loop,
+                [*self._command(start.environment), *map(str, fds), str(self._payloads)],
                 self._log,
                 self._ended,
                 cwd=self._home.path,
-                environment=start.environment,
+                environment={**start.variables, "VINE_SANDBOX": home, "TMPDIR": str(self._home.path / "tmp")},
                 pass_fds=fds,
             )
         except BaseException:
@@ -92,35 +120,48 @@ class LibraryProcess:
         finally:
             other.close()
         own.setblocking(False)
-        self._channel = Channel(own, str(payload_directory), f"library-{start.instance}")
-        loop.add_fd(own.fileno(), self._on_readable)
-        setup = msgspec.json.encode(start.setup)
-        self._put(self._channel.encode(SETUP, payloads=(setup, start.context_function, start.context_arguments)))
+        self._channel = Channel(own, str(self._payloads), "arguments")
+        self._loop.add_fd(own.fileno(), self._on_readable)
+
+    def _command(self, environment: str) -> list[str]:
+        if not environment:
+            return [sys.executable, "-P", "-m", _MODULE]
+        # Trellis need not be in the environment: what is there comes first, what is here last.
+        standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+        here = [path for path in sys.path if os.path.isdir(path) and os.path.dirname(path) not in standard]
+        paths = [os.path.abspath(path) for path in here if path not in standard]
+        code = f"import sys; sys.path += {paths!r}; from {_MODULE} import main; main()"
+        return [python_of(self._cache.mounted(environment)), "-P", "-c", code]
 
     # -- to it -------------------------------------------------------------------------------------------------
 
-    def define(self, function: int, data: Payload) -> None:
-        self.functions.add(function)
-        self._put(self._channel.encode(stream.FUNCTION, function, 0, (data,)))
-
     def forget(self, function: int) -> None:
-        if function in self.functions:
-            self.functions.discard(function)
+        if function in self._functions:
+            self._functions.discard(function)
             self._put(self._channel.encode(stream.FORGET, function))
 
-    def call(self, start: TaskStart) -> None:
+    def call(self, start: TaskStart, function: Payload) -> None:
         """Raises:
         OSError: its inputs cannot be put into place, or there is no room for large arguments.
         ValueError: a path would lead out of its sandbox.
         """
+        if start.function not in self._functions:
+            paths = msgspec.json.encode([str(self._cache.mounted(name)) for name in start.imports])
+            self._put(self._channel.encode(stream.FUNCTION, start.function, 0, (function, paths)))
+            self._functions.add(start.function)
         sandbox = None
         if start.inputs or start.outputs:
-            directory = self._home.path.with_name(f"call-{start.id}")
+            directory = self._files / f"call-{start.id}"
             sandbox = Sandbox(directory, self._cache, start.inputs, [path for _, path, _ in start.outputs])
         if sandbox is not None or start.result_name:
             self._calls[start.id] = (sandbox, start)
         path = "" if sandbox is None else str(sandbox.path)
-        self._put(self._channel.encode(stream.TASK, start.id, start.function, (path.encode(), start.arguments)))
+        try:
+            message = self._channel.encode(stream.TASK, start.id, start.function, (path.encode(), start.arguments))
+        except OSError:
+            self.discard(start.id)
+            raise
+        self._put(message)
 
     def collect(self, id_: int, result: Payload | None) -> tuple[list[tuple[str, int]], bool]:
         """A call has ended, with ``result`` or (None) an exception: take its outputs into the cache.
@@ -129,6 +170,7 @@ class LibraryProcess:
 
         Raises:
             MissingOutput: it has not made one of them.
+            OSError: one of them cannot be kept.
         """
         if id_ not in self._calls:
             return [], False
@@ -194,7 +236,24 @@ class LibraryProcess:
                 self._loop.remove_fd(self._channel.fileno())
                 self._child.kill()
                 return
-            self._on_message(self.instance, message)
+            self._tell(message)
+
+    def _tell(self, message: Message) -> None:
+        """Of each call one end: its result, or that it has none."""
+        if self._forks and message.kind in (stream.RESULT, stream.ERROR):
+            self._answered.add(message.id)
+        elif message.kind == DIED and message.id in self._answered:
+            self._answered.discard(message.id)
+            return
+        self._on_message(self.instance, message)
+
+    def open(self, payload: Buffer) -> Payload:
+        """What a message brings.
+
+        Raises:
+            OSError: it was in a file that is not there.
+        """
+        return self._channel.open(payload)
 
     def _ended(self, child: Child, code: int) -> None:
         self._read_rest()
@@ -206,9 +265,19 @@ class LibraryProcess:
         """Results that it wrote before it died count."""
         try:
             while (message := self._channel.receive()) is not None:
-                self._on_message(self.instance, message)
+                self._tell(message)
         except (BlockingIOError, InterruptedError):
             pass
+
+    def last_words(self) -> str:
+        """The end of what it and its calls wrote."""
+        return tail(self._log)
+
+    def trim_output(self) -> None:
+        """Call it from time to time: calls may print for days."""
+        if self._child.output_bytes() > MAX_OUTPUT_BYTES:
+            with contextlib.suppress(OSError):
+                os.truncate(self._log, 0)
 
     def _close(self) -> None:
         self._loop.remove_fd(self._channel.fileno())
@@ -221,12 +290,5 @@ class LibraryProcess:
         self._remove_files()
 
     def _remove_files(self) -> None:
-        for id_ in list(self._calls):
-            self.discard(id_)
-        self._home.remove()
-        self._log.unlink(missing_ok=True)
-
-
-def python_of(environment: Path | None) -> str:
-    """The interpreter of an unpacked environment; ours when there is none."""
-    return sys.executable if environment is None else os.fspath(environment / "bin" / "python")
+        for directory in (self._files, self._payloads):
+            shutil.rmtree(directory, ignore_errors=True)

@@ -30,7 +30,8 @@ def read_piece(path: Path, request: SendFile, archive: bool = False) -> tuple[Fi
             os.close(descriptor)
     except OSError as error:
         return FileChunk(request.name, request.offset, 0, error=f"{path}: {error.strerror}"), b""
-    return FileChunk(request.name, request.offset, status.st_size, status.st_mode & 0o777, archive), data
+    mode = status.st_mode & 0o777 | 0o200  # caches take the right to write away; where it arrives is another's matter
+    return FileChunk(request.name, request.offset, status.st_size, mode, archive), data
 
 
 class Pull:
@@ -51,14 +52,19 @@ class Pull:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._total: int | None = None
         self._next = 0
+        self._awaited: set[int] = set()  # offsets of pieces that were asked for
         self._request()
 
     def _request(self) -> None:
+        self._awaited.add(self._next)
         self._ask(SendFile(self.name, self._next, PIECE_BYTES))
         self._next += PIECE_BYTES
 
     def on_chunk(self, chunk: FileChunk, data: Buffer) -> bool:
         """Take a piece; True when that was the last, or when it failed (``error`` says why). Then it is closed."""
+        if chunk.offset not in self._awaited:  # the answer to somebody who gave up before
+            return False
+        self._awaited.discard(chunk.offset)
         if chunk.error:
             self.error = chunk.error
         elif self._total is None:
@@ -85,10 +91,8 @@ class Pull:
             self.error = f"it cannot be written: {error.strerror}"
             return
         self.received += len(data)
-        under_way = -(-(self._next - self.received) // PIECE_BYTES)
-        while self._next < self._total and under_way < WINDOW:
+        while self._next < self._total and len(self._awaited) < WINDOW:
             self._request()
-            under_way += 1
 
     def close(self) -> None:
         """Give it up, or leave it as it is; a second call does nothing."""

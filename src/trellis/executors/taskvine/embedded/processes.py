@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
+from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child
 from trellis.executors.taskvine.embedded.sandbox import MissingOutput, Sandbox
+from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote import runner
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer, Payload, payload_buffers
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Amount, TaskShape
 
-_RUNNER = os.path.abspath(runner.__file__)
 _MB = 2**20
 
 
@@ -32,9 +35,9 @@ class TaskStart(NamedTuple):
     inputs: Sequence[tuple[str, str]]  # cache name, path
     outputs: Sequence[tuple[str, str, str]]  # cache name, path, level
     result_name: str  # cache name that the result is kept under; empty: it goes home
-    python: str
-    init_command: str
-    variables: Sequence[tuple[str, str]]
+    environment: str  # cache name of the unpacked environment of its interpreter; empty: ours
+    imports: Sequence[str]  # cache names of unpacked directories to search for imports
+    shape: TaskShape
 
 
 class TaskEnd(NamedTuple):
@@ -58,33 +61,53 @@ class _Process(NamedTuple):
 
 
 class Processes:
-    """Owned by the worker's one thread."""
+    """Owned by the worker's one thread.
 
-    def __init__(self, loop: Loop, cache: Cache, workspace: Path, on_end: Callable[[int, TaskEnd], None]) -> None:
+    Args:
+        lifeline: of the worker: tasks end with it, whatever it dies of.
+        on_end: told when a task has ended and its files are gone.
+    """
+
+    def __init__(
+        self, loop: Loop, cache: Cache, workspace: Workspace, lifeline: Lifeline, on_end: Callable[[int, TaskEnd], None]
+    ) -> None:
         self._loop = loop
         self._cache = cache
-        self._directory = workspace / "tasks"
-        self._functions = workspace / "functions"
-        for directory in (self._directory, self._functions):
-            shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir(parents=True)
+        self._workspace = workspace
+        self._lifeline = lifeline
         self._on_end = on_end
+        self._functions: dict[int, Buffer] = {}
         self._running: dict[int, _Process] = {}
+        # Compiled once, not in each task: a program's main file is not looked up among the compiled ones.
+        self._runner = str(workspace.logs / "runner.pyc")
+        py_compile.compile(runner.__file__, self._runner, runner.__file__)
 
     def define(self, function: int, data: Buffer) -> None:
-        runner.write_payload(str(self._functions / str(function)), runner.CALL, (data,))
+        self._functions[function] = data
 
     def forget(self, function: int) -> None:
-        (self._functions / str(function)).unlink(missing_ok=True)
+        self._functions.pop(function, None)
+        self._function_path(function).unlink(missing_ok=True)
+
+    def function(self, number: int) -> Buffer:
+        """Raises:
+        KeyError: it was not defined.
+        """
+        return self._functions[number]
+
+    def _function_path(self, function: int) -> Path:
+        return self._workspace.functions / str(function)
 
     def start(self, start: TaskStart, environment: Mapping[str, str]) -> None:
         """Raises:
         OSError: it cannot be started, or its inputs not be put into place.
         ValueError: a path would lead out of its sandbox.
         """
-        files = self._directory / str(start.id)
+        function = self._function_path(start.function)
+        if not function.exists():
+            runner.write_payload(str(function), runner.CALL, (self._functions[start.function],))
+        files = self._workspace.tasks / str(start.id)
         files.mkdir()
-        sandbox: Sandbox | None = None
         try:
             sandbox = Sandbox(files / "sandbox", self._cache, start.inputs, [path for _, path, _ in start.outputs])
             runner.write_payload(str(files / "arguments"), runner.CALL, payload_buffers(start.arguments))
@@ -95,22 +118,24 @@ class Processes:
         self._running[start.id] = _Process(start, child, sandbox, files)
 
     def _spawn(self, start: TaskStart, sandbox: Sandbox, files: Path, environment: Mapping[str, str]) -> Child:
-        argv = [start.python, "-P", _RUNNER, str(self._functions / str(start.function))]
-        argv += [str(files / "arguments"), str(files / "result")]
-        if start.init_command:
-            argv = ["/bin/sh", "-c", f"{start.init_command} exec {shlex.join(argv)}"]
-        environment = {
-            **environment,
-            "VINE_SANDBOX": str(sandbox.path),
-            "TMPDIR": str(sandbox.path / "tmp"),
-        }
+        lifeline = self._lifeline.worker_end
+        if start.environment:
+            # Of another version, perhaps: then it cannot read what ours has compiled.
+            argv = [python_of(self._cache.mounted(start.environment)), "-P", runner.__file__]
+        else:
+            argv = [sys.executable, "-P", self._runner]
+        argv += [str(self._function_path(start.function)), str(files / "arguments"), str(files / "result")]
+        argv.append(str(lifeline))
+        if start.shape.init_command:
+            argv = ["/bin/sh", "-c", f"{start.shape.init_command} exec {shlex.join(argv)}"]
         return Child(
             self._loop,
             argv,
             files / "output",
             lambda child, code: self._ended(start.id, code),
             cwd=sandbox.path,
-            environment=environment,
+            environment={**environment, "VINE_SANDBOX": str(sandbox.path), "TMPDIR": str(sandbox.path / "tmp")},
+            pass_fds=(lifeline,),
         )
 
     def kill(self, id_: int) -> None:
@@ -123,25 +148,29 @@ class Processes:
         self._on_end(id_, end)
 
     def _read_end(self, process: _Process, code: int) -> TaskEnd:
-        words = process.child.words()
+        result = process.files / "result"
+        kept = process.start.result_name
         try:
-            kind, buffers, started, duration_s = runner.read_payload(str(process.files / "result"))
+            kind, buffers, started, duration_s = runner.read_payload(str(result), content=not kept)
+            failed = kind == runner.ERROR
+            if failed and kept:
+                _, buffers, _, _ = runner.read_payload(str(result))
         except (OSError, ValueError):
-            return TaskEnd(code, words, None, True, 0.0, 0.0, "", [])
-        payload: Payload = buffers[0] if len(buffers) == 1 else buffers
-        failed = kind == runner.ERROR
+            return TaskEnd(code, process.child.words(), None, True, 0.0, 0.0, "", [])
+        payload: Payload = b"" if kept and not failed else buffers[0] if len(buffers) == 1 else buffers
         made: list[tuple[str, int]] = []
         missing = ""
         if not failed:
             try:
                 made = process.sandbox.collect(process.start.outputs)
-                if process.start.result_name:
-                    kept = self._cache.adopt(process.start.result_name, process.files / "result", "workflow")
-                    made.append((kept.name, kept.size))
-                    payload = b""
+                if kept:
+                    entry = self._cache.adopt(kept, result, "workflow")
+                    made.append((entry.name, entry.size))
             except MissingOutput as error:
-                missing = str(error)
-        return TaskEnd(code, words, payload, failed, started, duration_s, missing, made)
+                missing = f"not there when the task had ended: {error}"
+            except OSError as error:
+                missing = f"its outputs cannot be kept: {error}"
+        return TaskEnd(code, process.child.reason, payload, failed, started, duration_s, missing, made)
 
     def measure(self, id_: int) -> Amount:
         """What a task uses now: processors as in the last moment, memory of all its processes, disk in its sandbox."""
@@ -155,12 +184,16 @@ class Processes:
                 memory += part.memory_info().rss
         except psutil.Error:  # it is just ending
             pass
-        return Amount(memory=memory / _MB, disk=process.sandbox.disk_bytes() / _MB)
+        disk = process.sandbox.disk_bytes() + process.child.output_bytes()
+        return Amount(memory=memory / _MB, disk=disk / _MB)
 
     def close(self) -> None:
         """Kill what runs."""
         for process in self._running.values():
             process.child.end()
         self._running.clear()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        shutil.rmtree(self._functions, ignore_errors=True)
+
+
+def python_of(environment: Path) -> str:
+    """The interpreter of an unpacked environment."""
+    return os.fspath(environment / "bin" / "python")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from trellis.executors.taskvine.embedded.cache import Cache
+from trellis.executors.taskvine.remote.fetch import protect_all
 
 
 class MissingOutput(Exception):
@@ -36,10 +37,12 @@ class Sandbox:
         directory.mkdir(mode=0o700)
         (directory / "tmp").mkdir()
         try:
+            made = {self._inside(path) for path in outputs}
             for name, path in inputs:
-                _link(cache.mounted(name), self._inside(path))
-            for path in outputs:
-                self._inside(path).parent.mkdir(parents=True, exist_ok=True)
+                # What the task is to write anew is not the file that others have.
+                _link(cache.mounted(name), self._inside(path), copy=self._inside(path) in made)
+            for output in made:
+                output.parent.mkdir(parents=True, exist_ok=True)
         except BaseException:
             self.remove()
             raise
@@ -66,7 +69,8 @@ class Sandbox:
         if path.is_dir():
             # Other workers get the archive; tasks here see the directory.
             shutil.make_archive(str(path), "tar", path)
-            shutil.move(path, self._cache.arriving_directory(name))
+            shutil.move(path, self._cache.directory(name))
+            protect_all(self._cache.directory(name))
             path = path.with_name(f"{path.name}.tar")
         return self._cache.adopt(name, path, level).size
 
@@ -87,18 +91,26 @@ class Sandbox:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: Path, target: Path, copy: bool) -> None:
     """A hard link, or for a directory one of each file in it; a copy where links are not possible."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    place = _copy if copy else _link_or_copy
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=True, copy_function=_link_or_copy)
+        shutil.copytree(source, target, symlinks=True, copy_function=place)
     else:
-        _link_or_copy(str(source), str(target))
+        place(str(source), str(target))
 
 
 def _link_or_copy(source: str, target: str) -> str:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:  # another file system, or one without links
-        shutil.copy2(source, target, follow_symlinks=False)
+        return _copy(source, target)
+    return target
+
+
+def _copy(source: str, target: str) -> str:
+    shutil.copy2(source, target, follow_symlinks=False)
+    if not os.path.islink(target):
+        os.chmod(target, os.stat(target).st_mode | 0o200)
     return target

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trellis.errors import BadMessage
+from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child
 from trellis.executors.taskvine.embedded.pieces import Pull
@@ -40,6 +41,7 @@ class _Peer:
 
     def __init__(self, endpoint: ClientEndpoint) -> None:
         self.endpoint = endpoint
+        self.monitor = endpoint.monitor()
         self.pulls: dict[str, Pull] = {}
         self.heard = time.monotonic()
 
@@ -61,6 +63,7 @@ class Transfers:
         keys: ClientKeys | None,
         cache: Cache,
         log_directory: Path,
+        lifeline: Lifeline,
         ask_manager: Callable[[SendFile], None],
         arrived: Callable[[str, int, float], None],
         failed: Callable[[str, str, str], None],
@@ -70,6 +73,7 @@ class Transfers:
         self._keys = keys
         self._cache = cache
         self._log_directory = log_directory
+        self._lifeline = lifeline
         self._ask_manager = ask_manager
         self._arrived = arrived
         self._failed = failed
@@ -93,11 +97,14 @@ class Transfers:
     def get(self, order: GetFile) -> None:
         """Begin to get a file. One that is here, or is coming, is not got twice."""
         name = order.name
-        if name in self._cache:
-            self._arrived(name, self._cache.path(name).stat().st_size, 0.0)
+        here = self._cache.get(name)
+        if here is not None:
+            self._arrived(name, here.size, 0.0)
             return
         if name in self._arrivals:
-            return
+            if self._arrivals[name].order.source == order.source:
+                return
+            self._abandon(name)  # where it came from may be gone
         self._arrivals[name] = _Arrival(order, time.monotonic())
         try:
             self._begin(order)
@@ -116,16 +123,45 @@ class Transfers:
             peer.heard = time.monotonic()
             peer.pulls[order.name] = Pull(order.name, path, lambda request: endpoint.send([encode_header(request)]))
 
+    def _abandon(self, name: str) -> None:
+        order = self._arrivals.pop(name).order
+        pulls = self._from_manager
+        if order.source in self._peers:
+            pulls = self._peers[order.source].pulls
+        if name in pulls:
+            pulls.pop(name).close()
+        for child in [child for child, of in self._children.items() if of == name]:
+            del self._children[child]
+            child.end()
+        self._cache.remove(name)
+
     def _connect(self, address: str) -> _Peer:
-        endpoint = ClientEndpoint(self._context, self._keys)
+        endpoint = ClientEndpoint(self._context, self._keys, watched=True)
         endpoint.connect(f"tcp://{address}")
         peer = self._peers[address] = _Peer(endpoint)
         self._loop.add_source(endpoint, lambda: self._on_peer(address))
+        assert peer.monitor is not None
+        self._loop.add_source(peer.monitor, lambda: self._on_peer_connection(address))
         return peer
+
+    def _on_peer_connection(self, address: str) -> None:
+        if False in self._peers[address].endpoint.connection_changes():
+            self._on_peer(address)
+            self._lose_peer(address, "its connection broke: it ended, or was killed")
+
+    def _lose_peer(self, address: str, reason: str) -> None:
+        peer = self._peers.get(address)
+        names = [] if peer is None else list(peer.pulls)
+        if peer is not None:
+            self._drop_peer(address)
+        for name in names:
+            self._give_up(name, f"{address}: {reason}")
 
     def _drop_peer(self, address: str) -> None:
         peer = self._peers.pop(address)
         self._loop.remove_source(peer.endpoint)
+        if peer.monitor is not None:
+            self._loop.remove_source(peer.monitor)
         for pull in peer.pulls.values():
             pull.close()
         peer.endpoint.close()
@@ -160,46 +196,54 @@ class Transfers:
         if pull.error:
             self._give_up(chunk.name, pull.error)
         else:
-            self._on_whole(chunk.name)
+            self._on_whole(chunk.name, pull.archive)
 
     def give_up_silent_peers(self) -> None:
         """Call it from time to time: a peer may have died without a word."""
         now = time.monotonic()
         for address, peer in list(self._peers.items()):
             if now - peer.heard > PEER_TIMEOUT_S:
-                names = list(peer.pulls)
-                self._drop_peer(address)
-                for name in names:
-                    self._give_up(name, f"{address} sent nothing for {PEER_TIMEOUT_S:.0f} s")
+                self._lose_peer(address, f"it sent nothing for {PEER_TIMEOUT_S:.0f} s")
 
     # -- whole files -------------------------------------------------------------------------------------------
 
-    def _on_whole(self, name: str) -> None:
+    def _on_whole(self, name: str, archive: bool = False, unpacked: bool = False) -> None:
         arrival = self._arrivals[name]
-        if arrival.order.unpack and not self._cache.arriving_directory(name).is_dir():
-            self._run(name, ["unpack", str(self._cache.arriving(name)), str(self._cache.arriving_directory(name))])
+        if (arrival.order.unpack or archive) and not unpacked:
+            self._run(name, ["unpack", str(self._cache.arriving(name)), str(self._cache.directory(name))])
             return
         del self._arrivals[name]
         try:
             entry = self._cache.add(name, arrival.order.level, arrival.order.source)
         except OSError as error:
+            self._cache.remove(name)
             self._failed(name, arrival.order.source, f"it cannot be kept: {error}")
             return
         self._arrived(name, entry.size, time.monotonic() - arrival.since)
 
     def _run(self, name: str, words: list[str]) -> None:
         output = self._log_directory / f"fetch-{name}.log"
+        lifeline = self._lifeline.worker_end
         child = Child(
-            self._loop, [*_FETCH, *words], output, self._on_child_end, cwd=self._log_directory, environment=os.environ
+            self._loop,
+            [*_FETCH, *words, str(lifeline)],
+            output,
+            lambda child, code: self._on_child_end(child, code, unpacked=words[0] == "unpack"),
+            cwd=self._log_directory,
+            environment=os.environ,
+            pass_fds=(lifeline,),
         )
         self._children[child] = name
 
-    def _on_child_end(self, child: Child, code: int) -> None:
+    def _on_child_end(self, child: Child, code: int, unpacked: bool) -> None:
         name = self._children.pop(child)
         if code:
             self._give_up(name, child.words())
-        else:
-            self._on_whole(name)
+            return
+        try:
+            self._on_whole(name, unpacked=unpacked)
+        except OSError as error:
+            self._give_up(name, f"{error.strerror or error}")
 
     def _give_up(self, name: str, reason: str) -> None:
         arrival = self._arrivals.pop(name)

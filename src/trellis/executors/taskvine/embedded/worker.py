@@ -26,7 +26,7 @@ class VineWorkerSettings:
 
     heartbeat_period_s: float
     heartbeat_threshold_s: float
-    idle_timeout_s: float
+    idle_timeout_s: float | None  # 0: never; None: what the manager says
     measures: bool = False  # also tasks without a limit
 
 
@@ -69,7 +69,7 @@ class _Library:
     running: int = 0
 
     def start_next(self, now: float) -> None:
-        while self.waiting and self.running < self.slots:
+        while self.ready and self.waiting and self.running < self.slots:
             self.calls[self.waiting.popleft()].since = now
             self.running += 1
 
@@ -110,6 +110,7 @@ class VineWorkerState:
             events.CallsEnded: self._on_calls_ended,
             events.CallDied: self._on_call_died,
             events.ManagerHeard: self._on_manager_heard,
+            events.ConnectionLost: self._on_connection_lost,
             events.StopRequested: self._on_stop_requested,
             events.DeadlinePassed: self._on_deadline_passed,
         }
@@ -129,7 +130,7 @@ class VineWorkerState:
     def next_deadline(self) -> float:
         settings = self._settings
         due = [self._next_heartbeat, self._last_heard + settings.heartbeat_threshold_s]
-        if self._idle_since is not None and settings.idle_timeout_s > 0:
+        if self._idle_since is not None and settings.idle_timeout_s:
             due.append(self._idle_since + settings.idle_timeout_s)
         if self._measured_tasks():
             due.append(self._next_measure)
@@ -174,8 +175,7 @@ class VineWorkerState:
             words = f"the process ended without a result: {event.reason}"
             return [events.ReportFailed(event.id, "unknown", words, event.exit_code, task.used)]
         if event.missing:
-            words = f"not there when the task had ended: {event.missing}"
-            return [events.ReportFailed(event.id, "output_missing", words, event.exit_code, task.used)]
+            return [events.ReportFailed(event.id, "output_missing", event.missing, event.exit_code, task.used)]
         return [events.ReportEnded(event.id, task.used)]
 
     def _on_measured(self, event: events.Measured, now: float) -> list[Action]:
@@ -209,6 +209,7 @@ class VineWorkerState:
     def _on_library_ready(self, event: events.LibraryReady, now: float) -> list[Action]:
         library = self._libraries[event.instance]
         library.ready = True
+        library.start_next(now)
         return [] if library.stopping else [events.ReportLibraryUp(event.instance, library.slots)]
 
     def _on_library_stop_requested(self, event: events.LibraryStopRequested, now: float) -> list[Action]:
@@ -262,8 +263,8 @@ class VineWorkerState:
         del self._instances[event.id]
         if call.ending is not None:
             return [events.ReportFailed(event.id, call.ending.status, call.ending.reason, event.exit_code)]
-        status = "signal" if event.exit_code < 0 else "unknown"
-        return [events.ReportFailed(event.id, status, f"the call's process ended: {event.reason}", event.exit_code)]
+        status = event.status or ("signal" if event.exit_code < 0 else "unknown")
+        return [events.ReportFailed(event.id, status, event.reason, event.exit_code)]
 
     def _kill_call(self, id_: int, ending: _Ending) -> list[Action]:
         instance = self._instances[id_]
@@ -304,6 +305,10 @@ class VineWorkerState:
         self._last_heard = now
         return []
 
+    def _on_connection_lost(self, event: events.ConnectionLost, now: float) -> list[Action]:
+        self._exited = True
+        return [events.Exit("the connection to the manager broke", failed=True, again=True)]
+
     def _on_stop_requested(self, event: events.StopRequested, now: float) -> list[Action]:
         return self._exit(event.reason, failed=False)
 
@@ -312,7 +317,7 @@ class VineWorkerState:
         if now >= self._last_heard + settings.heartbeat_threshold_s:
             return self._exit(f"the manager sent nothing for {now - self._last_heard:.0f} s", failed=True)
         idle = self._idle_since
-        if idle is not None and settings.idle_timeout_s > 0 and now >= idle + settings.idle_timeout_s:
+        if idle is not None and settings.idle_timeout_s and now >= idle + settings.idle_timeout_s:
             return self._exit(f"it had nothing to do for {settings.idle_timeout_s:g} s", failed=False)
         actions: list[Action] = []
         if now >= self._next_heartbeat:
@@ -343,7 +348,7 @@ class VineWorkerState:
             started = [call for call in library.calls.values() if call.since is not None]
             assert len(started) == library.running, f"library {number}: running calls are counted wrong"
             assert library.running <= library.slots, f"library {number} runs more calls than it has slots"
-            assert not library.waiting or library.running == library.slots, (
+            assert not library.ready or not library.waiting or library.running == library.slots, (
                 f"library {number}: a call waits beside a slot"
             )
 

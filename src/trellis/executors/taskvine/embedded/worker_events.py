@@ -95,17 +95,23 @@ class CallsEnded:
 
 @dataclass(slots=True)
 class CallDied:
-    """The process of a call ended without a result; the library lives."""
+    """A call ended without a result; the library lives. ``status``: empty: its exit code says it."""
 
     instance: int
     id: int
     exit_code: int
     reason: str
+    status: str = ""
 
 
 @dataclass(slots=True)
 class ManagerHeard:
     pass
+
+
+@dataclass(slots=True)
+class ConnectionLost:
+    """The manager has given this worker up, or will when it notices."""
 
 
 @dataclass(slots=True)
@@ -134,6 +140,7 @@ Event = (
     | CallsEnded
     | CallDied
     | ManagerHeard
+    | ConnectionLost
     | StopRequested
     | DeadlinePassed
 )
@@ -221,10 +228,11 @@ class SendHeartbeat:
 
 @dataclass(slots=True)
 class Exit:
-    """Leave; ``failed`` when the connection or the host is to blame."""
+    """Leave; ``failed`` when the connection or the host is to blame, ``again``: come back as a new worker."""
 
     reason: str
     failed: bool
+    again: bool = False
 
 
 Action = (

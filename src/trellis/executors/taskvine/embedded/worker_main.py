@@ -13,19 +13,22 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 import setproctitle
 
 from trellis.errors import ConfigurationError
+from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.worker import VineWorkerSettings
+from trellis.executors.taskvine.embedded.worker_events import Exit
 from trellis.executors.taskvine.embedded.worker_service import WorkerService
+from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
-from trellis.transport.keys import keys_from_password
+from trellis.transport.keys import ClientKeys, ServerKeys, keys_from_password
 from trellis.transport.probe import first_reachable
 from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, RegisterWorker
 
@@ -45,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--gpus", type=float, default=0)
     parser.add_argument("--feature", action="append", default=[], help="that tasks may ask for; may be repeated")
     parser.add_argument("--workspace", type=Path, help="kept, with the files that live for ever; else a new directory")
-    parser.add_argument("--timeout", type=float, default=900, help="seconds without a task, then it ends; 0: never")
+    parser.add_argument("--timeout", type=float, help="seconds without a task, then it ends; 0: never")
     parser.add_argument("--connect-timeout", type=float, default=30, help="seconds to find the manager")
     parser.add_argument("--heartbeat-threshold", type=float, default=120, help="seconds of silence of the manager")
     parser.add_argument("--wall-time", type=float, help="seconds after which the batch system ends this job")
@@ -68,22 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; the exit code is non-zero when the host or the connection was to blame for the end."""
     options = parse_arguments(argv)
     setproctitle.setproctitle("trellis: vine worker")
-    name = secrets.token_hex(6)
-    workspace = options.workspace or Path(tempfile.mkdtemp(prefix="trellis-vine-worker-"))
-    workspace.mkdir(parents=True, exist_ok=True)
     _start_log(options)
+    _on_signals(_leave)
     try:
-        return _serve(options, name, workspace.resolve())
+        workspace = Workspace(options.workspace)
+        try:
+            return _serve(options, workspace)
+        finally:
+            workspace.close()
     except (ConnectionError, ConfigurationError) as error:
         logger.error("%s", error)
         print(f"trellis vine-worker on {socket.gethostname()}: {error}", file=sys.stderr)
         return 1
-    finally:
-        if options.workspace is None:
-            shutil.rmtree(workspace, ignore_errors=True)
 
 
-def _serve(options: argparse.Namespace, name: str, workspace: Path) -> int:
+def _serve(options: argparse.Namespace, workspace: Workspace) -> int:
     keys = None
     if options.password_file is not None:
         try:
@@ -92,9 +94,35 @@ def _serve(options: argparse.Namespace, name: str, workspace: Path) -> int:
             raise ConfigurationError(
                 f"cannot read the password file {options.password_file}: {error.strerror}"
             ) from None
+    ends_at = None if options.wall_time is None else time.monotonic() + options.wall_time
+    cache = Cache(workspace.path)
+    try:
+        while True:
+            end = _connect_and_serve(options, workspace, cache, keys, ends_at)
+            if not end.again:
+                break
+            logger.warning("%s; it comes back as a new worker", end.reason)
+            workspace.clear()
+    finally:
+        cache.close()
+    logger.info("the worker ends: %s", end.reason)
+    if end.failed:
+        print(f"trellis vine-worker on {socket.gethostname()}: {end.reason}", file=sys.stderr)
+    return 1 if end.failed else 0
+
+
+def _connect_and_serve(
+    options: argparse.Namespace,
+    workspace: Workspace,
+    cache: Cache,
+    keys: tuple[ServerKeys, ClientKeys] | None,
+    ends_at: float | None,
+) -> Exit:
+    """One life of the worker: from a connection to its end."""
+    name = secrets.token_hex(6)
     address = first_reachable(options.host.split(","), options.port, options.connect_timeout)
     context = new_context()
-    endpoint = ClientEndpoint(context, None if keys is None else keys[1], name.encode())
+    endpoint = ClientEndpoint(context, None if keys is None else keys[1], name.encode(), watched=True)
     try:
         endpoint.connect(f"tcp://[{address}]:{options.port}" if ":" in address else f"tcp://{address}:{options.port}")
         registration = RegisterWorker(
@@ -102,10 +130,10 @@ def _serve(options: argparse.Namespace, name: str, workspace: Path) -> int:
             name,
             socket.gethostname(),
             os.getpid(),
-            _offer(options, workspace),
+            _offer(options, workspace.path),
             options.feature,
             _own_address(address, options.port),
-            options.wall_time,
+            None if ends_at is None else ends_at - time.monotonic(),
             [],
             [],
             options.block,
@@ -113,19 +141,24 @@ def _serve(options: argparse.Namespace, name: str, workspace: Path) -> int:
         )
         period_s = options.heartbeat_threshold / 4
         settings = VineWorkerSettings(period_s, options.heartbeat_threshold, options.timeout, options.measure)
-        service = WorkerService(context, endpoint, registration, keys, settings, workspace)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: service.stop(f"it got {signal.Signals(number).name}"))
-        service.register(options.connect_timeout)
-        logger.info("worker %s registered at %s port %d", name, address, options.port)
-        end = service.run()
+        service = WorkerService(context, endpoint, registration, keys, settings, workspace, cache)
+        _on_signals(lambda name: service.stop(f"it got {name}"))
+        logger.info("worker %s registers at %s port %d", name, address, options.port)
+        return service.serve(options.connect_timeout)
     finally:
+        _on_signals(_leave)
         endpoint.close()
         context.term()
-    logger.info("worker %s ends: %s", name, end.reason)
-    if end.failed:
-        print(f"trellis vine-worker {name} on {socket.gethostname()}: {end.reason}", file=sys.stderr)
-    return 1 if end.failed else 0
+
+
+def _on_signals(do: Callable[[str], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: do(signal.Signals(number).name))
+
+
+def _leave(name: str) -> None:
+    """Nothing is connected: there is nobody to tell, and nothing to end."""
+    raise ConnectionError(f"it got {name} while it looked for its manager")
 
 
 def _own_address(manager: str, port: int) -> str:

@@ -6,10 +6,12 @@ one message goes into a file, and a reference to it takes its place.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 from typing import NamedTuple
 
-from trellis.transport.shared_files import Writer, is_reference, read
+from trellis.transport.shared_files import Writer, delete, is_reference, read
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers
 
@@ -19,18 +21,19 @@ MAX_MESSAGE_BYTES = 65_536
 # Beyond the kinds of ``wire.stream``:
 SETUP = 20  # worker -> library: how it shall work; buffers: settings, context function, its arguments
 KILL = 21  # worker -> library: end call `id`
-DIED = 22  # library -> worker: the process of call `id` ended without a result; buffer 0 says how
+DIED = 22  # library -> worker: the process of call `id` ended, with a result before that or not; buffer 0 says how
+# FUNCTION has a second buffer: directories to search for imports, in JSON.
 
 
 class Message(NamedTuple):
-    """One message. ``payloads`` are what was sent, read back from files where they had gone there."""
+    """One message. ``payloads`` are what was sent, or references to files: ``open`` each, or ``discard`` all."""
 
     kind: int
     id: int
     function: int
     started: float
     duration_s: float
-    payloads: list[Payload]
+    payloads: list[Buffer]
 
 
 class Channel:
@@ -53,6 +56,11 @@ class Channel:
     def rename(self, name: str) -> None:
         """In a child process: its files have names of their own."""
         self._writer = Writer(self._directory, name)
+
+    def discard_written(self, name: str) -> None:
+        """Delete what a writer of this name, which is dead, had begun."""
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self._directory}/{name}-0")
 
     def send(
         self,
@@ -96,24 +104,34 @@ class Channel:
             raise OSError(f"there is no room for {size} bytes in {self._directory}")
         return reference
 
-    def receive(self) -> Message | None:
+    def receive(self, wait: bool = True) -> Message | None:
         """The next message; None when the other end is gone.
 
         Raises:
-            BlockingIOError: there is none now, and the socket does not wait.
+            BlockingIOError: there is none now, and it shall not ``wait``, or the socket does not.
         """
         try:
-            data = self._socket.recv(MAX_MESSAGE_BYTES)
+            data = self._socket.recv(MAX_MESSAGE_BYTES, 0 if wait else socket.MSG_DONTWAIT)
         except ConnectionError:
             return None
         if not data:
             return None
         kind, _, count, id_, function, started, duration_s = stream.HEAD.unpack_from(data)
-        payloads = [self._open(buffer) for buffer in stream.split(data, count)]
-        return Message(kind, id_, function, started, duration_s, payloads)
+        return Message(kind, id_, function, started, duration_s, list(stream.split(data, count)))
 
-    def _open(self, buffer: Buffer) -> Payload:
-        return read(buffer, self._directory, delete=True) if is_reference(buffer) else buffer
+    def open(self, payload: Buffer) -> Payload:
+        """What was sent; a file is deleted with that.
+
+        Raises:
+            OSError: the file is not there.
+        """
+        return read(payload, self._directory, delete=True) if is_reference(payload) else payload
+
+    def discard(self, message: Message) -> None:
+        """Delete the files of a message that nobody will open."""
+        for payload in message.payloads:
+            if is_reference(payload):
+                delete(payload, self._directory)
 
     def close(self) -> None:
         self._socket.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import gc
 import os
 import select
@@ -15,17 +16,19 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import setproctitle
 
 from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.errors import DeserializationError
-from trellis.executors.common.lifeline import die_with_starter
+from trellis.executors.common.lifeline import die_with_starter, open_lifeline, take_lifeline
 from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
 from trellis.executors.taskvine.remote.context import keep
+from trellis.executors.taskvine.remote.runner import add_import_paths
 from trellis.wire import stream
 from trellis.wire.codec import Payload
 from trellis.wire.payload import dump_exception, dump_result, load_call, load_function
@@ -46,7 +49,8 @@ class _Functions:
     def __init__(self) -> None:
         self._known: dict[int, Callable[..., Any] | BaseException] = {}
 
-    def define(self, number: int, data: Payload) -> None:
+    def define(self, number: int, data: Payload, import_paths: list[str]) -> None:
+        sys.path[:0] = [path for path in import_paths if path not in sys.path]
         assert type(data) is not tuple
         try:
             self._known[number] = load_function(data)  # type: ignore[arg-type]
@@ -71,37 +75,43 @@ class Library:
         self._lifeline = lifeline
         self._functions = _Functions()
         self._home = "."
+        self._waiting: collections.deque[Message] = collections.deque()
 
     def run(self) -> None:
         """Serve until the worker closes its end."""
         message = self._channel.receive()
         if message is None or message.kind != SETUP:
             return
-        setup = msgspec.json.decode(message.payloads[0], type=LibrarySetup)  # type: ignore[arg-type]
+        words, function, arguments = message.payloads
+        setup = msgspec.json.decode(words, type=LibrarySetup)
         setproctitle.setproctitle(f"trellis: library {setup.name}")
         self._home = setup.directory
         os.chdir(self._home)
-        _load_context(*message.payloads[1:])
+        _load_context(self._channel.open(function), self._channel.open(arguments))
+        _flush()
         self._channel.send(stream.READY)
         if setup.exec_mode == "direct":
             self._run_direct()
         else:
             self._run_fork(setup.slots)
 
-    # -- direct ------------------------------------------------------------------------------------------------
-
-    def _run_direct(self) -> None:
-        while (message := self._channel.receive()) is not None:
-            if message.kind == stream.TASK:
-                self._call(message)
-            else:
-                self._note(message)
-
-    def _note(self, message: Message) -> None:
-        if message.kind == stream.FUNCTION:
-            self._functions.define(message.id, message.payloads[0])
+    def _on_message(self, message: Message) -> None:
+        """A call is put into the queue; everything else is done."""
+        if message.kind == stream.TASK:
+            self._waiting.append(message)
+        elif message.kind == stream.FUNCTION:
+            data, paths = message.payloads
+            self._functions.define(message.id, self._channel.open(data), msgspec.json.decode(paths, type=list[str]))
         elif message.kind == stream.FORGET:
             self._functions.forget(message.id)
+        elif message.kind == KILL:
+            self._drop_waiting(message.id)
+
+    def _drop_waiting(self, call: int) -> None:
+        for message in [message for message in self._waiting if message.id == call]:
+            self._waiting.remove(message)
+            self._channel.discard(message)
+            self._channel.send(DIED, call, 0, (b"it had not started",))
 
     def _call(self, message: Message) -> None:
         """Run a call here, and send its result."""
@@ -111,14 +121,39 @@ class Library:
         result: Payload
         try:
             if sandbox:
-                os.chdir(bytes(sandbox))  # type: ignore[arg-type]
-            result = dump_result(_apply(self._functions.get(message.function), arguments))
+                os.chdir(bytes(sandbox))
+            function = self._functions.get(message.function)
+            result = dump_result(_apply(function, self._channel.open(arguments)))
         except BaseException as error:  # sys.exit() in a call ends the call, not the library
             kind, result = stream.ERROR, dump_exception(error, skip_frames=2)
-        if sandbox:
-            os.chdir(self._home)
         duration_s = time.perf_counter() - begin
-        self._channel.send(kind, message.id, 0, (result,), started, duration_s)
+        try:
+            self._channel.send(kind, message.id, 0, (result,), started, duration_s)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # No room for a large result, but there is for the word of it.
+            result = dump_exception(error)
+            self._channel.send(stream.ERROR, message.id, 0, (result,), started, duration_s)
+
+    # -- direct ------------------------------------------------------------------------------------------------
+
+    def _run_direct(self) -> None:
+        while self._take_messages():
+            if self._waiting:
+                self._call(self._waiting.popleft())
+                os.chdir(self._home)
+
+    def _take_messages(self) -> bool:
+        """All that have come; wait only when there is no call to run. False: the worker is gone."""
+        while True:
+            try:
+                message = self._channel.receive(wait=not self._waiting)
+            except BlockingIOError:
+                return True
+            if message is None:
+                return False
+            self._on_message(message)
 
     # -- fork --------------------------------------------------------------------------------------------------
 
@@ -126,48 +161,41 @@ class Library:
         # What is there now is the same in all children: the collector shall not touch, and so copy, it.
         gc.collect()
         gc.freeze()
+        # Each child takes one of these over: to open one takes a tenth of all that a child costs.
+        free = [open_lifeline(self._lifeline) for _ in range(slots)]
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
-        waiting: collections.deque[Message] = collections.deque()
-        children: dict[int, tuple[int, int]] = {}  # by pidfd: process id and call
+        children: dict[int, _Child] = {}  # by pidfd
         while True:
-            while waiting and len(children) < slots:
-                message = waiting.popleft()
-                pid = self._fork(message)
-                sentinel = os.pidfd_open(pid)
-                poll.register(sentinel, select.POLLIN)
-                children[sentinel] = (pid, message.id)
+            while self._waiting and free:
+                child = self._fork(self._waiting.popleft(), free.pop())
+                poll.register(child.sentinel, select.POLLIN)
+                children[child.sentinel] = child
             for fd, _ in poll.poll():
                 if fd in children:
                     poll.unregister(fd)
-                    self._reap(fd, *children.pop(fd))
-                elif (arrived := self._channel.receive()) is None:
-                    _kill(pid for pid, _ in children.values())
+                    child = children.pop(fd)
+                    free.append(child.lifeline)
+                    self._reap(child)
+                    continue
+                message = self._channel.receive()
+                if message is None:
+                    _kill(child.pid for child in children.values())
                     return
-                else:
-                    self._on_message(arrived, waiting, children)
+                self._on_message(message)
+                if message.kind == KILL:
+                    _kill(child.pid for child in children.values() if child.message.id == message.id)
 
-    def _on_message(
-        self, message: Message, waiting: collections.deque[Message], children: dict[int, tuple[int, int]]
-    ) -> None:
-        if message.kind == stream.TASK:
-            waiting.append(message)
-        elif message.kind == KILL:
-            _kill(pid for pid, call in children.values() if call == message.id)
-            for other in [other for other in waiting if other.id == message.id]:
-                waiting.remove(other)
-                self._channel.send(DIED, message.id, 0, (b"it had not started",))
-        else:
-            self._note(message)
-
-    def _fork(self, message: Message) -> int:
+    def _fork(self, message: Message, lifeline: int) -> _Child:
         pid = os.fork()
         if pid:
-            return pid
+            with contextlib.suppress(OSError):  # both sides do it: nobody has to wait for the other
+                os.setpgid(pid, pid)
+            return _Child(pid, os.pidfd_open(pid), message, lifeline)
         status = 1
         try:
             os.setpgid(0, 0)
-            die_with_starter(self._lifeline)
+            take_lifeline(lifeline)
             self._channel.rename(f"result-{os.getpid()}")
             self._call(message)
             status = 0
@@ -177,13 +205,25 @@ class Library:
             _flush()
             os._exit(status)  # nothing of the library's own is to be cleaned up here
 
-    def _reap(self, sentinel: int, pid: int, call: int) -> None:
-        os.close(sentinel)
-        _kill([pid])  # its children; it is a zombie, so its number cannot belong to anybody else
-        _, status, usage = os.wait4(pid, 0)
+    def _reap(self, child: _Child) -> None:
+        os.close(child.sentinel)
+        _kill([child.pid])  # its children; it is a zombie, so its number cannot belong to anybody else
+        _, status, usage = os.wait4(child.pid, 0)
         if status:
-            words = exit_reason(status, peak_bytes(usage))
-            self._channel.send(DIED, call, os.waitstatus_to_exitcode(status), (words.encode(),))
+            self._channel.discard_written(f"result-{child.pid}")
+            self._channel.discard(child.message)
+        # Also of one that seems well: a call may have ended its process with exit code 0.
+        words = exit_reason(status, peak_bytes(usage)).encode() if status else b"exit code 0"
+        self._channel.send(DIED, child.message.id, os.waitstatus_to_exitcode(status), (words,))
+
+
+class _Child(NamedTuple):
+    """A process that runs a call."""
+
+    pid: int
+    sentinel: int  # pidfd
+    message: Message
+    lifeline: int
 
 
 def _load_context(function: Payload, arguments: Payload) -> None:
@@ -224,13 +264,18 @@ def main() -> None:
     die_with_starter(lifeline_fd)
     for fd in (connection_fd, lifeline_fd):
         os.set_inheritable(fd, False)
-    for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
-        if path not in sys.path:
-            sys.path.append(path)
+    add_import_paths()
     connection = socket.socket(fileno=connection_fd)
-    Library(Channel(connection, sys.argv[3], f"result-{os.getpid()}"), lifeline_fd).run()
+    status = 0
+    try:
+        Library(Channel(connection, sys.argv[3], f"result-{os.getpid()}"), lifeline_fd).run()
+    except ConnectionError:  # the worker has ended, or ends us
+        pass
+    except BaseException:
+        traceback.print_exc()
+        status = 1
     _flush()
-    os._exit(0)  # threads that a call left behind must not keep the process alive
+    os._exit(status)  # threads that a context or a call left behind must not keep the process alive
 
 
 if __name__ == "__main__":

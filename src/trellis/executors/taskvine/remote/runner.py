@@ -102,6 +102,7 @@ def _load(buffers: tuple[Any, ...]) -> Any:
 
 def _load_reduced(buffers: tuple[Any, ...]) -> Any:
     """Functions that travel by value, without cloudpickle, whose import takes longer than the interpreter's start."""
+
     class Unpickler(_pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
             if module == "cloudpickle.cloudpickle" and name in _reduced:
@@ -111,9 +112,12 @@ def _load_reduced(buffers: tuple[Any, ...]) -> Any:
     return Unpickler(BytesIO(buffers[0]), buffers=buffers[1:]).load()
 
 
+_Function: Any = type(write_payload)  # types.FunctionType, without the import
+
+
 def _make_function(code: Any, namespace: dict[str, Any], name: str, defaults: Any, closure: Any) -> Any:
     namespace["__builtins__"] = __builtins__
-    return type(_make_function)(code, namespace, name, defaults, closure)
+    return _Function(code, namespace, name, defaults, closure)
 
 
 def _set_function_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
@@ -131,9 +135,13 @@ def _set_function_state(function: Any, state: tuple[dict[str, Any], dict[str, An
 
 
 def _make_empty_cell() -> Any:
-    if False:
-        cell = None
-    return (lambda: cell).__closure__[0]  # type: ignore[index]
+    content = None
+
+    def inner() -> Any:
+        return content  # noqa: F821 - deleted below: that is the point
+
+    del content
+    return inner.__closure__[0]  # type: ignore[index]
 
 
 def _make_cell(*content: Any) -> Any:

@@ -1,0 +1,78 @@
+"""What tasks find in their environment: what they are given, and which devices are theirs. Pure.
+
+The variables are those that TaskVine sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trellis.wire.vine import Amount
+
+# Libraries that would otherwise start a thread for each processor of the host.
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def resource_variables(
+    amount: Amount, devices: tuple[str, ...] | None, slots: int, given: Mapping[str, str]
+) -> dict[str, str]:
+    """Variables for a task, or for a library whose ``slots`` calls share what it has.
+
+    A number of threads that the user or the host has ``given`` stays. ``devices`` None: this worker has nothing to
+    do with GPUs, and hides none.
+    """
+    variables = {}
+    if amount.cores is not None:
+        cores = max(1, int(amount.cores))
+        variables["CORES"] = str(cores)
+        variables |= {name: str(max(1, cores // slots)) for name in _THREADS if name not in given}
+    for name in ("memory", "disk"):
+        value = getattr(amount, name)
+        if value is not None:
+            variables[name.upper()] = str(int(value))
+    variables["GPUS"] = str(len(devices or ()))
+    if devices is not None:
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices)  # nothing: the others' devices are not for this task
+    return variables
+
+
+class Devices:
+    """The GPUs of a worker by the names that CUDA has for them, and who has them.
+
+    Args:
+        count: how many are offered.
+        visible: CUDA_VISIBLE_DEVICES of the worker, or nothing: then they are numbered.
+    """
+
+    def __init__(self, count: float, visible: str = "") -> None:
+        names = [name.strip() for name in visible.split(",") if name.strip()]
+        names += [str(number) for number in range(len(names), int(count))]
+        self._load = dict.fromkeys(names[: int(count)], 0.0)
+        self._held: dict[object, dict[str, float]] = {}
+
+    def take(self, owner: object, gpus: float | None) -> tuple[str, ...] | None:
+        """Devices for a task or library; less than one GPU shares the least used one. None: there are no devices."""
+        if not self._load:
+            return None
+        wanted = gpus or 0.0
+        held: dict[str, float] = {}
+        for name in sorted(self._load, key=lambda name: self._load[name]):
+            if wanted <= 0:
+                break
+            held[name] = min(1.0, wanted)
+            wanted -= held[name]
+            self._load[name] += held[name]
+        if held:
+            self._held[owner] = held
+        return tuple(name for name in self._load if name in held)
+
+    def give_back(self, owner: object) -> None:
+        """The owner has ended; one that had none is no error."""
+        for name, share in self._held.pop(owner, {}).items():
+            self._load[name] -= share
