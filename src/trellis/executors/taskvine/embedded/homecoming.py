@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Homecoming:
         ask: sends a request for a piece to a worker.
         came: told of each file that is in its place, or is not: name, and the reason why not.
         answer: told of each content that was asked for: request, error, content.
+        moved: told of each transfer: worker, name, bytes, seconds.
     """
 
     def __init__(
@@ -33,13 +35,15 @@ class Homecoming:
         ask: Callable[[str, SendFile], None],
         came: Callable[[str, str], None],
         answer: Callable[[int, str, bytes], None],
+        moved: Callable[[str, str, int, float], None],
     ) -> None:
         self._loop = loop
         self._origin = origin
         self._ask = ask
         self._came = came
         self._answer = answer
-        self._pulls: dict[str, tuple[str, Pull]] = {}  # by name: the worker that sends it
+        self._moved = moved
+        self._pulls: dict[str, tuple[str, Pull, float]] = {}  # by name: the worker that sends it, since when
         self._requests: dict[str, list[int]] = {}  # that want the content, by name
         self._children: dict[Child, str] = {}  # that unpack
 
@@ -53,7 +57,7 @@ class Homecoming:
         except OSError as error:
             self._end(name, f"it cannot be written: {error}")
             return
-        self._pulls[name] = (worker, pull)
+        self._pulls[name] = (worker, pull, time.monotonic())
 
     def fetch(self, request: int, worker: str, name: str) -> None:
         """Fetch a file for its content."""
@@ -62,10 +66,11 @@ class Homecoming:
 
     def on_chunk(self, worker: str, chunk: FileChunk, data: Buffer) -> None:
         """A piece has come."""
-        source, pull = self._pulls.get(chunk.name, ("", None))
+        source, pull, since = self._pulls.get(chunk.name, ("", None, 0.0))
         if pull is None or source != worker or not pull.on_chunk(chunk, data):
             return
         del self._pulls[chunk.name]
+        self._moved(worker, chunk.name, pull.received, time.monotonic() - since)
         if not pull.error and pull.archive and self._origin.has_home(chunk.name):
             self._unpack(chunk.name)
         else:
@@ -74,7 +79,7 @@ class Homecoming:
     def worker_left(self, worker: str) -> list[int]:
         """Nothing more comes from there; gives the requests that wait for something that did."""
         waiting: list[int] = []
-        for name in [name for name, (source, _) in self._pulls.items() if source == worker]:
+        for name in [name for name, (source, *_) in self._pulls.items() if source == worker]:
             self._pulls.pop(name)[1].close()
             self._origin.give_up(name)
             waiting += self._requests.pop(name, ())
@@ -82,7 +87,7 @@ class Homecoming:
 
     def close(self) -> None:
         """Give up what is on its way."""
-        for name, (_, pull) in self._pulls.items():
+        for name, (_, pull, _) in self._pulls.items():
             pull.close()
             self._origin.give_up(name)
         for child, name in self._children.items():

@@ -249,8 +249,8 @@ class VineManagerService:
                 self._performer.transactions.ended(name, message)
                 self._handle(events.CallsEnded(name, message.ids, message.durations_s, message.measured))
             case CacheUpdated(names=names, sizes=sizes, seconds=seconds):
-                self._performer.traffic.arrived(name, names, sizes, seconds)
-                self._performer.transactions.cached(name, names, sizes, seconds)
+                sent = self._performer.traffic.arrived(name, names, sizes, seconds)
+                self._performer.transactions.cached(name, names, sizes, seconds, sent)
                 self._handle(events.CacheUpdated(name, names, sizes))
             case SendFile():
                 chunk, data = self._performer.origin.serve(message)

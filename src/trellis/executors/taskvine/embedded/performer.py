@@ -64,17 +64,13 @@ class Performer:
         self._resume = resume
         self.client: bytes | None = None  # who has spoken last on the submit side
         self.origin = Origin(Path(settings.logdir) / "spool")
+        self.transactions = Transactions(Path(settings.logdir))
         self.declarations = Declarations(loop, self.origin, self._on_declared)
         self.homecoming = Homecoming(
-            loop,
-            self.origin,
-            self.to_worker,
-            lambda name, error: handle(events.CameHome(name, error)),
-            self._on_fetched,
+            loop, self.origin, self.to_worker, self._on_came_home, self._on_fetched, self.transactions.came_home
         )
         self.book = TaskBook(state.file_name, self.declarations.level)
         self.traffic = Traffic()
-        self.transactions = Transactions(Path(settings.logdir))
         self._fetches: dict[int, int] = {}  # by request of the submit side that has no answer yet: the file
         self._done = self._failed = 0
 
@@ -100,6 +96,9 @@ class Performer:
         self._fetches[request] = file
         self._handle(events.FetchRequested(request, file))
 
+    def _on_came_home(self, name: str, error: str) -> None:
+        self._handle(events.CameHome(name, error))
+
     def _on_fetched(self, request: int, error: str, content: bytes) -> None:
         self._fetches.pop(request, None)
         sizes, frames = pack([content])
@@ -120,6 +119,7 @@ class Performer:
             case events.DropResults(worker, ids):
                 self.book.drop_results(worker, ids)
             case events.ForgetTasks(ids):
+                self.transactions.forget(ids)
                 self.send_all(self.book.forget_tasks(ids))
             case events.OrderFile(worker, name, source):
                 self._order_file(worker, name, source)

@@ -23,8 +23,12 @@ class Traffic:
         """A worker shall get a file."""
         self._ordered[worker, name] = source
 
-    def arrived(self, worker: str, names: Sequence[str], sizes: Sequence[int], seconds: Sequence[float]) -> None:
-        """Files are in a worker's cache: some came, some were made there, some had been there unknown to anybody."""
+    def arrived(self, worker: str, names: Sequence[str], sizes: Sequence[int], seconds: Sequence[float]) -> set[str]:
+        """Files are in a worker's cache: some came, some were made there, some had been there unknown to anybody.
+
+        Gives those that the manager has sent.
+        """
+        sent = set()
         for name, size, took in zip(names, sizes, seconds, strict=True):
             source = self._ordered.pop((worker, name), None)
             if source is None or took <= 0:
@@ -34,6 +38,9 @@ class Traffic:
                 self.sent_by_workers += size
             elif source == URL:
                 self.fetched_by_workers += size
+            else:
+                sent.add(name)
+        return sent
 
     def failed(self, worker: str, name: str) -> None:
         """A file has not come."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from trellis.wire.vine import UNKNOWN, Amount, CallsEnded, TaskShape
@@ -49,7 +49,8 @@ class Transactions:
         self._file = open(path, "w", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by close()
         self._lines: list[str] = []
         self._pid = os.getpid()
-        self._attempts: dict[int, int] = {}  # of tasks that have begun
+        self._given: dict[int, str] = {}  # to tasks that have begun
+        self._attempts: dict[int, int] = {}  # of those among them that began more than once
         self._shapes: dict[int, tuple[str, str]] = {}  # what comes before and after an attempt's number
         self._shape_of: dict[int, int] = {}  # of each task
         self._amounts: dict[Amount | None, str] = {}
@@ -96,11 +97,12 @@ class Transactions:
         start, middle = f"{now * 1e6:.0f} {self._pid} TASK ", f" RUNNING worker-{worker} FIRST_RESOURCES "
         commit = f'{{"time_commit_start":[{now:.6f},"s"],"time_commit_end":[{now:.6f},"s"],'
         for id_, amount in zip(ids, amounts, strict=True):
-            attempt = self._attempts[id_] = self._attempts.get(id_, 0) + 1
-            if attempt > 1 and id_ in self._shape_of:
+            if id_ in self._given and id_ in self._shape_of:
+                attempt = self._attempts[id_] = self._attempts.get(id_, 1) + 1
                 head, tail = self._shapes[self._shape_of[id_]]
                 self._lines.append(f"{start}{id_ + 1}{head}{attempt}{tail}")
-            self._lines.append(f"{start}{id_ + 1}{middle}{commit}{self._resources(amount)[1:]}\n")
+            given = self._given[id_] = self._resources(amount)
+            self._lines.append(f"{start}{id_ + 1}{middle}{commit}{given[1:]}\n")
 
     def ended(self, worker: str, message: CallsEnded) -> None:
         """A worker has run these to their ends."""
@@ -108,10 +110,14 @@ class Transactions:
         measured = message.measured or [UNKNOWN] * len(message.ids)
         ends = zip(message.ids, message.started, message.durations_s, measured, strict=True)
         for id_, since, duration_s, amount in ends:
-            used = "" if amount is UNKNOWN else f",{_json(amount)[1:-1]}".rstrip(",")
+            used = self._given.get(id_)
+            if used is None:  # given up meanwhile
+                continue
+            if amount != UNKNOWN:
+                used = _json(amount)
             report = (
                 f'{{"time_worker_start":[{since:.6f},"s"],"time_worker_end":[{since + duration_s:.6f},"s"],'
-                f'"wall_time":[{duration_s:.6f},"s"]{used}}}'
+                f'"wall_time":[{duration_s:.6f},"s"],{used[1:]}'
             )
             line = f"{start}{id_ + 1}"
             self._lines.append(f"{line}{waits}{line} RETRIEVED SUCCESS 0 {{}} {report}\n")
@@ -123,19 +129,22 @@ class Transactions:
         start = f"{self._now()} TASK "
         for id_ in ids:
             self._lines.append(f"{start}{id_ + 1} DONE SUCCESS 0\n")
-            self._forget(id_)
+        self.forget(ids)
 
     def failed(self, id_: int, status: str, exit_code: int) -> None:
         """The submit side was told that this one has no result."""
         line, word = f"{self._now()} TASK {id_ + 1}", status.upper()
-        if id_ in self._attempts:
+        if id_ in self._given:
             self._lines.append(f"{line} RETRIEVED {word} {exit_code} {{}} {{}}\n")
         self._lines.append(f"{line} DONE {word} {exit_code}\n")
-        self._forget(id_)
+        self.forget([id_])
 
-    def _forget(self, id_: int) -> None:
-        self._attempts.pop(id_, None)
-        self._shape_of.pop(id_, None)
+    def forget(self, ids: Sequence[int]) -> None:
+        """Nothing more will be said of these, unless they run again."""
+        for id_ in ids:
+            self._given.pop(id_, None)
+            self._attempts.pop(id_, None)
+            self._shape_of.pop(id_, None)
 
     def _resources(self, amount: Amount | None) -> str:
         text = self._amounts.get(amount)
@@ -152,17 +161,28 @@ class Transactions:
     def disconnected(self, worker: str, reason: str) -> None:
         self._lines.append(f"{self._now()} WORKER worker-{worker} DISCONNECTION {_word(reason)}\n")
 
-    def cached(self, worker: str, names: Sequence[str], sizes: Sequence[int], seconds: Sequence[float]) -> None:
-        """These are in a worker's cache now; sizes in bytes, and the seconds that getting each took."""
-        now = time.time()
-        start = f"{now * 1e6:.0f} {self._pid} WORKER worker-{worker} CACHE_UPDATE "
+    def cached(
+        self,
+        worker: str,
+        names: Sequence[str],
+        sizes: Sequence[int],
+        seconds: Sequence[float],
+        sent: Container[str],
+    ) -> None:
+        """These are in a worker's cache now; sizes in bytes, the seconds that getting each took, and those among them
+        that the manager has sent."""
         for name, size, took in zip(names, sizes, seconds, strict=True):
-            self._lines.append(f"{start}{name} {size} {took * 1e6:.0f} {(now - took) * 1e6:.0f}\n")
+            if name in sent:
+                self._transfer(worker, "TRANSFER INPUT", name, size, took)
+            self._transfer(worker, "CACHE_UPDATE", name, size, took)
 
-    def transferred(self, worker: str, direction: str, name: str, size: int, took: float) -> None:
-        """``direction``: INPUT (sent by the manager) or OUTPUT (brought home)."""
+    def came_home(self, worker: str, name: str, size: int, took: float) -> None:
+        """A worker has sent this."""
+        self._transfer(worker, "TRANSFER OUTPUT", name, size, took)
+
+    def _transfer(self, worker: str, what: str, name: str, size: int, took: float) -> None:
         now = time.time()
-        line = f"{now * 1e6:.0f} {self._pid} WORKER worker-{worker} TRANSFER {direction}"
+        line = f"{now * 1e6:.0f} {self._pid} WORKER worker-{worker} {what}"
         self._lines.append(f"{line} {name} {size} {took * 1e6:.0f} {(now - took) * 1e6:.0f}\n")
 
     # -- libraries ---------------------------------------------------------------------------------------------
