@@ -49,7 +49,7 @@ class FileTable:
     Args:
         declare: told of each new file before its number is given to anybody.
         drop: told of files that no task will name any more.
-        shared_fs: workers see all files of this host: only URLs and temps have to be moved.
+        shared_fs: workers see all files of this host, where they are: only URLs and temps have to be moved.
         peer_transfers: whether workers may pass files on, where a file does not say otherwise.
         logs: directory whose files are brought home although their paths are absolute: the kernel's own choice.
     """
@@ -134,7 +134,7 @@ class FileTable:
         here = file.path if file.scheme == "file" else file.local_path  # fetched by a staging provider
         if here is not None:
             if self._shared_fs or os.path.isabs(here):
-                return file
+                return _placed(file, os.path.abspath(here))
             path = sandbox_path(here)
             source = os.path.abspath(here)
             number = self.shared("file", source, properties, fingerprint(source))
@@ -162,8 +162,10 @@ class FileTable:
             path = free_path(_temp_path(file), number, mounts)
             mounts[path] = Mount(number, path)
             return _placed(file, path)
-        if file.scheme != "file" or self._shared_fs or os.path.isabs(file.path):
+        if file.scheme != "file":
             return file
+        if self._shared_fs or os.path.isabs(file.path):
+            return _placed(file, os.path.abspath(file.path))
         properties = _properties(file)
         path = self._new_output(file.path, properties._replace(level=level or properties.level), mounts)
         return _placed(file, path)
@@ -182,12 +184,13 @@ class FileTable:
         if isinstance(value, File):
             return self._stage_out(value, mounts, "task")
         home = value[0] if isinstance(value, tuple) else value
-        if not isinstance(home, str | os.PathLike) or self._shared_fs:
+        if not isinstance(home, str | os.PathLike):
             return value
         home = os.fspath(home)
-        if os.path.isabs(home) and not home.startswith(self._logs):
-            return value
-        path = self._new_output(home, _Properties("task"), mounts)
+        if self._shared_fs or (os.path.isabs(home) and not home.startswith(self._logs)):
+            path = os.path.abspath(home)
+        else:
+            path = self._new_output(home, _Properties("task"), mounts)
         return (path, *value[1:]) if isinstance(value, tuple) else path
 
     # -- afterwards --------------------------------------------------------------------------------------------

@@ -83,7 +83,9 @@ def test_with_a_shared_file_system_nothing_is_moved_but_urls_and_temps(told: Tol
     call = told.table(shared_fs=True).files_of(args, kwargs)
     assert told.kinds() == ["url", "temp"]
     assert call.outputs == []
-    assert (call.kwargs["stdout"], call.kwargs["stderr"]) == ("e", ("f", "w"))
+    # Tasks run in other directories than the program.
+    assert (call.args[0].filepath, call.kwargs["outputs"][0].filepath) == (os.path.abspath("a"), os.path.abspath("d"))
+    assert (call.kwargs["stdout"], call.kwargs["stderr"]) == (os.path.abspath("e"), (os.path.abspath("f"), "w"))
 
 
 def test_an_unchanged_file_is_declared_once(told: Told) -> None:

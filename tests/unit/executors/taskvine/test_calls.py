@@ -1,0 +1,198 @@
+"""What the manager is told of calls and libraries, from the executor's configuration and the user's wishes."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.core.interfaces import Attempt
+from trellis.errors import InvalidResourceSpecification, SerializationError, TaskVineTaskFailure
+from trellis.executors.taskvine import Library, TaskVineManagerConfig
+from trellis.executors.taskvine.calls import DEFAULT_LIBRARY, Calls
+from trellis.executors.taskvine.requests import Held, VineTask
+from trellis.staging.files import File
+from trellis.wire.codec import Payload
+from trellis.wire.vine import Amount, FileSpec, LibrarySpec, TaskShape
+
+
+class Told:
+    """A client that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.functions: dict[int, bytes] = {}
+        self.shapes: list[TaskShape] = []
+        self.files: list[FileSpec] = []
+        self.dropped: list[int] = []
+        self.libraries: list[LibrarySpec] = []
+        self._ids = itertools.count()
+
+    def define(self, number: int, data: bytes) -> None:
+        self.functions[number] = data
+
+    def forget(self, numbers: list[int]) -> None: ...
+
+    def define_shape(self, number: int, shape: TaskShape) -> None:
+        assert number == len(self.shapes)
+        self.shapes.append(shape)
+
+    def declare(self, spec: FileSpec, content: Payload = b"") -> None:
+        self.files.append(spec)
+
+    def drop_file(self, number: int) -> None:
+        self.dropped.append(number)
+
+    def install(self, library: LibrarySpec, arguments: Payload) -> None:
+        self.libraries.append(library)
+
+    def next_id(self) -> int:
+        return next(self._ids)
+
+    def fetch(self, number: int) -> Any:
+        raise AssertionError
+
+
+class Nobody:
+    def deliver(self, outcomes: Any) -> None:
+        raise AssertionError
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def calls(told: Told, mode: str = "regular", libraries: tuple[Library, ...] = (), **fields: Any) -> Calls:
+    client: Any = told
+    made = Calls(client, TaskVineManagerConfig(**fields), mode, "/no/logs")
+    made.install(libraries)
+    return made
+
+
+def simulate(*args: Any, **kwargs: Any) -> None: ...
+
+
+def attempt(*args: Any, walltime_s: float | None = None, wish: dict[str, Any] | None = None, **kwargs: Any) -> Attempt:
+    return Attempt(simulate, args, kwargs, sink=Nobody(), name="simulate", resources=wish, walltime_s=walltime_s)
+
+
+def shape(told: Told, one: Attempt | None = None, mode: str = "regular", **fields: Any) -> TaskShape:
+    return told.shapes[calls(told, mode, **fields).task_of(one or attempt()).shape]
+
+
+def held(task: VineTask) -> Held:
+    return Held(task.attempt, task.function, task.outputs, task.result_file)
+
+
+# -- the configuration ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "value"),
+    [
+        ({}, "variables", ()),
+        ({"env_vars": {"A": "1", "B": "2"}}, "variables", (("A", "1"), ("B", "2"))),
+        ({"init_command": "module load x &&"}, "init_command", "module load x &&"),
+        ({}, "max_retries", 1),
+        ({"max_retries": 5}, "max_retries", 5),
+        ({"max_retries": None}, "max_retries", -1),
+        ({}, "category", "simulate"),
+        ({"autocategory": False}, "category", "default"),
+    ],
+    ids=str,
+)
+def test_what_the_configuration_says_of_tasks(told: Told, fields: dict[str, Any], field: str, value: object) -> None:
+    assert getattr(shape(told, **fields), field) == value
+
+
+def test_function_exec_mode_is_for_tasks_that_do_not_say(told: Told) -> None:
+    made = calls(told, "serverless")
+    for wish in ({}, {"exec_mode": "regular"}):
+        made.task_of(attempt(wish=wish))
+    assert [(one.mode, one.library) for one in told.shapes] == [("serverless", DEFAULT_LIBRARY), ("regular", "")]
+
+
+@pytest.mark.parametrize(
+    ("walltime_s", "running_time_max", "time_max_s"),
+    [(None, None, 0.0), (5.0, None, 5.0), (None, 7, 7.0), (5.0, 7, 5.0), (9.0, 7, 7.0)],
+)
+def test_the_shorter_time_counts(
+    told: Told, walltime_s: float | None, running_time_max: float | None, time_max_s: float
+) -> None:
+    wish = {} if running_time_max is None else {"running_time_max": running_time_max}
+    assert shape(told, attempt(walltime_s=walltime_s, wish=wish)).time_max_s == time_max_s
+
+
+def test_equal_tasks_have_one_shape_and_one_function(told: Told) -> None:
+    made = calls(told)
+    for number in range(10):
+        made.task_of(attempt(number))
+    assert (len(told.shapes), len(told.functions)) == (1, 1)
+
+
+# -- libraries -----------------------------------------------------------------------------------------------------
+
+
+def test_library_config_is_of_the_library_that_nobody_names(told: Told) -> None:
+    config = {"num_slots": 3, "cores": 2, "memory": 100, "disk": 50, "gpus": 1, "exec_mode": "fork"}
+    calls(told, library_config=config, env_vars={"A": "1"}, init_command="true &&")
+    (spec,) = told.libraries
+    assert (spec.name, spec.slots, spec.amount, spec.exec_mode) == (DEFAULT_LIBRARY, 3, Amount(2, 100, 50, 1), "fork")
+    assert (spec.variables, spec.init_command) == ((("A", "1"),), "true &&")
+
+
+def test_a_library_of_the_users(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data.txt").write_text("x")
+    library = Library("index", context=simulate, args=(1,), inputs=[File("data.txt")], exec_mode="direct", cores=1)
+    calls(told, libraries=(library,))
+    spec = told.libraries[1]
+    assert (spec.name, spec.exec_mode, spec.amount.cores) == ("index", "direct", 1)
+    assert spec.context_function in told.functions
+    assert [mount.path for mount in spec.inputs] == ["data.txt"]
+
+
+def test_a_library_that_there_is_not_is_named_at_once(told: Told) -> None:
+    made = calls(told, libraries=(Library("index"),))
+    with pytest.raises(TaskVineTaskFailure, match="no library indx; there are trellis-library, index") as caught:
+        made.task_of(attempt(wish={"library": "indx"}))
+    assert caught.value.result == "missing_library"
+
+
+# -- tasks ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_wish_that_cannot_be(told: Told) -> None:
+    with pytest.raises(InvalidResourceSpecification):
+        calls(told).task_of(attempt(wish={"cpus": 1}))
+
+
+def test_arguments_that_cannot_travel_leave_nothing_behind(told: Told) -> None:
+    made = calls(told)
+    with pytest.raises(SerializationError):
+        made.task_of(attempt(threading.Lock(), outputs=[File("out")]))
+    assert told.dropped == [0]
+
+
+def test_a_result_that_stays_is_an_argument_by_its_file(told: Told) -> None:
+    made = calls(told)
+    task = made.task_of(attempt(wish={"temp_output": True}))
+    assert told.files[task.result_file].kind == "temp"
+    result = made.kept(held(task), None)
+    made.ended([held(task)])
+    assert [mount.file for mount in made.task_of(attempt(result)).inputs] == [task.result_file]
+    assert told.dropped == []
+    del result
+    gc.collect()
+    assert told.dropped == [task.result_file]
+
+
+def test_a_result_that_never_came_is_forgotten(told: Told) -> None:
+    made = calls(told)
+    task = made.task_of(attempt(wish={"temp_output": True}))
+    made.ended([held(task)])
+    assert told.dropped == [task.result_file]

@@ -1,0 +1,206 @@
+"""The submit side owes every task an outcome, also when its manager is dead. The manager here says nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.core.interfaces import Attempt, Outcome
+from trellis.errors import ExecutorError, TaskVineManagerFailure, TrellisError
+from trellis.executors.taskvine.client import VineClient
+from trellis.executors.taskvine.requests import Held, Notices, VineTask
+from trellis.executors.taskvine.settings import VinePorts, VineSettings
+from trellis.transport.keys import create_keys
+from trellis.wire.vine import Mount
+
+WAIT_S = 20
+
+
+class FakeManager:
+    """A process of which only the life is real."""
+
+    def __init__(self, start_error: Exception | None = None) -> None:
+        self._start_error = start_error
+        self._alive, self._life = os.pipe()
+
+    def start(self) -> VinePorts:
+        if self._start_error is not None:
+            raise self._start_error
+        return VinePorts(1, 2)  # nobody listens there
+
+    def open_sentinel(self) -> int:
+        return os.dup(self._alive)
+
+    def last_words(self) -> str:
+        return "It was killed by signal 9 (SIGKILL).\nEnd of manager.log:\nlast words"
+
+    def die(self) -> None:
+        if self._life >= 0:
+            os.close(self._life)
+            self._life = -1
+
+    def end(self, timeout_s: float) -> None:
+        self.die()
+
+    def close(self) -> None:
+        self.die()
+        os.close(self._alive)
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self._come = threading.Condition()
+
+    def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        with self._come:
+            self.outcomes += [outcome for _, outcome in outcomes]
+            self._come.notify_all()
+
+    def wait_for(self, number: int) -> list[Outcome]:
+        with self._come:
+            assert self._come.wait_for(lambda: len(self.outcomes) >= number, WAIT_S)
+            return list(self.outcomes)
+
+
+class House:
+    """A client, its manager, and what it told its owner."""
+
+    def __init__(self, directory: Path, start_error: Exception | None = None) -> None:
+        self.manager = FakeManager(start_error)
+        self.lost: list[TrellisError] = []
+        self.ended: list[Held] = []
+        self.sink = Sink()
+        create_keys(directory)
+        settings = VineSettings(
+            client_address="127.0.0.1",
+            client_ports=(1, 2),
+            worker_address="127.0.0.1",
+            worker_ports=(2, 3),
+            any_port=False,
+            cert_dir=str(directory),
+            password_file=None,
+            logdir=str(directory),
+            debug=False,
+            import_paths=[],
+            heartbeat_period_s=30.0,
+            heartbeat_threshold_s=120.0,
+            worker_timeout_s=300.0,
+            peer_transfers=True,
+            autolabel="fixed",
+            autolabel_window=0,
+            wait_for_workers=0,
+            tune={},
+        )
+        process: Any = self.manager
+        notices = Notices(_ignore, _ignore, _ignore, self.lost.append, lambda held, value: value, self.ended.extend)
+        self.client = VineClient("vine", process, settings, notices)
+
+    def submit(self, number: int) -> None:
+        for _ in range(number):
+            id_ = self.client.next_id()
+            attempt = Attempt(len, (), {}, sink=self.sink, name=f"task{id_}")
+            self.client.submit(VineTask(id_, 0, 0, b"", [], [Mount(0, "out")], -1, attempt))
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    made.client.start()
+    yield made
+    made.client.close(0.0)
+    made.manager.close()
+
+
+def test_tasks_of_a_dead_manager_fail_with_its_last_words(house: House) -> None:
+    house.submit(3)
+    house.manager.die()
+    outcomes = house.sink.wait_for(3)
+    assert {type(outcome.exception) for outcome in outcomes} == {TaskVineManagerFailure}
+    assert all("SIGKILL" in str(outcome.exception) and "last words" in str(outcome.exception) for outcome in outcomes)
+    assert house.client.outstanding == 0
+
+
+def test_the_owner_hears_of_the_death_and_of_the_end_of_each_task(house: House) -> None:
+    house.submit(2)
+    house.manager.die()
+    house.sink.wait_for(2)
+    assert [type(lost) for lost in house.lost] == [TaskVineManagerFailure]
+    assert [held.outputs for held in house.ended] == [[Mount(0, "out")]] * 2
+
+
+def test_tasks_for_a_dead_manager_fail_at_once(house: House) -> None:
+    house.manager.die()
+    house.submit(1)
+    (outcome,) = house.sink.wait_for(1)
+    assert isinstance(outcome.exception, TaskVineManagerFailure)
+
+
+def test_questions_to_a_dead_manager_fail(house: House) -> None:
+    early: Future[bytes] = house.client.fetch(1)
+    house.manager.die()
+    for reply in (early, house.client.fetch(2)):
+        assert isinstance(reply.exception(WAIT_S), TaskVineManagerFailure)
+    with pytest.raises(TaskVineManagerFailure):
+        house.client.status(WAIT_S)
+
+
+def test_a_manager_that_does_not_answer_is_not_waited_for(house: House) -> None:
+    with pytest.raises(TimeoutError):
+        house.client.status(0.01)
+
+
+def test_a_shutdown_ends_what_is_outstanding_and_what_comes_later(house: House) -> None:
+    house.submit(1)
+    house.client.close(0.0)
+    house.client.close(0.0)
+    house.submit(1)
+    for outcome in house.sink.wait_for(2):
+        assert isinstance(outcome.exception, ExecutorError)
+        assert "shut down" in str(outcome.exception)
+    assert isinstance(house.client.fetch(1).exception(WAIT_S), ExecutorError)
+    assert house.lost == []
+
+
+def test_what_the_owner_decides_counts_first(house: House) -> None:
+    house.submit(1)
+    house.client.fail_all(TaskVineManagerFailure("the first reason"))
+    house.sink.wait_for(1)
+    house.manager.die()
+    house.submit(1)
+    assert [str(outcome.exception) for outcome in house.sink.wait_for(2)] == ["the first reason"] * 2
+
+
+def test_a_callback_may_submit_when_all_is_over(house: House) -> None:
+    house.manager.die()
+    house.submit(1)
+    house.sink.wait_for(1)
+    house.client.close(0.0)
+    deliver, again = house.sink.deliver, [True]
+
+    def submit_again(outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        deliver(outcomes)
+        if again.pop():
+            again.append(False)
+            house.submit(1)
+
+    house.sink.deliver = submit_again  # type: ignore[method-assign]
+    house.submit(1)
+    assert len(house.sink.wait_for(3)) == 3
+
+
+def test_a_manager_that_does_not_start(tmp_path: Path) -> None:
+    house = House(tmp_path, ExecutorError("vine", "the TaskVine manager does not start"))
+    with pytest.raises(ExecutorError, match="does not start"):
+        house.client.start()
+    house.manager.close()
