@@ -54,6 +54,7 @@ class Transactions:
         self._shapes: dict[int, tuple[str, str]] = {}  # what comes before and after an attempt's number
         self._shape_of: dict[int, int] = {}  # of each task
         self._amounts: dict[Amount | None, str] = {}
+        self._connected: set[str] = set()
         self._started = time.time()
         self._file.write(_HEADER)
         self._lines.append(f"{self._now()} MANAGER {self._pid} START 0\n")
@@ -69,7 +70,9 @@ class Transactions:
             self._file.flush()
 
     def close(self) -> None:
-        """The manager ends."""
+        """The manager ends, and dismisses the workers."""
+        for worker in sorted(self._connected):
+            self.disconnected(worker, "EXPLICIT")
         microseconds = (time.time() - self._started) * 1e6
         self._lines.append(f"{self._now()} MANAGER {self._pid} END {microseconds:.0f}\n")
         self.flush()
@@ -155,10 +158,12 @@ class Transactions:
     # -- workers -----------------------------------------------------------------------------------------------
 
     def connected(self, worker: str, address: str, amount: Amount) -> None:
+        self._connected.add(worker)
         line = f"{self._now()} WORKER worker-{worker}"
         self._lines.append(f"{line} CONNECTION {address}\n{line} RESOURCES {self._resources(amount)}\n")
 
     def disconnected(self, worker: str, reason: str) -> None:
+        self._connected.discard(worker)
         self._lines.append(f"{self._now()} WORKER worker-{worker} DISCONNECTION {_word(reason)}\n")
 
     def cached(
