@@ -1,0 +1,220 @@
+"""Finds what a function imports: by its code, its globals, and what its modules import in turn. Runs nothing of it.
+
+A module belongs to the standard library, to an installed distribution, or to neither (a file of the user's own).
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Workers have these.
+_THERE = ("trellis", "cloudpickle", "__main__", "__mp_main__")
+
+
+class Needs(NamedTuple):
+    """What a function needs beyond the standard library and Trellis."""
+
+    distributions: frozenset[str]  # by name, with those that they require
+    modules: frozenset[str]  # top names of modules that are in no distribution
+
+
+def needs_of(func: Any, extra: Iterable[str] = ()) -> Needs:
+    """What ``func`` needs, and ``extra``: names of distributions or modules.
+
+    Raises:
+        LookupError: one of the ``extra`` is not there.
+    """
+    distributions: set[str] = set()
+    modules: set[str] = set()
+    for name in extra:
+        if _distribution(name) is not None:
+            distributions.add(_normal(name))
+        else:
+            distributions |= set(_distributions_of(name))
+            if not _distributions_of(name):
+                if next(_places(name), None) is None:
+                    raise LookupError(f"{name} is neither an installed distribution nor a module")
+                modules.add(name)
+    todo = _top_names(_imported_by(func))
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name in seen or name in sys.stdlib_module_names or name in _THERE:
+            continue
+        seen.add(name)
+        found = _distributions_of(name)
+        if found:
+            distributions |= set(found)
+        elif next(_places(name), None) is not None:
+            modules.add(name)
+            todo |= _top_names(_imported_by_sources(name))
+    # One that is installed in an editable way has its modules elsewhere.
+    for name in list(modules):
+        todo |= _top_names(_imported_by_sources(name)) - seen
+    return Needs(frozenset(_with_requirements(distributions)), frozenset(modules))
+
+
+# -- functions -----------------------------------------------------------------------------------------------------
+
+
+def _imported_by(func: Any) -> set[str]:
+    """Modules that a function imports itself, or uses through its globals and closure."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    todo: list[Any] = [func]
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        function = getattr(value, "__wrapped__", None) or getattr(value, "func", None)
+        if function is not None and not isinstance(value, type | types.ModuleType):
+            todo.append(function)
+        if isinstance(value, types.MethodType):
+            value = value.__func__
+        if isinstance(value, types.ModuleType):
+            found.add(value.__name__)
+            continue
+        module = getattr(value, "__module__", None) or getattr(type(value), "__module__", None)
+        if isinstance(module, str):
+            found.add(module)
+        if isinstance(value, types.FunctionType) and value.__module__ in ("__main__", None):
+            found |= set(_imports_in(value.__code__))
+            todo += [value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__]
+            todo += [cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)]
+            todo += value.__defaults__ or ()
+    return found
+
+
+def _imports_in(code: types.CodeType) -> Iterator[str]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            yield instruction.argval
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _imports_in(const)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = [_names(const) for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def _is_empty(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is None
+    except ValueError:
+        return True
+
+
+# -- modules -------------------------------------------------------------------------------------------------------
+
+
+def _top_names(modules: Iterable[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules if name}
+
+
+def _places(name: str) -> Iterator[Path]:
+    """Files and directories of a module."""
+    loaded = sys.modules.get(name)
+    try:
+        spec = getattr(loaded, "__spec__", None) or importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return
+    if spec is None:
+        return
+    if spec.submodule_search_locations is not None:
+        yield from map(Path, spec.submodule_search_locations)
+    elif spec.origin is not None and spec.has_location:
+        yield Path(spec.origin)
+
+
+def places(module: str) -> list[Path]:
+    """The files and directories of a module that is in no distribution, by its top name."""
+    return list(_places(module))
+
+
+def _imported_by_sources(name: str) -> set[str]:
+    """What the files of a module import at their top level."""
+    found: set[str] = set()
+    for place in _places(name):
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            if path.suffix == ".py":
+                found |= _imported_by_source(path)
+    return found
+
+
+def _imported_by_source(path: Path) -> set[str]:
+    try:
+        todo: list[ast.AST] = [ast.parse(path.read_bytes())]
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    found: set[str] = set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+    return found
+
+
+# -- distributions -------------------------------------------------------------------------------------------------
+
+
+@cache
+def _by_module() -> dict[str, list[str]]:
+    return {name: list(owners) for name, owners in importlib.metadata.packages_distributions().items()}
+
+
+def _distributions_of(module: str) -> list[str]:
+    """Distributions whose files a module is made of; none for one whose files are elsewhere (an editable one)."""
+    owners = [_normal(owner) for owner in _by_module().get(module, ())]
+    here = list(_places(module))
+    return [owner for owner in owners if any(_owns(owner, place) for place in here)]
+
+
+def _owns(owner: str, place: Path) -> bool:
+    distribution = _distribution(owner)
+    if distribution is None:
+        return False
+    root = Path(str(distribution.locate_file("")))
+    return place.is_relative_to(root)
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution | None:
+    try:
+        return importlib.metadata.distribution(name)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _with_requirements(names: set[str]) -> set[str]:
+    found: set[str] = set()
+    todo = set(names)
+    while todo:
+        name = todo.pop()
+        distribution = _distribution(name)
+        if name in found or distribution is None or name == "trellis-parallel":
+            continue
+        found.add(name)
+        # Extras are not required; whatever else is said of a requirement, it is needed when it is installed.
+        required = [line for line in distribution.requires or () if "extra ==" not in line]
+        todo |= {_normal(match[0]) for line in required if (match := re.match(r"[A-Za-z0-9._-]+", line))}
+    return found
