@@ -63,9 +63,10 @@ def protect(path: Path) -> None:
 
 
 def main() -> int:
-    """Entry point: ``python -m trellis.executors.taskvine.remote.fetch ACTION SOURCE TARGET LIFELINE``."""
-    action, source, target, lifeline = sys.argv[1:]
-    hold_lifeline(int(lifeline))
+    """Entry point: ``python -m trellis.executors.taskvine.remote.fetch ACTION SOURCE TARGET [LIFELINE]``."""
+    action, source, target, *lifeline = sys.argv[1:]
+    if lifeline:
+        hold_lifeline(int(lifeline[0]))
     try:
         if action == "download":
             download(source, Path(target))
