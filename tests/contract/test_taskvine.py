@@ -131,7 +131,7 @@ def test_an_exception_comes_back_as_itself_with_its_traceback(house: House) -> N
     assert isinstance(error, LookupError)
     assert error.args == ("on purpose",)
     notes = "\n".join(getattr(error, "__notes__", []))
-    assert 'raise LookupError(word)' in notes + repr(error.__cause__)
+    assert "raise LookupError(word)" in notes + repr(error.__cause__)
 
 
 def test_a_function_that_exits_ends_alone(house: House) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from trellis.core.interfaces import Attempt
 from trellis.errors import TaskVineTaskFailure
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.taskvine.client import VineClient
+from trellis.executors.taskvine.environments import Environments
 from trellis.executors.taskvine.file_table import FileTable
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
@@ -52,6 +54,8 @@ class Calls:
             peer_transfers=config.enable_peer_transfers,
             logs=logs,
         )
+        self._environments = Environments(self._files, config, Path(logs) / "packs")
+        self._environment = -1
         self._libraries: list[str] = []
         self._results: set[int] = set()  # temps of results that are still to come
         self._shapes: dict[TaskShape, int] = {}
@@ -65,19 +69,25 @@ class Calls:
         Raises:
             SerializationError: a context cannot be serialized.
             FileNotFoundError: an input is not there.
+        ConfigurationError: an environment cannot be packed.
         """
+        self._environment = self._environments.interpreter()
         default = Library(DEFAULT_LIBRARY, **(self._config.library_config or {}))
         for library in (default, *libraries):
             self._libraries.append(library.name)
+            context = -1 if library.context is None else self._functions.intern(library.context)
+            inputs = self._files.files_of((), {"inputs": list(library.inputs)}).inputs
+            if library.context is not None:
+                inputs += self._environments.modules(context, library.context)
             spec = LibrarySpec(
                 library.name,
                 library.exec_mode,
                 library.num_slots or 0,
                 Amount(library.cores, library.memory, library.disk, library.gpus),
-                self._files.files_of((), {"inputs": list(library.inputs)}).inputs,
-                -1,
+                inputs,
+                self._environment,
                 self._variables,
-                -1 if library.context is None else self._functions.intern(library.context),
+                context,
                 self._config.init_command,
             )
             arguments = dump_call(library.args, library.kwargs, f"the context of library {library.name}")
@@ -99,6 +109,7 @@ class Calls:
         number = self._functions.intern(attempt.func)
         try:
             arguments = dump_call(args, kwargs, attempt.name)
+            inputs = files.inputs + self._environments.modules(number, attempt.func)
         except BaseException:
             self._functions.release((number,))
             self._files.ended(files.outputs)
@@ -108,9 +119,7 @@ class Calls:
             result_file = self._files.new("temp")
             self._results.add(result_file)
         attempt.executor_id = self._client.next_id()
-        return VineTask(
-            attempt.executor_id, number, shape, arguments, files.inputs, files.outputs, result_file, attempt
-        )
+        return VineTask(attempt.executor_id, number, shape, arguments, inputs, files.outputs, result_file, attempt)
 
     def _shape(self, attempt: Attempt, resources: Mapping[str, Any]) -> int:
         config = self._config
@@ -124,6 +133,7 @@ class Calls:
             default_category=category,
             default_library=DEFAULT_LIBRARY,
             max_retries=config.max_retries,
+            environment=self._environment,
             variables=self._variables,
             init_command=config.init_command,
         )

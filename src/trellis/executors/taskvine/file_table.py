@@ -28,7 +28,7 @@ class CallFiles(NamedTuple):
     outputs: list[Mount]
 
 
-class _Properties(NamedTuple):
+class Properties(NamedTuple):
     """What the user has said of a file."""
 
     level: str = "workflow"
@@ -40,7 +40,7 @@ class _Output(NamedTuple):
     """A file that a task makes."""
 
     path: str  # where it belongs on this host
-    properties: _Properties
+    properties: Properties
 
 
 class FileTable:
@@ -90,7 +90,7 @@ class FileTable:
             self._declare(FileSpec(number, kind, source, level, peer and self._peer_transfers, unpack, made))
             return number
 
-    def shared(self, kind: str, source: str, properties: tuple[str, bool, bool], content: object = None) -> int:
+    def shared(self, kind: str, source: str, properties: Properties, content: object = None) -> int:
         """The number of a file, declared when it is not known; ``content`` tells one state of it from another."""
         level, peer, unpack = properties
         key = (kind, source, properties, content)
@@ -152,7 +152,7 @@ class FileTable:
 
     def _temp(self, file: File) -> int:
         """What its producer and its readers say of its life at the workers does not make it another file."""
-        return self.shared("temp", "", _Properties(), file.netloc + file.path)
+        return self.shared("temp", "", Properties(), file.netloc + file.path)
 
     def _stage_out(self, file: Any, mounts: dict[str, Mount], level: str = "") -> Any:
         if not isinstance(file, File):
@@ -170,7 +170,7 @@ class FileTable:
         path = self._new_output(file.path, properties._replace(level=level or properties.level), mounts)
         return _placed(file, path)
 
-    def _new_output(self, home: str, properties: _Properties, mounts: dict[str, Mount]) -> str:
+    def _new_output(self, home: str, properties: Properties, mounts: dict[str, Mount]) -> str:
         source = os.path.abspath(home)
         number = self.new("file", source, properties.level, peer=properties.peer, made=True)
         with self._lock:
@@ -190,7 +190,7 @@ class FileTable:
         if self._shared_fs or (os.path.isabs(home) and not home.startswith(self._logs)):
             path = os.path.abspath(home)
         else:
-            path = self._new_output(home, _Properties("task"), mounts)
+            path = self._new_output(home, Properties("task"), mounts)
         return (path, *value[1:]) if isinstance(value, tuple) else path
 
     # -- afterwards --------------------------------------------------------------------------------------------
@@ -219,10 +219,10 @@ class FileTable:
                 self._drop(mount.file)
 
 
-def _properties(file: File) -> _Properties:
+def _properties(file: File) -> Properties:
     if isinstance(file, TaskVineFile):
-        return _Properties(file.cache, file.peer_transfer, file.unpack)
-    return _Properties()
+        return Properties(file.cache, file.peer_transfer, file.unpack)
+    return Properties()
 
 
 def _temp_path(file: File) -> str:

@@ -52,7 +52,7 @@ def parse_specification(
         features=tuple(sorted(get("features") or ())),
         library=(get("library") or default_library) if serverless else "",
         max_retries=-1 if max_retries is None else max_retries,
-        environment=environment,
+        environment=-1 if serverless else environment,
         variables=variables,
         init_command="" if serverless else init_command,
     )

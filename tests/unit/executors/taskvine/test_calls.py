@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from trellis.core.interfaces import Attempt
-from trellis.errors import InvalidResourceSpecification, SerializationError, TaskVineTaskFailure
-from trellis.executors.taskvine import Library, TaskVineManagerConfig
+from trellis.errors import ConfigurationError, InvalidResourceSpecification, SerializationError, TaskVineTaskFailure
+from trellis.executors.taskvine import Library, TaskVineManagerConfig, environments
 from trellis.executors.taskvine.calls import DEFAULT_LIBRARY, Calls
 from trellis.executors.taskvine.requests import Held, VineTask
 from trellis.staging.files import File
 from trellis.wire.codec import Payload
-from trellis.wire.vine import Amount, FileSpec, LibrarySpec, TaskShape
+from trellis.wire.vine import ON_IMPORT_PATH, Amount, FileSpec, LibrarySpec, Mount, TaskShape
 
 
 class Told:
@@ -29,6 +29,7 @@ class Told:
         self.files: list[FileSpec] = []
         self.dropped: list[int] = []
         self.libraries: list[LibrarySpec] = []
+        self.packed: list[tuple[str, list[str]]] = []
         self._ids = itertools.count()
 
     def define(self, number: int, data: bytes) -> None:
@@ -196,3 +197,52 @@ def test_a_result_that_never_came_is_forgotten(told: Told) -> None:
     task = made.task_of(attempt(wish={"temp_output": True}))
     made.ended([held(task)])
     assert told.dropped == [task.result_file]
+
+
+# -- environments --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> str:
+    path = tmp_path / "env.tar.gz"
+    path.write_bytes(b"packed")
+    return str(path)
+
+
+def test_env_pack_is_unpacked_for_tasks_and_libraries(told: Told, archive: str) -> None:
+    made = calls(told, env_pack=archive)
+    made.task_of(attempt())
+    made.task_of(attempt(wish={"exec_mode": "serverless"}))
+    (spec,) = told.files
+    assert (spec.source, spec.level, spec.unpack) == (archive, "worker", True)
+    assert told.libraries[0].environment == spec.id
+    assert [one.environment for one in told.shapes] == [spec.id, -1]
+
+
+def test_an_env_pack_that_is_not_there(told: Told) -> None:
+    with pytest.raises(ConfigurationError, match="env_pack"):
+        calls(told, env_pack="/no/such.tar.gz")
+
+
+def test_app_pack_brings_what_functions_import(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _packing_calls(told, tmp_path, monkeypatch, app_pack=True, extra_pkgs=["msgspec"])
+    first, second = made.task_of(attempt()), made.task_of(attempt())
+    assert first.inputs == second.inputs == [Mount(0, ON_IMPORT_PATH)]
+    assert (told.files[0].source, told.files[0].unpack) == (str(tmp_path / "app.tar"), True)
+    assert told.packed == [("simulate", ["msgspec"])]
+
+
+def test_without_app_pack_nothing_is_packed(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _packing_calls(told, tmp_path, monkeypatch)
+    assert made.task_of(attempt()).inputs == []
+    assert told.packed == []
+
+
+def _packing_calls(told: Told, directory: Path, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Calls:
+    def pack(func: Any, extra: Any, _: Path) -> Path:
+        told.packed.append((func.__name__, list(extra)))
+        (directory / "app.tar").write_bytes(b"packed")
+        return directory / "app.tar"
+
+    monkeypatch.setattr(environments, "pack_function", pack)
+    return calls(told, **fields)

@@ -90,8 +90,9 @@ def test_what_the_executor_adds() -> None:
     assert made.init_command == "true &&"
 
 
-def test_a_call_has_no_command_of_its_own() -> None:
-    assert shape({"exec_mode": "serverless"}, init_command="true &&").init_command == ""
+def test_a_call_has_no_command_and_no_interpreter_of_its_own() -> None:
+    made = shape({"exec_mode": "serverless"}, init_command="true &&", environment=7)
+    assert (made.init_command, made.environment) == ("", -1)
 
 
 def test_a_library_means_a_call() -> None:

@@ -17,7 +17,7 @@ import msgspec
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child, tail
-from trellis.executors.taskvine.embedded.processes import TaskStart, python_of
+from trellis.executors.taskvine.embedded.processes import TaskStart, after, python_of
 from trellis.executors.taskvine.embedded.sandbox import Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote import runner
@@ -46,6 +46,7 @@ class LibraryStart(NamedTuple):
     environment: str  # cache name of the unpacked environment of its interpreter; empty: ours
     variables: Mapping[str, str]
     inputs: Sequence[tuple[str, str]]  # cache name, path in its directory
+    init_command: str
 
 
 class LibraryProcess:
@@ -107,7 +108,7 @@ class LibraryProcess:
             home = str(self._home.path)
             self._child = Child(
                 self._loop,
-                [*self._command(start.environment), *map(str, fds), str(self._payloads)],
+                after(start.init_command, [*self._command(start.environment), *map(str, fds), str(self._payloads)]),
                 self._log,
                 self._ended,
                 cwd=self._home.path,

@@ -126,11 +126,9 @@ class Processes:
             argv = [sys.executable, "-P", self._runner]
         argv += [str(self._function_path(start.function)), str(files / "arguments"), str(files / "result")]
         argv.append(str(lifeline))
-        if start.shape.init_command:
-            argv = ["/bin/sh", "-c", f"{start.shape.init_command} exec {shlex.join(argv)}"]
         return Child(
             self._loop,
-            argv,
+            after(start.shape.init_command, argv),
             files / "output",
             lambda child, code: self._ended(start.id, code),
             cwd=sandbox.path,
@@ -192,6 +190,11 @@ class Processes:
         for process in self._running.values():
             process.child.end()
         self._running.clear()
+
+
+def after(init_command: str, words: list[str]) -> list[str]:
+    """The command that runs some shell text, which ends with ``&&`` or ``;``, and then becomes ``words``."""
+    return ["/bin/sh", "-c", f"{init_command} exec {shlex.join(words)}"] if init_command else words
 
 
 def python_of(environment: Path) -> str:

@@ -348,6 +348,7 @@ class WorkerService:
             message.environment,
             self._variables(("library", instance), message.amount, spec.variables, imports, slots),
             [mount for mount in message.inputs if mount[1] != ON_IMPORT_PATH],
+            spec.init_command,
         )
         self._handle(events.LibraryRequested(instance, slots, direct))
 
