@@ -7,17 +7,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trellis.cli import doctor, perf
+from trellis.cli import doctor, perf, vine
 from trellis.cli.arguments import positive
 from trellis.version import VERSION
 
+_WORKER = "vine-worker"
 EXIT_INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` (None: of this process); gives the exit code."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if words[:1] == [_WORKER]:  # has a parser of its own, which hosts without this command use as well
+            return vine.run_worker(words[1:])
+        options = _parser().parse_args(words)
         return int(options.run(options))
     except KeyboardInterrupt:
         print("trellis: interrupted", file=sys.stderr)
@@ -59,6 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_arguments(examine)
     examine.set_defaults(run=doctor.run)
+
+    commands.add_parser(_WORKER, help="offer this host to a TaskVine manager: HOST PORT, or --project NAME")
+
+    status = commands.add_parser(
+        "vine-status",
+        help="tell how a TaskVine manager is: tasks, workers, files, bytes moved",
+        description="Ask a manager of TaskVine's embedded engine for its tasks, its workers, and what was moved.",
+    )
+    vine.add_status_arguments(status)
+    status.set_defaults(run=vine.run_status)
     return parser
 
 
