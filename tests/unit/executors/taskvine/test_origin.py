@@ -1,0 +1,234 @@
+"""Files of the manager's host: their names, what workers get of them, and where those that come home go."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from trellis.executors.taskvine.embedded import naming
+from trellis.executors.taskvine.embedded.naming import Named, name_file, takes_long
+from trellis.executors.taskvine.embedded.origin import Origin
+from trellis.wire.vine import FileSpec, SendFile
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[Origin]:
+    origin = Origin(tmp_path / "spool")
+    yield origin
+    origin.close()
+    assert not (tmp_path / "spool").exists()
+
+
+def a_file(path: Path, level: str = "workflow", *, made: bool = False) -> FileSpec:
+    return FileSpec(0, "file", str(path), level, made=made)
+
+
+def declared(origin: Origin, spec: FileSpec, content: bytes = b"") -> Named:
+    named = name_file(spec, origin.spool, content)
+    origin.declare(spec, named)
+    return named
+
+
+def content_of(origin: Origin, name: str) -> bytes:
+    chunk, data = origin.serve(SendFile(name, 0, 2**20))
+    assert not chunk.error
+    assert chunk.total == len(data)
+    return data
+
+
+# -- names -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_changed_has_another_name(origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("one")
+    first = name_file(a_file(path), origin.spool)
+    assert first == name_file(a_file(path), origin.spool)
+    path.write_text("another")
+    assert first.name != name_file(a_file(path), origin.spool).name
+    assert first.size == 3
+
+
+@pytest.mark.parametrize("level", ["worker", "forever"])
+def test_a_file_that_outlives_the_run_is_named_by_its_content(origin: Origin, tmp_path: Path, level: str) -> None:
+    for name in ("f", "g"):
+        (tmp_path / name).write_text("content")
+    names = {name_file(a_file(tmp_path / name, level), origin.spool).name for name in ("f", "g")}
+    assert len(names) == 1
+
+
+def test_an_output_is_like_no_other_file_whatever_is_there(origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("from before")
+    names = {name_file(a_file(path, made=True), origin.spool).name for _ in range(2)}
+    names.add(name_file(a_file(path), origin.spool).name)
+    assert len(names) == 3
+
+
+def test_a_file_that_is_not_there_has_a_name_and_no_content(origin: Origin, tmp_path: Path) -> None:
+    named = declared(origin, a_file(tmp_path / "missing"))
+    chunk, data = origin.serve(SendFile(named.name, 0, 10))
+    assert "not there" in chunk.error
+    assert data == b""
+
+
+def test_the_same_directory_has_the_same_name(origin: Origin, tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "sub" / "f").write_text("content")
+    first, second = (name_file(a_file(directory, "forever"), origin.spool) for _ in range(2))
+    assert first.name == second.name
+    assert first.unpack
+    with tarfile.open(first.path) as archive:
+        assert archive.getnames() == ["sub", "sub/f"]
+
+
+def test_buffers(origin: Origin) -> None:
+    spec = FileSpec(0, "buffer", "", "workflow")
+    names = {declared(origin, spec, b"bytes").name for _ in range(2)}
+    assert len(names) == 2
+    assert {content_of(origin, name) for name in names} == {b"bytes"}
+    kept = FileSpec(0, "buffer", "", "forever")
+    assert len({declared(origin, kept, b"bytes").name for _ in range(2)}) == 1
+
+
+class _Server(BaseHTTPRequestHandler):
+    tag = '"1"'
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("ETag", type(self).tag)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Server)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/f"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_url_that_outlives_the_run_is_named_by_what_its_server_says(
+    origin: Origin, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = FileSpec(0, "url", url, "forever")
+    assert takes_long(spec)
+    first = name_file(spec, origin.spool).name
+    assert first == name_file(spec, origin.spool).name
+    monkeypatch.setattr(_Server, "tag", '"2"')
+    assert first != name_file(spec, origin.spool).name
+
+
+def test_a_url_whose_server_says_nothing_is_named_by_itself(origin: Origin) -> None:
+    spec = FileSpec(0, "url", "http://127.0.0.1:9/f", "forever")
+    assert name_file(spec, origin.spool) == name_file(spec, origin.spool)
+    assert not takes_long(FileSpec(0, "url", "http://127.0.0.1:9/f", "workflow"))
+
+
+def test_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "_QUICK_BYTES", 3)
+    path = tmp_path / "f"
+    path.write_text("long")
+    assert takes_long(a_file(path, "worker"))
+    assert not takes_long(a_file(path))
+    assert takes_long(a_file(tmp_path))
+    assert not takes_long(a_file(tmp_path, made=True))
+    assert not takes_long(a_file(tmp_path / "missing", "worker"))
+
+
+def test_a_process_gives_the_same_names(origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("content")
+    specs = [a_file(path, "forever"), a_file(path)]
+    answers = tmp_path / "answers"
+    subprocess.run(naming.command(specs, origin.spool, answers), check=True)
+    assert naming.read_answers(answers) == [name_file(spec, origin.spool) for spec in specs]
+
+
+# -- what is kept ----------------------------------------------------------------------------------------------
+
+
+def test_a_forgotten_buffer_leaves_nothing(origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("the user's")
+    buffer = declared(origin, FileSpec(0, "buffer", "", "workflow"), b"bytes")
+    own = declared(origin, a_file(path))
+    for named in (buffer, own):
+        origin.forget(named.name)
+        assert origin.serve(SendFile(named.name, 0, 10))[0].error
+    assert list(origin.spool.iterdir()) == []
+    assert path.exists()
+
+
+def test_the_same_content_twice_is_kept_once(origin: Origin, tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    directory.mkdir()
+    (directory / "f").write_text("content")
+    for _ in range(2):
+        named = declared(origin, a_file(directory, "forever"))
+    assert [str(path) for path in origin.spool.iterdir()] == [named.path]
+
+
+# -- home ------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_comes_home_and_replaces_what_was_there(origin: Origin, tmp_path: Path) -> None:
+    home = tmp_path / "new" / "sub" / "f"
+    named = declared(origin, a_file(home, made=True))
+    assert origin.has_home(named.name)
+    for text in ("first", "second"):
+        origin.arriving(named.name).write_text(text)
+        origin.came_home(named.name)
+        assert home.read_text() == text
+    assert [path.name for path in home.parent.iterdir()] == ["f"]
+
+
+def test_a_directory_comes_home_to_one_that_is_there(origin: Origin, tmp_path: Path) -> None:
+    home = tmp_path / "d"
+    (home / "sub").mkdir(parents=True)
+    (home / "sub" / "old").write_text("old")
+    (home / "sub" / "both").write_text("old")
+    named = declared(origin, a_file(home, made=True))
+    arrived = origin.arriving(named.name)
+    (arrived / "sub").mkdir(parents=True)
+    (arrived / "sub" / "both").write_text("new")
+    origin.came_home(named.name)
+    assert {path.name: path.read_text() for path in (home / "sub").iterdir()} == {"old": "old", "both": "new"}
+    assert not arrived.exists()
+
+
+def test_a_place_that_cannot_be(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("a file")
+    named = declared(origin, a_file(tmp_path / "f" / "below", made=True))
+    with pytest.raises(NotADirectoryError):
+        origin.arriving(named.name)
+    origin.give_up(named.name)
+    directory = tmp_path / "d"
+    directory.mkdir()
+    named = declared(origin, a_file(directory, made=True))
+    origin.arriving(named.name).write_text("a file for a directory")
+    with pytest.raises(IsADirectoryError):
+        origin.came_home(named.name)
+    origin.give_up(named.name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f", "spool"]
+
+
+def test_an_input_does_not_come_home(origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("content")
+    named = declared(origin, a_file(path))
+    assert not origin.has_home(named.name)
+    assert origin.arriving(named.name).parent == origin.spool
