@@ -6,10 +6,11 @@ from random import Random
 
 from trellis.executors.taskvine.embedded.eviction import make_cache_room
 from trellis.executors.taskvine.embedded.instances import Instances
+from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
 from trellis.executors.taskvine.embedded.packing import allocate, enlarge
 from trellis.executors.taskvine.embedded.queues import ShapeQueue
 from trellis.executors.taskvine.embedded.records import Instance, Staging, Task, Worker
-from trellis.executors.taskvine.embedded.scheduling import can_host, choose_instance, rank_workers
+from trellis.executors.taskvine.embedded.scheduling import can_host, offers, rank_instances, rank_workers
 from trellis.executors.taskvine.embedded.store import Store
 from trellis.executors.taskvine.embedded.supply import Supply
 from trellis.executors.taskvine.embedded.vine_events import EvictFiles
@@ -24,8 +25,9 @@ PATIENCE_S = 2.0
 class Dispatcher:
     """Works on the manager's store."""
 
-    def __init__(self, store: Store, supply: Supply, instances: Instances, rng: Random) -> None:
+    def __init__(self, store: Store, lifecycle: Lifecycle, supply: Supply, instances: Instances, rng: Random) -> None:
         self._store = store
+        self._lifecycle = lifecycle
         self._supply = supply
         self._instances = instances
         self._policy = store.settings.policy
@@ -63,18 +65,22 @@ class Dispatcher:
             task = store.tasks[queue.pop()]
             if task.inputs and not self._supply.can_start(task, now):
                 continue
-            instance = choose_instance(library, task, store.workers, now, store.replicas)
-            if instance is None or not self._has_cache_room(task, store.workers[instance.worker]):
-                passed.append(task)
+            for instance in rank_instances(library, task, store.workers, now, store.replicas):
+                if self._has_cache_room(task, store.workers[instance.worker]):
+                    break
+            else:
+                self._pass_over(task, passed, now)
                 continue
             self._place(task, store.workers[instance.worker], None, instance, now)
             library.note_room(instance)
         for task in passed:
             queue.push(task)
         if len(queue):
-            self._instances.start(library, store.calls_queued(library.spec.name), now)
+            first = store.tasks[queue.head()[1]]
+            only_for = first if passed else None  # there are slots, but not for this one
+            self._instances.start(library, store.calls_queued(library.spec.name), only_for, now)
             if not library.up and not library.starting:
-                self._lose_patience(queue, library.spec.amount, now)
+                self._lose_patience(queue, first, library.spec.amount, now)
 
     # -- tasks with resources of their own ---------------------------------------------------------------------
 
@@ -91,7 +97,7 @@ class Dispatcher:
             if roomy and self._find_worker(task, roomy, now):
                 placed = True
                 continue
-            passed.append(task)
+            self._pass_over(task, passed, now)
             if not roomy and not task.maximum:
                 break  # nor is there room for the others of its shape
         for task in passed:
@@ -99,7 +105,7 @@ class Dispatcher:
         if placed or not passed:
             queue.waits_since = None
         if passed:
-            self._lose_patience(queue, self.wanted(passed[0]), now)
+            self._lose_patience(queue, passed[0], self.wanted(passed[0]), now)
             queue.blocked = self._store.changes
 
     def _roomy(self, task: Task) -> list[tuple[Worker, Amount]]:
@@ -138,14 +144,35 @@ class Dispatcher:
         """Whether there is a worker that could take the task if it had nothing else to do."""
         store = self._store
         return any(
-            (task.shape.mode == "serverless" or self.amount_at(task, worker) is not None)
-            and can_host(worker, task, now, store.replicas)
+            self._fits(task, worker) and can_host(worker, task, now, store.replicas)
             for worker in store.workers.values()
         )
 
     # -- common parts ------------------------------------------------------------------------------------------
 
-    def _lose_patience(self, queue: ShapeQueue, want: Amount, now: float) -> None:
+    def _pass_over(self, task: Task, passed: list[Task], now: float) -> None:
+        """It has no place now; if it can never have one, where its inputs are, it fails."""
+        replicas = self._store.replicas
+        bound = [name for name in task.inputs if replicas.is_bound(name)]
+        if not bound or any(
+            self._fits(task, worker) and all(replicas.is_ready(name, worker.name) for name in bound)
+            for worker in self._store.workers.values()
+        ):
+            passed.append(task)
+            return
+        self._store.wait(task, set())  # it is in no queue
+        reason = f"{', '.join(bound)}: workers do not pass it on, and those that have it cannot run the task"
+        self._lifecycle.fail(task, now, "fixed_location_missing", reason)
+
+    def _fits(self, task: Task, worker: Worker) -> bool:
+        """Whether the worker could take the task, by what both are."""
+        if task.shape.mode == "serverless":
+            amount = allocate(self._store.libraries[task.shape.library].spec.amount, worker.total)
+        else:
+            amount = self.amount_at(task, worker)
+        return amount is not None and offers(worker, task)
+
+    def _lose_patience(self, queue: ShapeQueue, first: Task, want: Amount, now: float) -> None:
         """Its first task has waited long beside libraries that others keep busy: one worker's make way."""
         if queue.waits_since is None:
             queue.waits_since = now
@@ -153,7 +180,9 @@ class Dispatcher:
             queue.waits_since = now
             for worker in self._store.workers.values():
                 amount = allocate(want, worker.total)
-                if amount is not None and self._is_before(queue, worker) and self._instances.drain(worker, amount):
+                if amount is None or not can_host(worker, first, now, self._store.replicas):
+                    continue
+                if self._is_before(queue, worker) and self._instances.drain(worker, amount):
                     return
 
     def _is_before(self, queue: ShapeQueue, worker: Worker) -> bool:
@@ -169,7 +198,8 @@ class Dispatcher:
         victims = make_cache_room(self._store, worker, task.inputs)
         if victims:
             self._store.actions.append(EvictFiles(worker.name, victims))
-        return victims is not None
+        # A task that can go nowhere else does not wait for room that may never be.
+        return victims is not None or any(self._store.replicas.is_bound(name) for name in task.inputs)
 
     def _place(self, task: Task, worker: Worker, amount: Amount | None, instance: Instance | None, now: float) -> None:
         store = self._store

@@ -23,9 +23,9 @@ def make_cache_room(store: Store, worker: Worker, inputs: Iterable[str]) -> list
     replicas = store.replicas
     here = replicas.names_at(worker.name)
     coming = {*worker.expecting, *inputs}
-    over = replicas.cached_bytes(worker.name) - int(worker.total.disk * _MB)
-    over += sum(max(replicas.file(name).size, 0) for name in coming if name not in here)
-    if over <= 0:
+    new = sum(max(replicas.file(name).size, 0) for name in coming if name not in here)
+    over = new + replicas.cached_bytes(worker.name) - int(worker.total.disk * _MB)
+    if over <= 0 or not new:  # what tasks have made may be more than there is room for; it is there
         return []
     victims = _victims(store, worker, coming, over)
     for name in victims or ():

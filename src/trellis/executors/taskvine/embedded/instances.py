@@ -10,7 +10,8 @@ import itertools
 from trellis.executors.taskvine.embedded.ledger import Ledger
 from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
 from trellis.executors.taskvine.embedded.packing import allocate, fits
-from trellis.executors.taskvine.embedded.records import Instance, Library, Staging, Worker
+from trellis.executors.taskvine.embedded.records import Instance, Library, Staging, Task, Worker
+from trellis.executors.taskvine.embedded.scheduling import can_host
 from trellis.executors.taskvine.embedded.store import Store
 from trellis.executors.taskvine.embedded.supply import Supply
 from trellis.executors.taskvine.embedded.vine_events import StartLibrary, StopLibrary, TellUser
@@ -52,12 +53,18 @@ class Instances:
 
     # -- start -------------------------------------------------------------------------------------------------
 
-    def start(self, library: Library, calls: int, now: float) -> None:
-        """Start instances for calls that found no slot, but not for those that starting ones will take."""
+    def start(self, library: Library, calls: int, only_for: Task | None, now: float) -> None:
+        """Start instances for calls that found no slot, but not for those that starting ones will take.
+
+        ``only_for``: start one for this call, for which the free slots that there are do not do.
+        """
         store, spec = self._store, library.spec
         if library.starting >= calls or library.blocked == store.changes or not self._has_files(library, now):
             return
         workers = sorted(store.workers.values(), key=lambda worker: (-(worker.free.cores or 0), worker.name))
+        if only_for is not None:
+            calls = min(calls, 1)
+            workers = [w for w in workers if self._lacks(w, library) and can_host(w, only_for, now, store.replicas)]
         rested = [worker for worker in workers if worker.paused.get(spec.name, 0.0) <= now]
         if not rested and library.failures < MIN_LIBRARY_FAILURES:
             rested = workers
@@ -67,6 +74,12 @@ class Instances:
                 self._start_at(library, worker, amount)
         if library.starting < calls:
             library.blocked = store.changes
+
+    @staticmethod
+    def _lacks(worker: Worker, library: Library) -> bool:
+        """Whether the worker has no free slot of the library, now or soon."""
+        mine = [i for i in worker.instances.values() if i.library == library.spec.name]
+        return all(len(i.calls) >= i.expected for i in mine)
 
     def _has_files(self, library: Library, now: float) -> bool:
         lost = [name for name in library.files if self._store.replicas.file(name).lost]

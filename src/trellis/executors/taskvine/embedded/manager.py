@@ -47,7 +47,7 @@ class VineManagerState:
         self._lifecycle = Lifecycle(store, self._ledger)
         self._supply = Supply(store, self._ledger, self._lifecycle)
         self._instances = Instances(store, self._ledger, self._lifecycle, self._supply)
-        self._dispatcher = Dispatcher(store, self._supply, self._instances, rng)
+        self._dispatcher = Dispatcher(store, self._lifecycle, self._supply, self._instances, rng)
         self._reports = Reports(store, self._lifecycle)
         self._watch = Watch(store, self._dispatcher)
         self._shapes: dict[int, TaskShape] = {}

@@ -105,8 +105,17 @@ class ReplicaTable:
         """Whether workers pass this file on to each other."""
         return self._worker_limit > 0 and file.shared
 
+    def is_bound(self, name: str) -> bool:
+        """Whether it is where it was made, and comes to no other worker."""
+        file = self._files[name]
+        return file.kind == "temp" and not self.is_shared(file)
+
     def is_ready(self, name: str, worker: str) -> bool:
         return worker in self._files[name].ready
+
+    def can_have(self, name: str, worker: str) -> bool:
+        """Whether the worker has it, or can get it."""
+        return worker in self._files[name].ready or not self.is_bound(name)
 
     def names_at(self, worker: str) -> Collection[str]:
         """Ready or on their way, least recently used first; not to be changed."""
@@ -236,11 +245,14 @@ class ReplicaTable:
             file.creating[worker] = worker
             self._list(name, worker, 0)
 
-    def not_made(self, name: str, worker: str) -> None:
+    def not_made(self, name: str, worker: str) -> bool:
+        """The task is not there any more; give whether the file would still have come from it."""
         file = self._files.get(name)
-        if file is not None and file.creating.get(worker) == worker:
-            del file.creating[worker]
-            self._unlist(name, worker)
+        if file is None or file.creating.get(worker) != worker:
+            return False
+        del file.creating[worker]
+        self._unlist(name, worker)
+        return True
 
     def updated(self, name: str, worker: str, size: int) -> bool:
         """The file is in the worker's cache; False when nobody wants it there (any more)."""

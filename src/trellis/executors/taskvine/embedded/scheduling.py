@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from trellis.executors.taskvine.embedded.records import Instance, Library, Task, Worker
-from trellis.executors.taskvine.embedded.replicas import File, ReplicaTable
+from trellis.executors.taskvine.embedded.replicas import ReplicaTable
 
 POLICIES = ("files", "time", "worst", "rand")
 
@@ -37,37 +37,32 @@ def _emptiest(worker: Worker) -> tuple[float, float, str]:
     return (-(worker.free.cores or 0), -(worker.free.memory or 0), worker.name)
 
 
-def choose_instance(
+def rank_instances(
     library: Library, task: Task, workers: Mapping[str, Worker], now: float, replicas: ReplicaTable
-) -> Instance | None:
-    """The library's instance that takes this call: with a free slot, where most bytes of its inputs are."""
+) -> Iterator[Instance]:
+    """The library's instances that may take this call, in the order in which to try them: those with a free slot, then
+    those that it may be sent to ahead of time; of each, where most bytes of its inputs are."""
     for among in (library.free, library.ahead):
         suitable = (i for i in among.values() if can_host(workers[i.worker], task, now, replicas))
         if task.inputs:
-            best = min(
-                suitable,
-                key=lambda i: (-replicas.bytes_at(task.inputs, i.worker), len(i.calls), i.number),
-                default=None,
+            yield from sorted(
+                suitable, key=lambda i: (-replicas.bytes_at(task.inputs, i.worker), len(i.calls), i.number)
             )
         else:
-            best = next(suitable, None)
-        if best is not None:
-            return best
-    return None
+            yield from suitable
+
+
+def offers(worker: Worker, task: Task) -> bool:
+    """Whether the worker has the features that the task needs."""
+    return not task.shape.features or set(task.shape.features) <= set(worker.registration.features)
 
 
 def can_host(worker: Worker, task: Task, now: float, replicas: ReplicaTable) -> bool:
     """Whether the worker may take this task, whatever it does now."""
-    shape = task.shape
     if task.avoid == worker.name and now < task.avoid_until:
         return False
-    if shape.features and not set(shape.features) <= set(worker.registration.features):
+    if not offers(worker, task):
         return False
-    if worker.ends_at is not None and now + shape.time_min_s >= worker.ends_at:
+    if worker.ends_at is not None and now + task.shape.time_min_s >= worker.ends_at:
         return False
-    return not task.inputs or all(_can_have(worker, replicas.file(name), replicas) for name in task.inputs)
-
-
-def _can_have(worker: Worker, file: File, replicas: ReplicaTable) -> bool:
-    """A temp that workers do not pass on is where it was made, and nowhere else."""
-    return file.kind != "temp" or worker.name in file.ready or replicas.is_shared(file)
+    return not task.inputs or all(replicas.can_have(name, worker.name) for name in task.inputs)

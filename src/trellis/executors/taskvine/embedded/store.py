@@ -92,8 +92,10 @@ class Store:
         match place:
             case Running():
                 self._leave_worker(task, place, now)
+                worker = self.workers[place.worker]
                 for name in task.outputs:
-                    self.replicas.not_made(name, place.worker)
+                    if self.replicas.not_made(name, place.worker) and self.is_expected(name, worker):
+                        self.replicas.want(name, place.worker)
             case Staging():
                 self._leave_worker(task, place, now)
                 self._expect_no_more(task, place)
