@@ -17,56 +17,16 @@ from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.executors.taskvine.embedded.manager import VineManagerSettings, VineManagerState
 from trellis.testing.network import TICK_S, Connection, World
 from trellis.testing.oracles import LivenessViolation, SafetyViolation
-from trellis.testing.vine_worker import LibraryPlan, SimulatedVineWorker, VineTaskPlan
-from trellis.wire.vine import Amount, FileSpec, LibrarySpec, Mount, TaskShape
+from trellis.testing.vine_scenario import CALLS, SHAPES, LibraryPlan, VineScenario, VineTaskPlan, library_spec
+from trellis.testing.vine_worker import SimulatedVineWorker
+from trellis.wire.vine import Amount, FileSpec, Mount
+
+__all__ = ["VineScenario", "VineSimulation"]
 
 # After the last fault everything ends in less than this, in correct runs.
 _AMPLE_S = 2_000.0
 _TRACE_LENGTH = 150
 _MB = 2**20
-# Shape ids: of regular tasks, and of calls of each library.
-_SHAPES = [
-    TaskShape("regular", "whole", Amount()),
-    TaskShape("regular", "small", Amount(cores=1, memory=100, disk=10)),
-    TaskShape("regular", "share", Amount(cores=1)),
-    TaskShape("regular", "urgent", Amount(cores=2), priority=5.0),
-    TaskShape("regular", "featured", Amount(cores=1), features=("gpu",)),
-    TaskShape("regular", "long", Amount(cores=1), time_min_s=5.0),
-    TaskShape("serverless", "calls", Amount(), library="good"),
-    TaskShape("serverless", "calls", Amount(), library="filed"),
-    TaskShape("serverless", "calls", Amount(), library="moody"),
-    TaskShape("serverless", "calls", Amount(), library="broken"),
-]
-_CALLS = range(6, 10)
-
-
-@dataclass(frozen=True)
-class VineScenario:
-    """What may happen in a run. Times in simulated seconds.
-
-    Args:
-        tasks: tasks that are submitted in the first ``faults_s``.
-        workers: workers at the start.
-        faults: how many, at random times in the first ``faults_s``; 0: nothing goes wrong that is not planned.
-        peers: whether workers pass files on.
-        temp_replicas: as in the manager's settings.
-        policy: as in the manager's settings.
-        disk: MB of each worker; each file has one.
-        ends: statuses that tasks end with; empty: a result.
-    """
-
-    tasks: int = 40
-    workers: int = 3
-    faults: int = 8
-    faults_s: float = 15.0
-    peers: bool = True
-    temp_replicas: int = 1
-    policy: str = "files"
-    disk: float = 1_000.0
-    slow_factor: float = 0.0
-    autolabel: str = "fixed"
-    ends: tuple[str, ...] = ("", "", "", "", "", "signal", "output_missing")
-    heartbeat_threshold_s: float = 6.0
 
 
 @dataclass
@@ -136,10 +96,10 @@ class VineSimulation:
 
     def _plan(self) -> None:
         world, scenario = self.world, self.scenario
-        self._handle(events.ShapesDefined(range(len(_SHAPES)), _SHAPES))
+        self._handle(events.ShapesDefined(range(len(SHAPES)), SHAPES))
         self._declare([FileSpec(next(self._numbers), "file", "/f0", "worker")])
         libraries = [self.library_of(name) for name in ("good", "filed", "moody", "broken")]
-        self._handle(events.LibrariesInstalled([_library_spec(plan) for plan in libraries]))
+        self._handle(events.LibrariesInstalled([library_spec(plan) for plan in libraries]))
         for _ in range(scenario.workers):
             world.after(world.between(0, 3), self._add_random_worker)
         tasks = 0
@@ -195,7 +155,7 @@ class VineSimulation:
 
     def _random_task(self, id_: int) -> VineTaskPlan:
         world, rng = self.world, self.world.rng
-        shape = rng.randrange(len(_SHAPES))
+        shape = rng.randrange(len(SHAPES))
         inputs = [self._random_input() for _ in range(rng.choice([0, 0, 1, 2]))]
         temps = [self._new("temp", "") for _ in range(rng.choice([0, 0, 1, 2]))]
         home = [self._new("file", "") for _ in range(rng.choice([0, 0, 0, 1, 2]))]
@@ -207,8 +167,8 @@ class VineSimulation:
             tuple(temps),
             tuple(home),
             rng.choice(self.scenario.ends),
-            kills_library=shape in _CALLS and self.scenario.faults > 0 and world.chance(0.1),
-            exhausts=shape not in _CALLS and world.chance(0.1),
+            kills_library=shape in CALLS and self.scenario.faults > 0 and world.chance(0.1),
+            exhausts=shape not in CALLS and world.chance(0.1),
         )
 
     def _random_input(self) -> int:
@@ -410,8 +370,3 @@ class VineSimulation:
         left = [store.tasks, store.producers, store.waiting, store.returning, self._kept, self._results]
         if any(left):
             raise SafetyViolation(f"left over: {left}")
-
-
-def _library_spec(plan: LibraryPlan) -> LibrarySpec:
-    inputs = [Mount(number, "x") for number in plan.files]
-    return LibrarySpec(plan.name, "direct" if plan.slots == 1 else "fork", plan.slots, Amount(cores=1), inputs)

@@ -1,6 +1,7 @@
 """A TaskVine worker as the manager's machine sees one, for simulations.
 
-It gets files, runs tasks and libraries, and fails in all ways. It is strict: it runs nothing whose inputs are not there, and nothing for which it has no room. No processes here.
+It gets files, runs tasks and libraries, and fails in all ways. It is strict: it runs nothing whose inputs are not
+there, and nothing for which it has no room. No processes here.
 """
 
 from __future__ import annotations
@@ -12,24 +13,10 @@ from typing import Any, Protocol
 from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.testing.network import Connection, World
 from trellis.testing.oracles import SafetyViolation
+from trellis.testing.vine_scenario import LibraryPlan, VineTaskPlan
 from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, RegisterWorker
 
 _NAMES = ("cores", "memory", "disk", "gpus")
-
-
-@dataclass
-class VineTaskPlan:
-    """One task of the simulated user. Files by their numbers."""
-
-    id: int
-    shape: int
-    duration_s: float
-    inputs: tuple[int, ...] = ()
-    temps: tuple[int, ...] = ()  # that it makes
-    home: tuple[int, ...] = ()  # files that it makes, and that come home
-    end: str = ""  # status that it fails with; empty: it has a result
-    kills_library: bool = False
-    exhausts: bool = False  # with anything but a whole worker's memory
 
 
 class Surroundings(Protocol):
@@ -49,16 +36,6 @@ class Surroundings(Protocol):
 
     @property
     def faulty(self) -> bool: ...
-
-
-@dataclass
-class LibraryPlan:
-    """``fails``: how often a start of it comes to nothing, from 0 to 1."""
-
-    name: str
-    slots: int
-    fails: float
-    files: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
