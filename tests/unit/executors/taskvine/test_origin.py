@@ -213,7 +213,7 @@ def test_a_directory_comes_home_to_one_that_is_there(origin: Origin, tmp_path: P
 def test_a_place_that_cannot_be(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("a file")
     named = declared(origin, a_file(tmp_path / "f" / "below", made=True))
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(FileExistsError):
         origin.arriving(named.name)
     origin.give_up(named.name)
     directory = tmp_path / "d"

@@ -26,10 +26,12 @@ class FactoryRules:
 
 @dataclass(slots=True)
 class Looked:
-    """The manager's answer: tasks without a result, and workers of this factory that are connected."""
+    """The manager's answer: tasks without a result, workers of this factory that are connected, and workers of a
+    former one, which go on without it."""
 
     tasks: int
     connected: int
+    inherited: int
 
 
 @dataclass(slots=True)
@@ -85,25 +87,27 @@ class FactoryState:
         return self._workers
 
     def start(self) -> list[Action]:
-        return [*self._start_workers(self._rules.min_workers), Look()]
+        """No workers yet: a former factory may have left some."""
+        return [Look()]
 
     def next_deadline(self) -> float:
         return min(self._look_at, self._heard + self._rules.factory_timeout_s)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         match event:
-            case Looked(tasks, connected):
+            case Looked(tasks, connected, inherited):
                 self._heard = now
                 self._connected = connected
                 if connected:
                     self._failures = 0
-                return self._start_workers(min(max(tasks, self._rules.min_workers), self._rules.max_workers))
+                wanted = min(max(tasks, self._rules.min_workers), self._rules.max_workers)
+                return self._start_workers(wanted - inherited)
             case WorkerEnded(failed, lived_s, words):
                 self._workers -= 1
                 self._failures = self._failures + 1 if failed and lived_s < _MOMENT_S else 0
                 if self._failures >= MOST_FAILURES:
                     return [Exit(f"{self._failures} workers in a row ended at once; the last one: {words}", True)]
-                return []
+                return [Look()]  # another may be needed
             case DeadlinePassed():
                 if now >= self._heard + self._rules.factory_timeout_s:
                     return [Exit(f"the manager said nothing for {now - self._heard:.0f} s", True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import setproctitle
 from trellis.errors import BadMessage
 from trellis.executors.taskvine.embedded import factory as machine
 from trellis.executors.taskvine.embedded.child import Child
+from trellis.executors.taskvine.embedded.service_main import open_log, read_settings
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import keys_from_password
@@ -61,6 +63,7 @@ class FactoryService:
 
     def __init__(self, settings: FactorySettings) -> None:
         self._settings = settings
+        self._name = f"factory-{secrets.token_hex(4)}"  # by which its workers are known
         rules = machine.FactoryRules(
             settings.min_workers, settings.max_workers, settings.workers_per_cycle, settings.factory_timeout_s
         )
@@ -115,14 +118,15 @@ class FactoryService:
                 logger.error("a message of the manager is dropped: %s", error)
                 continue
             if isinstance(message, VineStatus):
-                connected = sum(worker.from_factory for worker in message.workers)
-                self._handle(machine.Looked(message.waiting + message.running, connected))
+                workers = [worker for worker in message.workers if worker.from_factory]
+                own = sum(worker.block == self._name for worker in workers)
+                self._handle(machine.Looked(message.waiting + message.running, own, len(workers) - own))
 
     def _handle(self, event: machine.Event) -> None:
         self._perform(self._state.handle(event, time.monotonic()))
 
     def _perform(self, actions: list[machine.Action]) -> None:
-        for action in actions:
+        for action in actions if self._exit is None else ():  # while it ends, nothing new begins
             match action:
                 case machine.StartWorkers(number):
                     for _ in range(number):
@@ -138,7 +142,7 @@ class FactoryService:
         scratch = Path(self._settings.scratch_dir)
         scratch.mkdir(parents=True, exist_ok=True)
         log = Path(self._settings.logdir) / f"{name}.log"
-        words = [*self._settings.worker_command, "--from-factory"]
+        words = [*self._settings.worker_command, "--from-factory", "--block", self._name]
         try:
             child = Child(self._loop, words, log, self._on_worker_end, cwd=scratch, environment=os.environ)
         except (OSError, subprocess.SubprocessError) as error:
@@ -156,17 +160,8 @@ class FactoryService:
 def main() -> int:
     """Entry point: ``python -m trellis.executors.taskvine.embedded.factory_service``."""
     setproctitle.setproctitle("trellis: vine factory")
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(sys.stdin.fileno(), 1)
-        if not byte:
-            return 1
-        line += byte
-    settings = msgspec.json.decode(line, type=FactorySettings)
-    handler = logging.FileHandler(Path(settings.logdir) / "factory.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger("trellis").addHandler(handler)
-    logging.getLogger("trellis").setLevel(logging.INFO)
+    settings = read_settings(sys.stdin.fileno(), FactorySettings)
+    open_log(Path(settings.logdir) / "factory.log", debug=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
     try:
         service = FactoryService(settings)
