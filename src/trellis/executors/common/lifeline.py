@@ -13,6 +13,10 @@ class Lifeline:
     def __init__(self) -> None:
         self.worker_end, self._own_end = os.pipe()
 
+    def let_go(self) -> None:
+        """In a process forked from the one that made this: it holds nobody's life."""
+        os.close(self._own_end)
+
     def close(self) -> None:
         os.close(self.worker_end)
         os.close(self._own_end)

@@ -25,7 +25,7 @@ import setproctitle
 
 from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.errors import DeserializationError
-from trellis.executors.common.lifeline import die_with_starter, open_lifeline, take_lifeline
+from trellis.executors.common.lifeline import Lifeline, die_with_starter, open_lifeline, take_lifeline
 from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
 from trellis.executors.taskvine.remote.context import keep
 from trellis.executors.taskvine.remote.runner import add_import_paths
@@ -70,9 +70,8 @@ class _Functions:
 class Library:
     """Owned by the process's one thread. Payloads of a TASK: its sandbox (or nothing), and its arguments."""
 
-    def __init__(self, channel: Channel, lifeline: int) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._lifeline = lifeline
         self._functions = _Functions()
         self._home = "."
         self._waiting: collections.deque[Message] = collections.deque()
@@ -161,8 +160,10 @@ class Library:
         # What is there now is the same in all children: the collector shall not touch, and so copy, it.
         gc.collect()
         gc.freeze()
-        # Each child takes one of these over: to open one takes a tenth of all that a child costs.
-        free = [open_lifeline(self._lifeline) for _ in range(slots)]
+        # Calls end with their library, and so with the worker. Each child takes over one that is open already: to
+        # open one takes a tenth of all that a child costs.
+        self._lifeline = Lifeline()
+        free = [open_lifeline(self._lifeline.worker_end) for _ in range(slots)]
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         children: dict[int, _Child] = {}  # by pidfd
@@ -195,6 +196,7 @@ class Library:
         status = 1
         try:
             os.setpgid(0, 0)
+            self._lifeline.let_go()
             take_lifeline(lifeline)
             self._channel.rename(f"result-{os.getpid()}")
             self._call(message)
@@ -268,7 +270,7 @@ def main() -> None:
     connection = socket.socket(fileno=connection_fd)
     status = 0
     try:
-        Library(Channel(connection, sys.argv[3], f"result-{os.getpid()}"), lifeline_fd).run()
+        Library(Channel(connection, sys.argv[3], f"result-{os.getpid()}")).run()
     except ConnectionError:  # the worker has ended, or ends us
         pass
     except BaseException:
