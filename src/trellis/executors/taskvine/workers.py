@@ -79,8 +79,7 @@ def factory_process(
 ) -> ServiceProcess[FactoryReady]:
     """The factory for workers on this host, not started yet."""
     if around.engine != "embedded":
-        scratch = config.scratch_dir or os.path.join(logdir, "factory")
-        real = factory_settings(config, "127.0.0.1", around.port, str(around.password_file), scratch, logdir)
+        real = factory_settings(config, "127.0.0.1", around.port, str(around.password_file), logdir)
         command = [sys.executable, "-P", "-m", REAL_FACTORY_SERVICE]
         return ServiceProcess(label, "TaskVine factory", command, real, FactoryReady, "factory.log")
     settings = FactorySettings(

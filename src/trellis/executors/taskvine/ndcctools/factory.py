@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -32,16 +33,18 @@ def run(settings: RealFactorySettings, lifeline: int) -> str:
     Raises:
         OSError: it cannot be started.
     """
-    # The factory copies the password to there.
-    os.makedirs(settings.scratch_dir, mode=0o700, exist_ok=True)
+    if settings.scratch_dir is not None:
+        os.makedirs(settings.scratch_dir, exist_ok=True)
+    # Private: the factory puts the password there.
+    scratch = tempfile.mkdtemp(prefix="trellis-factory-", dir=settings.scratch_dir)
     with open(Path(settings.logdir) / "factory.log", "ab") as log:
         factory = subprocess.Popen(
-            settings.command,
+            [settings.command[0], f"--scratch-dir={scratch}", *settings.command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=settings.scratch_dir,
-            env=environment(),
+            cwd=scratch,
+            env=environment(scratch),
             start_new_session=True,
         )
     sentinel = os.pidfd_open(factory.pid)
@@ -55,16 +58,18 @@ def run(settings: RealFactorySettings, lifeline: int) -> str:
             if not os.read(lifeline, 4096):
                 return ""
     finally:
-        _end(settings, factory, sentinel)
+        _end(factory, sentinel)
+        # With the workspaces of workers that had to be killed.
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def environment() -> dict[str, str]:
+def environment(scratch: str) -> dict[str, str]:
     """Ours, with our Python first on PATH, because tasks run with it, and no public catalog server."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
-    return {"CATALOG_HOST": "127.0.0.1", **os.environ, "PATH": path}
+    return {"CATALOG_HOST": "127.0.0.1", **os.environ, "PATH": path, "TMPDIR": scratch}
 
 
-def _end(settings: RealFactorySettings, factory: subprocess.Popen[bytes], sentinel: int) -> None:
+def _end(factory: subprocess.Popen[bytes], sentinel: int) -> None:
     if factory.returncode is None:
         factory.terminate()
         select.select([sentinel], [], [], _END_GRACE_S)
@@ -74,9 +79,6 @@ def _end(settings: RealFactorySettings, factory: subprocess.Popen[bytes], sentin
     if factory.returncode is None:
         factory.wait()
     os.close(sentinel)
-    # What it copies for its workers.
-    for name in ("pwfile", "vine_worker"):
-        (Path(settings.scratch_dir) / name).unlink(missing_ok=True)
 
 
 def _end_of(factory: subprocess.Popen[bytes]) -> str:

@@ -14,19 +14,18 @@ class RealFactorySettings(msgspec.Struct):
     """Sent to the process that runs ``vine_factory``."""
 
     command: list[str]
-    scratch_dir: str
+    scratch_dir: str | None  # where it and its workers keep files; None: where temporary files are
     logdir: str
 
 
 def factory_settings(
-    config: TaskVineFactoryConfig, host: str, port: int, password_file: str | None, scratch_dir: str, logdir: str
+    config: TaskVineFactoryConfig, host: str, port: int, password_file: str | None, logdir: str
 ) -> RealFactorySettings:
     """For workers on this host; batch systems are reached through Trellis' providers."""
     words = ["vine_factory", "--batch-type=local", "--parent-death", f"--factory-name={FACTORY_NAME}"]
     words += [f"--min-workers={config.min_workers}", f"--max-workers={config.max_workers}"]
     words += [f"--workers-per-cycle={config.workers_per_cycle}"]
     words += [f"--timeout={config.worker_timeout}", f"--factory-timeout={config.factory_timeout}"]
-    words += [f"--scratch-dir={scratch_dir}"]
     if password_file is not None:
         words.append(f"--password={password_file}")
     for name in ("cores", "memory", "disk", "gpus"):
@@ -41,4 +40,4 @@ def factory_settings(
     # Workers end with the factory, whatever it dies of.
     options = " ".join(filter(None, ["--parent-death", config.worker_options]))
     words.append(f"--extra-options={options}")
-    return RealFactorySettings([*words, host, str(port)], scratch_dir, logdir)
+    return RealFactorySettings([*words, host, str(port)], config.scratch_dir, logdir)

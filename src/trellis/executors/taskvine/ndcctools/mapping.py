@@ -13,6 +13,9 @@ from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskSh
 # Of TaskVine's ways to learn what a category needs, by the names of ``autolabel_algorithm``.
 CATEGORY_MODES = {"max-xput": "max throughput", "bucketing": "exhaustive bucketing", "max": "max"}
 
+# A task that so many workers could not start, one after the other, is not tried again; TaskVine's own is: for ever.
+MAX_FORSAKEN = 10
+
 # TaskVine's results of 7.14.5 as ``task.result`` says them; later ones have two more.
 STATUSES = {
     "input missing": "input_missing",
@@ -50,7 +53,7 @@ Call = tuple[str, tuple[Any, ...]]
 
 def task_calls(shape: TaskShape, import_paths: Sequence[str] = ()) -> list[Call]:
     """What to call on each task of this shape; but for files."""
-    calls: list[Call] = [("set_category", (shape.category,))]
+    calls: list[Call] = [("set_category", (shape.category,)), ("set_max_forsaken", (MAX_FORSAKEN,))]
     if shape.mode == "serverless":
         calls.append(("set_library_required", (shape.library,)))
     else:

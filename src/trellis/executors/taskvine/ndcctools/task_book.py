@@ -173,8 +173,9 @@ class TaskBook:
         return _Held(new, task, report, [arguments, report], shape.library)
 
     def _mount(self, task: Any, new: NewTask, result: str) -> None:
-        for mount in new.inputs:
-            task.add_input(self._files.get(mount.file), mapping.mount_path(mount))
+        # Each once: TaskVine would try again and again to put a second one into the first one's place.
+        for path, file in {mapping.mount_path(mount): mount.file for mount in new.inputs}.items():
+            task.add_input(self._files.get(file), path)
         for mount in new.outputs:
             task.add_output(self._files.get(mount.file), mount.path)
         if new.result_file >= 0:

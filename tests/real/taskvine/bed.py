@@ -1,0 +1,135 @@
+"""The real TaskVine of Debian 13 in a root directory: ``python -m tests.real.taskvine.bed [pytest's arguments]``.
+
+``--prepare`` makes the directory; ``--rates`` compares speeds instead of testing. The directory is made once, and kept,
+where TRELLIS_TASKVINE_ROOT says; without that it is a temporary one. It has no network while tests run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.real.bed import MARK, ROOT, BedError, main, say
+from tests.real.taskvine import inside
+
+ROOT_VARIABLE = "TRELLIS_TASKVINE_ROOT"
+# On the machine itself.
+PACKAGES = ("mmdebstrap",)
+SUITE = "trixie"
+# Inside. curl: workers fetch URLs with it.
+_INCLUDED = (
+    "coop-computing-tools",
+    "python3-workqueue",
+    "python3-cloudpickle",
+    "python3-threadpoolctl",
+    "python3-packaging",
+    "python3-venv",
+    "curl",
+)
+_PYTHON = "3.13"
+# TaskVine's module for making libraries imports conda_pack; hatchling and editables install a checkout.
+_WHEELS = ("pytest", "pytest-timeout", "pytest-randomly", "hypothesis", "conda-pack", "hatchling", "editables")
+_TRELLIS = ("pyzmq", "msgspec", "cloudpickle", "psutil", "setproctitle", "rich", "typeguard", "tblib")
+_VENV = "/opt/trellis"
+_DONE = "opt/trellis/.ready"
+_TEST_TIMEOUT_S = 120
+
+
+def with_root(run: Callable[[Path], int]) -> int:
+    """Run this with the root directory, which is made when it is not there."""
+    kept = os.environ.get(ROOT_VARIABLE)
+    if kept:
+        root = Path(kept).resolve()
+        if root == ROOT or ROOT in root.parents:
+            raise BedError(f"{ROOT_VARIABLE} must be outside of the checkout, not {root}")
+        prepare(root)
+        return run(root)
+    root = Path(tempfile.mkdtemp(prefix="trellis-taskvine-"))
+    try:
+        prepare(root)
+        return run(root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def prepare(root: Path) -> None:
+    """Debian, TaskVine, and what Trellis needs; nothing when all that is there."""
+    if (root / _DONE).exists():
+        return
+    if root.exists() and any(root.iterdir()) and not (root / "usr").exists():
+        raise BedError(f"{root} has something else in it: name an empty directory, or one that is not there")
+    if not (root / "usr/bin/vine_worker").exists():
+        say(f"making a Debian {SUITE} in {root}: a minute or two")
+        _run("mmdebstrap", "--variant=minbase", f"--include={','.join(_INCLUDED)}", SUITE, str(root), _mirror())
+    wheels = root / "opt/wheels"
+    say(f"getting wheels for Python {_PYTHON}")
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    download += ["--dest", str(wheels), "--python-version", _PYTHON, "--only-binary=:all:"]
+    _run(*download, "--constraint", str(ROOT / "constraints.txt"), *_WHEELS, *_TRELLIS)
+    # With the system's packages: ndcctools is one of them.
+    _inside(root, "python3", "-m", "venv", "--system-site-packages", _VENV)
+    install = [f"{_VENV}/bin/pip", "install", "--quiet", "--no-index", "--find-links=/opt/wheels"]
+    _inside(root, *install, *_WHEELS, *_TRELLIS)
+    _inside(root, *install, "--no-deps", "--no-build-isolation", "--editable", inside.CHECKOUT)
+    (root / _DONE).touch()
+
+
+def _mirror() -> str:
+    """Where this machine has its own packages from."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    mirrors = [line for line in done.stdout.splitlines() if "security" not in line]
+    if not mirrors:
+        raise BedError(f"apt-get knows no place to get packages from; it said: {done.stdout}{done.stderr}")
+    return mirrors[0]
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BedError(f"`{' '.join(command)}` ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+
+
+def _inside(root: Path, *command: str) -> None:
+    _run(*command_inside(root, command))
+
+
+def command_inside(root: Path, command: Sequence[str], **environment: str) -> list[str]:
+    """The words of a command that runs in the root directory, alone in the world."""
+    variables = {
+        "PATH": f"{_VENV}/bin:/usr/bin:/bin",
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Nobody is to be told of managers and factories.
+        "CATALOG_HOST": "127.0.0.1",
+        **environment,
+    }
+    words = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation=private"]
+    words += [sys.executable, "-P", inside.__file__, str(root), str(ROOT)]
+    return [*words, "env", "-i", *[f"{name}={value}" for name, value in variables.items()], *command]
+
+
+def run(arguments: Sequence[str]) -> int:
+    if list(arguments[:1]) == ["--rates"]:
+        command = ["python", "-m", "tests.real.taskvine.rates", *arguments[1:]]
+        return with_root(lambda root: subprocess.call(command_inside(root, command)))
+    command = ["python", "-m", "pytest", "-p", "no:cacheprovider", "--basetemp=/tmp/trellis-tests"]
+    command += ["-o", f"timeout={_TEST_TIMEOUT_S}", "-o", f"faulthandler_timeout={_TEST_TIMEOUT_S - 20}"]
+    if not any(argument.startswith("tests/") for argument in arguments):
+        command.append("tests/real/taskvine")
+    command += arguments
+    return with_root(lambda root: subprocess.call(command_inside(root, command, **{MARK: "/tmp/trellis-tests"})))
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    if arguments == ["--prepare"] and os.environ.get(ROOT_VARIABLE):
+        sys.exit(main(PACKAGES, lambda _: with_root(lambda _: 0), ["--prepare-root"]))
+    sys.exit(main(PACKAGES, run, arguments))
