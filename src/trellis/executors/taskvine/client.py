@@ -210,7 +210,7 @@ class VineClient(SubmitThread):
     def _on_process_ended(self, loop: Loop, sentinel: int | None, decoder: Decoder[Message]) -> None:
         if sentinel is not None:
             loop.remove_fd(sentinel)
-        if self._closing:
+        if self._closing or self._cause is not None:  # it was told to end
             return
         while self._endpoint.readable():  # results that it had sent
             self._on_messages(decoder)
