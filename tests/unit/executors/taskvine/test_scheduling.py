@@ -1,0 +1,102 @@
+"""Which worker gets a task."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.unit.executors.taskvine.managing import registration
+from trellis.executors.taskvine.embedded.records import Instance, Library, Task, Worker
+from trellis.executors.taskvine.embedded.replicas import File, ReplicaTable
+from trellis.executors.taskvine.embedded.scheduling import can_host, offers, rank_instances, rank_workers
+from trellis.wire.vine import Amount, LibrarySpec, TaskShape
+
+
+@pytest.fixture
+def workers() -> dict[str, Worker]:
+    made = {name: Worker(registration(name), 0.0, 0.0) for name in ("a", "b", "c")}
+    for worker, cores in zip(made.values(), (1, 3, 2), strict=True):
+        worker.free = Amount(cores, 100, 100, 0)
+    return made
+
+
+@pytest.fixture
+def replicas() -> ReplicaTable:
+    """The larger file is at c, the smaller one at a and c; b has a temp that workers do not pass on."""
+    table = ReplicaTable()
+    for name in ("a", "b", "c"):
+        table.add_worker(name, [], [])
+    for name, size, there in (("large", 100, "c"), ("small", 10, "ac"), ("bound", 1, "b")):
+        table.declare(File(name, "temp", "", "workflow", size, name != "bound"))
+        for worker in there:
+            table.made_here(name, worker)
+            table.updated(name, worker, size)
+    return table
+
+
+def task(*inputs: str, **shape: object) -> Task:
+    return Task(1, 0, TaskShape("regular", "c", Amount(cores=1), **shape), inputs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("policy", "inputs", "order"),
+    [
+        ("files", ("small", "large"), "cab"),
+        ("files", ("small",), "cab"),
+        ("files", (), "bca"),
+        ("worst", ("large",), "bca"),
+        ("time", ("large",), "bac"),
+    ],
+)
+def test_policies(
+    policy: str, inputs: tuple[str, ...], order: str, workers: dict[str, Worker], replicas: ReplicaTable
+) -> None:
+    workers["a"].note_duration(1.0)
+    workers["c"].note_duration(3.0)
+    ranked = rank_workers(workers.values(), inputs, policy, replicas, Random(1))
+    assert "".join(worker.name for worker in ranked) == order
+
+
+def test_rand_is_another_order_each_time(workers: dict[str, Worker], replicas: ReplicaTable) -> None:
+    rng = Random(1)
+    orders = {tuple(w.name for w in rank_workers(workers.values(), (), "rand", replicas, rng)) for _ in range(50)}
+    assert len(orders) == 6
+
+
+def test_features_are_needed_all(replicas: ReplicaTable) -> None:
+    worker = Worker(registration("a", features=["ssd", "gpu"]), 0.0, 0.0)
+    assert offers(worker, task(features=("gpu", "ssd")))
+    assert not offers(worker, task(features=("gpu", "tape")))
+    assert not can_host(worker, task(features=("tape",)), 0.0, replicas)
+
+
+def test_a_worker_that_ends_too_soon_takes_no_long_task(replicas: ReplicaTable) -> None:
+    worker = Worker(registration("a"), 0.0, 0.0, ends_at=10.0)
+    assert can_host(worker, task(time_min_s=5.0), 4.0, replicas)
+    assert not can_host(worker, task(time_min_s=5.0), 5.0, replicas)
+    assert not can_host(worker, task(), 10.0, replicas)
+
+
+def test_a_task_avoids_a_worker_for_a_time(workers: dict[str, Worker], replicas: ReplicaTable) -> None:
+    avoiding = task()
+    avoiding.avoid, avoiding.avoid_until = "a", 5.0
+    assert [can_host(workers["a"], avoiding, now, replicas) for now in (4.9, 5.0)] == [False, True]
+    assert can_host(workers["b"], avoiding, 0.0, replicas)
+
+
+def test_a_temp_that_is_not_passed_on_binds_its_consumers(workers: dict[str, Worker], replicas: ReplicaTable) -> None:
+    hosts = [name for name, worker in workers.items() if can_host(worker, task("bound", "large"), 0.0, replicas)]
+    assert hosts == ["b"]
+
+
+def test_calls_go_where_their_inputs_are_and_free_slots_come_before_busy_ones(
+    workers: dict[str, Worker], replicas: ReplicaTable
+) -> None:
+    library = Library(LibrarySpec("l"))
+    for number, name in enumerate("abc"):
+        instance = Instance(number, "l", name, Amount(), 2, slots=2, mean_s=0.001)
+        instance.calls = {100, 101} if name == "c" else set()
+        library.note_room(instance)
+    ranked = rank_instances(library, task("large", "small"), workers, 0.0, replicas)
+    assert [instance.worker for instance in ranked] == ["a", "b", "c"]
