@@ -80,9 +80,9 @@ def test_process_that_is_killed_says_by_which_signal(it: Bed) -> None:
 
 
 def test_large_arrays_go_both_ways(it: Bed) -> None:
-    import numpy
+    import numpy as np
 
-    assert it.result(it.run(lambda a: a * 2, numpy.ones(300_000))).sum() == 600_000
+    assert it.result(it.run(lambda a: a * 2, np.ones(300_000))).sum() == 600_000
 
 
 def test_task_that_takes_too_long_is_ended(it: Bed) -> None:

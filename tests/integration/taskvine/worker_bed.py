@@ -83,6 +83,12 @@ class Bed:
         (process,) = (process for process in self._processes if process.pid == pid)
         return process.wait(WAIT_S)
 
+    def break_connections(self) -> None:
+        """As a network does that is away for a moment."""
+        self._endpoint.close(0)
+        self._endpoint = ServerEndpoint(self._context, None)
+        self._endpoint.bind("127.0.0.1", (self.port, self.port + 1))
+
     def close(self) -> None:
         for name in self.workers:
             self._endpoint.send(name.encode(), [encode_header(DismissManager("the test is over"))])
@@ -217,6 +223,11 @@ class Bed:
                 self.send(Heartbeat(), worker=worker)
             case _:
                 self.other.append(message)
+
+    def payload_directories(self) -> set[Path]:
+        """In memory, of workers that were started here with workspaces of their own."""
+        found = Path("/dev/shm").glob(f"trellis-vine-{os.getuid()}-*")
+        return {path for path in found if str(self.directory) in (path / "lock").read_text()}
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in self.directory.glob("*.log"))
