@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-slurm test-gridengine test-network fuzz check bench clean
+.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-network fuzz check bench clean
 
 venv: $(STAMP)
 
@@ -27,6 +27,10 @@ test-slurm: venv
 
 test-gridengine: venv
 	$(BIN)/python -m tests.real.gridengine.bed $(TESTS)
+
+# The real TaskVine in a root directory of Debian 13, which is kept where TRELLIS_TASKVINE_ROOT says.
+test-taskvine: venv
+	$(BIN)/python -m tests.real.taskvine.bed $(TESTS)
 
 # A second host (a namespace of the network), and a cable that is cut: skipped unless root.
 test-network: venv

@@ -10,7 +10,6 @@ from trellis.errors import TASKVINE_STATUS
 from trellis.executors.taskvine.ndcctools.mapping import STATUSES
 from trellis.executors.taskvine.outcomes import MEANINGS
 
-
 # In an interpreter of its own: it warns of packages that some of its parts would like, and imports much.
 _PROGRAM = """
 import json
