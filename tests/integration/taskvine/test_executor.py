@@ -27,7 +27,14 @@ from trellis.errors import (
     TaskVineManagerFailure,
     TaskVineTaskFailure,
 )
-from trellis.executors.taskvine import TaskVineExecutor, TaskVineFactoryConfig, TaskVineFile, TaskVineManagerConfig
+from trellis.executors.taskvine import (
+    Library,
+    TaskVineExecutor,
+    TaskVineFactoryConfig,
+    TaskVineFile,
+    TaskVineManagerConfig,
+    load_variable_from_library,
+)
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT
 from trellis.executors.taskvine.projects import DIRECTORY_VARIABLE, find, projects
 from trellis.providers import LocalProvider
@@ -158,6 +165,20 @@ def test_function_exec_mode(start: Start) -> None:
     pids = {ask(executor, os.getpid) for _ in range(3)}
     assert len(pids) == 1
     assert ask(executor, os.getpid, exec_mode="regular", cores=1) not in pids
+
+
+def _load(word: str) -> dict[str, str]:
+    return {"word": word}
+
+
+def _word() -> str:
+    return str(load_variable_from_library("word"))
+
+
+def test_libraries(start: Start) -> None:
+    libraries = [Library(word, context=_load, args=(word,), cores=1, num_slots=1) for word in ("red", "green")]
+    executor = start(libraries=libraries)
+    assert [ask(executor, _word, library=word) for word in ("green", "red")] == ["green", "red"]
 
 
 def test_storage_access(tmp_path: Path) -> None:

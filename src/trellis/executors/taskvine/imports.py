@@ -35,32 +35,26 @@ def needs_of(func: Any, extra: Iterable[str] = ()) -> Needs:
         LookupError: one of the ``extra`` is not there.
     """
     distributions: set[str] = set()
-    modules: set[str] = set()
+    todo = _top_names(_imported_by(func))
     for name in extra:
         if _distribution(name) is not None:
             distributions.add(_normal(name))
+        elif next(_places(name), None) is not None:
+            todo.add(name)
         else:
-            distributions |= set(_distributions_of(name))
-            if not _distributions_of(name):
-                if next(_places(name), None) is None:
-                    raise LookupError(f"{name} is neither an installed distribution nor a module")
-                modules.add(name)
-    todo = _top_names(_imported_by(func))
-    seen: set[str] = set()
+            raise LookupError(f"{name} is neither an installed distribution nor a module")
+    modules: set[str] = set()
+    seen = {*sys.stdlib_module_names, *_THERE}
     while todo:
         name = todo.pop()
-        if name in seen or name in sys.stdlib_module_names or name in _THERE:
+        if name in seen:
             continue
         seen.add(name)
         found = _distributions_of(name)
-        if found:
-            distributions |= set(found)
-        elif next(_places(name), None) is not None:
+        distributions |= set(found)
+        if not found and next(_places(name), None) is not None:
             modules.add(name)
             todo |= _top_names(_imported_by_sources(name))
-    # One that is installed in an editable way has its modules elsewhere.
-    for name in list(modules):
-        todo |= _top_names(_imported_by_sources(name)) - seen
     return Needs(frozenset(_with_requirements(distributions)), frozenset(modules))
 
 
@@ -68,7 +62,7 @@ def needs_of(func: Any, extra: Iterable[str] = ()) -> Needs:
 
 
 def _imported_by(func: Any) -> set[str]:
-    """Modules that a function imports itself, or uses through its globals and closure."""
+    """Modules that a function imports itself, is in, or uses through its globals and closure."""
     found: set[str] = set()
     seen: set[int] = set()
     todo: list[Any] = [func]
@@ -77,23 +71,38 @@ def _imported_by(func: Any) -> set[str]:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        function = getattr(value, "__wrapped__", None) or getattr(value, "func", None)
-        if function is not None and not isinstance(value, type | types.ModuleType):
-            todo.append(function)
-        if isinstance(value, types.MethodType):
-            value = value.__func__
         if isinstance(value, types.ModuleType):
             found.add(value.__name__)
-            continue
-        module = getattr(value, "__module__", None) or getattr(type(value), "__module__", None)
-        if isinstance(module, str):
-            found.add(module)
-        if isinstance(value, types.FunctionType) and value.__module__ in ("__main__", None):
-            found |= set(_imports_in(value.__code__))
-            todo += [value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__]
-            todo += [cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)]
-            todo += value.__defaults__ or ()
+        elif isinstance(value, types.MethodType):
+            todo += (value.__func__, value.__self__)
+        elif isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
+            if _travels_as_name(value):
+                found.add(value.__module__ or "builtins")
+            elif isinstance(value, type):
+                todo += (*vars(value).values(), *value.__bases__)
+            elif isinstance(value, types.FunctionType):
+                found |= set(_imports_in(value.__code__))
+                todo += _used_by(value)
+        else:
+            todo += (type(value), getattr(value, "__wrapped__", None), getattr(value, "func", None))
     return found
+
+
+def _travels_as_name(value: Any) -> bool:
+    """Whether workers import it; else it travels by value, with all that it uses."""
+    module = value.__module__ or "builtins"
+    if module in ("__main__", "__mp_main__"):
+        return False
+    if isinstance(value, types.BuiltinFunctionType):
+        return True
+    return value.__qualname__ == value.__name__ and getattr(sys.modules.get(module), value.__name__, None) is value
+
+
+def _used_by(function: types.FunctionType) -> list[Any]:
+    namespace = function.__globals__
+    values = [namespace[name] for name in _names(function.__code__) if name in namespace]
+    values += [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
+    return [*values, *(function.__defaults__ or ()), getattr(function, "__wrapped__", None)]
 
 
 def _imports_in(code: types.CodeType) -> Iterator[str]:

@@ -129,8 +129,8 @@ class LibraryProcess:
             return [sys.executable, "-P", "-m", _MODULE]
         # Trellis need not be in the environment: what is there comes first, what is here last.
         standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-        here = [path for path in sys.path if os.path.isdir(path) and os.path.dirname(path) not in standard]
-        paths = [os.path.abspath(path) for path in here if path not in standard]
+        standard |= {os.path.join(path, "lib-dynload") for path in standard}
+        paths = [os.path.abspath(path) for path in sys.path if os.path.isdir(path) and path not in standard]
         code = f"import sys; sys.path += {paths!r}; from {_MODULE} import main; main()"
         return [python_of(self._cache.mounted(environment)), "-P", "-c", code]
 
