@@ -18,7 +18,7 @@ TOOL = Path("/usr/bin/vine_plot_txn_log")
 
 
 @python_app
-def read_length(file: File, trellis_resource_specification: dict[str, Any] = {}) -> int:  # noqa: B006
+def read_length(file: File, parsl_resource_specification: Any = None) -> int:
     return len(Path(file).read_text())
 
 
@@ -38,7 +38,7 @@ def run_some_tasks(directory: Path) -> Path:
     Path("input.txt").write_text("content")
     with trellis.load(Config(executors=[executor], run_dir=str(directory / "runs"), retries=0)):
         lengths = [
-            read_length(File("input.txt"), trellis_resource_specification={"exec_mode": mode, "cores": 1})
+            read_length(File("input.txt"), parsl_resource_specification={"exec_mode": mode, "cores": 1})
             for mode in ("regular", "serverless") * 5
         ]
         assert [length.result() for length in lengths] == [7] * 10

@@ -1,0 +1,156 @@
+"""Tasks and libraries as calls of the real TaskVine's, and the ends of tasks read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trellis.errors import TASKVINE_STATUS
+from trellis.executors.taskvine.ndcctools import mapping
+from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskShape
+
+
+def shape(mode: str = "regular", **fields: Any) -> TaskShape:
+    return TaskShape(mode, "sums", fields.pop("amount", Amount()), **fields)
+
+
+def calls(given: TaskShape, import_paths: tuple[str, ...] = ()) -> dict[str, list[tuple[Any, ...]]]:
+    """Arguments by setter."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for name, values in mapping.task_calls(given, import_paths):
+        found.setdefault(name, []).append(values)
+    return found
+
+
+def test_of_what_is_not_said_taskvine_is_not_told() -> None:
+    assert set(calls(shape())) == {"set_category", "set_max_forsaken", "set_retries"}
+
+
+def test_amounts_are_whole_numbers() -> None:
+    amount = Amount(0.5, 100.2, 10, 0)
+    assert mapping.amount_calls(amount) == [
+        ("set_cores", (1,)),
+        ("set_memory", (101,)),
+        ("set_disk", (10,)),
+        ("set_gpus", (0,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "setter", "expected"),
+    [
+        ("priority", 2.5, "set_priority", (2.5,)),
+        ("time_min_s", 1.2, "set_time_min", (2,)),
+        ("time_max_s", 0.5, "set_time_max", (1,)),
+        ("features", ("ssd",), "add_feature", ("ssd",)),
+        ("variables", (("A", "b"),), "set_env_var", ("A", "b")),
+        ("max_retries", 3, "set_retries", (3,)),
+        ("max_retries", 0, "set_retries", (1,)),
+        ("max_retries", -1, "set_retries", (0,)),
+    ],
+)
+def test_each_field_has_its_call(field: str, value: Any, setter: str, expected: tuple[Any, ...]) -> None:
+    assert calls(shape(**{field: value}))[setter] == [expected]
+
+
+def test_the_programs_import_paths_go_along_unless_the_user_says_otherwise() -> None:
+    assert calls(shape(), ("/a", "/b"))["set_env_var"] == [("TRELLIS_IMPORT_PATHS", "/a:/b")]
+    own = shape(variables=(("TRELLIS_IMPORT_PATHS", "/c"),))
+    assert calls(own, ("/a",))["set_env_var"] == [("TRELLIS_IMPORT_PATHS", "/c")]
+
+
+def test_a_call_needs_its_library_and_no_resources() -> None:
+    found = calls(shape("serverless", library="idx", amount=Amount(cores=1)))
+    assert found["set_library_required"] == [("idx",)]
+    assert "set_cores" not in found
+
+
+def test_a_library_has_its_amount_slots_and_variables() -> None:
+    spec = LibrarySpec("idx", slots=2, amount=Amount(cores=4), variables=(("A", "b"),))
+    assert mapping.library_calls(spec) == [
+        ("set_cores", (4,)),
+        ("set_function_slots", (2,)),
+        ("set_env_var", ("A", "b")),
+    ]
+
+
+def test_more_slots_than_cores_are_named() -> None:
+    assert "num_slots (3)" in mapping.library_complaint(LibrarySpec("idx", slots=3, amount=Amount(cores=2)))
+    assert mapping.library_complaint(LibrarySpec("idx", slots=2, amount=Amount(cores=2))) == ""
+    assert mapping.library_complaint(LibrarySpec("idx", slots=2)) == ""
+
+
+def test_a_walltime_of_a_call_is_named() -> None:
+    assert "running_time_max" in mapping.shape_complaint(shape("serverless", library="idx", time_max_s=1))
+    assert mapping.shape_complaint(shape(time_max_s=1)) == ""
+
+
+def command(given: TaskShape, inputs: tuple[Mount, ...] = (), outputs: tuple[Mount, ...] = (), **more: bool) -> str:
+    return mapping.regular_command(given, inputs, outputs, more.get("stays", False))
+
+
+def test_the_command_of_a_task() -> None:
+    words = f"python3 {mapping.RUNNER} {mapping.FUNCTION} {mapping.ARGUMENTS} {mapping.RESULT} ||"
+    assert command(shape()).startswith(words)
+    assert command(shape(init_command="module load x &&")).startswith(f"module load x && {words}")
+    assert command(shape(environment=3)).startswith(f"{mapping.ENVIRONMENT}/bin/{words}")
+
+
+def test_directories_of_outputs_are_made() -> None:
+    given = command(shape(), outputs=(Mount(1, "a/b/c.txt"), Mount(2, "d.txt")))
+    assert given.startswith("mkdir -p a/b && ")
+
+
+def test_packages_are_searched_for_imports() -> None:
+    mount = Mount(7, ON_IMPORT_PATH)
+    assert f'TRELLIS_PACKS="$PWD/{mapping.pack_path(mount)}" python3' in command(shape(), inputs=(mount,))
+    assert mapping.mount_path(mount) == mapping.pack_path(mount)
+    assert mapping.mount_path(Mount(7, "data")) == "data"
+
+
+def test_of_a_result_that_stays_only_the_head_comes_home() -> None:
+    assert mapping.REPORT in command(shape(), stays=True)
+    assert mapping.REPORT not in command(shape())
+
+
+def test_the_command_of_a_library() -> None:
+    assert mapping.library_command(LibrarySpec("idx")) == "python3 library_code.py"
+    spec = LibrarySpec("idx", environment=1, init_command="module load x &&")
+    assert mapping.library_command(spec) == (
+        f'module load x && PATH="$PWD/{mapping.ENVIRONMENT}/bin:$PATH" python3 library_code.py'
+    )
+
+
+def test_every_result_has_a_status_that_users_know() -> None:
+    assert set(mapping.STATUSES.values()) == set(TASKVINE_STATUS)
+
+
+@pytest.mark.parametrize(("result", "status"), mapping.STATUSES.items())
+def test_taskvines_own_reasons_stay(result: str, status: str) -> None:
+    failure = mapping.failure_of(result, 0, "")
+    assert failure.status == ("output_missing" if status == "unknown" else status)
+
+
+def test_an_exit_code_is_told_with_the_outputs_end() -> None:
+    failure = mapping.failure_of("output missing", 0, "no such module\ntrellis: exit code 3\n")
+    assert failure == ("output_missing", "it ended with exit code 3; its output ends with:\nno such module", 3)
+
+
+@pytest.mark.parametrize(("exit_code", "output"), [(9, ""), (0, "trellis: exit code 137\n")])
+def test_a_signal_is_told_whoever_has_died_of_it(exit_code: int, output: str) -> None:
+    failure = mapping.failure_of("output missing", exit_code, output)
+    assert failure == ("signal", "it was killed by signal 9; it wrote nothing", -9)
+
+
+def test_unknown_results_are_unknown() -> None:
+    assert mapping.failure_of("eaten by a grue", 0, "").status == "unknown"
+
+
+def test_our_own_words_come_first() -> None:
+    assert mapping.failure_of("output missing", 0, "", "missing: /a").reason == "missing: /a; it wrote nothing"
+
+
+def test_unknown_tuning_parameters_are_named() -> None:
+    assert "b, c" in mapping.tune_complaint(["c", "b"])
+    assert mapping.tune_complaint([]) == ""
