@@ -12,7 +12,12 @@ from tests.architecture.source import Import, imports, is_within, modules, tree
 # Packages that are used in one place only.
 ONLY_HERE = {
     "zmq": ("trellis.transport",),
-    "cloudpickle": ("trellis.wire.payload", "trellis.dataflow.memo_keys", "trellis.dataflow.checkpoint"),
+    "cloudpickle": (
+        "trellis.wire.payload",
+        "trellis.dataflow.memo_keys",
+        "trellis.dataflow.checkpoint",
+        "trellis.executors.taskvine.remote.runner",  # on hosts where Trellis need not be installed
+    ),
     "sqlalchemy": ("trellis.monitoring",),
     "starlette": ("trellis.dashboard",),
     "rich": ("trellis.cli",),
@@ -20,7 +25,7 @@ ONLY_HERE = {
 }
 
 # Who reads pickles: results and arguments from authenticated connections, and our own checkpoints.
-UNPICKLERS = ("trellis.wire.payload", "trellis.dataflow.checkpoint")
+UNPICKLERS = ("trellis.wire.payload", "trellis.dataflow.checkpoint", "trellis.executors.taskvine.remote.runner")
 
 # Who starts processes.
 SUBPROCESS = (
@@ -28,6 +33,7 @@ SUBPROCESS = (
     "trellis.cli",
     "trellis.executors.common",
     "trellis.executors.htex",
+    "trellis.executors.taskvine",
     "trellis.providers",
     "trellis.utils",  # execute_wait
 )
@@ -43,12 +49,12 @@ MACHINES = [
     "trellis.dataflow.arguments",
     "trellis.dataflow.graph",
     "trellis.dataflow.spec",
+    "trellis.executors.common.connections",
     "trellis.executors.htex.audit",
     "trellis.executors.htex.backlog",
     "trellis.executors.htex.briefing",
     "trellis.executors.htex.capacity",
     "trellis.executors.htex.cargo",
-    "trellis.executors.common.connections",
     "trellis.executors.htex.custody",
     "trellis.executors.htex.demands",
     "trellis.executors.htex.dispatch",
@@ -79,14 +85,6 @@ MACHINES = [
     "trellis.executors.htex.submission",
     "trellis.executors.htex.unfit",
     "trellis.executors.htex.workers",
-    "trellis.launchers.spread",
-    "trellis.providers.condor.text",
-    "trellis.providers.grid_engine.text",
-    "trellis.providers.lsf.text",
-    "trellis.providers.reports",
-    "trellis.providers.script",
-    "trellis.providers.slurm.text",
-    "trellis.providers.torque.text",
     "trellis.executors.taskvine.embedded.categories",
     "trellis.executors.taskvine.embedded.dispatcher",
     "trellis.executors.taskvine.embedded.eviction",
@@ -108,6 +106,17 @@ MACHINES = [
     "trellis.executors.taskvine.embedded.watch",
     "trellis.executors.taskvine.embedded.worker",
     "trellis.executors.taskvine.embedded.worker_events",
+    "trellis.executors.taskvine.requests",
+    "trellis.executors.taskvine.specification",
+    "trellis.executors.taskvine.tuning",
+    "trellis.launchers.spread",
+    "trellis.providers.condor.text",
+    "trellis.providers.grid_engine.text",
+    "trellis.providers.lsf.text",
+    "trellis.providers.reports",
+    "trellis.providers.script",
+    "trellis.providers.slurm.text",
+    "trellis.providers.torque.text",
     "trellis.wire.codec",
     "trellis.wire.messages",
     "trellis.wire.stream",

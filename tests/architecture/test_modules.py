@@ -19,12 +19,13 @@ MAX_LINES = 400
 LONGER = {
     "trellis.dataflow.memo_keys": 460,
     "trellis.dataflow.runner": 410,
-    "trellis.errors": 470,  # every exception, one tree
+    "trellis.errors": 520,  # every exception, one tree
     "trellis.executors.htex.client": 460,
     "trellis.executors.htex.interchange": 425,
     "trellis.executors.htex.interchange_service": 430,
     "trellis.executors.htex.manager_service": 410,
     "trellis.wire.messages": 410,  # every message
+    "trellis.wire.vine": 470,  # every message of TaskVine
 }
 
 # Where Parsl's programs import from.
@@ -58,6 +59,11 @@ PUBLIC_MODULES = [
     "trellis.executors.high_throughput.manager_selector",
     "trellis.executors.high_throughput.mpi_executor",
     "trellis.executors.status_handling",
+    "trellis.executors.taskvine",
+    "trellis.executors.taskvine.errors",
+    "trellis.executors.taskvine.executor",
+    "trellis.executors.taskvine.factory_config",
+    "trellis.executors.taskvine.manager_config",
     "trellis.executors.threads",
     "trellis.jobs.error_handlers",
     "trellis.jobs.errors",

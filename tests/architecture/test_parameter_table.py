@@ -52,11 +52,16 @@ def test_no_parameter_is_there_twice() -> None:
 
 
 @pytest.mark.parametrize("row", ALL_ROWS, ids=lambda row: row.name)
-def test_the_test_of_each_parameter_exists_and_uses_it(row: Row) -> None:
-    path, _, function = row.test.partition("::")
-    source = _functions(ROOT / "tests" / path).get(function)
+def test_the_source_of_each_parameter_exists_and_uses_it(row: Row) -> None:
+    source = source_of(row)
     assert source is not None, f"{row.name}: there is no test {row.test}"
     assert re.search(rf"\b{row.name}\b", source), f"{row.test} does not mention {row.name}"
+
+
+def source_of(row: Row) -> str | None:
+    """The text of the test that a row names."""
+    path, _, function = row.test.partition("::")
+    return _functions(ROOT / "tests" / path).get(function)
 
 
 @cache
