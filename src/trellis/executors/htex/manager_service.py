@@ -49,10 +49,8 @@ from trellis.wire.messages import (
     CheckTasks,
     DefineFunctions,
     DismissManager,
-    Draining,
     ForgetFunctions,
     Goodbye,
-    Heartbeat,
     Message,
     Packages,
     PackagesRequest,
@@ -62,15 +60,10 @@ from trellis.wire.messages import (
     RegisterAgain,
     ReturnTasks,
     Tasks,
-    TasksCancelled,
     TasksMissing,
-    TasksOverMemory,
-    TasksReturned,
     TasksStarted,
-    TasksTimedOut,
     ToManager,
     Welcome,
-    WorkerLost,
 )
 
 logger = logging.getLogger("trellis.manager")
@@ -303,31 +296,8 @@ class ManagerService:
                 case events.Exit():
                     self._exit = action
                 case _:
-                    self._tell(action)
-
-    def _tell(self, action: events.Action) -> None:
-        """What the interchange is to hear."""
-        link, manager, hostname = self._link, self._registration.manager, self._registration.hostname
-        match action:
-            case events.ReportWorkerLost(worker, task, reason):
-                self._drop([task])
-                link.report(WorkerLost(manager, task, worker, hostname, reason, link.next_sequence()))
-            case events.ReportTimedOut(task, walltime_s):
-                self._drop([task])
-                link.report(TasksTimedOut(manager, [task], [walltime_s], link.next_sequence()))
-            case events.ReportOverMemory(task, limit_mb, peak_mb):
-                self._drop([task])
-                link.report(TasksOverMemory(manager, [task], [limit_mb], [peak_mb], link.next_sequence()))
-            case events.ReportCancelled(ids):
-                self._drop(ids)
-                link.report(TasksCancelled(ids, manager, link.next_sequence()))
-            case events.GiveBack(ids):
-                self._drop(ids)
-                link.send(TasksReturned(manager, ids))
-            case events.SendHeartbeat():
-                link.send(Heartbeat())
-            case events.SendDraining():
-                link.send(Draining(manager))
+                    for id_ in self._link.tell(action):
+                        del self._tasks[id_]
 
     def _announce(self, ids: list[int]) -> None:
         # Before they are there: should this process die at once, nobody takes them for tasks that have not started.
@@ -342,10 +312,6 @@ class ManagerService:
         function, arguments = self._tasks[action.task]
         environment = dump_environment(variables)
         self._node.run_parked(action.workers[0], action.task, function, environment, arguments)
-
-    def _drop(self, ids: Sequence[int]) -> None:
-        for id_ in ids:
-            del self._tasks[id_]
 
 
 def _one_buffer(payload: Payload) -> Buffer:
