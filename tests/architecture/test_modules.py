@@ -23,7 +23,6 @@ LONGER = {
     "trellis.executors.htex.client": 480,
     "trellis.executors.htex.interchange": 425,
     "trellis.executors.htex.interchange_service": 430,
-    "trellis.executors.htex.manager_service": 410,
     "trellis.wire.messages": 410,  # every message
 }
 
