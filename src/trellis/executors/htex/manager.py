@@ -333,12 +333,17 @@ class ManagerState:
         """Offer as much as the workers can take, and of short tasks some more."""
         if not self._backlog or self._draining:
             return []
-        taken = len(self._offered) - len(self._workers.ending) + self._backlog.gangs.slots
-        actions: list[Action] = [*self._backlog.offer(self._workers.ready * (1 + self._pace.ahead) - taken)]
+        actions: list[Action] = [*self._backlog.offer(self._room)]
         for action in actions:
             if isinstance(action, Offer):
                 self._note_offer(action.ids, now)
         return actions
+
+    @property
+    def _room(self) -> int:
+        ready = self._workers.ready
+        taken = len(self._offered) - len(self._workers.ending) + self._backlog.gangs.slots
+        return ready + self._pace.ahead(ready) - taken
 
     def _note_offer(self, ids: list[int], now: float) -> None:
         self._offered.update(dict.fromkeys(ids))
@@ -386,6 +391,5 @@ class ManagerState:
         assert self._to_end.keys() <= self._offered.keys(), "a task that is to be ended is forgotten"
         assert self._limits.tasks <= self._offered.keys(), "limits are watched of tasks that are not offered"
         assert self._backlog.gangs.running.keys() <= self._offered.keys(), "a gang of a task that has ended"
-        taken = len(self._offered) - len(self._workers.ending) + self._backlog.gangs.slots
-        idle = self._workers.ready * (1 + self._pace.ahead) > taken
+        idle = self._room > 0
         assert self._draining or not (idle and self._backlog.in_queue), "work waits that could be offered"

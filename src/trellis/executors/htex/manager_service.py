@@ -195,8 +195,9 @@ class ManagerService:
                 found = host.packages()
                 self._link.send(Packages(self._registration.manager, request, [*found], [*found.values()]))
             case Welcome():
+                if not self._link.welcomed:
+                    self._welcome = message
                 self._link.on_welcome()
-                self._welcome = message
             case RegisterAgain() if self._link.should_register_again:
                 self._register()
             case Refused(reason) | DismissManager(reason):

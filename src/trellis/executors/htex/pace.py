@@ -6,6 +6,8 @@ from __future__ import annotations
 # as run in this time; of longer ones none is, so that what is with the workers really runs.
 AHEAD_S = 0.005
 MOST_AHEAD_PER_WORKER = 64
+# On a large node that would be more than the workers' queue holds, and to take them back would take long.
+MOST_AHEAD = 256
 # How quickly the estimate follows shorter tasks; it follows longer ones at once.
 _SMOOTHING = 0.1
 
@@ -24,9 +26,9 @@ class Pace:
         else:
             self._mean_s += (mean_s - self._mean_s) * (1 - (1 - _SMOOTHING) ** count)
 
-    @property
-    def ahead(self) -> int:
-        """Tasks to be kept ready for each worker."""
+    def ahead(self, workers: int) -> int:
+        """Tasks to be kept ready beyond one for each of so many workers."""
         if self._mean_s is None or self._mean_s > AHEAD_S:
             return 0
-        return min(MOST_AHEAD_PER_WORKER, int(AHEAD_S / max(self._mean_s, 1e-9)))
+        for_each = min(MOST_AHEAD_PER_WORKER, int(AHEAD_S / max(self._mean_s, 1e-9)))
+        return min(MOST_AHEAD, for_each * workers)
