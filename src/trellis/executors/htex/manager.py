@@ -89,6 +89,7 @@ class ManagerState:
         self._terminate: tuple[float, str] | None = None  # end by then, for this reason
         self._leave: Exit | None = None  # as soon as the rest is given back
         self._exited = False
+        self._held_back = False  # what waits, until the interchange is heard
         self._next_heartbeat = now + settings.heartbeat_period_s
         self._last_heard = now
         self._drain_at = None if settings.drain_after_s is None else now + settings.drain_after_s
@@ -286,7 +287,7 @@ class ManagerState:
 
     def _on_interchange_heard(self, event: InterchangeHeard, now: float) -> list[Action]:
         self._last_heard = now
-        return []
+        return self._offer(now) if self._held_back else []
 
     def _on_terminate_requested(self, event: TerminateRequested, now: float) -> list[Action]:
         if self._terminate is not None:
@@ -332,6 +333,10 @@ class ManagerState:
     def _offer(self, now: float) -> list[Action]:
         """Offer as much as the workers can take, and of short tasks some more."""
         if not self._backlog or self._draining:
+            return []
+        # When this process has slept for so long, others may have been given what waits here.
+        self._held_back = now >= self._last_heard + self._settings.heartbeat_threshold_s
+        if self._held_back:
             return []
         actions: list[Action] = [*self._backlog.offer(self._room)]
         for action in actions:
@@ -391,5 +396,5 @@ class ManagerState:
         assert self._to_end.keys() <= self._offered.keys(), "a task that is to be ended is forgotten"
         assert self._limits.tasks <= self._offered.keys(), "limits are watched of tasks that are not offered"
         assert self._backlog.gangs.running.keys() <= self._offered.keys(), "a gang of a task that has ended"
-        idle = self._room > 0
-        assert self._draining or not (idle and self._backlog.in_queue), "work waits that could be offered"
+        idle = self._room > 0 and not (self._draining or self._held_back)
+        assert not (idle and self._backlog.in_queue), "work waits that could be offered"

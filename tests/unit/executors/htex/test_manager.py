@@ -593,6 +593,16 @@ def test_heartbeats_are_sent_every_period(house: House) -> None:
     assert house.wait(1) == [SendHeartbeat()]
 
 
+def test_a_manager_that_has_slept_starts_nothing_until_it_knows_that_it_was_not_given_up() -> None:
+    house = House(short=False)
+    house.receive(1, 2)
+    house.run()
+    house.now += THRESHOLD_S
+    assert house.finish(1) == []
+    assert house(InterchangeHeard()) == [Offer([2])]
+    assert house(InterchangeHeard()) == []
+
+
 def test_a_silent_interchange_is_left() -> None:
     house = House()
     for _ in range(3):
