@@ -22,11 +22,21 @@ NODES = {"n1", "n2", "n3", "n4"}
 Span = tuple[set[str], float, float]  # nodes, begin, end
 
 
+def mpiexec(directory: Path, version: str) -> str:
+    """What puts an ``mpiexec`` of this version in front of that of this computer."""
+    command = directory / "bin" / "mpiexec"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\necho {version}\n")
+    command.chmod(0o755)
+    return f"export PATH={command.parent}:$PATH"
+
+
 @pytest.fixture
 def mpi(tmp_path: Path) -> Iterator[MPIExecutor]:
     nodes = tmp_path / "nodes"
     nodes.write_text("n1\nn2\nn2\nn3\nn4\n")  # PBS names a node once for each of its processors
-    provider = LocalProvider(launcher=SimpleLauncher(), worker_init=f"export PBS_NODEFILE={nodes}")
+    worker_init = f"export PBS_NODEFILE={nodes}\n{mpiexec(tmp_path, 'HYDRA build details:')}"
+    provider = LocalProvider(launcher=SimpleLauncher(), worker_init=worker_init)
     # As it is, but less patient with nodes that may come yet.
     program = "from trellis.executors.htex import interchange_service, unfit\nunfit.UNFIT_S = 0.5\n"
     executor = MPIExecutor(
@@ -106,3 +116,13 @@ def test_as_many_tasks_as_the_block_may_run(tmp_path: Path) -> None:
         futures = [executor.submit(occupy, {"num_nodes": 1}, 0.2) for _ in range(6)]
         spans = [future.result(WAIT_S)[1:] for future in futures]
         assert max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans) == 2
+
+
+def test_open_mpi_is_found_out(tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes"
+    nodes.write_text("n1\nn2\n")
+    worker_init = f"export PBS_NODEFILE={nodes}\n{mpiexec(tmp_path, 'mpiexec Open MPI 5.0.3')}"
+    with MPIExecutor(provider=LocalProvider(launcher=SimpleLauncher(), worker_init=worker_init)) as executor:
+        executor.start(ExecutorContext(run_dir=str(tmp_path)))
+        told = executor.submit(environment, {"num_nodes": 2, "ranks_per_node": 3}).result(WAIT_S)
+        assert told["PARSL_MPI_PREFIX"] == "mpiexec -n 6 --oversubscribe --host n1:3,n2:3"

@@ -309,7 +309,7 @@ class ManagerService:
         slots = [self._plan.slots[worker] for worker in action.workers]
         variables = task_variables(slots, affinity, demand.cores, demand.gpus)
         if action.nodes:
-            variables |= mpi_variables(demand, action.nodes, self._options.mpi_launcher)
+            variables |= mpi_variables(demand, action.nodes, self._options.mpi_launcher, self._plan.open_mpi)
         function, arguments = self._tasks[action.task]
         environment = dump_environment(variables)
         self._node.run_parked(action.workers[0], action.task, function, environment, arguments)
