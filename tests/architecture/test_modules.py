@@ -23,6 +23,7 @@ LONGER = {
     "trellis.executors.htex.client": 480,
     "trellis.executors.htex.interchange": 425,
     "trellis.executors.htex.interchange_service": 430,
+    "trellis.executors.htex.manager": 410,
     "trellis.wire.messages": 410,  # every message
 }
 

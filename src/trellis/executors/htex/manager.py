@@ -56,6 +56,9 @@ from trellis.executors.htex.workers import Ending, Starting, Workers
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
 # or more.
 TERM_GRACE_S = 3.0
+# A process that has slept for longer than the threshold may have been given up, and what waits here was given to
+# others: so long it starts nothing, until it has read all that came in its sleep.
+WAKE_UP_S = 1.0
 # A task that is to be cancelled may be between queue and board: look again after so long.
 _LOOK_AGAIN_S = 0.05
 
@@ -89,7 +92,7 @@ class ManagerState:
         self._terminate: tuple[float, str] | None = None  # end by then, for this reason
         self._leave: Exit | None = None  # as soon as the rest is given back
         self._exited = False
-        self._held_back = False  # what waits, until the interchange is heard
+        self._held_until: float | None = None  # nothing is started before
         self._next_heartbeat = now + settings.heartbeat_period_s
         self._last_heard = now
         self._drain_at = None if settings.drain_after_s is None else now + settings.drain_after_s
@@ -142,7 +145,11 @@ class ManagerState:
     def next_deadline(self) -> float:
         due = [self._next_heartbeat, self._last_heard + self._settings.heartbeat_threshold_s]
         limits = self._limits.next_deadline() if self._limits else None
-        due += [when for when in (self._drain_at, self._look_again, self._audit.due, limits) if when is not None]
+        due += [
+            when
+            for when in (self._drain_at, self._look_again, self._audit.due, self._held_until, limits)
+            if when is not None
+        ]
         if self._terminate is not None:
             due.append(self._terminate[0])
         return min([*due, *self._workers.due])
@@ -287,7 +294,7 @@ class ManagerState:
 
     def _on_interchange_heard(self, event: InterchangeHeard, now: float) -> list[Action]:
         self._last_heard = now
-        return self._offer(now) if self._held_back else []
+        return []
 
     def _on_terminate_requested(self, event: TerminateRequested, now: float) -> list[Action]:
         if self._terminate is not None:
@@ -304,7 +311,7 @@ class ManagerState:
             return self._exit(f"the interchange sent nothing for {now - self._last_heard:.0f} s", failed=True)
         if self._terminate is not None and now >= self._terminate[0]:
             return self._exit(self._terminate[1], failed=False)
-        actions: list[Action] = []
+        actions = self._offer(now) if self._held_until is not None else []
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + self._settings.heartbeat_period_s
             actions.append(SendHeartbeat())
@@ -332,11 +339,11 @@ class ManagerState:
 
     def _offer(self, now: float) -> list[Action]:
         """Offer as much as the workers can take, and of short tasks some more."""
-        if not self._backlog or self._draining:
-            return []
-        # When this process has slept for so long, others may have been given what waits here.
-        self._held_back = now >= self._last_heard + self._settings.heartbeat_threshold_s
-        if self._held_back:
+        if now >= self._last_heard + self._settings.heartbeat_threshold_s:
+            self._held_until = now + WAKE_UP_S
+        elif self._held_until is not None and now >= self._held_until:
+            self._held_until = None
+        if self._held_until is not None or self._draining or not self._backlog:
             return []
         actions: list[Action] = [*self._backlog.offer(self._room)]
         for action in actions:
@@ -396,5 +403,5 @@ class ManagerState:
         assert self._to_end.keys() <= self._offered.keys(), "a task that is to be ended is forgotten"
         assert self._limits.tasks <= self._offered.keys(), "limits are watched of tasks that are not offered"
         assert self._backlog.gangs.running.keys() <= self._offered.keys(), "a gang of a task that has ended"
-        idle = self._room > 0 and not (self._draining or self._held_back)
+        idle = self._room > 0 and not (self._draining or self._held_until is not None)
         assert not (idle and self._backlog.in_queue), "work waits that could be offered"
