@@ -190,11 +190,11 @@ class Bed:
             texts.append(f"--- {name}.log\n" + "\n".join(tail))
         return "\n".join(texts)
 
-    def run_tests(self, tests: str, arguments: Sequence[str], **environment: str) -> int:
+    def run_tests(self, tests: Sequence[str], arguments: Sequence[str], **environment: str) -> int:
         """Run pytest in this bed, on these tests unless the arguments name others; give its exit code."""
         command = [sys.executable, "-m", "pytest", "--basetemp", str(self.directory / "tests")]
         if not any(argument.startswith("tests/") for argument in arguments):
-            command.append(tests)
+            command += tests
         command += [
             "-o",
             f"timeout={_TEST_TIMEOUT_S}",

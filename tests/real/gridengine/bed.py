@@ -147,7 +147,7 @@ def run(arguments: Sequence[str]) -> int:
     with Bed("gridengine") as bed:
         start(bed)
         try:
-            return bed.run_tests("tests/real/gridengine", arguments)
+            return bed.run_tests(["tests/real/gridengine"], arguments)
         finally:
             end_jobs(bed)
 

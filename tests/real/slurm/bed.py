@@ -114,7 +114,7 @@ def run(arguments: Sequence[str]) -> int:
     with Bed("slurm") as bed:
         start(bed)
         try:
-            return bed.run_tests("tests/real/slurm", arguments)
+            return bed.run_tests(["tests/real/slurm", "tests/real/mpi"], arguments)
         finally:
             end_jobs(bed)
 
