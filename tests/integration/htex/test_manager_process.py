@@ -135,6 +135,17 @@ def test_an_interchange_that_does_not_know_it_is_told_everything(stage: Stage, t
     stage.until(lambda: len(stage.said(Register)) == 2)
 
 
+def test_tasks_whose_function_was_lost_on_the_way_are_missing_and_harm_no_worker(stage: Stage) -> None:
+    stage.welcome(*ONE)
+    stage.number(abs)  # the definition went with a connection that broke
+    stage.submit(1, abs, -1)
+    stage.send(CheckTasks([1]))
+    assert stage.wait_for(TasksMissing).ids == [1]
+    stage.define(abs)
+    assert stage.run(1, abs, -1) == 1
+    assert stage.said(WorkerLost) == []
+
+
 def test_a_task_that_is_sent_twice_runs_once(stage: Stage, tmp_path: Path) -> None:
     stage.welcome(*ONE)
     log = tmp_path / "log"

@@ -211,6 +211,7 @@ class ManagerService:
     def _on_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
         arguments = unpack(message.sizes, frames)
         if not self._functions.keys() >= set(message.functions):
+            # The definitions went with a connection that broke. The interchange will ask for these tasks on this one.
             raise BadMessage("tasks of functions that were not defined")
         ids, walltimes_s, demands = message.ids, message.walltimes_s, message.demands
         if not self._tasks.keys().isdisjoint(ids):  # sent twice, around a break of the connection
@@ -244,7 +245,7 @@ class ManagerService:
                     self._node.define(worker, frame.id, self._functions[frame.id])
                 case stream.FETCH if frame.id in self._tasks:
                     self._node.answer(worker, stream.TASK, frame.id, payload_buffers(self._tasks[frame.id][1]))
-                case stream.NEED | stream.FETCH:  # for a task that was given up meanwhile
+                case stream.NEED | stream.FETCH:  # for a task that was given up meanwhile: no answer will come
                     self._node.kill(worker)
                 case stream.PARKED:
                     # It has ended what it ran before.
