@@ -12,7 +12,7 @@ from typing import Any
 from trellis.executors.htex import manager
 from trellis.executors.htex import manager_events as events
 from trellis.executors.htex.backlog import NodeSize
-from trellis.executors.htex.roster import MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER
 from trellis.testing.freezing import Freezer
 from trellis.testing.network import Connection
 from trellis.testing.oracles import SafetyViolation

@@ -50,7 +50,7 @@ from trellis.executors.htex.manager_events import (
     WorkerParked,
     WorkerReady,
 )
-from trellis.executors.htex.pace import Pace
+from trellis.executors.htex.pace import MOST_READY, Pace
 from trellis.executors.htex.workers import Ending, Starting, Workers
 
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
@@ -80,7 +80,7 @@ class ManagerState:
     def __init__(self, settings: ManagerSettings, now: float) -> None:
         self._settings = settings
         self._workers = Workers(settings.size.workers)
-        self._pace = Pace()
+        self._pace = Pace(MOST_READY)
         self._backlog = Backlog(settings.size)
         self._offered: dict[int, None] = {}  # in the workers' queue or running, in order of their offer
         self._limits = Limits(settings.measure_period_s)  # of offered tasks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trellis.executors.htex.kept_reports import KeptReports
 from trellis.executors.htex.limits import Limits
 from trellis.executors.htex.node_pool import MOST_OVERTAKEN, NodePool
-from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD, MOST_AHEAD_PER_WORKER, Pace
+from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER, Pace
 
 # -- nodes -------------------------------------------------------------------------------------------------------
 
@@ -90,7 +90,13 @@ def test_as_many_are_kept_ready_as_run_in_a_moment() -> None:
     assert (pace.ahead(1), pace.ahead(3)) == (4, 12)
     pace = Pace()
     pace.note(10, 0.0)
-    assert (pace.ahead(1), pace.ahead(128)) == (MOST_AHEAD_PER_WORKER, MOST_AHEAD)
+    assert (pace.ahead(1), pace.ahead(128)) == (MOST_AHEAD_PER_WORKER, 128 * MOST_AHEAD_PER_WORKER)
+
+
+def test_there_may_be_a_bound_for_all_workers_together() -> None:
+    pace = Pace(100)
+    pace.note(10, 0.0)
+    assert (pace.ahead(1), pace.ahead(2)) == (MOST_AHEAD_PER_WORKER, 100)
 
 
 def test_a_long_task_counts_at_once_and_short_ones_one_by_one() -> None:
