@@ -297,8 +297,8 @@ class ManagerState:
         return []
 
     def _on_terminate_requested(self, event: TerminateRequested, now: float) -> list[Action]:
-        if self._terminate is not None:
-            return self._exit(event.reason, failed=False)
+        if self._terminate is not None:  # the batch system has told us, and the launcher tells us too
+            return []
         self._terminate = (now + TERM_GRACE_S, event.reason)
         return self._drain()
 
