@@ -31,6 +31,7 @@ from trellis.executors.htex.manager_events import (
     WorkerReady,
 )
 from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER as LOOK_AHEAD
+from trellis.executors.htex.pace import MOST_READY
 from trellis.executors.htex.workers import KILL_GRACE_S, NUDGE_S, START_FAILURES_PER_WORKER
 
 WINDOW_LOSS = "a worker died when it had just taken it"
@@ -110,6 +111,13 @@ def test_more_than_workers_could_take_soon_is_not_offered(house: House) -> None:
     house.run()
     assert house.finish(3) == [Offer([7000])]
     assert house.state.tasks == most
+
+
+def test_a_large_node_keeps_no_more_ready_than_can_be_taken_back_soon() -> None:
+    house = House(workers=8, short=True)
+    (offer,) = house.receive(*range(1000))
+    assert isinstance(offer, Offer)
+    assert len(offer.ids) == 8 + MOST_READY
 
 
 def test_what_is_in_the_queue_does_not_count_as_a_result(house: House) -> None:
