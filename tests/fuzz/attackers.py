@@ -7,6 +7,7 @@ import itertools
 import socket
 import struct
 import time
+from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from trellis.transport.context import Context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import ClientKeys
 from trellis.wire.codec import Decoder, encode_header
-from trellis.wire.messages import Message, Refused, ToManager
+from trellis.wire.messages import Message, Refused, ToManager, Welcome
 
 PATIENCE_S = 30.0
 # Names that no manager has. ROUTER sockets name the nameless themselves.
@@ -46,7 +47,6 @@ class Insider:
     def __init__(self, context: Context, keys: ClientKeys | None, port: int, frames: Frames) -> None:
         self.name = "with the key, at the managers' port"
         self._context, self._keys, self._port, self._frames = context, keys, port, frames
-        self._decoder: Decoder[Message] = Decoder(ToManager)
         self._bursts = itertools.count()
 
     def burst(self, count: int) -> None:
@@ -59,24 +59,52 @@ class Insider:
             for _ in range(count):
                 endpoint.send(self._frames.next())
             if identity not in _ODD_IDENTITIES:
-                self._wait_until_read(endpoint, identity.decode())
+                _wait_until_read(endpoint, identity.decode(), number)
         finally:
             endpoint.close()
 
-    def _wait_until_read(self, endpoint: ClientEndpoint, name: str) -> None:
-        # Who speaks another protocol is refused, and told both versions.
-        hello = registration(name, "0", 1, 0)
-        hello.protocol, hello.trellis_version = -1, f"the end of {name}"
-        endpoint.send([encode_header(hello)])
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            endpoint.wait(1.0)
-            frames = endpoint.receive()
-            if frames is not None:
-                answer = self._decoder.decode(frames[0])
-                if isinstance(answer, Refused) and hello.trellis_version in answer.reason:
-                    return
-        raise AssertionError("the interchange does not answer any more")
+
+class Turncoat:
+    """A manager that was welcomed, to a block that gets no tasks, and then goes mad; always under the same name."""
+
+    name = "that has registered as a manager"
+    burst_size = 8  # the first message that is bad is the end of the manager
+    manager, block = "turncoat", "held"
+
+    def __init__(self, context: Context, keys: ClientKeys | None, port: int, frames: Frames) -> None:
+        self._context, self._keys, self._port, self._frames = context, keys, port, frames
+        self._bursts = itertools.count()
+
+    def burst(self, count: int) -> None:
+        endpoint = ClientEndpoint(self._context, self._keys, self.manager.encode())
+        endpoint.connect(f"tcp://127.0.0.1:{self._port}")
+        try:
+            endpoint.send([encode_header(registration(self.manager, self.block, 2, 2))])
+            _wait_for(endpoint, lambda message: isinstance(message, Welcome))
+            for _ in range(count):
+                endpoint.send(self._frames.next())
+            _wait_until_read(endpoint, self.manager, next(self._bursts))
+        finally:
+            endpoint.close()
+
+
+def _wait_until_read(endpoint: ClientEndpoint, name: str, number: int) -> None:
+    # Who speaks another protocol is refused, and told both versions.
+    hello = registration(name, "0", 1, 0)
+    hello.protocol, hello.trellis_version = -1, f"the end of burst {number}"
+    endpoint.send([encode_header(hello)])
+    _wait_for(endpoint, lambda message: isinstance(message, Refused) and hello.trellis_version in message.reason)
+
+
+def _wait_for(endpoint: ClientEndpoint, condition: Callable[[Message], bool]) -> None:
+    decoder: Decoder[Message] = Decoder(ToManager)
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        endpoint.wait(1.0)
+        frames = endpoint.receive()
+        if frames is not None and condition(decoder.decode(frames[0])):
+            return
+    raise AssertionError("the interchange does not answer any more")
 
 
 class Stranger:

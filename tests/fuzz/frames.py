@@ -39,15 +39,24 @@ class Frames:
         seed: every choice follows from it.
         union: messages that the receiver expects; the valid ones are made of these.
         ids: numbers of tasks and functions to name, among others; those of real ones belong in here.
+        names: texts that occur more often than others.
         harmful: valid messages that rightly would do harm, and are left out: a shutdown by the submit side.
     """
 
-    def __init__(self, seed: int, union: Any, ids: Sequence[int], harmful: Harmful = lambda message: False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        union: Any,
+        ids: Sequence[int],
+        harmful: Harmful = lambda message: False,
+        names: Sequence[str] = (),
+    ) -> None:
         self._random = Random(seed)
         self._types: list[type[Message]] = list(get_args(union))
         self._fields = {type_: inspect.type_info(type_).fields for type_ in self._types}  # type: ignore[union-attr]
         self._decoder: Decoder[Message] = Decoder(union)
         self._ids = ids
+        self._texts = [*_ODD_TEXTS, *names * len(_ODD_TEXTS)]
         self._harmful = harmful
         self._odd = False  # whether the numbers of a valid message are such that nobody expects
         self._kinds: list[Callable[[], list[bytes]]] = [
@@ -71,10 +80,6 @@ class Frames:
             frames = self._random.choice(self._kinds)()
             if not self._does_harm(frames[0]):
                 return frames
-
-    def identity(self) -> bytes:
-        """How a peer may call itself."""
-        return self._random.choice([b"", b"\xff\xfe", b"manager", self._random.randbytes(8), b"x" * 255])
 
     def _does_harm(self, header: bytes) -> bool:
         with contextlib.suppress(BadMessage):
@@ -147,7 +152,7 @@ class Frames:
                 odd = self._odd and chance.random() < 0.5
                 return chance.choice(_ODD_FLOATS) if odd else chance.random()
             case inspect.StrType():
-                return chance.choice(_ODD_TEXTS)
+                return chance.choice(self._texts)
             case inspect.NoneType():
                 return None
             case inspect.ListType(item_type=item):
@@ -169,7 +174,7 @@ class Frames:
             lambda: chance.choice(_ODD_NUMBERS),
             lambda: chance.choice(_ODD_FLOATS),
             lambda: chance.choice(self._ids),
-            lambda: chance.choice(_ODD_TEXTS),
+            lambda: chance.choice(self._texts),
             lambda: self._bytes(20),
         ]
         if depth:

@@ -11,8 +11,8 @@ import psutil
 # What an allocator may keep of what was given back, and of buffers that have grown to their usual size; a leak of
 # twenty bytes per frame would show in a million frames.
 MOST_GROWTH_BYTES = 24 * 2**20
-# Peers that misbehave are named in the log, but a flood of them must not fill the disk.
-MOST_LOG_BYTES = 8 * 2**20
+# Each manager that registers is named in the log; bad messages are not each, so that a flood of them fills no disk.
+MOST_LOG_BYTES = 16 * 2**20
 # Connections that were just closed; also how long a host with much to do may take for that.
 _PATIENCE_S = 20.0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from tests.fuzz.attackers import PATIENCE_S, Attacker, Insider, Stranger, Vandal
+from tests.fuzz.attackers import PATIENCE_S, Attacker, Insider, Stranger, Turncoat, Vandal
 from tests.fuzz.frames import Frames
 from tests.fuzz.health import Patient, Vitals
 from trellis.core.interfaces import ExecutorContext
@@ -92,6 +92,7 @@ def running(directory: Path, *, encrypted: bool, seed: int) -> Iterator[Intercha
     """An executor with one manager, and who attacks it."""
     executor = HighThroughputExecutor(label="attacked", max_workers_per_node=WORKERS, encrypted=encrypted)
     executor.start(ExecutorContext(run_dir=str(directory)))
+    executor.release([Turncoat.block])
     try:
         target = InterchangeTarget(executor, directory, seed)
         try:
@@ -117,7 +118,12 @@ def _attackers(
     ports = executor._ports
     to_managers_port = Frames(seed, FromManager, work.ids, _joins)
     to_client_port = Frames(seed + 1, FromSubmitSide, work.ids)
-    attackers: list[Attacker] = [Insider(context, keys, ports.worker, to_managers_port)]
+    # Its word about tasks of others would count: so it knows of none.
+    of_a_manager = Frames(seed + 2, FromManager, range(10**6, 10**6 + 50), _joins, [Turncoat.manager])
+    attackers: list[Attacker] = [
+        Insider(context, keys, ports.worker, to_managers_port),
+        Turncoat(context, keys, ports.worker, of_a_manager),
+    ]
     if keys is None:  # then everybody is an insider at the managers' port
         return [*attackers, Stranger("that is not the submit side", context, None, ports.client, to_client_port)]
     for port, frames in ((ports.worker, to_managers_port), (ports.client, to_client_port)):

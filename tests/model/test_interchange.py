@@ -40,7 +40,7 @@ from trellis.executors.htex.interchange_events import (
     TasksSubmitted,
     WelcomeManager,
 )
-from trellis.executors.htex.roster import AHEAD_S, MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Register
 

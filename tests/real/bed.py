@@ -190,11 +190,11 @@ class Bed:
             texts.append(f"--- {name}.log\n" + "\n".join(tail))
         return "\n".join(texts)
 
-    def run_tests(self, tests: str, arguments: Sequence[str], **environment: str) -> int:
+    def run_tests(self, tests: Sequence[str], arguments: Sequence[str], **environment: str) -> int:
         """Run pytest in this bed, on these tests unless the arguments name others; give its exit code."""
         command = [sys.executable, "-m", "pytest", "--basetemp", str(self.directory / "tests")]
         if not any(argument.startswith("tests/") for argument in arguments):
-            command.append(tests)
+            command += tests
         command += [
             "-o",
             f"timeout={_TEST_TIMEOUT_S}",
@@ -269,14 +269,20 @@ def _interrupts_ignored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def main(packages: Sequence[str], run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """The command line of a bed: ``--prepare`` only installs the packages; anything else is for pytest.
+def main(
+    checks: Sequence[Callable[[], None]],
+    packages: Sequence[str],
+    run: Callable[[Sequence[str]], int],
+    arguments: Sequence[str],
+) -> int:
+    """The command line of a bed: ``--prepare`` only checks the machine and installs packages; all else is for pytest.
 
     Gives the exit code: pytest's, or 1 when the bed cannot be made here.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        check_machine()
+        for check in checks:
+            check()
         install(packages)
         return 0 if list(arguments) == ["--prepare"] else run(arguments)
     except BedError as error:

@@ -231,6 +231,20 @@ class NeverNoticesSilence(ManagerState):
         return super()._on_deadline_passed(event, now)
 
 
+class NeverDrains(InterchangeState):
+    def _on_drain_requested(self, event: routing.DrainRequested, now: float) -> list[routing.Action]:
+        return []
+
+
+class IgnoresItsDismissal(ManagerState):
+    def _on_stop_requested(self, event: events.StopRequested, now: float) -> list[events.Action]:
+        return []
+
+    def _on_interchange_heard(self, event: events.InterchangeHeard, now: float) -> list[events.Action]:
+        self._last_heard = now
+        return []
+
+
 class TakesLateResults(ManagerState):
     def counts(self, task: int) -> bool:
         return task in self._offered
@@ -266,6 +280,8 @@ BUGS = [
     (Machines(manager=ReoffersWhatRuns), CROWDED, (SafetyViolation, KeyError)),
     (Machines(manager=AccusesAtOnce), Scenario(faults=14, tasks=200), SafetyViolation),
     (Machines(manager=NeverNoticesSilence), Scenario(interchange_dies=30, rescue=False), LivenessViolation),
+    (Machines(interchange=NeverDrains), Scenario(faults=0, drains=2), LivenessViolation),
+    (Machines(manager=IgnoresItsDismissal), Scenario(faults=0, pauses=4), LivenessViolation),
     (Machines(manager=TakesLateResults), FAULTY, (AssertionError, KeyError)),
 ]
 

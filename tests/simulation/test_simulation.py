@@ -17,6 +17,8 @@ from trellis.executors.htex.interchange_events import Action, Event, TasksSubmit
 from trellis.executors.htex.manager import ManagerSettings, ManagerState
 from trellis.executors.htex.selection import Selection
 from trellis.executors.htex.submission import MOST_DEATHS
+from trellis.testing.freezing import Freezer
+from trellis.testing.network import World
 from trellis.testing.simulation import Machines, Scenario, Simulation
 
 SEEDS = int(os.environ.get("TRELLIS_SIMULATION_SEEDS", "600"))
@@ -37,6 +39,8 @@ def scenario_of(seed: int) -> Scenario:
         faults=seed % 16,
         rescue=seed % 7 != 0,
         interchange_dies=seed % 3 + 1 if seed % 11 == 0 else 0,
+        pauses=seed % 6 if seed % 13 == 0 else 0,
+        drains=seed % 4 if seed % 17 == 0 else 0,
         selection="block_id" if seed % 2 else "random",
     )
 
@@ -177,3 +181,51 @@ def test_faults_are_spread_over_their_time() -> None:
     quick.run()
     slow.run()
     assert quick.now_s < 30 <= slow.now_s
+
+
+def test_pauses_and_jumps_lose_managers_and_no_task() -> None:
+    outcomes: Counter[str] = Counter()
+    for seed in range(40):
+        simulation = Simulation(seed, Scenario(faults=0, pauses=4))
+        simulation.run()
+        outcomes.update(simulation.outcomes.values())
+    assert set(outcomes) <= {"result", "TasksTimedOut", "ManagerLost", "TasksUnfit"}
+    assert outcomes["ManagerLost"] > 0
+
+
+def test_drained_blocks_end_and_their_tasks_run_elsewhere() -> None:
+    for seed in range(40):
+        simulation = Simulation(seed, Scenario(faults=0, drains=3))
+        simulation.run()
+        drained = set(simulation.submit_side.drained_blocks)
+        assert drained
+        assert [manager.name for manager in simulation.managers if manager.alive and manager.block in drained] == []
+
+
+def test_a_jump_of_time_makes_everything_late_and_nothing_lost() -> None:
+    world = World(seed=1)
+    happened: list[tuple[str, float]] = []
+    for name, delay_s in (("first", 1.0), ("second", 2.0), ("third", 20.0)):
+        world.after(delay_s, lambda name: happened.append((name, world.now)), name)
+    world.jump(10.0)
+    while world.next_tick is not None:
+        world.step()
+    assert happened == [("first", 10.0), ("second", 10.0), ("third", 20.0)]
+
+
+def test_what_comes_to_a_stopped_process_waits_in_its_order() -> None:
+    world = World(seed=1)
+    happened: list[tuple[str, float]] = []
+    freezer = Freezer(world)
+
+    def on_message(text: str) -> None:
+        if not freezer.defer(on_message, text):
+            happened.append((text, world.now))
+
+    freezer.freeze(5.0)
+    freezer.freeze(1.0)  # it is stopped already
+    for number, delay_s in enumerate((1.0, 5.0, 5.0, 6.0)):
+        world.after(delay_s, on_message, str(number))
+    while world.next_tick is not None:
+        world.step()
+    assert happened == [("0", 5.0), ("1", 5.0), ("2", 5.0), ("3", 6.0)]

@@ -42,8 +42,6 @@ class SimpleLauncher(Launcher):
     same_host = True
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
-        if nodes_per_block > 1:
-            logger.warning("SimpleLauncher runs the command on one of %d nodes only", nodes_per_block)
         return _traced(command) if self.debug else command
 
 

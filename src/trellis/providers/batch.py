@@ -120,13 +120,6 @@ class BatchProvider(ExecutionProvider):
         self.walltime = walltime
         self._walltime_s = parse_walltime(owner, walltime)
         self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
-        if self.nodes_per_launch > 1 and self.launcher.same_host:
-            logger.warning(
-                "%s: %s uses one of a block's %d nodes; launchers such as SrunLauncher or MpiExecLauncher use them all",
-                owner,
-                type(self.launcher).__name__,
-                nodes_per_block,
-            )
         self.cmd_timeout = cmd_timeout
         self.scheduler_options = scheduler_options
         self.worker_init = worker_init

@@ -14,6 +14,7 @@ from trellis.executors.htex import interchange, manager, submission
 from trellis.executors.htex import interchange_events as events
 from trellis.executors.htex.receipts import Receipts
 from trellis.executors.htex.selection import Selection
+from trellis.testing.freezing import Freezer
 from trellis.testing.network import Connection, Party, World
 from trellis.testing.oracles import Ledger, TaskPlan
 from trellis.wire.messages import (
@@ -21,6 +22,7 @@ from trellis.wire.messages import (
     CheckTasks,
     Demand,
     DismissManager,
+    DrainBlocks,
     Draining,
     Goodbye,
     Heartbeat,
@@ -98,6 +100,7 @@ class SubmitSide:
         self._receipts = Receipts()
         self._managers: dict[str, None] = {}  # that have joined
         self._held_blocks: list[str] = []
+        self.drained_blocks: list[str] = []
         self._connection = Connection(stage.world, server, self, "submit side", MAX_DELAY_S)
         server.client = self._connection
 
@@ -108,6 +111,10 @@ class SubmitSide:
     def cancel(self, ids: Sequence[int]) -> None:
         self._stage.ledger.cancel_wanted.update(ids)
         self._handle(submission.CancelRequested(ids))
+
+    def drain(self, blocks: list[str]) -> None:
+        self.drained_blocks += blocks
+        self._connection.to_server(DrainBlocks(blocks))
 
     def hold(self, blocks: list[str]) -> None:
         self._held_blocks += blocks
@@ -175,6 +182,8 @@ class SubmitSide:
         self._send_tasks(ids, resumed=True)
         if unwanted:
             self._connection.to_server(CancelTasks(unwanted))
+        if self.drained_blocks:
+            self._connection.to_server(DrainBlocks(self.drained_blocks))
         self._connection.to_server(ResumeEnd(list(self._managers), [], self._held_blocks))
 
 
@@ -192,6 +201,7 @@ class SimulatedInterchange:
         rng = Random(stage.world.rng.random())
         self.state = stage.machines.interchange(stage.heartbeats.threshold_s, self._selection, rng)
         self.alive = True
+        self._freezer = Freezer(stage.world)
         self._serves_managers = serves_managers
         self._latest: dict[str, Connection] = {}
         self._spoken: dict[str, Connection] = {}  # on which each manager was last heard
@@ -202,6 +212,10 @@ class SimulatedInterchange:
         self.client = client
         self._start(serves_managers=False)
 
+    def freeze(self, seconds: float) -> None:
+        """SIGSTOP, and later SIGCONT."""
+        self._freezer.freeze(seconds)
+
     def die(self) -> None:
         self.alive = False
         self._stage.ledger.interchange_died()
@@ -210,7 +224,7 @@ class SimulatedInterchange:
                 connection.cut(None, self._stage.world.between(0, 1))
 
     def next_deadline(self) -> float | None:
-        return self.state.next_deadline() if self.alive else None
+        return self.state.next_deadline() if self.alive and not self._freezer.frozen else None
 
     def on_deadline(self) -> None:
         self._handle(events.DeadlinePassed())
@@ -226,6 +240,8 @@ class SimulatedInterchange:
         return connection
 
     def on_closed(self, connection: Connection) -> None:
+        if self._freezer.defer(self.on_closed, connection):
+            return
         if self._latest.get(connection.name) is connection and self.alive:
             self._spoken.pop(connection.name, None)
             self._handle(events.ManagerDisconnected(connection.name))
@@ -240,7 +256,7 @@ class SimulatedInterchange:
     # -- messages ----------------------------------------------------------------------------------------------
 
     def on_message(self, connection: Connection, message: Message) -> None:
-        if not self.alive:
+        if not self.alive or self._freezer.defer(self.on_message, connection, message):
             return
         if connection is self.client:
             self._on_client_message(message)
@@ -260,6 +276,8 @@ class SimulatedInterchange:
                 self._handle(events.CancelRequested(ids))
             case HoldManagers():
                 self._handle(events.HoldRequested(message.managers, message.blocks))
+            case DrainBlocks(blocks=blocks):
+                self._handle(events.DrainRequested(blocks))
             case Received():
                 for manager, sequence in zip(message.managers, message.sequences, strict=True):
                     if manager in self._latest:

@@ -12,7 +12,8 @@ from typing import Any
 from trellis.executors.htex import manager
 from trellis.executors.htex import manager_events as events
 from trellis.executors.htex.backlog import NodeSize
-from trellis.executors.htex.roster import MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER
+from trellis.testing.freezing import Freezer
 from trellis.testing.network import Connection
 from trellis.testing.oracles import SafetyViolation
 from trellis.testing.simulated import SimulatedInterchange, Stage
@@ -77,12 +78,15 @@ class SimulatedManager:
         self._tasks: set[int] = set()  # that have not ended
         self._most_tasks = registration.capacity  # while nobody can know how long its tasks take
         self._results: list[int] = []
+        self._freezer = Freezer(stage.world)
         self._connect()
         stage.world.after(_WELCOME_TIMEOUT_S, self._give_up_unless_welcome)
 
     # -- its life ----------------------------------------------------------------------------------------------
 
     def _give_up_unless_welcome(self) -> None:
+        if self._freezer.defer(self._give_up_unless_welcome):
+            return
         if self._state is None:
             self.die()
 
@@ -96,8 +100,14 @@ class SimulatedManager:
         if self.connection is not None:
             self.connection.close_by_client()
 
+    def freeze(self, seconds: float) -> None:
+        """SIGSTOP, and later SIGCONT; its workers go on."""
+        self._freezer.freeze(seconds)
+
     def stop(self, reason: str) -> None:
         """SIGTERM."""
+        if self._freezer.defer(self.stop, reason):
+            return
         if self._state is not None:
             self._handle(events.TerminateRequested(reason))
         else:
@@ -113,7 +123,9 @@ class SimulatedManager:
         self.die()
 
     def next_deadline(self) -> float | None:
-        return self._state.next_deadline() if self.alive and self._state is not None else None
+        if not self.alive or self._state is None or self._freezer.frozen:
+            return None
+        return self._state.next_deadline()
 
     def on_deadline(self) -> None:
         self._handle(events.DeadlinePassed(self._running()))
@@ -138,6 +150,8 @@ class SimulatedManager:
         return self._link.connection
 
     def _connect(self) -> None:
+        if self._freezer.defer(self._connect):
+            return
         if self.alive and self.connection is None:
             connection = self._server.connect(self, self.name)
             if connection is None:  # it tries again, as DEALER sockets do
@@ -155,11 +169,15 @@ class SimulatedManager:
             self._link.register(state.holding, state.started, state.draining)
 
     def on_closed(self, connection: Connection) -> None:
+        if self._freezer.defer(self.on_closed, connection):
+            return
         if connection is self.connection:
             self._link.connection = None
             self._stage.world.after(self._stage.world.between(0.1, 1.0), self._connect)
 
     def on_message(self, connection: Connection, message: Message) -> None:
+        if self._freezer.defer(self.on_message, connection, message):
+            return
         if not self.alive or connection is not self.connection:
             return
         self._stage.note(self.name, message)
@@ -212,6 +230,8 @@ class SimulatedManager:
         return {task: (rank, since) for rank, (task, since) in self.board.items()}
 
     def on_worker_readable(self, worker: StubWorker) -> None:
+        if self._freezer.defer(self.on_worker_readable, worker):
+            return
         if self.alive and self.workers.get(worker.rank) is worker:
             self._take_frames(worker)
 
@@ -230,6 +250,8 @@ class SimulatedManager:
                 self._handle(events.TasksFinished([frame], self._stage.ledger.plans[frame].duration_s))
 
     def on_worker_exit(self, worker: StubWorker) -> None:
+        if self._freezer.defer(self.on_worker_exit, worker):
+            return
         if not self.alive or self.workers.get(worker.rank) is not worker:
             return
         self._take_frames(worker)
@@ -244,6 +266,8 @@ class SimulatedManager:
         return True
 
     def _flush(self) -> None:
+        if self._freezer.defer(self._flush):
+            return
         if self._results and self.alive:
             durations_s = [self._stage.ledger.plans[task].duration_s for task in self._results]
             sequence = self._link.next_sequence()

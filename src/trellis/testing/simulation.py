@@ -25,6 +25,8 @@ __all__ = ["LivenessViolation", "Machines", "SafetyViolation", "Scenario", "Simu
 # After the last fault everything ends in less than a tenth of this, in correct runs.
 _AMPLE_S = 300.0
 _TRACE_LENGTH = 120
+# Some are over before anybody wonders, some at the very moment, some later.
+_PAUSES_S = (0.3, 2.0, 3.9, 4.1, 10.0)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Scenario:
         faults: how many, at random times in the first ``faults_s``; 0 is a quiet network and no cancelled tasks.
         rescue: a new manager comes when the faults are over.
         interchange_dies: so many times, at random times in the first ``faults_s``.
+        pauses: how many times a manager or the interchange is stopped for a while, or time jumps for all of them.
+        drains: how many blocks are drained; half of their managers are killed at about that time.
         demands: probability that a task, not of a crowd, asks for cores.
     """
 
@@ -48,6 +52,8 @@ class Scenario:
     faults_s: float = 15.0
     rescue: bool = True
     interchange_dies: int = 0
+    pauses: int = 0
+    drains: int = 0
     demands: float = 0.1
     selection: Selection = "random"
     heartbeat_period_s: float = 1.0
@@ -111,6 +117,8 @@ class Simulation:
             self._plan()
             Idleness(self._stage, self.interchange, self.managers).watch()
             self._run_until(self.scenario.faults_s, lambda: False)
+            if self.scenario.pauses:  # the last of them may just have begun
+                self._run_until(self._world.now + max(_PAUSES_S), lambda: False)
             if self.scenario.rescue:
                 self._add_manager("rescue", workers=2, drain_s=None, worker_fails=0.0)
             if not self._run_until(self._world.now + _AMPLE_S, self._settled):
@@ -136,6 +144,11 @@ class Simulation:
             world.after(world.between(0, scenario.faults_s * 0.9), world.rng.choice(self._faults()))
         for _ in range(scenario.interchange_dies):
             world.after(world.between(0, scenario.faults_s * 0.9), self._kill_interchange)
+        for _ in range(scenario.pauses):
+            pause = world.rng.choice([self._freeze_manager, self._freeze_manager, self._freeze_interchange, self._jump])
+            world.after(world.between(0, scenario.faults_s * 0.9), pause)
+        for _ in range(scenario.drains):
+            world.after(world.between(0, scenario.faults_s * 0.9), self._drain_block)
 
     def _random_task(self, id_: int, crowd: bool) -> TaskPlan:
         world = self._world
@@ -242,6 +255,32 @@ class Simulation:
         if victim is not None:
             self.submit_side.hold([victim.block])
 
+    def _freeze_manager(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            self._stage.ledger.disturbed.add(victim.name)
+            victim.freeze(self._world.rng.choice(_PAUSES_S))
+
+    def _freeze_interchange(self) -> None:
+        if self.interchange.alive:
+            self._disturb_all()
+            self.interchange.freeze(self._world.rng.choice(_PAUSES_S))
+
+    def _jump(self) -> None:
+        self._disturb_all()
+        self._world.jump(self._world.rng.choice([*_PAUSES_S, 60.0]))
+
+    def _disturb_all(self) -> None:
+        self._stage.ledger.disturbed.update(manager.name for manager in self.managers)
+
+    def _drain_block(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            self.submit_side.drain([victim.block])
+            if self._world.chance(0.5):
+                self._stage.ledger.disturbed.add(victim.name)
+                self._world.after(self._world.between(0, 0.5), victim.die)
+
     def _kill_interchange(self) -> None:
         if self.interchange.alive:
             self.interchange.die()
@@ -255,7 +294,7 @@ class Simulation:
             next_tick = self._world.next_tick
             due, service = self._next_deadline()
             if min(due, end if next_tick is None else next_tick) >= end:
-                self._world.ticks = end
+                self._world.ticks = max(self._world.ticks, end)
                 return False
             if service is not None and (next_tick is None or due < next_tick):
                 self._world.ticks = max(self._world.ticks, int(due))
@@ -293,8 +332,10 @@ class Simulation:
             if not nobody_comes or len(ledger.waiting) != interchange.state.pending:
                 return False
         known = interchange.state.managers if interchange.alive else {}
-        alive = {manager.name for manager in self.managers if manager.alive}
-        return alive == set(known) and not any(manager.draining for manager in known.values())
+        alive = {manager.name: manager.block for manager in self.managers if manager.alive}
+        if not set(self.submit_side.drained_blocks).isdisjoint(alive.values()):
+            return False
+        return set(alive) == set(known) and not any(manager.draining for manager in known.values())
 
     def _unsettled(self) -> str:
         waiting = self.waiting

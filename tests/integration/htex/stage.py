@@ -142,13 +142,19 @@ class Stage:
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
+    def define(self, function: Callable[..., Any]) -> None:
+        sizes, frames = pack([dump_function(function)])
+        self.send(DefineFunctions([self.number(function)], sizes), *frames)
+
+    def number(self, function: Callable[..., Any]) -> int:
+        """That of the function; it counts as defined from now on."""
+        return self._functions.setdefault(function, len(self._functions) + 1)
+
     def submit(
         self, task: int, function: Callable[..., Any], *args: Any, demand: Demand | None = None, walltime_s: float = 0
     ) -> None:
         if function not in self._functions:
-            number = self._functions[function] = len(self._functions) + 1
-            sizes, frames = pack([dump_function(function)])
-            self.send(DefineFunctions([number], sizes), *frames)
+            self.define(function)
         sizes, frames = pack([dump_call(args, {}, "app")])
         walltimes_s = [walltime_s] if walltime_s else None
         header = Tasks([task], [self._functions[function]], sizes, None, walltimes_s, [demand] if demand else None)

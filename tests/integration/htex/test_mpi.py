@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import trellis
+from trellis import File
 from trellis.core.interfaces import ExecutorContext
 from trellis.errors import InvalidResourceSpecification
 from trellis.executors import MPIExecutor
@@ -22,11 +26,21 @@ NODES = {"n1", "n2", "n3", "n4"}
 Span = tuple[set[str], float, float]  # nodes, begin, end
 
 
+def mpiexec(directory: Path, version: str) -> str:
+    """What puts an ``mpiexec`` of this version in front of that of this computer."""
+    command = directory / "bin" / "mpiexec"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\necho {version}\n")
+    command.chmod(0o755)
+    return f"export PATH={command.parent}:$PATH"
+
+
 @pytest.fixture
 def mpi(tmp_path: Path) -> Iterator[MPIExecutor]:
     nodes = tmp_path / "nodes"
     nodes.write_text("n1\nn2\nn2\nn3\nn4\n")  # PBS names a node once for each of its processors
-    provider = LocalProvider(launcher=SimpleLauncher(), worker_init=f"export PBS_NODEFILE={nodes}")
+    worker_init = f"export PBS_NODEFILE={nodes}\n{mpiexec(tmp_path, 'HYDRA build details:')}"
+    provider = LocalProvider(launcher=SimpleLauncher(), worker_init=worker_init)
     # As it is, but less patient with nodes that may come yet.
     program = "from trellis.executors.htex import interchange_service, unfit\nunfit.UNFIT_S = 0.5\n"
     executor = MPIExecutor(
@@ -106,3 +120,38 @@ def test_as_many_tasks_as_the_block_may_run(tmp_path: Path) -> None:
         futures = [executor.submit(occupy, {"num_nodes": 1}, 0.2) for _ in range(6)]
         spans = [future.result(WAIT_S)[1:] for future in futures]
         assert max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans) == 2
+
+
+def test_open_mpi_is_found_out(tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes"
+    nodes.write_text("n1\nn2\n")
+    worker_init = f"export PBS_NODEFILE={nodes}\n{mpiexec(tmp_path, 'mpiexec Open MPI 5.0.3')}"
+    with MPIExecutor(provider=LocalProvider(launcher=SimpleLauncher(), worker_init=worker_init)) as executor:
+        executor.start(ExecutorContext(run_dir=str(tmp_path)))
+        told = executor.submit(environment, {"num_nodes": 2, "ranks_per_node": 3}).result(WAIT_S)
+        assert told["PARSL_MPI_PREFIX"] == "mpiexec -n 6 --oversubscribe --host n1:3,n2:3"
+
+
+@trellis.bash_app
+def say_nodes(
+    parsl_resource_specification: dict[str, int],
+    inputs: Sequence[Any] = (),
+    outputs: Sequence[Any] = (),
+) -> str:
+    return f"(cat {inputs[0]}; echo $PARSL_NUM_NODES) > {outputs[0]}"
+
+
+def test_files_are_staged_beside_the_tasks_and_with_them(tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes"
+    nodes.write_text("n1\nn2\n")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("words", "as many nodes as\n")
+    provider = LocalProvider(launcher=SimpleLauncher(), worker_init=f"export PBS_NODEFILE={nodes}")
+    executor = MPIExecutor(provider=provider, working_dir=str(tmp_path / "work"))
+    result = File(f"zip:{tmp_path}/b.zip/result")
+    with trellis.load(trellis.Config(executors=[executor], run_dir=str(tmp_path / "runinfo"))):
+        words = File(f"zip:{tmp_path}/a.zip/words")
+        told = say_nodes(parsl_resource_specification={"num_nodes": 2}, inputs=[words], outputs=[result])
+        told.outputs[0].result(WAIT_S)
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert archive.read("result") == b"as many nodes as\n2\n"

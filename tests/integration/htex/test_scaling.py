@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +52,11 @@ def wait_for_file(path: str) -> str:
     return "done"
 
 
+def note_and_wait(note: str, go: str) -> str:
+    open(note, "w").close()
+    return wait_for_file(go)
+
+
 def test_scaling_in_by_hand_spares_what_works(start: Start, tmp_path: Path) -> None:
     context = ExecutorContext(run_dir=str(tmp_path), strategy="none", strategy_period_s=0.1)
     executor = start(LocalProvider(init_blocks=2, max_blocks=2), context)
@@ -83,3 +89,18 @@ def test_blocks_come_with_the_work_and_go_one_by_one_when_there_is_less(start: S
     (last,) = [block for block, status in executor.status().items() if status.state is JobState.RUNNING]
     assert executor.scale_in(1) == [last]
     wait_for(lambda: states(executor) == [JobState.RUNNING, *[JobState.SCALED_IN] * 3])
+
+
+def test_a_block_that_is_cancelled_may_end_what_runs_for_some_seconds(start: Start, tmp_path: Path) -> None:
+    context = ExecutorContext(run_dir=str(tmp_path), strategy="none")
+    provider = LocalProvider()
+    executor = start(provider, context)
+    future = executor.submit(note_and_wait, {}, str(tmp_path / "note"), str(tmp_path / "go"))
+    wait_for((tmp_path / "note").exists)
+    # The manager is told to end by the provider, and once more by the block's launcher.
+    cancel = threading.Thread(target=provider.cancel, args=(list(executor.blocks_to_job_id.values()),))
+    cancel.start()
+    wait_for(lambda: executor.connected_managers()[0]["draining"])
+    (tmp_path / "go").touch()
+    assert future.result(60) == "done"
+    cancel.join()

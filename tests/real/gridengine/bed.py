@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.real.bed import Bed, BedError, free_ports, main
+from tests.real.bed import Bed, BedError, check_machine, free_ports, main
 
 # A mail program is among the dependencies; the last one satisfies them without a daemon.
 PACKAGES = ("gridengine-master", "gridengine-exec", "gridengine-client", "msmtp-mta")
@@ -133,14 +133,24 @@ def end_jobs(bed: Bed) -> None:
         bed.wait_until("no job is left", lambda: not bed.run("qstat").strip())
 
 
+def check_host() -> None:
+    """Raise ``BedError`` where Grid Engine cannot work: it wants to know its host by name."""
+    host = socket.gethostname()
+    try:
+        socket.gethostbyname(host)
+        socket.gethostbyaddr("127.0.0.1")
+    except OSError as error:
+        raise BedError(f"Grid Engine needs {host!r} and 127.0.0.1 in /etc/hosts: {error}") from error
+
+
 def run(arguments: Sequence[str]) -> int:
     with Bed("gridengine") as bed:
         start(bed)
         try:
-            return bed.run_tests("tests/real/gridengine", arguments)
+            return bed.run_tests(["tests/real/gridengine"], arguments)
         finally:
             end_jobs(bed)
 
 
 if __name__ == "__main__":
-    sys.exit(main(PACKAGES, run, sys.argv[1:]))
+    sys.exit(main((check_machine, check_host), PACKAGES, run, sys.argv[1:]))

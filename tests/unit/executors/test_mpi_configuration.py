@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import Any
 
 import pytest
 
 from trellis.errors import ConfigurationError, InvalidResourceSpecification
 from trellis.executors import HighThroughputExecutor, MPIExecutor
-from trellis.launchers import SimpleLauncher, SingleNodeLauncher
-from trellis.providers import LocalProvider
+from trellis.launchers import SimpleLauncher, SingleNodeLauncher, SrunLauncher
+from trellis.providers import LocalProvider, SlurmProvider
 
 # Parameters that make no sense when a worker has whole nodes.
 NOT_THERE = {
@@ -106,3 +107,22 @@ def test_a_block_has_the_workers_of_one_manager_whatever_its_nodes() -> None:
 
 def test_resources_of_the_worker_say_nothing() -> None:
     assert not MPIExecutor().monitor_resources()
+
+
+@pytest.mark.parametrize(
+    ("executor", "launcher", "nodes", "warned"),
+    [
+        (HighThroughputExecutor, SimpleLauncher(), 2, True),
+        (HighThroughputExecutor, SrunLauncher(), 2, False),
+        (HighThroughputExecutor, None, 1, False),
+        (MPIExecutor, SimpleLauncher(), 2, False),  # its tasks use the other nodes
+    ],
+)
+def test_nodes_that_the_launcher_leaves_idle_are_told_of(
+    executor: type[HighThroughputExecutor], launcher: Any, nodes: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = SlurmProvider(nodes_per_block=nodes, launcher=launcher)
+    with caplog.at_level(logging.WARNING):
+        executor(provider=provider)
+        provider.launcher("true", 1, nodes)
+    assert ("one of a block's 2 nodes" in caplog.text) is warned

@@ -16,11 +16,6 @@ def test_simple_launcher_leaves_the_command_as_it_is() -> None:
     assert SimpleLauncher(debug=False)("hostname -f", 1, 1) == "hostname -f"
 
 
-def test_simple_launcher_warns_about_nodes_that_it_leaves_idle(caplog: pytest.LogCaptureFixture) -> None:
-    SimpleLauncher()("true", 1, 4)
-    assert "one of 4 nodes" in caplog.text
-
-
 def test_wrapped_launcher_prepends() -> None:
     assert WrappedLauncher("nice -n 10", debug=False)("hostname", 1, 1) == "nice -n 10 hostname"
 

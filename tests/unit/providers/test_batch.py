@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,7 @@ from tests.unit.providers.runner import Answer, Stage
 from trellis.core.interfaces import CommandResult
 from trellis.core.jobs import JobState
 from trellis.errors import ExecutionProviderException, ScriptPathError, SubmitException
-from trellis.launchers import SimpleLauncher, SingleNodeLauncher, SrunLauncher
+from trellis.launchers import SingleNodeLauncher
 from trellis.providers import SlurmProvider
 from trellis.providers.batch import GONE_AFTER_S
 from trellis.providers.command import CommandTimeout
@@ -314,17 +312,6 @@ def test_a_cancel_that_nobody_answers_raises(tmp_path: Path) -> None:
 
 
 # -- the rest --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("launcher", "nodes", "warned"), [(SimpleLauncher(), 2, True), (SrunLauncher(), 2, False), (None, 1, False)]
-)
-def test_nodes_that_the_launcher_leaves_idle_are_told_of(
-    launcher: Any, nodes: int, warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        SlurmProvider(nodes_per_block=nodes, launcher=launcher)
-    assert ("one of a block's 2 nodes" in caplog.text) is warned
 
 
 def test_what_is_the_same_for_all() -> None:

@@ -180,6 +180,8 @@ class Backlog:
 
     def undo(self) -> list[int]:
         """All goes back into the queue, whatever was done for it; give the workers that had parked."""
+        if not self._wishes:
+            return []
         tasks = self.tasks
         parked = self._disband(list(self._gangs))
         for task in self._nodes.waiting:

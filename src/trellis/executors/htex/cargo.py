@@ -76,10 +76,6 @@ class Cargo:
         if manager in self._known:
             self._known[manager].clear()
 
-    def functions_for(self, manager: str, tasks: Iterable[int]) -> list[Buffer] | None:
-        """A message with functions of these tasks that the manager does not know; None: it knows all."""
-        return self._define(manager, {self._tasks[id_][0] for id_ in tasks if id_ in self._tasks})
-
     def tasks_for(self, manager: str, ids: list[int]) -> Iterator[list[Buffer]]:
         """The tasks as a message, and before it one with functions, if need be."""
         functions, arguments, walltimes_s = zip(*[self._tasks[id_] for id_ in ids], strict=True)

@@ -1,7 +1,7 @@
 """What tasks need of a node, and how much of it that takes. Pure functions and values.
 
-A task takes slots of a node (see ``placement.slots_needed``); one that spreads over the nodes of a block takes one slot,
-and nodes.
+A task takes slots of a node (see ``placement.slots_needed``); one that spreads over the nodes of a block takes one
+slot, and nodes.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from trellis.executors.htex import capacity
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# A batch system's answer about a list of names; it does not have to ask anybody.
-_SCONTROL_TIMEOUT_S = 30
+# For commands that answer by themselves, and do not have to ask anybody.
+_COMMAND_TIMEOUT_S = 30
 
 
 def allowed_cpus() -> list[int]:
@@ -147,7 +147,23 @@ def _expand_slurm_list(text: str) -> tuple[str, ...]:
         return (text,)
     command = ["scontrol", "show", "hostnames", text]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SCONTROL_TIMEOUT_S, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigurationError(f"the nodes {text} cannot be told apart: {' '.join(command)}: {error}") from None
     return tuple(done.stdout.split())
+
+
+def mpiexec_version() -> str:
+    """What the ``mpiexec`` of this node says of its version; nothing where there is none."""
+    try:
+        done = subprocess.run(
+            ["mpiexec", "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode(errors="replace")

@@ -259,7 +259,7 @@ class InterchangeState:
             actions += self._put_aside_if_broken(name)
         elif event.duration_s is not None and event.ids:
             manager.deaths = 0
-            manager.note_duration(len(event.ids), event.duration_s)
+            manager.pace.note(len(event.ids), event.duration_s)
         return [*actions, *self._after_tasks_left(name, now)]
 
     def _on_tasks_returned(self, event: TasksReturned, now: float) -> list[Action]:

@@ -291,7 +291,6 @@ class InterchangeService:
                 logger.info("manager %s on %s registers, block %s", name, message.hostname, message.block)
                 self._cargo.doubt(name)
                 self._handle(events.ManagerRegistered(message))
-                self._define_again(name)
             case Draining():
                 self._handle(events.ManagerDraining(name))
             case Goodbye():
@@ -302,14 +301,6 @@ class InterchangeService:
     def _ended(self, manager: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
         self._cargo.drop(ids)
         self._handle(events.TasksEnded(manager, ids, duration_s, worker_lost))
-
-    def _define_again(self, name: str) -> None:
-        """It may have got tasks on its new connection, the functions of which were sent on the old one."""
-        manager = self._state.managers.get(name)
-        if manager is not None:
-            frames = self._cargo.functions_for(name, manager.tasks)
-            if frames is not None:
-                self._managers.send(name.encode(), frames)
 
     def _on_closed_connections(self) -> None:
         self._on_ended_connections(self._connections.closed(self._managers.closed_connections()))

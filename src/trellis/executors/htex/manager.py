@@ -50,12 +50,15 @@ from trellis.executors.htex.manager_events import (
     WorkerParked,
     WorkerReady,
 )
-from trellis.executors.htex.pace import Pace
+from trellis.executors.htex.pace import MOST_READY, Pace
 from trellis.executors.htex.workers import Ending, Starting, Workers
 
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
 # or more.
 TERM_GRACE_S = 3.0
+# A process that has slept for longer than the threshold may have been given up, and what waits here was given to
+# others: so long it starts nothing, until it has read all that came in its sleep.
+WAKE_UP_S = 1.0
 # A task that is to be cancelled may be between queue and board: look again after so long.
 _LOOK_AGAIN_S = 0.05
 
@@ -77,7 +80,7 @@ class ManagerState:
     def __init__(self, settings: ManagerSettings, now: float) -> None:
         self._settings = settings
         self._workers = Workers(settings.size.workers)
-        self._pace = Pace()
+        self._pace = Pace(MOST_READY)
         self._backlog = Backlog(settings.size)
         self._offered: dict[int, None] = {}  # in the workers' queue or running, in order of their offer
         self._limits = Limits(settings.measure_period_s)  # of offered tasks
@@ -89,6 +92,7 @@ class ManagerState:
         self._terminate: tuple[float, str] | None = None  # end by then, for this reason
         self._leave: Exit | None = None  # as soon as the rest is given back
         self._exited = False
+        self._held_until: float | None = None  # nothing is started before
         self._next_heartbeat = now + settings.heartbeat_period_s
         self._last_heard = now
         self._drain_at = None if settings.drain_after_s is None else now + settings.drain_after_s
@@ -141,7 +145,11 @@ class ManagerState:
     def next_deadline(self) -> float:
         due = [self._next_heartbeat, self._last_heard + self._settings.heartbeat_threshold_s]
         limits = self._limits.next_deadline() if self._limits else None
-        due += [when for when in (self._drain_at, self._look_again, self._audit.due, limits) if when is not None]
+        due += [
+            when
+            for when in (self._drain_at, self._look_again, self._audit.due, self._held_until, limits)
+            if when is not None
+        ]
         if self._terminate is not None:
             due.append(self._terminate[0])
         return min([*due, *self._workers.due])
@@ -289,8 +297,8 @@ class ManagerState:
         return []
 
     def _on_terminate_requested(self, event: TerminateRequested, now: float) -> list[Action]:
-        if self._terminate is not None:
-            return self._exit(event.reason, failed=False)
+        if self._terminate is not None:  # the batch system has told us, and the launcher tells us too
+            return []
         self._terminate = (now + TERM_GRACE_S, event.reason)
         return self._drain()
 
@@ -303,7 +311,7 @@ class ManagerState:
             return self._exit(f"the interchange sent nothing for {now - self._last_heard:.0f} s", failed=True)
         if self._terminate is not None and now >= self._terminate[0]:
             return self._exit(self._terminate[1], failed=False)
-        actions: list[Action] = []
+        actions = self._offer(now) if self._held_until is not None else []
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + self._settings.heartbeat_period_s
             actions.append(SendHeartbeat())
@@ -331,14 +339,23 @@ class ManagerState:
 
     def _offer(self, now: float) -> list[Action]:
         """Offer as much as the workers can take, and of short tasks some more."""
-        if not self._backlog or self._draining:
+        if now >= self._last_heard + self._settings.heartbeat_threshold_s:
+            self._held_until = now + WAKE_UP_S
+        elif self._held_until is not None and now >= self._held_until:
+            self._held_until = None
+        if self._held_until is not None or self._draining or not self._backlog:
             return []
-        taken = len(self._offered) - len(self._workers.ending) + self._backlog.gangs.slots
-        actions: list[Action] = [*self._backlog.offer(self._workers.ready * (1 + self._pace.ahead) - taken)]
+        actions: list[Action] = [*self._backlog.offer(self._room)]
         for action in actions:
             if isinstance(action, Offer):
                 self._note_offer(action.ids, now)
         return actions
+
+    @property
+    def _room(self) -> int:
+        ready = self._workers.ready
+        taken = len(self._offered) - len(self._workers.ending) + self._backlog.gangs.slots
+        return ready + self._pace.ahead(ready) - taken
 
     def _note_offer(self, ids: list[int], now: float) -> None:
         self._offered.update(dict.fromkeys(ids))
@@ -386,6 +403,5 @@ class ManagerState:
         assert self._to_end.keys() <= self._offered.keys(), "a task that is to be ended is forgotten"
         assert self._limits.tasks <= self._offered.keys(), "limits are watched of tasks that are not offered"
         assert self._backlog.gangs.running.keys() <= self._offered.keys(), "a gang of a task that has ended"
-        taken = len(self._offered) - len(self._workers.ending) + self._backlog.gangs.slots
-        idle = self._workers.ready * (1 + self._pace.ahead) > taken
-        assert self._draining or not (idle and self._backlog.in_queue), "work waits that could be offered"
+        idle = self._room > 0 and not (self._draining or self._held_until is not None)
+        assert not (idle and self._backlog.in_queue), "work waits that could be offered"

@@ -11,11 +11,24 @@ from collections.abc import Sequence
 
 import msgspec
 
+from trellis.executors.htex import manager_events as events
 from trellis.executors.htex.kept_reports import KeptReports
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
-from trellis.wire.messages import Draining, Message, Register, Report, Results
+from trellis.wire.messages import (
+    Draining,
+    Heartbeat,
+    Message,
+    Register,
+    Report,
+    Results,
+    TasksCancelled,
+    TasksOverMemory,
+    TasksReturned,
+    TasksTimedOut,
+    WorkerLost,
+)
 
 
 class ResultBatch:
@@ -112,14 +125,36 @@ class ManagerLink:
         if self.connected:
             self._endpoint.send([encode_header(message)])
 
-    def next_sequence(self) -> int:
-        """For the next report."""
+    def tell(self, action: events.Action) -> Sequence[int]:
+        """Say what the machine wants the interchange to hear; give the tasks that are no more this manager's."""
+        name = self._registration.manager
+        match action:
+            case events.ReportWorkerLost(worker, task, reason):
+                lost = WorkerLost(name, task, worker, self._registration.hostname, reason, self._next_sequence())
+                return self._report_end(lost, [task])
+            case events.ReportTimedOut(task, walltime_s):
+                return self._report_end(TasksTimedOut(name, [task], [walltime_s], self._next_sequence()), [task])
+            case events.ReportOverMemory(task, limit_mb, peak_mb):
+                over = TasksOverMemory(name, [task], [limit_mb], [peak_mb], self._next_sequence())
+                return self._report_end(over, [task])
+            case events.ReportCancelled(ids):
+                return self._report_end(TasksCancelled(ids, name, self._next_sequence()), ids)
+            case events.GiveBack(ids):
+                self.send(TasksReturned(name, ids))
+                return ids
+            case events.SendHeartbeat():
+                self.send(Heartbeat())
+            case events.SendDraining():
+                self.send(Draining(name))
+        return ()
+
+    def _next_sequence(self) -> int:
         self.flush()  # numbers in order
         return self._reports.next_sequence()
 
-    def report(self, message: Report) -> None:
-        """Say how tasks have ended; ``message`` carries ``next_sequence()``."""
+    def _report_end(self, message: Report, ids: Sequence[int]) -> Sequence[int]:
         self._report([encode_header(message)])
+        return ids
 
     def _report(self, frames: Sequence[Buffer]) -> None:
         self._reports.keep(frames)

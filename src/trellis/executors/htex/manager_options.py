@@ -15,7 +15,7 @@ from pathlib import Path
 from trellis.executors.htex import capacity, host
 from trellis.executors.htex.backlog import NodeSize
 from trellis.executors.htex.manager import ManagerSettings
-from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS
+from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS, is_open_mpi
 from trellis.executors.htex.placement import worker_count
 from trellis.executors.htex.slots import Slot, count_accelerators, plan_slots, worker_variables
 from trellis.version import VERSION
@@ -61,6 +61,7 @@ class NodePlan:
     size: NodeSize
     slots: list[Slot]
     ends_in_s: float | None  # until the batch system ends the job
+    open_mpi: bool  # its mpiexec is Open MPI's
 
 
 def plan_node(options: argparse.Namespace) -> NodePlan:
@@ -79,7 +80,8 @@ def plan_node(options: argparse.Namespace) -> NodePlan:
     slots = plan_slots(options.cpu_affinity, cpus, accelerators, workers)
     nodes = host.node_names(os.environ) if options.enable_mpi_mode else ()
     size = NodeSize(workers, cores, memory_bytes, count_accelerators(accelerators), nodes)
-    return NodePlan(size, slots, capacity.ends_in_s(os.environ, options.walltime_s, time.time()))
+    open_mpi = options.enable_mpi_mode and is_open_mpi(host.mpiexec_version())
+    return NodePlan(size, slots, capacity.ends_in_s(os.environ, options.walltime_s, time.time()), open_mpi)
 
 
 def make_settings(options: argparse.Namespace, plan: NodePlan) -> ManagerSettings:

@@ -49,10 +49,8 @@ from trellis.wire.messages import (
     CheckTasks,
     DefineFunctions,
     DismissManager,
-    Draining,
     ForgetFunctions,
     Goodbye,
-    Heartbeat,
     Message,
     Packages,
     PackagesRequest,
@@ -62,15 +60,10 @@ from trellis.wire.messages import (
     RegisterAgain,
     ReturnTasks,
     Tasks,
-    TasksCancelled,
     TasksMissing,
-    TasksOverMemory,
-    TasksReturned,
     TasksStarted,
-    TasksTimedOut,
     ToManager,
     Welcome,
-    WorkerLost,
 )
 
 logger = logging.getLogger("trellis.manager")
@@ -202,8 +195,9 @@ class ManagerService:
                 found = host.packages()
                 self._link.send(Packages(self._registration.manager, request, [*found], [*found.values()]))
             case Welcome():
+                if not self._link.welcomed:
+                    self._welcome = message
                 self._link.on_welcome()
-                self._welcome = message
             case RegisterAgain() if self._link.should_register_again:
                 self._register()
             case Refused(reason) | DismissManager(reason):
@@ -217,6 +211,7 @@ class ManagerService:
     def _on_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
         arguments = unpack(message.sizes, frames)
         if not self._functions.keys() >= set(message.functions):
+            # The definitions went with a connection that broke. The interchange will ask for these tasks on this one.
             raise BadMessage("tasks of functions that were not defined")
         ids, walltimes_s, demands = message.ids, message.walltimes_s, message.demands
         if not self._tasks.keys().isdisjoint(ids):  # sent twice, around a break of the connection
@@ -250,7 +245,7 @@ class ManagerService:
                     self._node.define(worker, frame.id, self._functions[frame.id])
                 case stream.FETCH if frame.id in self._tasks:
                     self._node.answer(worker, stream.TASK, frame.id, payload_buffers(self._tasks[frame.id][1]))
-                case stream.NEED | stream.FETCH:  # for a task that was given up meanwhile
+                case stream.NEED | stream.FETCH:  # for a task that was given up meanwhile: no answer will come
                     self._node.kill(worker)
                 case stream.PARKED:
                     # It has ended what it ran before.
@@ -303,31 +298,8 @@ class ManagerService:
                 case events.Exit():
                     self._exit = action
                 case _:
-                    self._tell(action)
-
-    def _tell(self, action: events.Action) -> None:
-        """What the interchange is to hear."""
-        link, manager, hostname = self._link, self._registration.manager, self._registration.hostname
-        match action:
-            case events.ReportWorkerLost(worker, task, reason):
-                self._drop([task])
-                link.report(WorkerLost(manager, task, worker, hostname, reason, link.next_sequence()))
-            case events.ReportTimedOut(task, walltime_s):
-                self._drop([task])
-                link.report(TasksTimedOut(manager, [task], [walltime_s], link.next_sequence()))
-            case events.ReportOverMemory(task, limit_mb, peak_mb):
-                self._drop([task])
-                link.report(TasksOverMemory(manager, [task], [limit_mb], [peak_mb], link.next_sequence()))
-            case events.ReportCancelled(ids):
-                self._drop(ids)
-                link.report(TasksCancelled(ids, manager, link.next_sequence()))
-            case events.GiveBack(ids):
-                self._drop(ids)
-                link.send(TasksReturned(manager, ids))
-            case events.SendHeartbeat():
-                link.send(Heartbeat())
-            case events.SendDraining():
-                link.send(Draining(manager))
+                    for id_ in self._link.tell(action):
+                        del self._tasks[id_]
 
     def _announce(self, ids: list[int]) -> None:
         # Before they are there: should this process die at once, nobody takes them for tasks that have not started.
@@ -338,14 +310,10 @@ class ManagerService:
         slots = [self._plan.slots[worker] for worker in action.workers]
         variables = task_variables(slots, affinity, demand.cores, demand.gpus)
         if action.nodes:
-            variables |= mpi_variables(demand, action.nodes, self._options.mpi_launcher)
+            variables |= mpi_variables(demand, action.nodes, self._options.mpi_launcher, self._plan.open_mpi)
         function, arguments = self._tasks[action.task]
         environment = dump_environment(variables)
         self._node.run_parked(action.workers[0], action.task, function, environment, arguments)
-
-    def _drop(self, ids: Sequence[int]) -> None:
-        for id_ in ids:
-            del self._tasks[id_]
 
 
 def _one_buffer(payload: Payload) -> Buffer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from trellis.executors.htex.selection import ManagerSelector
 
 if TYPE_CHECKING:
     from trellis.executors.htex.executor import HighThroughputExecutor
+
+logger = logging.getLogger(__name__)
 
 _TYPES: dict[str, tuple[type | None, ...]] = {
     "label": (str,),
@@ -69,6 +72,19 @@ def check_parameters(executor: HighThroughputExecutor) -> None:
             f"{executor.heartbeat_period!r} and {executor.heartbeat_threshold!r}"
         )
     _check_affinity(owner, executor.cpu_affinity)
+    if not executor.enable_mpi_mode:
+        _warn_of_idle_nodes(owner, executor.provider)
+
+
+def _warn_of_idle_nodes(owner: str, provider: Any) -> None:
+    nodes = getattr(provider, "nodes_per_launch", 1)  # of a batch system
+    if nodes > 1 and provider.launcher.same_host:
+        logger.warning(
+            "%s: %s uses one of a block's %d nodes; launchers such as SrunLauncher or MpiExecLauncher use them all",
+            owner,
+            type(provider.launcher).__name__,
+            nodes,
+        )
 
 
 def accelerator_names(owner: str, accelerators: Any) -> list[str]:

@@ -7,16 +7,10 @@ from dataclasses import dataclass, field
 
 from trellis.executors.htex.demands import Load
 from trellis.executors.htex.interchange_events import RefuseManager
+from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER, Pace
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION, Register
 
-# While a manager runs what it has, the next results and tasks travel: it may be sent as many tasks beyond its capacity
-# as its workers need for this long, going by how long its tasks took, so that tasks shorter than the way to the
-# manager and back keep the workers busy; tasks longer than this are never sent ahead.
-AHEAD_S = 0.005
-MOST_AHEAD_PER_WORKER = 64
-# How quickly the estimate of a manager's task durations follows shorter tasks; it follows longer ones at once.
-_SMOOTHING = 0.1
 # The way to the worker and the way of the result: a task with a walltime needs so much more of a node's time.
 ENDS_MARGIN_S = 10.0
 # Workers that die one after the other, and no task that runs to its end between them: the node is to blame.
@@ -45,7 +39,7 @@ class Manager:
     closed: bool = False  # its connection; it is about to be lost, unless it comes back
     look_at: float = 0.0  # when to look whether it was heard
     ends_at: float | None = None  # its node's job
-    mean_s: float | None = None  # estimate of how long its tasks run
+    pace: Pace = field(default_factory=Pace)
     asked_back: bool = False  # an answer to AskBack is to come
     deaths: int = 0  # of workers, since the last task that ran to its end
     doubtful: set[int] = field(default_factory=set)  # tasks sent before its connection broke
@@ -73,10 +67,7 @@ class Manager:
     @property
     def ahead(self) -> int:
         """Tasks that it may have beyond its capacity; none beside a task of several slots, which would wait for it."""
-        if self.mean_s is None or self.mean_s > AHEAD_S or self.extra_slots:
-            return 0
-        per_worker = min(MOST_AHEAD_PER_WORKER, int(AHEAD_S / max(self.mean_s, 1e-9)))
-        return per_worker * self.registration.workers
+        return 0 if self.extra_slots else self.pace.ahead(self.registration.workers)
 
     @property
     def plain_waits(self) -> bool:
@@ -113,13 +104,6 @@ class Manager:
                 self.extra_slots -= load.slots - 1
                 self.nodes_taken -= load.nodes
         return gone
-
-    def note_duration(self, count: int, duration_s: float) -> None:
-        mean_s = duration_s / count
-        if self.mean_s is None or mean_s > self.mean_s:
-            self.mean_s = mean_s
-        else:
-            self.mean_s += (mean_s - self.mean_s) * (1 - (1 - _SMOOTHING) ** count)
 
     def check_invariants(self, name: str) -> None:
         most = self.registration.capacity + MOST_AHEAD_PER_WORKER * self.registration.workers

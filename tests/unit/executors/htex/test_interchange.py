@@ -46,7 +46,8 @@ from trellis.executors.htex.interchange_events import (
     WelcomeManager,
 )
 from trellis.executors.htex.limbo import RECOVERY_S
-from trellis.executors.htex.roster import AHEAD_S, MOST_AHEAD_PER_WORKER, WORKER_DEATHS
+from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.roster import WORKER_DEATHS
 from trellis.executors.htex.selection import Selection
 from trellis.testing.simulated_manager import registration
 from trellis.version import VERSION
@@ -218,7 +219,7 @@ def test_the_estimate_follows_longer_tasks_at_once_and_shorter_ones_slowly(house
 
     def estimate_after(count: int, duration_s: float) -> float | None:
         house(TasksEnded("a", list(range(count)), duration_s))
-        return house.state.managers["a"].mean_s
+        return house.state.managers["a"].pace.mean_s
 
     assert estimate_after(2, 0.5) == 0.25
     assert estimate_after(1, 1.0) == 1.0

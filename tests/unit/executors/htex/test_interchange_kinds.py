@@ -30,7 +30,8 @@ from trellis.executors.htex.interchange_events import (
     WarnOfSelector,
     WelcomeManager,
 )
-from trellis.executors.htex.roster import AHEAD_S, ENDS_MARGIN_S
+from trellis.executors.htex.pace import AHEAD_S
+from trellis.executors.htex.roster import ENDS_MARGIN_S
 from trellis.executors.htex.selection import ManagerSelector, Selection
 from trellis.executors.htex.unfit import UNFIT_S
 from trellis.testing.simulated_manager import registration

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.executors.htex.house import PERIOD_S, THRESHOLD_S, House
 from trellis.executors.htex.backlog import NodeSize
-from trellis.executors.htex.manager import ManagerSettings, ManagerState
+from trellis.executors.htex.manager import WAKE_UP_S, ManagerSettings, ManagerState
 from trellis.executors.htex.manager_events import (
     CancelRequested,
     DeadlinePassed,
@@ -31,6 +31,7 @@ from trellis.executors.htex.manager_events import (
     WorkerReady,
 )
 from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER as LOOK_AHEAD
+from trellis.executors.htex.pace import MOST_READY
 from trellis.executors.htex.workers import KILL_GRACE_S, NUDGE_S, START_FAILURES_PER_WORKER
 
 WINDOW_LOSS = "a worker died when it had just taken it"
@@ -110,6 +111,13 @@ def test_more_than_workers_could_take_soon_is_not_offered(house: House) -> None:
     house.run()
     assert house.finish(3) == [Offer([7000])]
     assert house.state.tasks == most
+
+
+def test_a_large_node_keeps_no_more_ready_than_can_be_taken_back_soon() -> None:
+    house = House(workers=8, short=True)
+    (offer,) = house.receive(*range(1000))
+    assert isinstance(offer, Offer)
+    assert len(offer.ids) == 8 + MOST_READY
 
 
 def test_what_is_in_the_queue_does_not_count_as_a_result(house: House) -> None:
@@ -591,6 +599,18 @@ def test_heartbeats_are_sent_every_period(house: House) -> None:
     assert house.wait(PERIOD_S) == [SendHeartbeat()]
     assert house.wait(PERIOD_S - 1) == []
     assert house.wait(1) == [SendHeartbeat()]
+
+
+def test_a_manager_that_has_slept_starts_nothing_until_it_knows_that_it_was_not_given_up() -> None:
+    house = House(short=False)
+    house.receive(1, 2)
+    house.run()
+    house.now += THRESHOLD_S
+    assert house.finish(1) == []
+    assert house(InterchangeHeard()) == []  # this may be old, and its dismissal the next
+    assert house(DeadlinePassed({})) == [SendHeartbeat()]
+    assert house.wait(WAKE_UP_S - 0.1) == []
+    assert house.wait(0.1) == [Offer([2])]
 
 
 def test_a_silent_interchange_is_left() -> None:

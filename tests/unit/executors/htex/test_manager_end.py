@@ -104,12 +104,16 @@ def test_what_runs_longer_than_the_grace_is_lost_with_the_manager() -> None:
     assert house.state.started == [1]
 
 
-def test_told_twice_it_ends_at_once() -> None:
+def test_told_twice_as_batch_system_and_launcher_do_it_keeps_to_its_grace() -> None:
     house = House()
     house.receive(1)
     house.run()
     house(SIGTERM)
-    assert house(SIGTERM) == [END]
+    due = house.state.next_deadline()
+    house.wait(1)
+    assert house(SIGTERM) == []
+    assert house.state.next_deadline() == due
+    assert house.finish(1) == [END]
 
 
 def test_one_that_drains_already_needs_not_say_so_again() -> None:

@@ -113,3 +113,13 @@ def test_where_nobody_names_the_nodes_the_error_says_what_is_missing(
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigurationError, match=message):
         host.node_names(environ)
+
+
+def test_mpiexec_is_asked_for_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    mpiexec = tmp_path / "mpiexec"
+    mpiexec.write_text('#!/bin/sh\n[ "$*" = --version ] && echo "the best of all MPIs"\n')
+    mpiexec.chmod(0o755)
+    assert host.mpiexec_version() == "the best of all MPIs\n"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert host.mpiexec_version() == ""
