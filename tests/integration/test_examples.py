@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SURVEY = "stdlib_survey"
+GENOME = "genome_search"
 
 OUTPUT = {
     "hello": "Hello, world!\nexit code 0\nHELLO, WORLD!\n",
@@ -33,7 +35,7 @@ def run(cwd: Path, *arguments: str) -> str:
 
 
 def test_all_examples_are_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*OUTPUT, SURVEY}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*OUTPUT, SURVEY, GENOME}
 
 
 def test_the_list_names_all_examples() -> None:
@@ -52,6 +54,16 @@ def test_survey(executor: str, tmp_path: Path) -> None:
     shown = run(tmp_path, str(EXAMPLES / f"{SURVEY}.py"), str(EXAMPLES), "--executor", executor)
     assert shown == (tmp_path / "survey" / "report.txt").read_text() + "\n"
     assert f"{len(list(EXAMPLES.glob('*.py')))} files" in shown
+
+
+def test_genome_search(tmp_path: Path) -> None:
+    words = ("--bases", "20000", "--queries", "60", "--plain", "10")
+    hits, plain, fast, slow = run(tmp_path, str(EXAMPLES / f"{GENOME}.py"), *words).splitlines()
+    assert hits == "1200 hits in 1200 reads"
+    assert plain == "the other way found 200 hits in 200 reads"
+    # One way or the other, each of two workers gets the reference once, and results of a few bytes are passed on.
+    assert re.fullmatch(r"with cache and context: 0.0[45] MB moved for 60 queries, .* inputs already there", fast)
+    assert slow.startswith("without: 0.20 MB moved for 10 queries, ")
 
 
 def test_survey_is_the_program_of_the_demo() -> None:
