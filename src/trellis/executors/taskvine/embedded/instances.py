@@ -37,13 +37,13 @@ class Instances:
 
     def install(self, spec: LibrarySpec, files: tuple[str, ...], now: float) -> None:
         """One of that name that is there already is replaced."""
-        former = self._store.libraries.get(spec.name)
         self._ledger.use(files)
-        self._store.libraries[spec.name] = Library(spec, files)
+        former = self._store.libraries.get(spec.name)
         if former is not None:
-            self._ledger.release(former.files)
             for instance in [i for i in self._store.instances.values() if i.library == spec.name]:
                 self.stop(instance, now)
+            self._ledger.release(former.files)
+        self._store.libraries[spec.name] = Library(spec, files)
 
     def retry(self) -> None:
         """A worker has come: it may be the one where libraries start that did not start elsewhere."""
