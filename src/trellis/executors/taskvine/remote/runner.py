@@ -15,8 +15,9 @@ import sys
 import time
 from _struct import Struct
 from io import BytesIO
-from typing import TYPE_CHECKING
 
+# As ``typing`` has it, whose import costs more than all of the above.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -1,0 +1,45 @@
+"""What tasks are told of what they are given."""
+
+from __future__ import annotations
+
+from trellis.executors.taskvine.embedded.task_environment import Devices, resource_variables
+from trellis.wire.vine import Amount
+
+
+def test_amounts_and_threads_are_told() -> None:
+    assert resource_variables(Amount(5, 1000.5, 20), None, 2, {"OMP_NUM_THREADS": "7"}) == {
+        "CORES": "5",
+        "OPENBLAS_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "NUMEXPR_NUM_THREADS": "2",
+        "VECLIB_MAXIMUM_THREADS": "2",
+        "MEMORY": "1000",
+        "DISK": "20",
+        "GPUS": "0",
+    }
+
+
+def test_devices_are_told_and_those_of_others_hidden() -> None:
+    shown = resource_variables(Amount(gpus=2), ("0", "3"), 1, {})
+    assert shown == {"GPUS": "2", "CUDA_VISIBLE_DEVICES": "0,3"}
+    assert resource_variables(Amount(), (), 1, {}) == {"GPUS": "0", "CUDA_VISIBLE_DEVICES": ""}
+    assert resource_variables(Amount(), None, 1, {}) == {"GPUS": "0"}
+
+
+def test_each_owner_has_devices_of_its_own() -> None:
+    it = Devices(3, "GPU-a, GPU-b,GPU-c,GPU-d")
+    assert it.take("x", 2) == ("GPU-a", "GPU-b")
+    assert it.take("y", 1) == ("GPU-c",)
+    it.give_back("x")
+    it.give_back("nobody")
+    assert it.take("z", 1) == ("GPU-a",)
+
+
+def test_parts_of_a_gpu_share_one_when_they_must() -> None:
+    it = Devices(2)
+    assert [it.take(owner, 0.5) for owner in "abcd"] == [("0",), ("1",), ("0",), ("1",)]
+
+
+def test_worker_without_devices_hides_none() -> None:
+    assert Devices(0, "0,1").take("x", 0) is None
+    assert Devices(1).take("x", 0) == ()

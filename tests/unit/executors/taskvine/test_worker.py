@@ -1,0 +1,277 @@
+"""What a worker runs, ends and reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from trellis.executors.taskvine.embedded.worker import MEASURE_S, VineWorkerSettings, VineWorkerState
+from trellis.executors.taskvine.embedded.worker_events import (
+    Action,
+    CallDied,
+    CallsEnded,
+    CallsReceived,
+    ConnectionLost,
+    DeadlinePassed,
+    Event,
+    Exit,
+    KillCall,
+    KillLibrary,
+    KillProcess,
+    KillRequested,
+    LibraryEnded,
+    LibraryReady,
+    LibraryRequested,
+    LibraryStopRequested,
+    ManagerHeard,
+    Measured,
+    MeasureTasks,
+    ProcessEnded,
+    ProcessFailed,
+    ReportEnded,
+    ReportFailed,
+    ReportLibraryDown,
+    ReportLibraryUp,
+    SendCalls,
+    SendHeartbeat,
+    StartLibrary,
+    StartProcess,
+    StopRequested,
+    TaskReceived,
+)
+from trellis.wire.vine import UNKNOWN, Amount
+
+PERIOD_S, THRESHOLD_S, IDLE_S = 10.0, 40.0, 100.0
+ANY = Amount(cores=1)
+
+
+class Worker:
+    """A worker's machine and a clock."""
+
+    def __init__(self, idle_timeout_s: float | None = IDLE_S, measures: bool = False) -> None:
+        self.now = 0.0
+        self.state = VineWorkerState(VineWorkerSettings(PERIOD_S, THRESHOLD_S, idle_timeout_s, measures), self.now)
+
+    def do(self, *happened: Event) -> list[Action]:
+        """The actions for the last of these."""
+        actions: list[Action] = []
+        for event in happened:
+            actions = self.state.handle(event, self.now)
+            self.state.check_invariants()
+        return actions
+
+    def at(self, now: float, *happened: Event) -> list[Action]:
+        self.now = now
+        return self.do(*happened)
+
+
+@pytest.fixture
+def it() -> Worker:
+    return Worker()
+
+
+def library(it: Worker, slots: int = 1, direct: bool = False) -> Worker:
+    it.do(LibraryRequested(0, slots, direct), LibraryReady(0))
+    return it
+
+
+# -- tasks with processes of their own -----------------------------------------------------------------------------
+
+
+def test_task_runs_and_is_reported_with_what_it_used(it: Worker) -> None:
+    assert it.do(TaskReceived(1, ANY)) == [StartProcess(1)]
+    it.do(Measured(1, Amount(memory=10, disk=3)), Measured(1, Amount(memory=5, disk=4)))
+    assert it.do(ProcessEnded(1, 0, "", True)) == [ReportEnded(1, Amount(memory=10, disk=4))]
+    assert it.state.tasks == []
+
+
+def test_task_that_cannot_be_started_goes_back(it: Worker) -> None:
+    assert it.do(TaskReceived(1, ANY), ProcessFailed(1, "no python")) == [ReportFailed(1, "forsaken", "no python")]
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "reason"),
+    [
+        (ProcessEnded(1, -9, "killed", False), "signal", "killed"),
+        (ProcessEnded(1, 3, "exit code 3", False), "unknown", "the process ended without a result: exit code 3"),
+        (ProcessEnded(1, 0, "", True, "not there: x"), "output_missing", "not there: x"),
+    ],
+)
+def test_task_without_a_result_says_what_happened(it: Worker, ended: ProcessEnded, status: str, reason: str) -> None:
+    assert it.do(TaskReceived(1, ANY), ended) == [ReportFailed(1, status, reason, ended.exit_code)]
+
+
+def test_task_is_ended_when_its_time_is_over(it: Worker) -> None:
+    it.do(TaskReceived(1, ANY, time_max_s=5))
+    assert it.state.next_deadline() == 5
+    assert it.at(5, DeadlinePassed()) == [KillProcess(1)]
+    assert it.do(DeadlinePassed()) == []  # once
+    reason = "it ran for longer than 5 s; killed"
+    assert it.do(ProcessEnded(1, -9, "killed", False)) == [ReportFailed(1, "max_wall_time", reason, -9)]
+
+
+@pytest.mark.parametrize(
+    ("used", "status", "what"),
+    [
+        (Amount(memory=101), "resource_exhaustion", "101 MB of memory, and was given 100 MB"),
+        (Amount(disk=51), "sandbox_exhaustion", "51 MB of disk, and was given 50 MB"),
+    ],
+)
+def test_task_is_ended_when_it_uses_more_than_it_was_given(it: Worker, used: Amount, status: str, what: str) -> None:
+    it.do(TaskReceived(1, Amount(memory=100, disk=50)), Measured(1, Amount(memory=100, disk=50)))
+    assert it.do(Measured(1, used)) == [KillProcess(1)]
+    assert it.do(Measured(1, used)) == []
+    (report,) = it.do(ProcessEnded(1, -9, "killed", False))
+    assert report == ReportFailed(
+        1,
+        status,
+        f"it used {what}; killed",
+        -9,
+        Amount(memory=max(100, used.memory or 0), disk=max(50, used.disk or 0)),
+    )
+
+
+def test_only_tasks_with_a_limit_are_measured(it: Worker) -> None:
+    it.do(TaskReceived(1, ANY), TaskReceived(2, Amount(memory=5)))
+    assert it.state.next_deadline() == MEASURE_S
+    assert it.at(MEASURE_S, DeadlinePassed()) == [MeasureTasks([2])]
+    assert it.do(Measured(7, Amount())) == []  # it has just ended
+
+
+def test_all_tasks_are_measured_when_asked_for() -> None:
+    it = Worker(measures=True)
+    it.do(TaskReceived(1, ANY))
+    assert it.at(MEASURE_S, DeadlinePassed()) == [MeasureTasks([1])]
+
+
+def test_task_is_cancelled(it: Worker) -> None:
+    it.do(TaskReceived(1, ANY))
+    assert it.do(KillRequested([1, 9])) == [KillProcess(1)]
+    assert it.do(KillRequested([1])) == []
+    assert it.do(ProcessEnded(1, -9, "killed", False)) == [ReportFailed(1, "cancelled", "it was cancelled; killed", -9)]
+
+
+# -- libraries -----------------------------------------------------------------------------------------------------
+
+
+def test_library_starts_takes_calls_and_is_stopped(it: Worker) -> None:
+    assert it.do(LibraryRequested(0, 2, False)) == [StartLibrary(0)]
+    assert it.do(LibraryReady(0)) == [ReportLibraryUp(0, 2)]
+    assert it.do(CallsReceived(0, [1, 2])) == [SendCalls(0, [1, 2])]
+    assert it.state.tasks == [1, 2]
+    assert it.do(CallsEnded(0, [1, 2])) == []
+    assert it.do(LibraryStopRequested(0)) == [KillLibrary(0)]
+    assert it.do(LibraryStopRequested(0)) == []
+    assert it.do(LibraryEnded(0, "killed")) == []
+
+
+def test_library_that_does_not_start_is_reported(it: Worker) -> None:
+    it.do(LibraryRequested(0, 1, False))
+    assert it.do(LibraryEnded(0, "no module")) == [ReportLibraryDown(0, "no module", False)]
+
+
+def test_library_that_is_stopped_while_it_starts_says_nothing(it: Worker) -> None:
+    it.do(LibraryRequested(0, 1, False), LibraryStopRequested(0))
+    assert it.do(LibraryReady(0)) == []
+    assert it.do(LibraryEnded(0, "killed")) == []
+
+
+def test_calls_of_a_library_that_ends_are_told_apart(it: Worker) -> None:
+    library(it).do(CallsReceived(0, [1, 2]))
+    assert it.do(LibraryEnded(0, "crash")) == [
+        ReportFailed(1, "library_exit", "its library ended: crash"),
+        ReportFailed(2, "forsaken", "its library ended before it started: crash"),
+        ReportLibraryDown(0, "crash", True),
+    ]
+    assert it.do(CallsReceived(0, [3])) == [ReportFailed(3, "forsaken", "its library has ended")]
+
+
+def test_calls_sent_to_a_library_that_stops_go_back(it: Worker) -> None:
+    library(it).do(LibraryStopRequested(0))
+    assert it.do(CallsReceived(0, [3])) == [ReportFailed(3, "forsaken", "its library has ended")]
+
+
+@pytest.mark.parametrize(
+    ("died", "report"),
+    [
+        (CallDied(0, 1, -11, "SEGV"), ReportFailed(1, "signal", "SEGV", -11)),
+        (CallDied(0, 1, 0, "left"), ReportFailed(1, "unknown", "left", 0)),
+        (CallDied(0, 1, 0, "no x", "output_missing"), ReportFailed(1, "output_missing", "no x", 0)),
+    ],
+)
+def test_call_without_a_result_says_what_happened(it: Worker, died: CallDied, report: ReportFailed) -> None:
+    library(it).do(CallsReceived(0, [1]))
+    assert it.do(died) == [report]
+    assert it.do(died) == []
+
+
+def test_time_of_a_call_runs_from_its_start(it: Worker) -> None:
+    it.do(LibraryRequested(0, 1, False), CallsReceived(0, [1, 2], time_max_s=5))
+    it.at(3, LibraryReady(0))
+    assert it.state.next_deadline() == 8
+    it.at(4, CallsEnded(0, [1]))
+    assert it.state.next_deadline() == 9
+    assert it.at(9, DeadlinePassed()) == [KillCall(0, 2)]
+    assert not it.state.counts(2)
+    assert it.do(CallDied(0, 2, -9, "killed")) == [ReportFailed(2, "max_wall_time", "it ran for longer than 5 s", -9)]
+
+
+def test_result_that_comes_when_the_call_is_being_killed_does_not_count(it: Worker) -> None:
+    library(it).do(CallsReceived(0, [1]))
+    assert it.state.counts(1)
+    it.do(KillRequested([1]))
+    assert not it.state.counts(1)
+    assert it.do(CallsEnded(0, [1])) == [ReportFailed(1, "cancelled", "it was cancelled")]
+    assert it.do(CallsEnded(0, [1])) == []
+
+
+def test_running_call_in_direct_mode_is_ended_with_its_library(it: Worker) -> None:
+    library(it, direct=True).do(CallsReceived(0, [1, 2, 3]))
+    assert it.do(KillRequested([1, 3])) == [KillLibrary(0), KillCall(0, 3)]
+    assert it.do(LibraryEnded(0, "killed")) == [
+        ReportFailed(1, "cancelled", "it was cancelled"),
+        ReportFailed(2, "forsaken", "its library ended before it started: killed"),
+        ReportFailed(3, "cancelled", "it was cancelled"),
+        ReportLibraryDown(0, "killed", True),
+    ]
+
+
+# -- the manager, and time -----------------------------------------------------------------------------------------
+
+
+def test_heartbeats(it: Worker) -> None:
+    assert it.state.next_deadline() == PERIOD_S
+    assert it.at(PERIOD_S, ManagerHeard(), DeadlinePassed()) == [SendHeartbeat()]
+    assert it.state.next_deadline() == 2 * PERIOD_S
+
+
+def test_silent_manager_ends_the_worker(it: Worker) -> None:
+    it.at(5, ManagerHeard())
+    assert it.at(44, DeadlinePassed()) == [SendHeartbeat()]
+    assert it.at(45, DeadlinePassed()) == [Exit("the manager sent nothing for 40 s", failed=True)]
+    assert it.do(TaskReceived(1, ANY)) == []
+
+
+def test_idle_worker_ends_but_not_while_it_has_something(it: Worker) -> None:
+    library(it)
+    it.at(90, CallsReceived(0, [1]))
+    it.at(110, ManagerHeard())
+    assert it.do(DeadlinePassed()) == [SendHeartbeat()]
+    it.do(CallsEnded(0, [1]))
+    it.at(209, ManagerHeard(), DeadlinePassed())
+    assert it.at(210, DeadlinePassed()) == [Exit("it had nothing to do for 100 s", failed=False)]
+
+
+@pytest.mark.parametrize("timeout", [0.0, None])
+def test_worker_without_an_idle_timeout_stays(timeout: float | None) -> None:
+    it = Worker(idle_timeout_s=timeout)
+    assert it.at(10_000, ManagerHeard(), DeadlinePassed()) == [SendHeartbeat()]
+
+
+def test_worker_ends_when_told_and_comes_back_when_its_connection_broke(it: Worker) -> None:
+    assert it.do(StopRequested("it got SIGTERM")) == [Exit("it got SIGTERM", failed=False)]
+    again = Exit("the connection to the manager broke", failed=True, again=True)
+    assert Worker().do(ConnectionLost()) == [again]
+
+
+def test_unknown_amounts_are_reported_as_unknown(it: Worker) -> None:
+    assert it.do(TaskReceived(1, ANY), ProcessEnded(1, 0, "", True)) == [ReportEnded(1, UNKNOWN)]
