@@ -137,3 +137,38 @@ def test_the_policy_chooses_the_worker(policy: str, worker: str) -> None:
         manager.state.store.workers[name].note_duration(1.0)
     manager.submit(2, inputs=(1,))
     assert manager.at(2) == worker
+
+
+def test_a_block_that_is_drained_gets_nothing_more_and_ends_when_it_is_idle() -> None:
+    manager = Manager()
+    manager.worker("a", block="0")
+    manager.worker("b", Amount(1, 100, 250, 0), block="1")
+    manager.submit(1)
+    assert manager.at(1) == "a"
+    assert manager.handle(events.BlocksDrained(["0"])) == []
+    manager.submit(2)
+    manager.submit(3)
+    assert manager.at(2) == "b"
+    assert manager.ended("a", 1) == [events.ReportDone("a", [1], [])]  # and not the third task
+    reason = "its block is to end"
+    assert manager.handle(events.BlocksDrained(["0"])) == [
+        events.ReportWorkerLeft("a", "a.host", reason, 0),
+        events.Dismiss("a", reason),
+    ]
+
+
+def test_workers_without_a_block_are_not_drained() -> None:
+    manager = Manager()
+    manager.worker("a")
+    assert manager.handle(events.BlocksDrained([""])) == []
+
+
+def test_no_library_starts_in_a_block_that_is_drained() -> None:
+    manager = Manager()
+    manager.library("l", amount=Amount(cores=1))
+    manager.shape(1, TaskShape("serverless", "c", Amount(), library="l"))
+    manager.worker("a", block="0")
+    manager.submit(1)
+    manager.handle(events.BlocksDrained(["0"]))
+    manager.shape(2, TaskShape("serverless", "c", Amount(), library="l", priority=1.0))
+    assert manager.submit(2, shape=2) == []

@@ -61,7 +61,8 @@ class Instances:
         store, spec = self._store, library.spec
         if library.starting >= calls or library.blocked == store.changes or not self._has_files(library, now):
             return
-        workers = sorted(store.workers.values(), key=lambda worker: (-(worker.free.cores or 0), worker.name))
+        workers = [worker for worker in store.workers.values() if not worker.drained]
+        workers.sort(key=lambda worker: (-(worker.free.cores or 0), worker.name))
         if only_for is not None:
             calls = min(calls, 1)
             workers = [w for w in workers if self._lacks(w, library) and can_host(w, only_for, now, store.replicas)]

@@ -62,6 +62,7 @@ class VineManagerState:
             events.LibrariesInstalled: self._on_libraries_installed,
             events.TasksSubmitted: self._on_tasks_submitted,
             events.CancelRequested: self._on_cancel_requested,
+            events.BlocksDrained: self._on_blocks_drained,
             events.FetchRequested: self._on_fetch_requested,
             events.WorkerRegistered: self._on_worker_registered,
             events.WorkerHeard: self._on_worker_heard,
@@ -295,6 +296,14 @@ class VineManagerState:
         if self._heard(event.worker, now) is None:
             reason = "the manager does not know it (it was given up)"
             self._store.actions.append(events.Dismiss(event.worker, reason))
+
+    def _on_blocks_drained(self, event: events.BlocksDrained, now: float) -> None:
+        """Said again and again while it is wanted, so that those that are idle by then end."""
+        for worker in list(self._store.workers.values()):
+            if worker.registration.block and worker.registration.block in event.blocks:
+                worker.drained = True
+                if not worker.tasks:
+                    self._send_away(worker, "its block is to end", now)
 
     def _on_worker_left(self, event: events.WorkerLeft, now: float) -> None:
         worker = self._store.workers.get(event.worker)

@@ -36,6 +36,7 @@ from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
 from trellis.wire.messages import (
     DefineFunctions,
     DismissManager,
+    DrainBlocks,
     ForgetFunctions,
     Heartbeat,
     Message,
@@ -190,6 +191,8 @@ class VineManagerService:
             case InstallLibraries(libraries=libraries):
                 self._performer.book.install(libraries, unpack(message.sizes, frames))
                 self._handle(events.LibrariesInstalled(libraries))
+            case DrainBlocks(blocks=blocks):
+                self._handle(events.BlocksDrained(blocks))
             case CancelVineTasks(ids=ids):
                 self._handle(events.CancelRequested(ids))
             case FetchFile(request=request, file=file):

@@ -130,6 +130,7 @@ class Worker:
     done: int = 0
     forsaken: int = 0  # tasks in a row that it could not start
     not_received: int = 0  # files in a row that it could not get
+    drained: bool = False  # gets nothing more: its block is to end
     paused: dict[str, float] = field(default_factory=dict)  # libraries that did not start here: until when
 
     @property

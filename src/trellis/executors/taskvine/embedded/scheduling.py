@@ -59,6 +59,8 @@ def offers(worker: Worker, task: Task) -> bool:
 
 def can_host(worker: Worker, task: Task, now: float, replicas: ReplicaTable) -> bool:
     """Whether the worker may take this task, whatever it does now."""
+    if worker.drained:
+        return False
     if task.avoid == worker.name and now < task.avoid_until:
         return False
     if not offers(worker, task):

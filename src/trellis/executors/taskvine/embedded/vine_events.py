@@ -52,6 +52,13 @@ class CancelRequested:
 
 
 @dataclass(slots=True)
+class BlocksDrained:
+    """Workers of these blocks get nothing more."""
+
+    blocks: Sequence[str]
+
+
+@dataclass(slots=True)
 class FetchRequested:
     """The submit side wants the content of a file."""
 
@@ -148,6 +155,7 @@ Event = (
     | LibrariesInstalled
     | TasksSubmitted
     | CancelRequested
+    | BlocksDrained
     | FetchRequested
     | WorkerRegistered
     | WorkerHeard
