@@ -199,7 +199,7 @@ def test_a_task_that_takes_too_long_is_ended(start: Any) -> None:
     assert caught.value.result == "max_wall_time"
 
 
-def test_what_only_the_embedded_engine_can_is_named(start: Any) -> None:
+def test_a_limit_that_calls_cannot_have_is_named(start: Any) -> None:
     executor = start(function_exec_mode="serverless")
     with pytest.raises(TaskVineTaskFailure, match="running_time_max"):
         executor.submit(add, {"running_time_max": 1}, 1, 1).result(60)

@@ -75,12 +75,6 @@ def test_a_library_has_its_amount_slots_and_variables() -> None:
     ]
 
 
-def test_more_slots_than_cores_are_named() -> None:
-    assert "num_slots (3)" in mapping.library_complaint(LibrarySpec("idx", slots=3, amount=Amount(cores=2)))
-    assert mapping.library_complaint(LibrarySpec("idx", slots=2, amount=Amount(cores=2))) == ""
-    assert mapping.library_complaint(LibrarySpec("idx", slots=2)) == ""
-
-
 def test_a_walltime_of_a_call_is_named() -> None:
     assert "running_time_max" in mapping.shape_complaint(shape("serverless", library="idx", time_max_s=1))
     assert mapping.shape_complaint(shape(time_max_s=1)) == ""
@@ -116,6 +110,8 @@ def test_of_a_result_that_stays_only_the_head_comes_home() -> None:
 
 def test_the_command_of_a_library() -> None:
     assert mapping.library_command(LibrarySpec("idx")) == "python3 library_code.py"
+    shared = LibrarySpec("idx", slots=2, amount=Amount(cores=1))
+    assert mapping.library_command(shared).endswith("--library-cores 2' library")
     spec = LibrarySpec("idx", environment=1, init_command="module load x &&")
     assert mapping.library_command(spec) == (
         f'module load x && PATH="$PWD/{mapping.ENVIRONMENT}/bin:$PATH" python3 library_code.py'

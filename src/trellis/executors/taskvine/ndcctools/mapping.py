@@ -91,17 +91,6 @@ def library_calls(spec: LibrarySpec, import_paths: Sequence[str] = ()) -> list[C
     return calls + [("set_env_var", (name, value)) for name, value in variables.items()]
 
 
-def library_complaint(spec: LibrarySpec) -> str:
-    """Why TaskVine cannot run this library; empty when it can."""
-    cores = spec.amount.cores
-    if cores is not None and math.ceil(cores) < max(1, spec.slots):
-        return (
-            f"library {spec.name}: num_slots ({max(1, spec.slots)}) must not exceed cores ({cores:g}) with the real "
-            "TaskVine, which gives each call a core: give it more cores, or use engine='embedded'"
-        )
-    return ""
-
-
 def shape_complaint(shape: TaskShape) -> str:
     """Why TaskVine cannot run tasks of this shape; empty when it can."""
     if shape.mode == "serverless" and shape.time_max_s:
@@ -137,8 +126,13 @@ def directories(outputs: Sequence[Mount]) -> list[str]:
 
 def library_command(spec: LibrarySpec) -> str:
     """The shell command of a library. TaskVine's own says ``python``, which not every host has."""
+    program = "python3 library_code.py"
+    cores = spec.amount.cores
+    if cores is not None and math.ceil(cores) < spec.slots:
+        # TaskVine's library refuses to share a core between calls. The worker's words come last, and the last counts.
+        program = f"sh -c '{program} \"$@\" --library-cores {spec.slots}' library"
     path = "" if spec.environment < 0 else f'PATH="$PWD/{ENVIRONMENT}/bin:$PATH" '
-    return f"{spec.init_command} {path}python3 library_code.py".strip()
+    return f"{spec.init_command} {path}{program}".strip()
 
 
 def pack_path(mount: Mount) -> str:
