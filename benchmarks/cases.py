@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks import measure, processes, work
+from benchmarks import measure, processes, taskvine, work
 from benchmarks.figures import SIZES
 from benchmarks.systems import SYSTEMS, WORKERS, Session, System
 
@@ -267,7 +267,7 @@ def many_managers(system: System, effort: Effort) -> Figures:
 
 # -- the registry -------------------------------------------------------------------------------------------------
 
-_ALL = tuple(name for name in SYSTEMS if name != "spawn-loop")
+_ALL = tuple(name for name in SYSTEMS if name not in ("spawn-loop", "taskvine"))
 _TRELLIS = ("trellis", "trellis-executor", "trellis-plain")
 _PEERS = ("parsl-tuned", "processpool", "loky", "executorlib", "dask", "ray")
 _PAYLOADS = (*_TRELLIS, *_PEERS)
@@ -321,6 +321,10 @@ CASES = {
         copies,
         alone=True,
         repeats=1,
+    ),
+    "vine-data": Case("files and results that stay", ("vine-direct",), bare=taskvine.data, repeats=1, seconds=20.0),
+    "taskvine": Case(
+        "TaskVine itself, no-op tasks", ("taskvine",) if taskvine.root() else (), bare=taskvine.native, seconds=15.0
     ),
     "import": Case(
         "import of the package",

@@ -69,6 +69,18 @@ FIGURES: dict[str, Figure] = {
     "managers_cpu_us": _less("interchange's CPU time", "µs/task", 1),
     "managers_growth_percent": _less("growth of CPU time per task", "%", 0),
     "managers_stop_s": _less("shutdown with all of them", "s", 1),
+    **{
+        name: figure
+        for mode in ("regular", "fork", "direct")
+        for name, figure in (
+            (f"native_{mode}_per_s", Figure(f"no-op tasks, {mode}", "tasks/s")),
+            (f"native_{mode}_ms", _less(f"round trip, {mode}", "ms", 1)),
+        )
+    },
+    "vine_copies_manager": _less("copies of a file for 8 workers, sent by the manager", "copies", 2),
+    "vine_copies_workers": _less("copies of it that workers passed on", "copies", 2),
+    "vine_chain_mb": _less("moved in a chain of 50 on a result that stays", "MB", 1),
+    "vine_again_mb": _less("sent of a kept file in a second run", "MB", 1),
     "queued_bytes": _less("memory of a queued task in the interchange", "B/task"),
 }
 
@@ -122,6 +134,14 @@ TARGETS = (
     Target("trellis", "late_submission", 0.8),
     Target("trellis", "busy_percent", 97),
     Target("trellis", "tail_ms", 110),  # the longest task takes 100 ms
+    Target("vine-regular", "noop_per_s", 2, ("taskvine", "native_regular_per_s")),
+    Target("vine-fork", "noop_per_s", 5, ("taskvine", "native_fork_per_s")),
+    Target("vine-direct", "noop_per_s", 20, ("taskvine", "native_direct_per_s")),
+    Target("vine-fork", "latency_p50_ms", 8),
+    Target("vine-direct", "latency_p50_ms", 2),
+    Target("vine-direct", "vine_copies_manager", 2),
+    Target("vine-direct", "vine_chain_mb", 0),
+    Target("vine-direct", "vine_again_mb", 0),
     Target("trellis", "managers_register_s", 20),
     Target("trellis", "managers_rss_mb", 500),
     Target("trellis", "managers_tasks_per_s", 8000),

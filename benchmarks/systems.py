@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks import work
+from benchmarks import taskvine, work
 
 WORKERS = 2
 
@@ -172,6 +172,10 @@ SYSTEMS = {
     "trellis-prefetch": System("Trellis, prefetch 20", "trellis", _htex(prefetch_capacity=20)),
     "trellis-plain": System("Trellis, not encrypted", "trellis", _htex(encrypted=False)),
     "trellis-threads": System("Trellis, threads", "trellis", _threads, 0.5),
+    **{
+        f"vine-{mode}": System(f"Trellis, TaskVine {mode}", "trellis", taskvine.opener(mode), start_s)
+        for mode, start_s in (("regular", 6.0), ("fork", 2.0), ("direct", 2.0))
+    },
     "parsl": System("Parsl", "parsl", partial(_parsl, tuned=False), 9.0),
     "parsl-tuned": System("Parsl, tuned", "parsl", partial(_parsl, tuned=True), 9.0),
     "processpool": System("ProcessPoolExecutor", "concurrent.futures", _process_pool, 0.5),
@@ -179,5 +183,7 @@ SYSTEMS = {
     "executorlib": System("executorlib", "executorlib", _executorlib, 2.0),
     "dask": System("Dask", "distributed", _dask, 4.0),
     "ray": System("Ray", "ray", _ray, 7.0),
+    # Measured in a root directory of its own, and never opened here.
+    "taskvine": System("TaskVine itself", "trellis", _spawn_loop, 0.0),
     "spawn-loop": System("posix_spawn loop", "concurrent.futures", _spawn_loop, 0.5),
 }

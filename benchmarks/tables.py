@@ -101,6 +101,23 @@ SHEETS = (
         ),
     ),
     Sheet(
+        "TaskVine itself",
+        tuple(
+            Column(f"{mode}, {unit}", f"native_{mode}_{figure}")
+            for mode in ("regular", "fork", "direct")
+            for unit, figure in (("tasks/s", "per_s"), ("ms", "ms"))
+        ),
+    ),
+    Sheet(
+        "Files and results that stay at TaskVine's workers",
+        (
+            Column("copies by the manager", "vine_copies_manager"),
+            Column("passed on", "vine_copies_workers"),
+            Column("moved in a chain, MB", "vine_chain_mb"),
+            Column("sent in a second run, MB", "vine_again_mb"),
+        ),
+    ),
+    Sheet(
         "Many managers of 64 workers",
         (
             Column("managers", "managers"),
