@@ -12,6 +12,7 @@ import random
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import trellis
 from trellis import Config, python_app
@@ -24,26 +25,29 @@ from trellis.executors.taskvine import (
     load_variable_from_library,
 )
 
+Index = dict[str, list[int]]  # places of each piece
+Hits = Counter[int]  # by region
+
 REFERENCE = "reference.txt"
 SEED_BASES, READ_BASES, READS_PER_QUERY, REGIONS = 12, 50, 20, 10
 
 
-def build_index(text):
+def build_index(text: str) -> dict[str, Any]:
     """Where each piece of 12 bases occurs."""
-    index = {}
+    index: Index = {}
     for place in range(len(text) - SEED_BASES + 1):
         index.setdefault(text[place : place + SEED_BASES], []).append(place)
     return {"text": text, "index": index}
 
 
-def load_index(path):
+def load_index(path: str) -> dict[str, Any]:
     """The library's context: what it gives is kept, and shared by all calls."""
     return build_index(Path(path).read_text())
 
 
-def count_hits(text, index, reads):
+def count_hits(text: str, index: Index, reads: list[str]) -> Hits:
     """In which tenth of the reference the reads are."""
-    hits = Counter()
+    hits: Hits = Counter()
     for read in reads:
         places = index.get(read[:SEED_BASES], ())
         hits.update(REGIONS * place // len(text) for place in places if text.startswith(read, place))
@@ -51,35 +55,36 @@ def count_hits(text, index, reads):
 
 
 @python_app
-def search(reads, parsl_resource_specification=None):
+def search(reads: list[str], parsl_resource_specification: Any = None) -> Hits:
     return count_hits(load_variable_from_library("text"), load_variable_from_library("index"), reads)
 
 
 @python_app
-def add(first, second, parsl_resource_specification=None):
+def add(first: Hits, second: Hits, parsl_resource_specification: Any = None) -> Hits:
     return first + second
 
 
 @python_app
-def search_plainly(text, reads):
+def search_plainly(text: str, reads: list[str]) -> Hits:
     return count_hits(**build_index(text), reads=reads)
 
 
-def search_with_library(queries):
+def search_with_library(queries: list[list[str]]) -> Hits:
     """The counts are added in pairs, at the workers."""
     stay = {"library": "genome", "temp_output": True}
-    counts = [search(reads, parsl_resource_specification=stay) for reads in queries]
+    counts: list[Any] = [search(reads, parsl_resource_specification=stay) for reads in queries]
     while len(counts) > 1:
         pairs = zip(counts[::2], counts[1::2], strict=False)
         counts = [add(*pair, parsl_resource_specification=stay) for pair in pairs] + counts[len(counts) // 2 * 2 :]
-    return counts[0].result().fetch()
+    total: Hits = counts[0].result().fetch()
+    return total
 
 
-def search_without(text, queries):
+def search_without(text: str, queries: list[list[str]]) -> Hits:
     return sum((future.result() for future in [search_plainly(text, reads) for reads in queries]), Counter())
 
 
-def make_data(bases, queries):
+def make_data(bases: int, queries: int) -> tuple[str, list[list[str]]]:
     """A reference, and reads that were cut out of it."""
     rng = random.Random(1)
     text = "".join(rng.choices("ACGT", k=bases))
@@ -88,7 +93,7 @@ def make_data(bases, queries):
     return text, [[text[start : start + READ_BASES] for start in query] for query in starts]
 
 
-def new_executor():
+def new_executor() -> TaskVineExecutor:
     reference = TaskVineFile(REFERENCE, cache="forever")
     library = Library("genome", context=load_index, args=(REFERENCE,), inputs=[reference], exec_mode="direct", cores=1)
     return TaskVineExecutor(
@@ -100,7 +105,7 @@ def new_executor():
     )
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Find short reads in a large reference.")
     parser.add_argument("--bases", type=int, default=1_000_000, help="of the reference (%(default)s)")
     parser.add_argument("--queries", type=int, default=500, help="calls with 20 reads each (%(default)s)")
@@ -114,6 +119,7 @@ def main():
         hits = search_with_library(queries)
         fast_s = time.perf_counter() - started
         status = executor.vine_status()
+        assert status is not None, "the manager does not answer"
 
         plain_queries = queries[: options.plain]
         started = time.perf_counter()

@@ -54,7 +54,12 @@ def keys_from_password(password: bytes) -> tuple[ServerKeys, ClientKeys]:
     """The keys of all who know a password: it authenticates both sides, and encrypts what they say.
 
     scrypt makes trying passwords slow, but a guessable one stays guessable: use a long random one.
+
+    Raises:
+        ConfigurationError: there is no password.
     """
+    if not password.strip():
+        raise ConfigurationError("the password file is empty: put a long random text into it")
     secrets = hashlib.scrypt(password, salt=_SALT, n=2**14, r=8, p=1, dklen=64)
     server_secret, client_secret = z85.encode(secrets[:32]), z85.encode(secrets[32:])
     server_public, client_public = zmq.curve_public(server_secret), zmq.curve_public(client_secret)

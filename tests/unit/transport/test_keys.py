@@ -1,4 +1,4 @@
-"""Keys in files: who may read them, and what is said when they are not there."""
+"""Keys in files: who may read them, and what is said when they are not there. Keys from passwords."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trellis.errors import ConfigurationError
-from trellis.transport.keys import create_keys, load_client_keys, load_server_keys
+from trellis.transport.keys import create_keys, keys_from_password, load_client_keys, load_server_keys
 
 
 def _mode(path: Path) -> int:
@@ -73,3 +73,23 @@ def test_broken_keys(load: Callable[[Path], object], content: str, tmp_path: Pat
         (tmp_path / name).write_text(content)
     with pytest.raises(ConfigurationError, match="cannot read the encryption keys"):
         load(tmp_path)
+
+
+def test_a_password_gives_the_same_keys_to_all_who_know_it() -> None:
+    server, client = keys_from_password(b"secret")
+    assert (server, client) == keys_from_password(b"secret")
+    assert client.server_public == server.public
+    assert server.client_public == client.public
+    assert len({server.secret, client.secret, server.public, client.public}) == 4
+
+
+def test_another_password_gives_other_keys() -> None:
+    server, client = keys_from_password(b"secret")
+    other_server, other_client = keys_from_password(b"secreT")
+    assert {server.secret, client.secret}.isdisjoint({other_server.secret, other_client.secret})
+
+
+@pytest.mark.parametrize("password", [b"", b" \n"])
+def test_an_empty_password_is_none(password: bytes) -> None:
+    with pytest.raises(ConfigurationError, match="empty"):
+        keys_from_password(password)
