@@ -366,3 +366,12 @@ def test_a_chain_of_temps_stays_where_it_is() -> None:
         assert manager.submit(link, inputs=(link - 1,), result_file=link) == [run("a", link)]
         manager.cached("a", link)
         manager.ended("a", link)
+
+
+def test_a_task_that_waits_for_all_memory_stops_no_smaller_ones() -> None:
+    manager = Manager()
+    manager.worker("w")
+    manager.submit(1)
+    manager.submit(2)
+    assert manager.failed("w", 1, "resource_exhaustion") == []
+    assert manager.submit(3) == [run("w", 3)]

@@ -56,7 +56,7 @@ class Category:
 
     def first(self, asked: Amount) -> Amount:
         """What a first attempt asks for; what the user said stands."""
-        return _filled(asked, self._label)
+        return asked if self._label == UNKNOWN else _filled(asked, self._label)
 
     def _find_label(self) -> Amount:
         if self.algorithm == "max":

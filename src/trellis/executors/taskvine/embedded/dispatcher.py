@@ -111,8 +111,9 @@ class Dispatcher:
     def _roomy(self, task: Task) -> list[tuple[Worker, Amount]]:
         """Workers that have room for it now, and what it would get there."""
         found = []
+        want = self.wanted(task)
         for worker in self._store.workers.values():
-            amount = self.amount_at(task, worker)
+            amount = self._amount_at(task, want, worker)
             if amount is not None and self._instances.has_room(worker, amount):
                 found.append((worker, amount))
         return found
@@ -132,13 +133,13 @@ class Dispatcher:
         category = self._store.categories.get(task.shape.category)
         return task.shape.amount if category is None else category.first(task.shape.amount)
 
-    def amount_at(self, task: Task, worker: Worker) -> Amount | None:
+    @staticmethod
+    def _amount_at(task: Task, want: Amount, worker: Worker) -> Amount | None:
         """What it gets of this worker; None: it can never run there."""
-        asked, total = task.shape.amount, worker.total
         if task.maximum:
-            return enlarge(asked, total)
+            return enlarge(task.shape.amount, worker.total)
         # What was learnt is an estimate: it keeps no task from a worker that has what the user asked for.
-        return allocate(self.wanted(task), total) or allocate(asked, total)
+        return allocate(want, worker.total) or allocate(task.shape.amount, worker.total)
 
     def fits_somewhere(self, task: Task, now: float) -> bool:
         """Whether there is a worker that could take the task if it had nothing else to do."""
@@ -169,7 +170,7 @@ class Dispatcher:
         if task.shape.mode == "serverless":
             amount = allocate(self._store.libraries[task.shape.library].spec.amount, worker.total)
         else:
-            amount = self.amount_at(task, worker)
+            amount = self._amount_at(task, self.wanted(task), worker)
         return amount is not None and offers(worker, task)
 
     def _lose_patience(self, queue: ShapeQueue, first: Task, want: Amount, now: float) -> None:
