@@ -388,8 +388,9 @@ def _share(seconds: float) -> str | None:
 def test_autolabel(start: Start) -> None:
     fields = {"autolabel": True, "autolabel_algorithm": "max", "autolabel_window": 1}
     executor = start(fields)
-    assert ask(executor, _share, 0.5) == "2"  # nothing is known: the whole worker
-    shares = [future.result(WAIT_S) for future in [executor.submit(_share, {}, 0.5) for _ in range(4)]]
+    # Long enough to be measured.
+    assert ask(executor, _share, 1.5) == "2"  # nothing is known: the whole worker
+    shares = [future.result(WAIT_S) for future in [executor.submit(_share, {}, 1.5) for _ in range(2)]]
     assert shares[-1] == "1"
 
 
@@ -499,8 +500,8 @@ def test_a_killed_manager_fails_what_is_outstanding_and_what_comes(start: Start)
     assert "manager.log" in str(errors[0])
     with pytest.raises(BadStateException):
         executor.submit(abs, {}, -1)
-    assert executor.outstanding == 0
     assert executor.vine_status() is None
+    until(lambda: executor.outstanding == 0)
 
 
 def test_a_killed_factory_is_replaced_and_its_workers_go_on(start: Start) -> None:
