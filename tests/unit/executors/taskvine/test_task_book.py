@@ -131,6 +131,18 @@ def test_tasks_that_may_run_again_keep_what_they_need() -> None:
     assert len(book) == 0
 
 
+def test_a_task_that_runs_again_knows_its_files_by_name_when_their_numbers_are_gone() -> None:
+    names = {3: "name-3", 4: "name-4", 5: "name-5"}
+    book = new_book()
+    book._name_of = names.__getitem__
+    add(book, 7, inputs={0: [Mount(3, "in")]}, outputs={0: [Mount(4, "out")]}, result_files={0: 5})
+    run(book, 7)
+    end(book, 7, kept=(7,))
+    names.clear()
+    (again,) = run(book, 7)
+    assert (again.inputs, again.result_names) == ({0: [("name-3", "in")]}, {0: "name-5"})
+
+
 def test_functions_that_nobody_needs_are_forgotten_where_they_are_known() -> None:
     book = new_book()
     add(book, 5)

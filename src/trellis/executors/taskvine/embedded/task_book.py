@@ -29,14 +29,14 @@ Frames = list[Buffer]
 
 
 class BookedTask(msgspec.Struct):
-    """What a worker has to know of a task."""
+    """What a worker has to know of a task. Files by their cache names: their numbers may be gone when it runs again."""
 
     function: int
     shape: int
     arguments: Payload
-    inputs: Sequence[Mount] = ()
-    outputs: Sequence[Mount] = ()
-    result_file: int = -1
+    inputs: list[tuple[str, str]] = []  # name, path
+    outputs: list[tuple[str, str, str]] = []  # name, path, level
+    result_name: str = ""
 
 
 class _Result(msgspec.Struct):
@@ -95,11 +95,13 @@ class TaskBook:
         for position, id_ in enumerate(message.ids):
             self._tasks[id_] = BookedTask(message.functions[position], message.shapes[position], arguments[position])
         for position, mounts in message.inputs.items():
-            self._tasks[message.ids[position]].inputs = mounts
+            self._tasks[message.ids[position]].inputs = self._mounts(mounts)
         for position, mounts in message.outputs.items():
-            self._tasks[message.ids[position]].outputs = mounts
+            self._tasks[message.ids[position]].outputs = [
+                (name, path, self._level_of(name)) for name, path in self._mounts(mounts)
+            ]
         for position, file in message.result_files.items():
-            self._tasks[message.ids[position]].result_file = file
+            self._tasks[message.ids[position]].result_name = self._name_of(file)
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -124,14 +126,12 @@ class TaskBook:
         header = RunTasks(ids, functions, shapes, action.amounts, action.instances, sizes)
         for position, task in enumerate(tasks):
             if task.inputs:
-                header.inputs[position] = mounts = self._mounts(task.inputs)
-                used([name for name, _ in mounts])
+                header.inputs[position] = task.inputs
+                used([name for name, _ in task.inputs])
             if task.outputs:
-                header.outputs[position] = [
-                    (name, path, self._level_of(name)) for name, path in self._mounts(task.outputs)
-                ]
-            if task.result_file >= 0:
-                header.result_names[position] = self._name_of(task.result_file)
+                header.outputs[position] = task.outputs
+            if task.result_name:
+                header.result_names[position] = task.result_name
             environment = self._shapes[task.shape].environment
             if environment >= 0:
                 header.environments[position] = self._name_of(environment)
