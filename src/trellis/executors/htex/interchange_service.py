@@ -22,17 +22,13 @@ import msgspec
 import setproctitle
 
 from trellis.errors import BadMessage, ConfigurationError
+from trellis.executors.common.connections import Connections
+from trellis.executors.common.service_main import open_log, read_settings
 from trellis.executors.htex import interchange as machine
 from trellis.executors.htex import interchange_events as events
 from trellis.executors.htex.cargo import Cargo
 from trellis.executors.htex.complaints import Complaints
-from trellis.executors.common.connections import Connections
-from trellis.executors.htex.interchange_start import (
-    allow_many_connections,
-    read_settings,
-    selection_of,
-    start_log,
-)
+from trellis.executors.htex.interchange_start import allow_many_connections, selection_of
 from trellis.executors.htex.interchange_status import status_of
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.authentication import Authenticator
@@ -387,8 +383,8 @@ def _header(incoming: Incoming) -> Buffer:
 def main() -> int:
     """Entry point: ``python -m trellis.executors.htex.interchange_service``."""
     setproctitle.setproctitle("trellis: interchange")
-    settings = read_settings(sys.stdin.fileno())
-    start_log(settings)
+    settings = read_settings(sys.stdin.fileno(), Settings)
+    open_log(Path(settings.logdir) / "interchange.log", settings.debug)
     allow_many_connections()
     service: InterchangeService | None = None
     try:

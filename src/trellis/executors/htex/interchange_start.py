@@ -1,39 +1,15 @@
-"""What the interchange's process does before it serves: its settings, its log, its limits."""
+"""What the interchange's process does before it serves: its limits, and how it selects."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import resource
 import sys
-from pathlib import Path
 from typing import cast
-
-import msgspec
 
 from trellis.executors.htex.selection import Selection
 from trellis.executors.htex.settings import Settings
 from trellis.wire.payload import load_function
-
-
-def read_settings(fd: int) -> Settings:
-    """One line, and not a byte more: what follows is the lifeline."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(fd, 1)
-        if not byte:
-            raise EOFError("no settings came")
-        line += byte
-    return msgspec.json.decode(line, type=Settings)
-
-
-def start_log(settings: Settings) -> None:
-    handler = logging.FileHandler(Path(settings.logdir) / "interchange.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("trellis")
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
 
 
 def allow_many_connections() -> None:

@@ -20,9 +20,9 @@ import msgspec
 import setproctitle
 
 from trellis.errors import BadMessage
+from trellis.executors.common.service_main import open_log, read_settings
 from trellis.executors.taskvine.embedded import factory as machine
 from trellis.executors.taskvine.embedded.child import Child
-from trellis.executors.taskvine.embedded.service_main import open_log, read_settings
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import keys_from_password

@@ -19,12 +19,12 @@ import setproctitle
 
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common.connections import Connections
+from trellis.executors.common.service_main import open_log, read_settings
 from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.executors.taskvine.embedded.manager import VineManagerState
 from trellis.executors.taskvine.embedded.manager_checks import check_client_message, check_worker_message
 from trellis.executors.taskvine.embedded.manager_settings import machine_settings
 from trellis.executors.taskvine.embedded.performer import Performer
-from trellis.executors.taskvine.embedded.service_main import open_log, read_settings
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context

@@ -20,6 +20,7 @@ import msgspec
 import setproctitle
 
 from trellis.core.process_end import exit_reason, peak_bytes
+from trellis.executors.common.service_main import read_settings
 from trellis.executors.taskvine.embedded.factory_service import FactoryReady
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings
 
@@ -90,13 +91,7 @@ def _end_of(factory: subprocess.Popen[bytes]) -> str:
 def main() -> int:
     """Entry point: ``python -m trellis.executors.taskvine.ndcctools.factory``."""
     setproctitle.setproctitle("trellis: vine factory (ndcctools)")
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(sys.stdin.fileno(), 1)
-        if not byte:
-            return 1
-        line += byte
-    settings = msgspec.json.decode(line, type=RealFactorySettings)
+    settings = read_settings(sys.stdin.fileno(), RealFactorySettings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
     if shutil.which(settings.command[0]) is None:
         print(f"{settings.command[0]} is not on PATH: it comes with TaskVine (coop-computing-tools)", file=sys.stderr)

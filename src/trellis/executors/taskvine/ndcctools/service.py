@@ -19,6 +19,7 @@ import msgspec
 import setproctitle
 
 from trellis.errors import BadMessage, ConfigurationError
+from trellis.executors.common.service_main import open_log, read_settings
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
@@ -336,8 +337,8 @@ def _catalog_name(settings: VineSettings) -> str | None:
 def main() -> int:
     """Entry point: ``python -m trellis.executors.taskvine.ndcctools.service``."""
     setproctitle.setproctitle("trellis: vine manager (ndcctools)")
-    settings = msgspec.json.decode(_read_line(sys.stdin.fileno()), type=VineSettings)
-    _start_log(settings)
+    settings = read_settings(sys.stdin.fileno(), VineSettings)
+    open_log(Path(settings.logdir) / "manager.log", settings.debug)
     try:
         service = NdcctoolsService(settings)
         ports = service.bind()
@@ -351,25 +352,6 @@ def main() -> int:
         return 1
     logger.info("the manager ends")
     return 0
-
-
-def _start_log(settings: VineSettings) -> None:
-    handler = logging.FileHandler(Path(settings.logdir) / "manager.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("trellis")
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if settings.debug else logging.INFO)
-
-
-def _read_line(fd: int) -> bytes:
-    """One line, and not a byte more: what follows is the lifeline."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(fd, 1)
-        if not byte:
-            raise EOFError("no settings came")
-        line += byte
-    return line
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the embedded engine's services begin: they read their settings, and open their logs. Decides nothing."""
+"""How services begin: they read their settings, and open their logs. Decides nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 S = TypeVar("S")
 
 
-def read_settings(fd: int, type_: type[S]) -> S:
+def read_settings(fd: int, kind: type[S]) -> S:
     """The settings, from one line, and not a byte more: what follows is the lifeline.
 
     Raises:
@@ -24,7 +24,7 @@ def read_settings(fd: int, type_: type[S]) -> S:
         if not byte:
             raise EOFError("no settings came")
         line += byte
-    return msgspec.json.decode(line, type=type_)
+    return msgspec.json.decode(line, type=kind)
 
 
 def open_log(path: Path, debug: bool) -> None:
