@@ -9,7 +9,7 @@ from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.executors.taskvine.embedded.dispatcher import PATIENCE_S
 from trellis.executors.taskvine.embedded.instances import LIBRARY_PAUSE_S, MAX_LIBRARY_FAILURES
 from trellis.executors.taskvine.embedded.records import MOST_AHEAD_PER_SLOT
-from trellis.executors.taskvine.embedded.reports import MAX_LIBRARY_EXITS
+from trellis.executors.taskvine.embedded.reports import MAX_FORSAKEN_CALL, MAX_LIBRARY_EXITS
 from trellis.wire.vine import Amount, Mount, TaskShape
 
 
@@ -322,3 +322,13 @@ def test_a_call_is_cancelled_where_it_runs(manager: Manager) -> None:
     assert manager.cancel(1) == [events.KillTasks("a", [1])]
     assert manager.failed("a", 1, "cancelled") == [events.ReportFailed(1, "cancelled", "it was cancelled")]
     assert down(manager, "a", started=True) == []  # it had to end for that: no failure of its own
+
+
+def test_a_call_that_can_never_be_started_fails(manager: Manager) -> None:
+    manager.worker("a")
+    submit(manager, 1)
+    up(manager, "a")
+    for _ in range(MAX_FORSAKEN_CALL - 1):
+        assert manager.failed("a", 1, "forsaken") == [calls("a", 1)]
+    words = f"why ({MAX_FORSAKEN_CALL} times)"
+    assert manager.failed("a", 1, "forsaken") == [events.ReportFailed(1, "forsaken", words)]

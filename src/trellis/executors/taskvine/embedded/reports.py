@@ -15,6 +15,8 @@ from trellis.wire.vine import UNKNOWN, Amount
 
 # A task that so many workers, one after the other, could not start is not tried again.
 MAX_FORSAKEN = 10
+# Calls are forsaken in crowds, when the library ends that they were sent ahead to: that may happen more often.
+MAX_FORSAKEN_CALL = 100
 # A call whose library ends under it takes other calls along: it is tried so often.
 MAX_LIBRARY_EXITS = 3
 _EXHAUSTED = ("resource_exhaustion", "sandbox_exhaustion")
@@ -138,11 +140,11 @@ class Reports:
             self._lifecycle.requeue(task, now)
 
     def _forsaken(self, task: Task, worker: Worker, event: events.TaskFailed, now: float) -> None:
-        """Calls whose library ended before they began are nobody's fault here: the library's own failures count."""
+        """Calls whose library ended before they began are not the worker's fault: the library's own failures count."""
         assert isinstance(task.place, Running)
         is_call = task.place.amount is None
-        task.forsaken += not is_call
-        if task.forsaken >= MAX_FORSAKEN:
+        task.forsaken += 1
+        if task.forsaken >= (MAX_FORSAKEN_CALL if is_call else MAX_FORSAKEN):
             reason = f"{event.reason} ({task.forsaken} times)"
             self._lifecycle.fail(task, now, event.status, reason, event.exit_code)
         else:

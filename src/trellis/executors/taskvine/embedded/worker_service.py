@@ -309,7 +309,15 @@ class WorkerService:
             self._processes.start(start, variables)
         except (OSError, ValueError) as error:
             self._devices.give_back(owner)
+            self._tell_of_lost(start.inputs)
             self._handle(events.ProcessFailed(id_, f"it could not be started: {error}"))
+
+    def _tell_of_lost(self, inputs: Sequence[tuple[str, str]]) -> None:
+        """Files that the manager thinks are here, and that somebody has removed: it sends them again."""
+        for name, _ in inputs:
+            if not self._cache.mounted(name).exists():
+                self._cache.remove(name)
+                self._send(CacheFailed(name, "", "it has gone from the worker's cache"))
 
     def _on_process_end(self, id_: int, end: TaskEnd) -> None:
         self._devices.give_back(("task", id_))
@@ -378,6 +386,7 @@ class WorkerService:
                 library.call(start, self._processes.function(start.function))
             except (OSError, ValueError) as error:
                 reason = f"it could not be started: {error}"
+                self._tell_of_lost(start.inputs)
                 self._handle(events.CallDied(instance, id_, 0, reason, "forsaken"))
 
     def _on_library_message(self, instance: int, message: LibraryMessage) -> None:
