@@ -146,6 +146,10 @@ def test_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not takes_long(a_file(path))
     assert takes_long(a_file(tmp_path))
     assert not takes_long(a_file(tmp_path, made=True))
+    monkeypatch.setattr(naming, "_QUICK_BYTES", 100)
+    assert not takes_long(a_file(tmp_path))
+    monkeypatch.setattr(naming, "_QUICK_ENTRIES", 0)
+    assert takes_long(a_file(tmp_path))
     assert not takes_long(a_file(tmp_path / "missing", "worker"))
 
 

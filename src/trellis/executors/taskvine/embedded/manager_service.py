@@ -230,9 +230,7 @@ class VineManagerService:
         # The identity of the connection is the name that counts: nobody can speak for another worker.
         if not self._connections.knows(name, incoming.connection):
             self._on_closed_connections()
-            self._on_ended_connections(
-                ended for ended in self._connections.note(name, incoming.connection) if ended != name
-            )
+            self._on_ended_connections(self._connections.note(name, incoming.connection))
         if isinstance(message, RegisterWorker):
             if message.worker != name:
                 raise BadMessage(f"it registers as {message.worker}")

@@ -7,6 +7,7 @@ would hold up the manager's loop: reading large files, packing directories, aski
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -26,6 +27,7 @@ _PERSISTENT = ("worker", "forever")
 _HEAD_TIMEOUT_S = 10.0
 # What is read in less than about 10 ms is named at once.
 _QUICK_BYTES = 8 * 2**20
+_QUICK_ENTRIES = 200
 
 
 class Named(msgspec.Struct):
@@ -43,11 +45,26 @@ def takes_long(spec: FileSpec) -> bool:
         return spec.level in _PERSISTENT
     if spec.kind != "file" or spec.made:
         return False
+    if os.path.isdir(spec.source):
+        return _is_large(spec.source)
     try:
-        size = os.stat(spec.source).st_size
+        return spec.level in _PERSISTENT and os.stat(spec.source).st_size > _QUICK_BYTES
     except OSError:
         return False
-    return os.path.isdir(spec.source) or (spec.level in _PERSISTENT and size > _QUICK_BYTES)
+
+
+def _is_large(directory: str) -> bool:
+    """Whether a directory takes a while to pack; a large one is not looked at to its end."""
+    entries = size = 0
+    for path, directories, files in os.walk(directory):
+        entries += len(directories) + len(files)
+        if entries > _QUICK_ENTRIES:
+            return True
+        with contextlib.suppress(OSError):  # it is being changed
+            size += sum(os.lstat(os.path.join(path, name)).st_size for name in files)
+        if size > _QUICK_BYTES:
+            return True
+    return False
 
 
 def name_file(spec: FileSpec, spool: Path, content: Payload = b"") -> Named:
