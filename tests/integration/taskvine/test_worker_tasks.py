@@ -165,6 +165,17 @@ def test_input_that_is_an_output_too_is_a_copy(it: Bed) -> None:
     assert (it.fetch("c1"), it.fetch("c2")) == (b"old", b"old and new")
 
 
+def test_a_file_that_somebody_took_from_the_cache_is_told_of(it: Bed) -> None:
+    it.give("c1", b"here")
+    (kept,) = it.directory.rglob("cache/c1")
+    kept.unlink()
+    failed = it.result(it.run(add, 1, 2, inputs=[("c1", "f")]))
+    assert failed.status == "forsaken"
+    assert [(lost.name, lost.reason) for lost in it.not_cached] == [("c1", "it has gone from the worker's cache")]
+    it.give("c1", b"again")
+    assert it.result(it.run(add, 1, 2, inputs=[("c1", "f")])) == 3
+
+
 def test_path_out_of_the_sandbox_is_refused(it: Bed) -> None:
     failed = it.result(it.run(add, 1, 2, outputs=[("o", "../x", "task")]))
     assert failed.status == "forsaken"
