@@ -46,14 +46,20 @@ def test_a_task_has_what_it_asks_for(start: Start) -> None:
     assert executor.submit(os.getenv, {}, "CORES").result(60) == "2"
 
 
+def wait_for_file(path: str) -> None:
+    wait_for("it is there", lambda: os.path.exists(path))
+
+
 def test_higher_priority_is_sooner(start: Start, tmp_path: Path) -> None:
-    path = str(tmp_path / "order")
-    executor = start(worker_launch_method="manual")
-    futures = [executor.submit(note, {"priority": n}, path, str(n)) for n in (1, 3, 2)]
+    path, gate = str(tmp_path / "order"), tmp_path / "gate"
+    executor = start()
+    futures = [executor.submit(wait_for_file, {}, str(gate))]
+    wait_for("it runs", lambda: executor.vine_status().running == 1)
+    futures += [executor.submit(note, {"priority": n}, path, str(n)) for n in (1, 3, 2)]
     wait_for("all wait", lambda: executor.vine_status().waiting == 3)
-    with worker_of(executor):
-        for future in futures:
-            future.result(60)
+    gate.touch()
+    for future in futures:
+        future.result(60)
     assert (tmp_path / "order").read_text().split() == ["3", "2", "1"]
 
 
@@ -134,11 +140,16 @@ def test_workers_must_know_the_password(start: Start, tmp_path: Path) -> None:
     executor = start(worker_launch_method="manual", manager={"project_password_file": str(secret)})
     assert str(secret) in executor.worker_command
     future = executor.submit(abs, {}, -1)
-    command = executor.worker_command.replace(str(secret), str(wrong)) + " --single-shot"
-    subprocess.run(command, shell=True, capture_output=True, timeout=60, check=False)
-    assert not future.done()
-    with worker_of(executor):
-        assert future.result(60) == 1
+    command = executor.worker_command.replace(str(secret), str(wrong))
+    with subprocess.Popen(f"exec {command}", shell=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as stranger:
+        try:
+            assert stranger.stderr is not None
+            wait_for("it was refused", lambda: b"authenticate" in stranger.stderr.readline())
+            assert not future.done()
+            with worker_of(executor):
+                assert future.result(60) == 1
+        finally:
+            stranger.terminate()
 
 
 def test_blocks_of_a_provider_run_workers(start: Start) -> None:

@@ -22,7 +22,10 @@ def kill_worker_once(note: str) -> str:
     process = psutil.Process()
     while process.name() != "vine_worker":
         process = process.parent()
-    process.kill()
+    # With the process that passes its files on, which has the worker's connection, too.
+    for part in [*process.children(recursive=True), process]:
+        if part.name() == "vine_worker":
+            part.kill()
     return "first"
 
 

@@ -75,9 +75,8 @@ def test_a_library_has_its_amount_slots_and_variables() -> None:
     ]
 
 
-def test_a_walltime_of_a_call_is_named() -> None:
-    assert "running_time_max" in mapping.shape_complaint(shape("serverless", library="idx", time_max_s=1))
-    assert mapping.shape_complaint(shape(time_max_s=1)) == ""
+def test_a_call_is_not_ended_by_taskvine() -> None:
+    assert "set_time_max" not in calls(shape("serverless", library="idx", time_max_s=1))
 
 
 def command(given: TaskShape, inputs: tuple[Mount, ...] = (), outputs: tuple[Mount, ...] = (), **more: bool) -> str:

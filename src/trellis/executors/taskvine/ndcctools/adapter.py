@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import json
 import logging
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ logger = logging.getLogger("trellis.vine.manager")
 
 # What ``wait`` takes are whole seconds, and 0 does nothing at all.
 _SHORTEST_WAIT_S = 1
+# Escapes: those that JSON knows, and others.
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 # Ports that mean any.
 _ALL_PORTS = (1024, 65536)
 
@@ -159,6 +163,11 @@ class TaskVine:
         """False when there is no such parameter."""
         return int(self._manager.tune(name, value)) == 0
 
+    def keep_alive(self, period_s: float, threshold_s: float) -> None:
+        """A worker that is silent for longer than the threshold is lost."""
+        self._manager.set_keepalive_interval(int(period_s))
+        self._manager.set_keepalive_timeout(int(threshold_s))
+
     def disable_peer_transfers(self) -> None:
         self._manager.disable_peer_transfers()
 
@@ -172,10 +181,21 @@ class TaskVine:
         return self._manager.stats
 
     def workers(self) -> list[dict[str, Any]]:
-        workers: list[dict[str, Any]] = self._manager.status("workers")
+        """What TaskVine knows of each.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        text = str(self._constants.vine_get_status(self._manager._taskvine, "workers"))
+        # The commands of tasks are in it, where TaskVine escapes what JSON does not.
+        workers: list[dict[str, Any]] = json.loads(_ESCAPE.sub(_as_json, text))
         return workers
 
     def close(self) -> None:
         """End the workers, and the manager."""
         self._manager.workers_shutdown(0)
         self._manager._free()
+
+
+def _as_json(escape: re.Match[str]) -> str:
+    return escape[0] if escape[1][0] in '"\\/bfnrtu' else escape[1]

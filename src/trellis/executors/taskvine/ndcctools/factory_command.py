@@ -22,7 +22,7 @@ def factory_settings(
     config: TaskVineFactoryConfig, host: str, port: int, password_file: str | None, logdir: str
 ) -> RealFactorySettings:
     """For workers on this host; batch systems are reached through Trellis' providers."""
-    words = ["vine_factory", "--batch-type=local", "--parent-death", f"--factory-name={FACTORY_NAME}"]
+    words = ["vine_factory", "--batch-type=local", "--parent-death"]
     words += [f"--min-workers={config.min_workers}", f"--max-workers={config.max_workers}"]
     words += [f"--workers-per-cycle={config.workers_per_cycle}"]
     words += [f"--timeout={config.worker_timeout}", f"--factory-timeout={config.factory_timeout}"]
@@ -38,6 +38,6 @@ def factory_settings(
     if executable != ["vine_worker"]:
         words.append(f"--worker-binary={config.worker_executable}")
     # Workers end with the factory, whatever it dies of.
-    options = " ".join(filter(None, ["--parent-death", config.worker_options]))
+    options = " ".join(filter(None, ["--parent-death", f"--from-factory {FACTORY_NAME}", config.worker_options]))
     words.append(f"--extra-options={options}")
     return RealFactorySettings([*words, host, str(port)], config.scratch_dir, logdir)

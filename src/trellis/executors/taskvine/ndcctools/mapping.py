@@ -69,7 +69,7 @@ def task_calls(shape: TaskShape, import_paths: Sequence[str] = ()) -> list[Call]
     calls.append(("set_retries", (0 if shape.max_retries < 0 else max(1, shape.max_retries),)))
     if shape.time_min_s:
         calls.append(("set_time_min", (math.ceil(shape.time_min_s),)))
-    if shape.time_max_s:
+    if shape.time_max_s and shape.mode != "serverless":  # TaskVine cannot end a call; our function does it
         calls.append(("set_time_max", (math.ceil(shape.time_max_s),)))
     return calls + [("add_feature", (feature,)) for feature in shape.features]
 
@@ -89,16 +89,6 @@ def library_calls(spec: LibrarySpec, import_paths: Sequence[str] = ()) -> list[C
     if import_paths:
         variables.setdefault("TRELLIS_IMPORT_PATHS", os.pathsep.join(import_paths))
     return calls + [("set_env_var", (name, value)) for name, value in variables.items()]
-
-
-def shape_complaint(shape: TaskShape) -> str:
-    """Why TaskVine cannot run tasks of this shape; empty when it can."""
-    if shape.mode == "serverless" and shape.time_max_s:
-        return (
-            "running_time_max of a serverless app (or its walltime): the real TaskVine cannot end a call that runs; "
-            "use exec_mode='regular', or engine='embedded'"
-        )
-    return ""
 
 
 def regular_command(shape: TaskShape, inputs: Sequence[Mount], outputs: Sequence[Mount], stays: bool) -> str:

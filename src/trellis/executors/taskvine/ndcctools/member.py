@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import pickle
+import signal
 import sys
 import time
 import traceback
@@ -25,9 +26,16 @@ runner: Any = importlib.import_module(
 NAME = "trellis_member"
 # Kind of a result: the library's context could not be made, so no call can run.
 NO_CONTEXT = b"L"
+# The call was ended because it took too long.
+NO_TIME = b"T"
 
 _functions: dict[int, Callable[..., Any] | BaseException] = {}
 _no_context = ""
+_library = 0  # process id
+
+
+class OutOfTime(BaseException):
+    """Ends a call in direct mode."""
 
 
 def define(number: int, data: bytes) -> int:
@@ -63,7 +71,8 @@ def trellis_context(functions: dict[int, bytes], context: bytes, arguments: tupl
 
     An error is kept for the calls: TaskVine would only try again and again.
     """
-    global _no_context
+    global _no_context, _library
+    _library = os.getpid()
     runner.add_import_paths()
     for number, data in functions.items():
         define(number, data)
@@ -91,7 +100,12 @@ def _keep(context: dict[str, Any]) -> None:
 
 
 def trellis_call(
-    number: int, arguments: tuple[bytes, ...], function_path: str, result_path: str, directories: list[str]
+    number: int,
+    arguments: tuple[bytes, ...],
+    function_path: str,
+    result_path: str,
+    directories: list[str],
+    limit_s: float,
 ) -> bytes:
     """Run a call in its sandbox, which is the directory that we are in. Gives its result as the runner writes it.
 
@@ -101,11 +115,13 @@ def trellis_call(
         function_path: where a function lies that is too large to travel with each call; or nothing.
         result_path: where the result stays, at the worker; or nothing: it goes home.
         directories: that its outputs are in.
+        limit_s: it is ended after so long; 0: never.
     """
     if _no_context:
         return encode(NO_CONTEXT, (_no_context.encode(),))
     started, begin = time.time(), time.perf_counter()
     kind = runner.RESULT
+    _set_limit(limit_s)
     try:
         for directory in directories:
             os.makedirs(directory, exist_ok=True)
@@ -116,7 +132,11 @@ def trellis_call(
             raise function.with_traceback(None)
         args, kwargs = runner._load(arguments)
         buffers = runner._dump(function(*args, **kwargs))
+        _set_limit(0)
+    except OutOfTime:
+        kind, buffers = NO_TIME, ()
     except BaseException as error:  # sys.exit() in a call ends the call, not the library
+        _set_limit(0)
         # Without the frame that we are in.
         trace = error.__traceback__
         kind, buffers = runner.ERROR, runner._dump_exception(error.with_traceback(trace and trace.tb_next))
@@ -128,6 +148,17 @@ def trellis_call(
         if kind == runner.RESULT:
             buffers = ()
     return encode(kind, buffers, started, duration_s)
+
+
+def _set_limit(seconds: float) -> None:
+    """A child is killed, whatever it does; in direct mode the call is interrupted, once its Python code goes on."""
+    if seconds:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if os.getpid() != _library else _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _interrupt(*_: object) -> None:
+    raise OutOfTime
 
 
 def _flush() -> None:
@@ -152,10 +183,11 @@ def event(
     function_path: str,
     result_path: str,
     directories: list[str],
+    limit_s: float,
 ) -> bytes:
     """The arguments of ``trellis_call`` as TaskVine's libraries read them; ``data``: the function's, to go along."""
     first = number if data is None else sys.modules[NAME].Defining(number, data)
-    args = (first, tuple(bytes(buffer) for buffer in arguments), function_path, result_path, directories)
+    args = (first, tuple(bytes(buffer) for buffer in arguments), function_path, result_path, directories, limit_s)
     return pickle.dumps({"fn_args": args, "fn_kwargs": {}}, 5)
 
 

@@ -104,9 +104,11 @@ class NdcctoolsService:
     def _configure(self) -> list[str]:
         """Options; gives what the user should know about them."""
         settings, vine = self._settings, self._vine
+        vine.keep_alive(settings.heartbeat_period_s, settings.heartbeat_threshold_s)
         if not settings.peer_transfers:
             vine.disable_peer_transfers()
-        tune = dict(settings.tune)
+        # So that a library's log is here when it does not start.
+        tune = {"watch-library-logfiles": 1.0, **settings.tune}
         if settings.wait_for_workers:
             tune.setdefault("wait-for-workers", settings.wait_for_workers)
         if settings.autolabel != "fixed":
@@ -171,9 +173,17 @@ class NdcctoolsService:
         self._on_words(self._words.news())
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _LOOK_S
-            for news in self._workers.look(self._vine.workers()):
-                self._send(news)
+            self._look_at_workers()
         return bool(ended)
+
+    def _look_at_workers(self) -> None:
+        try:
+            rows = self._vine.workers()
+        except ValueError as error:
+            logger.warning("what TaskVine says of its workers cannot be read: %s", error)
+            return
+        for news in self._workers.look(rows):
+            self._send(news)
 
     def _report(self, ends: Iterable[Done | VineTaskFailed]) -> None:
         done: dict[str, list[Done]] = {}

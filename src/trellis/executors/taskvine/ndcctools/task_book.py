@@ -5,6 +5,7 @@ Knows no sockets. Everything that a task needs goes to TaskVine as buffers: noth
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
-from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, encode, event
+from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, NO_TIME, encode, event
 from trellis.executors.taskvine.remote import runner
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.payload import loads
@@ -48,6 +49,7 @@ class _Held(NamedTuple):
     report: Any  # buffer with its result, or with the head of one that stays at the worker
     buffers: list[Any]  # that are of no use when it has ended
     library: str
+    limit_s: float = 0.0  # of a call
 
 
 class TaskBook:
@@ -114,11 +116,9 @@ class TaskBook:
     def add(self, new: NewTask) -> VineTaskFailed | None:
         """Give it to TaskVine; or the reason why that cannot be."""
         shape, calls = self._shapes[new.shape]
-        complaint = mapping.shape_complaint(shape)
-        if not complaint and shape.library:
-            complaint = self._libraries.complaint(shape.library)
+        complaint = self._libraries.complaint(shape.library) if shape.library else ""
         if complaint:
-            return VineTaskFailed(new.id, "missing_library" if shape.library else "unknown", complaint)
+            return VineTaskFailed(new.id, "missing_library", complaint)
         try:
             held = self._new_call(new, shape) if shape.mode == "serverless" else self._new_regular(new, shape)
             for name, values in calls:
@@ -163,6 +163,7 @@ class TaskBook:
             mapping.FUNCTION if large else "",
             mapping.RESULT if stays else "",
             mapping.directories(new.outputs),
+            shape.time_max_s,
         )
         arguments, report = self._vine.buffer(data), self._vine.buffer(None)
         task.add_input(arguments, "infile")
@@ -170,7 +171,7 @@ class TaskBook:
             task.add_input(self._function_file(new.function), mapping.FUNCTION)
         task.add_output(report, "outfile")
         self._mount(task, new, mapping.RESULT)
-        return _Held(new, task, report, [arguments, report], shape.library)
+        return _Held(new, task, report, [arguments, report], shape.library, shape.time_max_s)
 
     def _mount(self, task: Any, new: NewTask, result: str) -> None:
         # Each once: TaskVine would try again and again to put a second one into the first one's place.
@@ -221,8 +222,10 @@ class TaskBook:
         content = held.report.contents() or b""
         answer = loads(content) if content else {}
         if not answer.get("Success"):
-            reason = str(answer.get("Reason") or "")
-            return self._failed(held, reason)
+            failed = self._failed(held, str(answer.get("Reason") or ""))
+            if held.limit_s and failed.exit_code == -signal.SIGALRM:
+                return self._out_of_time(held)
+            return failed
         return self._read(held, answer["Result"])
 
     def _read(self, held: _Held, content: bytes) -> Done | VineTaskFailed:
@@ -234,6 +237,8 @@ class TaskBook:
         if kind == NO_CONTEXT:
             words = bytes(buffers[0]).decode(errors="replace")
             return VineTaskFailed(held.new.id, "missing_library", f"library {held.library} has no context:\n{words}")
+        if kind == NO_TIME:
+            return self._out_of_time(held)
         failed = kind == runner.ERROR
         if failed or task.result == "success":
             if held.library:
@@ -242,6 +247,10 @@ class TaskBook:
             return Done(held.new.id, task.addrport or "", failed, started, duration_s, payload)
         missing = self._files.missing(mount.file for mount in held.new.outputs)
         return self._failed(held, f"missing: {', '.join(missing)}" if missing else "")
+
+    @staticmethod
+    def _out_of_time(held: _Held) -> VineTaskFailed:
+        return VineTaskFailed(held.new.id, "max_wall_time", f"it was ended after {held.limit_s:g} s")
 
     @staticmethod
     def _failed(held: _Held, what: str) -> VineTaskFailed:

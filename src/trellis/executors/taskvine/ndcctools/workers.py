@@ -21,7 +21,7 @@ class WorkerBook:
     def look(self, rows: Iterable[dict[str, Any]]) -> list[WorkerJoined | WorkerLeft]:
         """Take in TaskVine's status of workers; gives what is new."""
         # One that has just connected has not said yet what it has.
-        now = {row["addrport"]: row for row in rows if row.get("workerid") and row.get("cores_total")}
+        now = {row["addrport"]: row for row in rows if row.get("cores_total")}
         news: list[WorkerJoined | WorkerLeft] = []
         for address, row in self._rows.items():
             if address not in now:
@@ -70,7 +70,8 @@ class WorkerBook:
 
 
 def _name(row: dict[str, Any]) -> str:
-    return str(row["workerid"])
+    # Only workers of a factory tell their own names.
+    return str(row.get("workerid") or row["addrport"])
 
 
 def _amount(row: dict[str, Any], which: str) -> Amount:
