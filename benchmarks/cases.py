@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -323,9 +324,16 @@ CASES = {
         repeats=1,
     ),
     "vine-data": Case("files and results that stay", ("vine-direct",), bare=taskvine.data, repeats=1, seconds=20.0),
-    "taskvine": Case(
-        "TaskVine itself, no-op tasks", ("taskvine",) if taskvine.root() else (), bare=taskvine.native, seconds=15.0
-    ),
+    **{
+        f"taskvine-{mode}": Case(
+            f"TaskVine itself, {mode}",
+            ("taskvine",) if taskvine.root() else (),
+            bare=partial(taskvine.native, mode),
+            repeats=2,
+            seconds=4.0,
+        )
+        for mode in taskvine.MODES
+    },
     "import": Case(
         "import of the package",
         ("trellis", "parsl", "loky", "executorlib", "dask", "ray"),
