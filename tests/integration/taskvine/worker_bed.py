@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from trellis.errors import ConfigurationError
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ServerEndpoint
 from trellis.wire.codec import Decoder, encode_header, pack, unpack
@@ -87,7 +88,14 @@ class Bed:
         """As a network does that is away for a moment."""
         self._endpoint.close(0)
         self._endpoint = ServerEndpoint(self._context, None)
-        self._endpoint.bind("127.0.0.1", (self.port, self.port + 1))
+        wait_until(self._bind_again)  # the port is given back a moment after the socket is closed
+
+    def _bind_again(self) -> bool:
+        try:
+            self._endpoint.bind("127.0.0.1", (self.port, self.port + 1))
+        except ConfigurationError:
+            return False
+        return True
 
     def close(self) -> None:
         for name in self.workers:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded.task_environment import Devices, resource_variables
+from pathlib import Path
+
+from trellis.executors.taskvine.embedded.cache import Cache
+from trellis.executors.taskvine.embedded.task_environment import Devices, Environments, resource_variables
 from trellis.wire.vine import Amount
 
 
@@ -43,3 +46,21 @@ def test_parts_of_a_gpu_share_one_when_they_must() -> None:
 def test_worker_without_devices_hides_none() -> None:
     assert Devices(0, "0,1").take("x", 0) is None
     assert Devices(1).take("x", 0) == ()
+
+
+def test_environment_is_the_workers_with_what_the_user_says_and_the_task_is_given(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    it = Environments({"BASE": "1", "CUDA_VISIBLE_DEVICES": "7"}, 1, cache)
+    it.import_paths = ["/user", "/more"]
+    found = it.begin(("task", 1), Amount(gpus=1), [("OWN", "2"), ("BASE", "3")], ["p", "q"])
+    assert found == {
+        "BASE": "3",
+        "OWN": "2",
+        "GPUS": "1",
+        "CUDA_VISIBLE_DEVICES": "7",
+        "TRELLIS_IMPORT_PATHS": "/user:/more",
+        "TRELLIS_PACKS": f"{cache.path('p')}:{cache.path('q')}",
+    }
+    assert it.begin(("task", 2), Amount(gpus=1), (), ())["CUDA_VISIBLE_DEVICES"] == "7"  # shared when there is no other
+    it.end(("task", 1))
+    it.end(("task", 9))

@@ -44,6 +44,7 @@ class LibraryStart(NamedTuple):
     context_function: Payload  # empty: none
     context_arguments: Payload
     environment: str  # cache name of the unpacked environment of its interpreter; empty: ours
+    imports: Sequence[str]  # cache names of unpacked directories to search for imports
     variables: Mapping[str, str]
     inputs: Sequence[tuple[str, str]]  # cache name, path in its directory
     init_command: str

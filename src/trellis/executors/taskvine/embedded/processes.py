@@ -91,8 +91,10 @@ class Processes:
 
     def function(self, number: int) -> Buffer:
         """Raises:
-        KeyError: it was not defined.
+        ValueError: it was not defined, or is forgotten.
         """
+        if number not in self._functions:
+            raise ValueError(f"function {number} is not known here")
         return self._functions[number]
 
     def _function_path(self, function: int) -> Path:
@@ -105,7 +107,7 @@ class Processes:
         """
         function = self._function_path(start.function)
         if not function.exists():
-            runner.write_payload(str(function), runner.CALL, (self._functions[start.function],))
+            runner.write_payload(str(function), runner.CALL, (self.function(start.function),))
         files = self._workspace.tasks / str(start.id)
         files.mkdir()
         try:

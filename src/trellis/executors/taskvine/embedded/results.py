@@ -1,9 +1,16 @@
-"""Reports of a worker that go to the manager together, at the end of a turn. No I/O here."""
+"""Reports of a worker to its manager: results go together, at the end of a turn. Decides nothing."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
+from trellis.transport.endpoint import ClientEndpoint
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
-from trellis.wire.vine import UNKNOWN, Amount, CallsEnded
+from trellis.wire.messages import Message
+from trellis.wire.vine import UNKNOWN, Amount, CacheFailed, CacheUpdated, CallsEnded, TaskFailed
+
+logger = logging.getLogger("trellis.vine.worker")
 
 
 class ResultBatch:
@@ -43,3 +50,36 @@ class ResultBatch:
         header = CallsEnded(self._ids, self._failed, self._started, self._durations, sizes, measured)
         self._clear()
         return [encode_header(header), *frames]
+
+
+class Reports:
+    """To the manager, in order."""
+
+    def __init__(self, endpoint: ClientEndpoint) -> None:
+        self._endpoint = endpoint
+        self.results = ResultBatch()
+
+    def send(self, message: Message) -> None:
+        self._endpoint.send([encode_header(message)])
+
+    def send_results(self) -> None:
+        """Those that have gathered."""
+        if len(self.results):
+            self._endpoint.send(self.results.take())
+
+    def failed(self, failure: TaskFailed) -> None:
+        self.send_results()
+        self.send(failure)
+
+    def made(self, made: Sequence[tuple[str, int]], seconds: float) -> None:
+        """Files that a task has made: names and sizes in bytes."""
+        if made:
+            names, sizes = zip(*made, strict=True)
+            self.send(CacheUpdated(list(names), list(sizes), [seconds] * len(names)))
+
+    def arrived(self, name: str, size: int, seconds: float) -> None:
+        self.send(CacheUpdated([name], [size], [seconds]))
+
+    def not_arrived(self, name: str, source: str, reason: str) -> None:
+        logger.warning("file %s could not be had from %s: %s", name, source or "the manager", reason)
+        self.send(CacheFailed(name, source, reason))

@@ -1,12 +1,14 @@
-"""What tasks find in their environment: what they are given, and which devices are theirs. Pure.
+"""What tasks find in their environment: what they are given, and which devices are theirs. Starts nothing.
 
 The variables are those that TaskVine sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 
+from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.wire.vine import Amount
 
 # Libraries that would otherwise start a thread for each processor of the host.
@@ -76,3 +78,47 @@ class Devices:
         """The owner has ended; one that had none is no error."""
         for name, share in self._held.pop(owner, {}).items():
             self._load[name] -= share
+
+
+class Environments:
+    """Of the tasks and libraries of one worker, which have devices until ``end``.
+
+    Args:
+        base: the worker's own environment.
+        gpus: how many GPUs it offers.
+        cache: where directories of imports are.
+    """
+
+    def __init__(self, base: Mapping[str, str], gpus: float, cache: Cache) -> None:
+        self._base = base
+        self._devices = Devices(gpus, base.get("CUDA_VISIBLE_DEVICES", ""))
+        self._cache = cache
+        self.import_paths: Sequence[str] = ()  # of the user's program
+
+    def begin(
+        self,
+        owner: tuple[str, int],
+        amount: Amount,
+        given: Sequence[tuple[str, str]],
+        imports: Sequence[str],
+        slots: int = 1,
+    ) -> dict[str, str]:
+        """The environment of a new task or library.
+
+        Args:
+            owner: what it is, and its number.
+            amount: what it is given.
+            given: variables that the user asks for.
+            imports: cache names of directories that are searched for imports.
+            slots: calls that share all this.
+        """
+        variables = {**self._base, **dict(given)}
+        variables |= resource_variables(amount, self._devices.take(owner, amount.gpus), slots, variables)
+        variables["TRELLIS_IMPORT_PATHS"] = os.pathsep.join(self.import_paths)
+        if imports:
+            variables["TRELLIS_PACKS"] = os.pathsep.join(str(self._cache.mounted(name)) for name in imports)
+        return variables
+
+    def end(self, owner: tuple[str, int]) -> None:
+        """It has ended; one that never began is no error."""
+        self._devices.give_back(owner)

@@ -16,12 +16,13 @@ from trellis.executors.taskvine.embedded import worker as machine
 from trellis.executors.taskvine.embedded import worker_events as events
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.libraries import LibraryProcess, LibraryStart
+from trellis.executors.taskvine.embedded.orders import library_start, task_starts
 from trellis.executors.taskvine.embedded.peer_server import PeerServer
 from trellis.executors.taskvine.embedded.pieces import read_piece
 from trellis.executors.taskvine.embedded.processes import Processes, TaskEnd, TaskStart
-from trellis.executors.taskvine.embedded.results import ResultBatch
+from trellis.executors.taskvine.embedded.results import Reports
 from trellis.executors.taskvine.embedded.sandbox import MissingOutput
-from trellis.executors.taskvine.embedded.task_environment import Devices, resource_variables
+from trellis.executors.taskvine.embedded.task_environment import Environments
 from trellis.executors.taskvine.embedded.transfers import Transfers
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote.channel import DIED
@@ -35,10 +36,8 @@ from trellis.wire import stream
 from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
 from trellis.wire.messages import DefineFunctions, DismissManager, ForgetFunctions, Heartbeat, Message, Refused
 from trellis.wire.vine import (
-    ON_IMPORT_PATH,
     Amount,
     CacheFailed,
-    CacheUpdated,
     DefineShapes,
     Evict,
     FileChunk,
@@ -83,6 +82,7 @@ class WorkerService:
         cache: Cache,
     ) -> None:
         self._endpoint = endpoint
+        self._reports = Reports(endpoint)
         self._registration = registration
         self._settings = settings
         self._decoder: Decoder[Message] = Decoder(ToVineWorker)
@@ -99,20 +99,18 @@ class WorkerService:
             cache,
             workspace.logs,
             self._lifeline,
-            self._send,
-            self._on_arrived,
-            self._on_not_arrived,
+            self._reports.send,
+            self._reports.arrived,
+            self._reports.not_arrived,
         )
         self._processes = Processes(self._loop, cache, workspace, self._lifeline, self._on_process_end)
-        self._devices = Devices(registration.amount.gpus or 0, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        self._environments = Environments(os.environ, registration.amount.gpus or 0, cache)
         self._libraries: dict[int, LibraryProcess] = {}
         self._library_starts: dict[int, LibraryStart] = {}
         self._starts: dict[int, TaskStart] = {}  # of tasks that are about to start
         self._amounts: dict[int, Amount] = {}  # of those among them with processes of their own
         self._ends: dict[int, TaskEnd] = {}  # of tasks that are just being reported
         self._shapes: dict[int, TaskShape] = {}
-        self._results = ResultBatch()
-        self._import_paths: list[str] = []
         self._exit: events.Exit | None = None
 
     def stop(self, reason: str) -> None:
@@ -141,7 +139,7 @@ class WorkerService:
                     self._transfers.give_up_silent_peers()
                     for library in self._libraries.values():
                         library.trim_output()
-                self._send_results()
+                self._reports.send_results()
             return self._exit
         finally:
             self._close()
@@ -154,7 +152,7 @@ class WorkerService:
             registration.cached_sizes.append(entry.size)
         self._state = machine.VineWorkerState(self._settings, time.monotonic())
         self._welcomed = False
-        self._send(registration)
+        self._reports.send(registration)
         until = time.monotonic() + timeout_s
         while not self._welcomed and self._exit is None:
             if time.monotonic() >= until:
@@ -165,7 +163,7 @@ class WorkerService:
 
     def _on_welcome(self, message: WelcomeWorker) -> None:
         self._welcomed = True
-        self._import_paths = message.import_paths
+        self._environments.import_paths = message.import_paths
         settings = self._settings
         settings.heartbeat_period_s = min(settings.heartbeat_period_s, message.heartbeat_period_s)
         if settings.idle_timeout_s is None:
@@ -184,20 +182,13 @@ class WorkerService:
         self._transfers.close()
         if self._exit is None or not self._exit.again:
             reason = self._exit.reason if self._exit is not None else "the worker failed: see its log"
-            self._send(WorkerLeaving(self._registration.worker, reason))
+            self._reports.send(WorkerLeaving(self._registration.worker, reason))
         self._lifeline.close()
         self._peers.close()
         self._loop.close()
         self._inbox.close()
 
     # -- messages ----------------------------------------------------------------------------------------------
-
-    def _send(self, message: Message) -> None:
-        self._endpoint.send([encode_header(message)])
-
-    def _send_results(self) -> None:
-        if len(self._results):
-            self._endpoint.send(self._results.take())
 
     def _on_inbox(self) -> None:
         for reason in self._inbox.drain():
@@ -210,7 +201,7 @@ class WorkerService:
                 return
             try:
                 self._on_message(self._decoder.decode(frames[0]), frames[1:])
-            except BadMessage as error:
+            except (BadMessage, ValueError) as error:
                 self._handle(events.StopRequested(f"the manager sent a bad message: {error}"))
 
     def _on_message(self, message: Message, frames: list[Buffer]) -> None:
@@ -225,8 +216,8 @@ class WorkerService:
             case GetFile():
                 self._transfers.get(message)
             case SendFile():
-                path, directory = self._cache.path(message.name), self._cache.is_directory(message.name)
-                chunk, data = read_piece(path, message, directory)
+                cache, name = self._cache, message.name
+                chunk, data = read_piece(cache.path(name), message, cache.is_directory(name))
                 self._endpoint.send([encode_header(chunk), data])
             case Evict(names=names):
                 for name in names:
@@ -262,53 +253,24 @@ class WorkerService:
 
     def _on_run_tasks(self, message: RunTasks, frames: list[Buffer]) -> None:
         calls: dict[tuple[int, float], list[int]] = {}
-        for position, arguments in enumerate(unpack(message.sizes, frames)):
-            shape = self._shapes[message.shapes[position]]
-            mounts = message.inputs.get(position, ())
-            start = TaskStart(
-                message.ids[position],
-                message.functions[position],
-                arguments,
-                [mount for mount in mounts if mount[1] != ON_IMPORT_PATH],
-                message.outputs.get(position, ()),
-                message.result_names.get(position, ""),
-                message.environments.get(position, ""),
-                [name for name, path in mounts if path == ON_IMPORT_PATH],
-                shape,
-            )
+        for position, start in enumerate(task_starts(message, frames, self._shapes)):
             self._starts[start.id] = start
-            amount = message.amounts[position]
+            amount, time_max_s = message.amounts[position], start.shape.time_max_s
             if amount is None:
-                calls.setdefault((message.instances[position], shape.time_max_s), []).append(start.id)
+                calls.setdefault((message.instances[position], time_max_s), []).append(start.id)
             else:
                 self._amounts[start.id] = amount
-                self._handle(events.TaskReceived(start.id, amount, shape.time_max_s))
+                self._handle(events.TaskReceived(start.id, amount, time_max_s))
         for (instance, time_max_s), ids in calls.items():
             self._handle(events.CallsReceived(instance, ids, time_max_s))
-
-    def _variables(
-        self,
-        owner: tuple[str, int],
-        amount: Amount,
-        given: Sequence[tuple[str, str]],
-        imports: Sequence[str],
-        slots: int = 1,
-    ) -> dict[str, str]:
-        """The environment of a task or library, which has its devices from now on."""
-        variables = {**os.environ, **dict(given)}
-        variables |= resource_variables(amount, self._devices.take(owner, amount.gpus), slots, variables)
-        variables["TRELLIS_IMPORT_PATHS"] = os.pathsep.join(self._import_paths)
-        if imports:
-            variables["TRELLIS_PACKS"] = os.pathsep.join(str(self._cache.mounted(name)) for name in imports)
-        return variables
 
     def _start_process(self, id_: int) -> None:
         start, amount, owner = self._starts.pop(id_), self._amounts.pop(id_), ("task", id_)
         try:
-            variables = self._variables(owner, amount, start.shape.variables, start.imports)
+            variables = self._environments.begin(owner, amount, start.shape.variables, start.imports)
             self._processes.start(start, variables)
         except (OSError, ValueError) as error:
-            self._devices.give_back(owner)
+            self._environments.end(owner)
             self._tell_of_lost(start.inputs)
             self._handle(events.ProcessFailed(id_, f"it could not be started: {error}"))
 
@@ -317,63 +279,32 @@ class WorkerService:
         for name, _ in inputs:
             if not self._cache.mounted(name).exists():
                 self._cache.remove(name)
-                self._send(CacheFailed(name, "", "it has gone from the worker's cache"))
+                self._reports.send(CacheFailed(name, "", "it has gone from the worker's cache"))
 
     def _on_process_end(self, id_: int, end: TaskEnd) -> None:
-        self._devices.give_back(("task", id_))
-        self._tell_made(end.made, end.duration_s)
+        self._environments.end(("task", id_))
+        self._reports.made(end.made, end.duration_s)
         self._ends[id_] = end
         self._handle(events.ProcessEnded(id_, end.exit_code, end.reason, end.payload is not None, end.missing))
         del self._ends[id_]
 
-    def _tell_made(self, made: Sequence[tuple[str, int]], seconds: float) -> None:
-        if made:
-            names, sizes = zip(*made, strict=True)
-            self._send(CacheUpdated(list(names), list(sizes), [seconds] * len(names)))
-
-    def _on_arrived(self, name: str, size: int, seconds: float) -> None:
-        self._send(CacheUpdated([name], [size], [seconds]))
-
-    def _on_not_arrived(self, name: str, source: str, reason: str) -> None:
-        logger.warning("file %s could not be had from %s: %s", name, source or "the manager", reason)
-        self._send(CacheFailed(name, source, reason))
-
     # -- libraries ---------------------------------------------------------------------------------------------
 
     def _on_start_library(self, message: StartLibrary, frames: list[Buffer]) -> None:
-        spec, instance = message.library, message.instance
-        (arguments,) = unpack(message.sizes, frames)
-        direct = spec.exec_mode == "direct"
-        slots = 1 if direct else spec.slots or max(1, int(message.amount.cores or 0))
-        imports = [name for name, path in message.inputs if path == ON_IMPORT_PATH]
-        self._library_starts[instance] = LibraryStart(
-            instance,
-            spec.name,
-            spec.exec_mode,
-            slots,
-            b"" if spec.context_function < 0 else self._processes.function(spec.context_function),
-            arguments,
-            message.environment,
-            self._variables(("library", instance), message.amount, spec.variables, imports, slots),
-            [mount for mount in message.inputs if mount[1] != ON_IMPORT_PATH],
-            spec.init_command,
-        )
-        self._handle(events.LibraryRequested(instance, slots, direct))
+        start, spec = library_start(message, frames, self._processes.function), message.library
+        owner = ("library", start.instance)
+        variables = self._environments.begin(owner, message.amount, spec.variables, start.imports, start.slots)
+        self._library_starts[start.instance] = start._replace(variables=variables)
+        self._handle(events.LibraryRequested(start.instance, start.slots, spec.exec_mode == "direct"))
 
     def _start_library(self, instance: int) -> None:
-        start = self._library_starts.pop(instance)
+        start, tell = self._library_starts.pop(instance), self._on_library_message
         try:
             self._libraries[instance] = LibraryProcess(
-                self._loop,
-                start,
-                self._cache,
-                self._lifeline,
-                self._workspace,
-                self._on_library_message,
-                self._on_library_end,
+                self._loop, start, self._cache, self._lifeline, self._workspace, tell, self._on_library_end
             )
         except (OSError, ValueError) as error:
-            self._devices.give_back(("library", instance))
+            self._environments.end(("library", instance))
             self._handle(events.LibraryEnded(instance, f"it could not be started: {error}"))
             return
         logger.info("library %s starts as instance %d", start.name, instance)
@@ -409,23 +340,20 @@ class WorkerService:
         try:
             payload = library.open(message.payloads[0])
             made, kept = library.collect(id_, None if failed else payload)
-        except MissingOutput as error:
-            reason = f"not there when the call had ended: {error}"
-            self._handle(events.CallDied(instance, id_, 0, reason, "output_missing"))
-            return
-        except OSError as error:
-            reason = f"its result or outputs cannot be kept: {error}"
-            self._handle(events.CallDied(instance, id_, 0, reason, "output_missing"))
+        except (MissingOutput, OSError) as error:
+            missing = isinstance(error, MissingOutput)
+            what = "not there when the call had ended" if missing else "its result or outputs cannot be kept"
+            self._handle(events.CallDied(instance, id_, 0, f"{what}: {error}", "output_missing"))
             return
         if made:
-            self._tell_made(made, message.duration_s)
+            self._reports.made(made, message.duration_s)
         if self._state.counts(id_):
-            self._results.add(id_, failed, message.started, message.duration_s, b"" if kept else payload)
+            self._reports.results.add(id_, failed, message.started, message.duration_s, b"" if kept else payload)
         self._handle(events.CallsEnded(instance, [id_]))
 
     def _on_library_end(self, instance: int, reason: str) -> None:
         name = self._libraries.pop(instance).name
-        self._devices.give_back(("library", instance))
+        self._environments.end(("library", instance))
         logger.info("instance %d of library %s ended: %s", instance, name, reason)
         self._handle(events.LibraryEnded(instance, reason))
 
@@ -452,20 +380,19 @@ class WorkerService:
             case events.ReportEnded(id_, used):
                 end = self._ends[id_]
                 assert end.payload is not None
-                self._results.add(id_, end.failed, end.started, end.duration_s, end.payload, used)
+                self._reports.results.add(id_, end.failed, end.started, end.duration_s, end.payload, used)
             case events.ReportFailed(id_, status, reason, exit_code, used):
                 self._starts.pop(id_, None)
                 self._amounts.pop(id_, None)
-                self._send_results()  # in order
-                self._send(TaskFailed(id_, status, reason, exit_code, used))
+                self._reports.failed(TaskFailed(id_, status, reason, exit_code, used))
             case events.ReportLibraryUp(instance, slots):
-                self._send(LibraryUp(self._libraries[instance].name, instance, slots))
+                self._reports.send(LibraryUp(self._libraries[instance].name, instance, slots))
             case events.ReportLibraryDown(instance, reason, started):
-                self._send(LibraryDown("", instance, reason, started))
+                self._reports.send(LibraryDown("", instance, reason, started))
             case events.MeasureTasks(ids):
                 for id_ in ids:
                     self._handle(events.Measured(id_, self._processes.measure(id_)))
             case events.SendHeartbeat():
-                self._send(Heartbeat())
+                self._reports.send(Heartbeat())
             case events.Exit():
                 self._exit = action
