@@ -22,7 +22,7 @@ LONGER = {
     "trellis.errors": 520,  # every exception, one tree
     "trellis.executors.htex.client": 460,
     "trellis.executors.htex.interchange": 425,
-    "trellis.executors.htex.interchange_service": 430,
+    "trellis.executors.htex.interchange_service": 415,
     "trellis.executors.htex.manager": 410,
     "trellis.wire.messages": 410,  # every message
     "trellis.wire.vine": 470,  # every message of TaskVine

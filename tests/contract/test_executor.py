@@ -14,14 +14,27 @@ from trellis.core.interfaces import Attempt, ExecutorContext, Outcome
 from trellis.errors import InvalidResourceSpecification
 from trellis.executors.base import TrellisExecutor
 from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.taskvine import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
 from trellis.executors.threads import ThreadPoolExecutor
 
 WAIT_S = 30
+
+
+def _serverless() -> TrellisExecutor:
+    return TaskVineExecutor(
+        function_exec_mode="serverless",
+        manager_config=TaskVineManagerConfig(port=0, library_config={"cores": 1}),
+        factory_config=TaskVineFactoryConfig(cores=1),
+        engine="embedded",
+    )
+
 
 MAKERS: dict[str, Callable[[], TrellisExecutor]] = {
     "threads": lambda: ThreadPoolExecutor(max_threads=1),
     "htex": lambda: HighThroughputExecutor(max_workers_per_node=1),
     "htex, prefetching": lambda: HighThroughputExecutor(max_workers_per_node=1, prefetch_capacity=5),
+    # Regular tasks, which import this file anew each time, have a contract of their own.
+    "taskvine, serverless": _serverless,
     "htex, plain": lambda: HighThroughputExecutor(max_workers_per_node=1, encrypted=False),
 }
 

@@ -182,12 +182,13 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         if self.worker_launch_method == "manual":
             self._notify(f"executor {self.label} waits for workers; start them with: {self.worker_command}")
         elif self.worker_launch_method == "factory" and self.provider is None:
-            self._factory = FactoryKeeper(
+            factory = FactoryKeeper(
                 self.label,
                 lambda: factory_process(self.label, self._around, self.factory_config, self.logdir),
                 self.set_bad_state_and_fail_all,
             )
-            self._factory.start()
+            factory.start()
+            self._factory = factory
 
     def _announce(self) -> None:
         name = self.manager_config.project_name

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from trellis.errors import ExecutorError, TaskVineFactoryFailure, TrellisError
+from trellis.errors import TaskVineFactoryFailure, TrellisError
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.taskvine.embedded.factory_service import FactoryReady
 
@@ -36,6 +36,7 @@ class FactoryKeeper:
         self._new_process = new_process
         self._on_lost = on_lost
         self._closing = False
+        self._lock = threading.Lock()  # no other one is started while the keeper is closed
         self._process = new_process()
 
     def start(self) -> None:
@@ -53,7 +54,8 @@ class FactoryKeeper:
 
     def close(self, timeout_s: float) -> None:
         """End the factory and its workers."""
-        self._closing = True
+        with self._lock:
+            self._closing = True
         self._process.end(timeout_s)
         self._thread.join()
 
@@ -73,9 +75,13 @@ class FactoryKeeper:
                     TaskVineFactoryFailure(f"the factory of executor {self._label} died {deaths} times. {words}")
                 )
                 return
-            self._process = self._new_process()
             try:
-                self._process.start()
-            except ExecutorError as error:
+                with self._lock:
+                    if self._closing:
+                        return
+                    process = self._new_process()
+                    process.start()
+                    self._process = process
+            except (TrellisError, OSError) as error:
                 self._on_lost(TaskVineFactoryFailure(str(error)))
                 return
