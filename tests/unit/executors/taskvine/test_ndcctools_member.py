@@ -1,0 +1,130 @@
+"""What runs in libraries of the real TaskVine, as TaskVine's library calls it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.executors.taskvine.ndcctools import member
+from trellis.executors.taskvine.remote import runner
+from trellis.wire.payload import dump_call, dump_function, load_exception, load_result
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The module as libraries have it, without functions, in a sandbox."""
+    alias = member.load_alias()
+    for name, value in (("_functions", {}), ("_no_context", ""), ("_library", 0)):
+        monkeypatch.setattr(alias, name, value)
+    monkeypatch.chdir(tmp_path)
+    return alias
+
+
+def call(
+    library: Any,
+    func: Callable[..., Any],
+    *args: Any,
+    along: bool = True,
+    function_path: str = "",
+    result_path: str = "",
+    directories: list[str] | None = None,
+    limit_s: float = 0.0,
+) -> tuple[bytes, Any]:
+    """Kind and payload of a call of function 7, which travels along unless ``along`` is false."""
+    data = dump_function(func) if along else None
+    arguments = (dump_call(args, {}, "test"),)
+    event = member.event(7, data, arguments, function_path, result_path, directories or [], limit_s)
+    read = pickle.loads(event)
+    assert read["fn_kwargs"] == {}
+    kind, buffers, _, _ = runner.parse_payload(library.trellis_call(*read["fn_args"]))
+    return kind, buffers[0] if buffers else b""
+
+
+def test_a_call_gives_its_result(library: Any) -> None:
+    kind, payload = call(library, lambda a, b: a * b, 6, 7)
+    assert (kind, load_result(payload)) == (runner.RESULT, 42)
+
+
+def test_a_function_is_loaded_while_arguments_are_read_and_stays(library: Any) -> None:
+    call(library, lambda: 1)
+    kept = library._functions[7]
+    kind, payload = call(library, lambda: 2)
+    assert library._functions[7] is kept
+    assert (kind, load_result(payload)) == (runner.RESULT, 1)
+
+
+def test_a_function_may_be_there_from_the_start(library: Any) -> None:
+    assert library.trellis_context({7: dump_function(lambda: 5)}, b"", ()) == {}
+    kind, payload = call(library, lambda: 0, along=False)
+    assert (kind, load_result(payload)) == (runner.RESULT, 5)
+
+
+def test_a_large_function_lies_in_a_file(library: Any) -> None:
+    runner.write_payload("function", runner.CALL, (dump_function(lambda: 6),))
+    kind, payload = call(library, lambda: 0, along=False, function_path="function")
+    assert (kind, load_result(payload)) == (runner.RESULT, 6)
+
+
+@pytest.mark.parametrize("error", [ValueError("on purpose"), SystemExit(3)])
+def test_an_error_is_the_calls_own(library: Any, error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    kind, payload = call(library, fail)
+    found = load_exception(payload)
+    assert (kind, type(found), found.args) == (runner.ERROR, type(error), error.args)
+    assert "trellis_call" not in str(found.__cause__)
+
+
+def test_a_function_that_cannot_be_loaded_fails_its_calls_only(library: Any) -> None:
+    assert library.define(7, b"not a pickle") == 7
+    kind, payload = call(library, lambda: 0, along=False)
+    assert kind == runner.ERROR
+    assert "the function" in str(load_exception(payload))
+
+
+def test_a_context_is_what_calls_find(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trellis.executors.taskvine.remote import context
+
+    monkeypatch.setattr(context, "_context", {})
+    made = library.trellis_context({}, dump_function(lambda n: {"n": n}), (dump_call((3,), {}, "test"),))
+    assert made == {"n": 3} == context.library_context()
+
+
+@pytest.mark.parametrize(("made", "words"), [(lambda: 1 // 0, "ZeroDivisionError"), (list, "not a dictionary")])
+def test_without_a_context_each_call_says_why(library: Any, made: Callable[[], Any], words: str) -> None:
+    assert library.trellis_context({}, dump_function(made), (dump_call((), {}, "test"),)) == {}
+    kind, payload = call(library, lambda: 1)
+    assert kind == member.NO_CONTEXT
+    assert words in bytes(payload).decode()
+
+
+def test_a_result_that_stays_is_in_a_file(library: Any) -> None:
+    assert call(library, lambda: 8, result_path="own/result") == (runner.RESULT, b"")
+    assert runner.load_result_file("own/result") == 8
+
+
+def test_directories_of_outputs_are_there(library: Any, tmp_path: Path) -> None:
+    call(library, lambda: Path("a/b/c").write_text("x"), directories=["a/b"])
+    assert (tmp_path / "a/b/c").read_text() == "x"
+
+
+def test_a_call_is_interrupted_at_its_limit(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import signal
+
+    before = signal.getsignal(signal.SIGALRM)
+    monkeypatch.setattr(library, "_library", os.getpid())
+
+    def wait_for_ever() -> None:
+        while True:
+            signal.pause()
+
+    try:
+        assert call(library, wait_for_ever, limit_s=0.01) == (member.NO_TIME, b"")
+    finally:
+        signal.signal(signal.SIGALRM, before)
