@@ -76,12 +76,18 @@ class FactoryKeeper:
                 )
                 return
             try:
-                with self._lock:
-                    if self._closing:
-                        return
-                    process = self._new_process()
-                    process.start()
-                    self._process = process
+                if not self._start_another():
+                    return
             except (TrellisError, OSError) as error:
                 self._on_lost(TaskVineFactoryFailure(str(error)))
                 return
+
+    def _start_another(self) -> bool:
+        """False: nobody wants it any more."""
+        with self._lock:
+            if self._closing:
+                return False
+            process = self._new_process()
+            process.start()
+            self._process = process
+            return True
