@@ -1,14 +1,32 @@
-"""The files of the submit side as the real TaskVine knows them. Opens nothing itself."""
+"""The files of the submit side as the real TaskVine knows them. Reads none of them."""
 
 from __future__ import annotations
 
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
 from typing import Any
 
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.vine import FileSpec
+
+# A server that takes longer than this to say that it has a file is believed to have it.
+_HEAD_TIMEOUT_S = 5.0
+_GONE = (404, 410)
+
+
+def problem_of_url(url: str) -> str:
+    """What a server says of a file that it does not have; TaskVine's workers would take its words for the file."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_HEAD_TIMEOUT_S):
+            return ""
+    except urllib.error.HTTPError as error:
+        with error:  # other codes may be about this question only
+            return f"{error.code} {error.reason}" if error.code in _GONE else ""
+    except (OSError, ValueError):  # workers may be where it can be reached
+        return ""
 
 
 class FileBook:
@@ -24,9 +42,14 @@ class FileBook:
         self._peer_transfers = peer_transfers
         self._files: dict[int, Any] = {}
         self._specs: dict[int, FileSpec] = {}
+        self._problems: dict[int, str] = {}
 
     def declare(self, spec: FileSpec, content: Payload) -> None:
         self._specs[spec.id] = spec
+        if spec.kind == "url":
+            problem = problem_of_url(spec.source)
+            if problem:
+                self._problems[spec.id] = f"{spec.source}: {problem}"
         file = self._declare(spec, content)
         if spec.unpack and not os.path.isdir(spec.source):
             file = self._vine.untar(file, spec.level)
@@ -47,6 +70,7 @@ class FileBook:
     def drop(self, ids: Iterable[int]) -> None:
         """TaskVine keeps what tasks still need."""
         for id_ in ids:
+            self._problems.pop(id_, None)
             if self._specs.pop(id_, None) is not None:
                 self._vine.drop(self._files.pop(id_))
 
@@ -61,6 +85,10 @@ class FileBook:
         KeyError: nobody has declared it.
         """
         return self._specs[id_]
+
+    def problem(self, ids: Iterable[int]) -> str:
+        """Why tasks with these inputs cannot run; empty when they can."""
+        return "; ".join(self._problems[id_] for id_ in ids if id_ in self._problems)
 
     def missing(self, ids: Iterable[int]) -> list[str]:
         """Paths of those files that are on this host only in name."""

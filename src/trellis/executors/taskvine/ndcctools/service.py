@@ -294,6 +294,7 @@ class NdcctoolsService:
 
     def _status(self, request: int) -> VineStatus:
         """What TaskVine does not count (bytes between workers, cache hits) is 0."""
+        self._look_at_workers()
         statistics = self._vine.statistics()
         return VineStatus(
             request,

@@ -119,6 +119,9 @@ class TaskBook:
         complaint = self._libraries.complaint(shape.library) if shape.library else ""
         if complaint:
             return VineTaskFailed(new.id, "missing_library", complaint)
+        problem = self._files.problem(mount.file for mount in new.inputs)
+        if problem:
+            return VineTaskFailed(new.id, "input_missing", problem)
         try:
             held = self._new_call(new, shape) if shape.mode == "serverless" else self._new_regular(new, shape)
             for name, values in calls:
