@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,8 +119,12 @@ def test_a_project_is_found_by_its_name(
 ) -> None:
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "projects"))
     options = {"address": "127.0.0.1", "project_name": "mine"}
-    with running(tmp_path / "run", method="manual", manager=options):
+    with running(tmp_path / "run", method="manual", manager=options) as executor:
         assert main(["vine-status", "--project", "mine"]) == 0
+        command = [sys.executable, "-m", "trellis", "vine-worker", "--project", "mine", "--cores", "1"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
+            assert executor.submit(abs, CALL, -1).result() == 1
+            worker.terminate()
     assert main(["vine-status", "--project", "mine"]) == 1
     assert "there is no project mine" in capsys.readouterr().err
 
