@@ -88,7 +88,7 @@ def test_large_arrays_go_both_ways(it: Bed) -> None:
 def test_task_that_takes_too_long_is_ended(it: Bed) -> None:
     failed = it.result(it.run(time.sleep, 60, shape=TaskShape("regular", "c", Amount(), time_max_s=0.5)))
     assert failed.status == "max_wall_time"
-    assert "0.5 s" in failed.reason
+    assert "0.5 s; ended by its worker" in failed.reason
 
 
 def test_task_is_cancelled_with_what_it_started(it: Bed, tmp_path: Path) -> None:

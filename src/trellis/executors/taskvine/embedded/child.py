@@ -44,6 +44,7 @@ class Child:
         self._loop = loop
         self._output = output
         self._on_end = on_end
+        self._killed = False
         self.reason = ""  # how it ended, once it has
         with open(output, "ab") as stream:
             self._process = subprocess.Popen(
@@ -65,8 +66,12 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
 
-    def kill(self) -> None:
-        """End it and its group; ``on_end`` follows."""
+    def kill(self, because_it_dies: bool = False) -> None:
+        """End it and its group; ``on_end`` follows. ``because_it_dies``: its end will not be put down to this."""
+        self._killed = self._killed or not because_it_dies
+        self._kill_group()
+
+    def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -75,11 +80,13 @@ class Child:
         self._on_end(self, code)
 
     def _reap(self) -> int:
-        self.kill()  # before the wait: while it is a zombie its number cannot belong to anybody else
+        self._kill_group()  # before the wait: while it is a zombie its number cannot belong to anybody else
         _, status, usage = os.wait4(self.pid, 0)
         self._loop.remove_fd(self._sentinel)
         os.close(self._sentinel)
         self.reason = exit_reason(status, peak_bytes(usage))
+        if self._killed and os.WIFSIGNALED(status):
+            self.reason = f"ended by its worker; peak memory {peak_bytes(usage) / 2**20:.0f} MB"
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code
         return code

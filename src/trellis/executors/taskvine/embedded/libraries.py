@@ -236,7 +236,7 @@ class LibraryProcess:
                 return
             if message is None:  # it cannot work without its socket; its end is told when it is gone
                 self._loop.remove_fd(self._channel.fileno())
-                self._child.kill()
+                self._child.kill(because_it_dies=True)
                 return
             self._tell(message)
 
