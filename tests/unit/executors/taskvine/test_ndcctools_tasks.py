@@ -1,0 +1,290 @@
+"""Tasks, files and libraries as the real TaskVine is told of them: a pretended one notes what it hears."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.executors.taskvine.ndcctools import mapping, member
+from trellis.executors.taskvine.ndcctools.file_book import FileBook
+from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
+from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
+from trellis.executors.taskvine.remote import runner
+from trellis.wire.payload import dump_call, dump_function, dumps, load_result
+from trellis.wire.vine import Amount, FileSpec, LibrarySpec, Mount, TaskShape, VineTaskFailed
+
+
+class Thing:
+    """A file or buffer."""
+
+    def __init__(self, *made_of: Any) -> None:
+        self.made_of = made_of
+        self.content: bytes | None = None
+
+    def contents(self) -> bytes | None:
+        return self.content
+
+
+class Task:
+    """Notes what is set."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.inputs: dict[str, Thing] = {}
+        self.outputs: dict[str, Thing] = {}
+        self.set: dict[str, tuple[Any, ...]] = {}
+        self.id = 0
+        self.result, self.exit_code, self.std_output, self.addrport = "success", 0, "", "h:1"
+
+    def add_input(self, file: Thing, path: str, **_: Any) -> None:
+        self.inputs[path] = file
+
+    def add_output(self, file: Thing, path: str) -> None:
+        self.outputs[path] = file
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *values: self.set.__setitem__(name, values)
+
+
+class Pretended:
+    """In the place of ``TaskVine``."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.libraries: list[Task] = []
+        self.dropped: list[Thing] = []
+        self.cancelled: list[int] = []
+        self.labels: dict[str, str] = {}
+
+    def file(self, *made_of: Any) -> Thing:
+        return Thing("file", *made_of)
+
+    def url(self, *made_of: Any) -> Thing:
+        return Thing("url", *made_of)
+
+    def temp(self) -> Thing:
+        return Thing("temp")
+
+    def buffer(self, content: bytes | None, level: str = "task") -> Thing:
+        return Thing("buffer", content, level)
+
+    def untar(self, archive: Thing, level: str) -> Thing:
+        return Thing("untar", archive, level)
+
+    def drop(self, file: Thing) -> None:
+        self.dropped.append(file)
+
+    def new_task(self, command: str) -> Task:
+        return Task(command)
+
+    def submit(self, task: Task) -> int:
+        self.tasks.append(task)
+        task.id = 100 + len(self.tasks)
+        return task.id
+
+    def cancel(self, number: int) -> None:
+        self.cancelled.append(number)
+
+    def new_library(self, name: str, function: Any, exec_mode: str, context: list[Any]) -> Task:
+        library = Task("python library_code.py")
+        library.set["made"] = (name, exec_mode, context)
+        return library
+
+    def install_library(self, library: Task) -> None:
+        self.libraries.append(library)
+
+    def label_category(self, category: str, mode: str) -> None:
+        self.labels[category] = mode
+
+
+class Books:
+    """All three, and the pretended TaskVine below them."""
+
+    def __init__(self, category_mode: str = "") -> None:
+        self.vine = vine = Pretended()
+        self.files = FileBook(vine, True)  # type: ignore[arg-type]
+        self.libraries = LibraryBook(vine, self.files, ["/imports"], runner.__file__)  # type: ignore[arg-type]
+        self.tasks = TaskBook(vine, self.files, self.libraries, [], b"runner", category_mode)  # type: ignore[arg-type]
+        self.tasks.define(1, dump_function(abs))
+        self.tasks.define_shape(1, TaskShape("regular", "sums", Amount(cores=1)))
+        self.tasks.define_shape(2, TaskShape("serverless", "sums", Amount(), library="idx", time_max_s=2))
+        self.libraries.declare(LibrarySpec("idx", slots=2), dump_call((), {}, "test"))
+
+    def add(self, shape: int = 1, **fields: Any) -> Task:
+        new = {"inputs": (), "outputs": (), "result_file": -1, "function": 1, **fields}
+        failed = self.tasks.add(NewTask(id=7, shape=shape, arguments=dump_call((-1,), {}, "test"), **new))
+        assert failed is None
+        return self.vine.tasks[-1]
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+def result(value: object) -> bytes:
+    return member.encode(runner.RESULT, (dumps(value),), 5.0, 0.5)
+
+
+def test_a_regular_task_takes_everything_as_buffers(books: Books) -> None:
+    task = books.add()
+    assert {path: thing.made_of[0] for path, thing in task.inputs.items()} == {
+        mapping.RUNNER: "buffer",
+        mapping.FUNCTION: "buffer",
+        mapping.ARGUMENTS: "buffer",
+    }
+    assert task.set["set_cores"] == (1,)
+    task.outputs[mapping.RESULT].content = result(1)
+    done = books.tasks.ended(task)
+    assert isinstance(done, Done)
+    assert (done.id, done.failed, done.started, load_result(done.payload)) == (7, False, 5.0, 1)
+    assert task.inputs[mapping.ARGUMENTS] in books.vine.dropped
+    assert len(books.tasks) == 0
+
+
+def test_a_function_is_one_file_until_it_is_forgotten(books: Books) -> None:
+    first, second = books.add().inputs[mapping.FUNCTION], books.add().inputs[mapping.FUNCTION]
+    assert first is second
+    books.tasks.forget([1])
+    assert books.vine.dropped == [first]
+
+
+def test_a_task_with_all_its_outputs_but_one_fails_by_that_name(books: Books, tmp_path: Path) -> None:
+    books.files.declare(FileSpec(3, "file", str(tmp_path / "never"), "workflow"), b"")
+    task = books.add(outputs=[Mount(3, "out/never")])
+    assert task.command.startswith("mkdir -p out && ")
+    task.outputs[mapping.RESULT].content = result(1)
+    task.result = "output missing"
+    failed = books.tasks.ended(task)
+    assert isinstance(failed, VineTaskFailed)
+    assert failed.status == "output_missing"
+    assert str(tmp_path / "never") in failed.reason
+
+
+def test_an_apps_error_counts_more_than_an_output_that_is_missing(books: Books) -> None:
+    task = books.add()
+    task.outputs[mapping.RESULT].content = member.encode(runner.ERROR, (b"error",))
+    task.result = "output missing"
+    done = books.tasks.ended(task)
+    assert isinstance(done, Done)
+    assert done.failed
+
+
+def test_of_a_result_that_stays_the_head_is_enough(books: Books) -> None:
+    books.files.declare(FileSpec(3, "temp", "", "workflow"), b"")
+    task = books.add(result_file=3)
+    assert task.outputs[mapping.RESULT].made_of == ("temp",)
+    task.outputs[mapping.REPORT].content = result(1)[:21]
+    done = books.tasks.ended(task)
+    assert isinstance(done, Done)
+    assert (done.started, done.duration_s) == (5.0, 0.5)
+
+
+def test_the_same_file_twice_is_mounted_once(books: Books) -> None:
+    books.files.declare(FileSpec(3, "temp", "", "workflow"), b"")
+    assert ".result-3" in books.add(inputs=[Mount(3, ".result-3"), Mount(3, ".result-3")]).inputs
+
+
+def test_a_call_has_its_library_made_with_what_is_known(books: Books) -> None:
+    task = books.add(2)
+    (library,) = books.vine.libraries
+    assert library.set["made"][2][1] == [{1: dump_function(abs)}, b"", (dump_call((), {}, "test"),)]
+    assert library.set["set_function_slots"] == (2,)
+    assert set(library.inputs) == {"trellis_runner.py", "trellis_member.py"}
+    assert task.set["set_library_required"] == ("idx",)
+    books.add(2)
+    assert len(books.vine.libraries) == 1
+
+
+def test_a_function_that_comes_later_travels_with_calls_or_lies_beside_them(books: Books) -> None:
+    books.add(2)
+    books.tasks.define(2, b"small")
+    books.tasks.define(3, bytes(100_000))
+    assert b"small" in books.add(2, function=2).inputs["infile"].made_of[1]
+    assert mapping.FUNCTION in books.add(2, function=3).inputs
+
+
+def end_call(books: Books, content: bytes, **fields: Any) -> Any:
+    task = books.add(2)
+    if content:
+        task.outputs["outfile"].content = dumps({"Result": content, "Success": True, "Reason": None})
+    for name, value in fields.items():
+        setattr(task, name, value)
+    return books.tasks.ended(task)
+
+
+def test_the_ends_of_calls(books: Books) -> None:
+    assert load_result(end_call(books, result(4)).payload) == 4
+    failed = end_call(books, member.encode(member.NO_CONTEXT, (b"no index",)))
+    assert (failed.status, "no index" in failed.reason) == ("missing_library", True)
+    for failed in (
+        end_call(books, member.encode(member.NO_TIME, ())),
+        end_call(books, b"", result="output missing", exit_code=14),
+    ):
+        assert (failed.status, failed.reason) == ("max_wall_time", "it was ended after 2 s")
+    assert end_call(books, b"", result="output missing", exit_code=9).status == "signal"
+
+
+def test_there_must_be_such_a_library(books: Books) -> None:
+    books.tasks.define_shape(3, TaskShape("serverless", "sums", Amount(), library="other"))
+    failed = books.tasks.add(NewTask(7, 1, 3, b"", (), (), -1))
+    assert failed is not None
+    assert (failed.status, "there is idx" in failed.reason) == ("missing_library", True)
+
+
+def test_tasks_are_cancelled_by_our_numbers_and_given_up_in_silence(books: Books) -> None:
+    task = books.add(2)
+    books.tasks.cancel([7, 8])
+    assert books.vine.cancelled == [task.id]
+    assert books.tasks.calls_of("idx") == [7]
+    books.tasks.give_up(7)
+    assert books.vine.cancelled == [task.id, task.id]
+    assert books.tasks.ended(task) is None
+
+
+def test_categories_are_labelled_once() -> None:
+    books = Books("max")
+    books.add()
+    assert books.vine.labels == {"sums": "max"}
+
+
+def test_a_library_that_never_worked_fails_its_calls_at_once(books: Books, tmp_path: Path) -> None:
+    log = tmp_path / "library-task-1.log"
+    log.write_text("11/22/26 05:32:30.041592 library task starts\nImportError: no cloudpickle\n")
+    words = f"notice: Library idx failed on worker n1 (h:1)\nnotice: , check the library log file {log}\n"
+    reason, hopeless = books.libraries.failed(words)["idx"]
+    assert hopeless
+    assert reason.endswith("its output ends with:\nImportError: no cloudpickle")
+
+
+def test_a_library_that_worked_may_end_now_and_then(books: Books) -> None:
+    books.libraries.worked("idx")
+    words = "notice: Library idx failed on worker n1 (h:1)\n"
+    assert [books.libraries.failed(words)["idx"][1] for _ in range(3)] == [False, False, True]
+    assert books.libraries.failed("Library stranger failed on worker n1\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (FileSpec(1, "file", "/a", "worker"), ("file", "/a", "worker", True)),
+        (FileSpec(1, "file", "/a", "forever", peer_transfer=False), ("file", "/a", "forever", False)),
+        (FileSpec(1, "buffer", "", "workflow"), ("buffer", b"content", "workflow")),
+        (FileSpec(1, "temp", "", "workflow"), ("temp",)),
+        (FileSpec(1, "url", "no-scheme", "task"), ("url", "no-scheme", "task", True)),
+    ],
+)
+def test_files_of_each_kind(books: Books, spec: FileSpec, expected: tuple[Any, ...]) -> None:
+    books.files.declare(spec, b"content")
+    file = books.files.get(1)
+    assert file.made_of == expected
+    books.files.drop([1, 1])
+    assert books.vine.dropped == [file]
+
+
+def test_archives_are_unpacked_and_directories_are_not(books: Books, tmp_path: Path) -> None:
+    books.files.declare(FileSpec(1, "file", "/a.tar", "worker", unpack=True), b"")
+    books.files.declare(FileSpec(2, "file", str(tmp_path), "worker", unpack=True), b"")
+    assert [books.files.get(number).made_of[0] for number in (1, 2)] == ["untar", "file"]
