@@ -69,7 +69,7 @@ def words(**fields: Any) -> list[str]:
         ("min_workers", 0, "--min-workers=0"),
         ("max_workers", 9, "--max-workers=9"),
         ("workers_per_cycle", 3, "--workers-per-cycle=3"),
-        ("worker_options", "--feature ssd", f"--extra-options=--parent-death --from-factory {FACTORY_NAME} --feature ssd"),
+        ("worker_options", "--cpu 1", f"--extra-options=--parent-death --from-factory {FACTORY_NAME} --cpu 1"),
         ("worker_executable", "/opt/vine_worker", "--worker-binary=/opt/vine_worker"),
         ("worker_timeout", 5, "--timeout=5"),
         ("cores", 4, "--cores=4"),

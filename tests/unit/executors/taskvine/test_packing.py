@@ -17,7 +17,7 @@ TOTAL = Amount(8, 800, 8_000, 2)
         pytest.param(Amount(cores=2), Amount(2, 200, 2_000, 0), id="the same share of the rest, but no GPUs"),
         pytest.param(Amount(memory=400), Amount(4, 400, 4_000, 0), id="cores follow the share of memory"),
         pytest.param(Amount(memory=10), Amount(1, 10, 100, 0), id="one core at least"),
-        pytest.param(Amount(1, 700, None, None), Amount(1, 700, 7_000, 0), id="what was named stands, most of it rules"),
+        pytest.param(Amount(1, 700, None, None), Amount(1, 700, 7_000, 0), id="what was named stands, others follow"),
         pytest.param(Amount(gpus=1), Amount(0, 400, 4_000, 1), id="GPUs alone come without cores"),
         pytest.param(Amount(2, 10, 10, 2), Amount(2, 10, 10, 2), id="all named: exactly that"),
         pytest.param(Amount(cores=0.5), Amount(0.5, 50, 500, 0), id="half a core"),
