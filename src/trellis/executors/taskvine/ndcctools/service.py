@@ -24,6 +24,7 @@ from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
+from trellis.executors.taskvine.ndcctools.links import Links
 from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
 from trellis.executors.taskvine.remote import runner
@@ -55,8 +56,8 @@ from trellis.wire.vine import (
 
 logger = logging.getLogger("trellis.vine.manager")
 
-# TaskVine cannot be waited for together with a socket. So it is asked, after a tenth of the time that nothing has
-# happened for: hardly ever late for short tasks, hardly any work while long ones run.
+# TaskVine is woken by its sockets. For what they do not tell (time that is over, workers that were not seen yet) it is
+# asked after a tenth of the time that nothing has happened for: hardly any work while long tasks run.
 _SHORTEST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
 _IDLE_PAUSE_S = 0.1
@@ -138,11 +139,16 @@ class NdcctoolsService:
         loop.add_source(self._endpoint, self._on_messages)
         loop.add_source(self._authenticator, self._authenticator.answer_all)
         loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
+        links = Links(loop, self._vine.port)
         last = time.monotonic()
         try:
             while self._running:
                 if self._work():
                     last = time.monotonic()
+                if time.monotonic() >= self._look_at:
+                    self._look_at = time.monotonic() + _LOOK_S
+                    self._look_at_workers()
+                    links.look()
                 loop.run_once(self._pause(time.monotonic() - last))
         finally:
             loop.close()
@@ -171,9 +177,6 @@ class NdcctoolsService:
             ended.append(self._tasks.ended(task))
         self._report(end for end in ended if end is not None)
         self._on_words(self._words.news())
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + _LOOK_S
-            self._look_at_workers()
         return bool(ended)
 
     def _look_at_workers(self) -> None:
