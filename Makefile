@@ -18,8 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: venv
 	$(BIN)/trellis demo
 
+# Most tests wait for processes: four at a time, also on two cores.
 test: venv
-	$(BIN)/pytest
+	$(BIN)/pytest -n 4
 
 # Real batch systems from Debian's packages: root only. make test-slurm TESTS="-k walltime" passes options on to pytest.
 test-slurm: venv
