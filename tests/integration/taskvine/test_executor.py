@@ -405,6 +405,21 @@ def test_enable_peer_transfers(start: Start, tmp_path: Path) -> None:
     assert status.sent_by_workers == 0
 
 
+@pytest.mark.parametrize(("scheduler", "workers"), [("files", 1), ("rand", 2)])
+def test_scheduler(start: Start, tmp_path: Path, scheduler: str, workers: int) -> None:
+    (tmp_path / "data").write_bytes(b"x")
+    config = {"scheduler": scheduler, "library_config": {"cores": 1, "exec_mode": "direct"}, "port": 0}
+    executor = start(config, {"max_workers": 2, "min_workers": 2, "cores": 1})
+    until(lambda: executor.connected_workers == 2)
+    # One at a time: where the file is, or by chance (the same 20 times: once in half a million runs).
+    seen = {executor.submit(_worker_of, {"cores": 1}, File("data")).result(WAIT_S) for _ in range(20)}
+    assert len(seen) == workers
+
+
+def _worker_of(file: Any) -> int:
+    return os.getppid()
+
+
 def _size(file: Any) -> int:
     time.sleep(0.2)
     return os.path.getsize(file)

@@ -243,6 +243,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             wait_for_workers=config.wait_for_workers or 0,
             tune=tune,
             project_name=config.project_name,
+            scheduler=config.scheduler,
         )
 
     @property

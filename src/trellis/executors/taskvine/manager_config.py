@@ -10,6 +10,7 @@ from trellis.core.validation import check_at_least, check_type
 from trellis.errors import ConfigurationError
 
 DEFAULT_PORT = 9123
+SCHEDULERS = ("files", "time", "worst", "rand")
 ALGORITHMS = ("max-xput", "bucketing", "max")
 _LIBRARY_KEYS = ("num_slots", "cores", "memory", "disk", "gpus", "exec_mode")
 
@@ -41,6 +42,9 @@ class TaskVineManagerConfig:
         tune_parameters: TaskVine's tuning parameters by name.
         vine_log_dir: where logs go; None: a directory below the run directory.
 
+        scheduler: which worker gets a task: "files" (most of its inputs), "time" (the fastest), "worst" (most that is
+            free), "rand".
+
     Raises:
         ConfigurationError: a value has a wrong type or cannot work; the message names the field.
     """
@@ -65,6 +69,7 @@ class TaskVineManagerConfig:
     wait_for_workers: int | None = None
     tune_parameters: Mapping[str, float] | None = None
     vine_log_dir: str | None = None
+    scheduler: str = "files"
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -80,6 +85,9 @@ class TaskVineManagerConfig:
             raise ConfigurationError(
                 f"{owner}: autolabel_algorithm must be one of {known}, not {self.autolabel_algorithm!r}"
             )
+        if self.scheduler not in SCHEDULERS:
+            known = ", ".join(map(repr, SCHEDULERS))
+            raise ConfigurationError(f"{owner}: scheduler must be one of {known}, not {self.scheduler!r}")
         unknown = set(self.library_config or ()) - set(_LIBRARY_KEYS)
         if unknown:
             raise ConfigurationError(
@@ -108,4 +116,5 @@ _TYPES: dict[str, tuple[type | None, ...]] = {
     "wait_for_workers": (int, None),
     "tune_parameters": (dict, None),
     "vine_log_dir": (str, None),
+    "scheduler": (str,),
 }

@@ -27,6 +27,7 @@ class VineSettings(msgspec.Struct):
     wait_for_workers: int
     tune: dict[str, float]
     project_name: str | None = None
+    scheduler: str = "files"  # or "time", "worst", "rand"
 
 
 class VinePorts(msgspec.Struct):

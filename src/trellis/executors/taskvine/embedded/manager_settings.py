@@ -12,6 +12,7 @@ def machine_settings(settings: VineSettings) -> VineManagerSettings:
     tune = settings.tune
     return VineManagerSettings(
         heartbeat_threshold_s=settings.heartbeat_threshold_s,
+        policy=settings.scheduler,
         autolabel=settings.autolabel,
         autolabel_window=settings.autolabel_window or STEADY_TASKS,
         wait_for_workers=int(tune.get("wait-for-workers", settings.wait_for_workers)),

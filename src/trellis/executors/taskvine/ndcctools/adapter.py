@@ -171,6 +171,9 @@ class TaskVine:
     def disable_peer_transfers(self) -> None:
         self._manager.disable_peer_transfers()
 
+    def set_scheduler(self, name: str) -> None:
+        self._manager.set_scheduler(getattr(self._constants, f"VINE_SCHEDULE_{name.upper()}"))
+
     def enable_monitoring(self) -> bool:
         return bool(self._manager.enable_monitoring())
 

@@ -108,6 +108,7 @@ class NdcctoolsService:
         vine.keep_alive(settings.heartbeat_period_s, settings.heartbeat_threshold_s)
         if not settings.peer_transfers:
             vine.disable_peer_transfers()
+        vine.set_scheduler(settings.scheduler)
         # So that a library's log is here when it does not start.
         tune = {"watch-library-logfiles": 1.0, **settings.tune}
         if settings.wait_for_workers:
