@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,11 @@ _PROCESS_TESTS = ("tests/integration/", "tests/contract/", "tests/fuzz/", "tests
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(_ROOT / "src"), str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+
+# Started with nohup, or in the background of a script, all processes would ignore these: also those that tests end.
+for _number, _handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 # "ci" gives the same examples every time; HYPOTHESIS_PROFILE=explore looks for new ones, and for longer.
 settings.register_profile(
