@@ -88,6 +88,7 @@ class BlockController:
         self._wakeup = threading.Event()
         self._poll_soon = False
         self._closing = False
+        self.judges = True  # False: managers are being dismissed, blocks that end have not failed
         self._thread: threading.Thread | None = None
         # Owned by the thread (in tests: by the caller of step()).
         self._next_plan: float | None = None  # None: not a step was made
@@ -229,6 +230,8 @@ class BlockController:
         return dict(zip(job_ids, statuses, strict=True))
 
     def _handle_errors(self) -> None:
+        if not self.judges:
+            return
         if not self._executor.bad_state_is_set:
             try:
                 self._error_handler(self._executor, self.status())

@@ -747,3 +747,14 @@ def test_the_error_handler_may_close_the_controller() -> None:
     assert closed.wait(30)
     controller.close()
     assert provider.cancelled == ["job-0"]
+
+
+def test_blocks_that_end_when_their_managers_are_dismissed_have_not_failed() -> None:
+    judged: list[object] = []
+    house = House(init_blocks=1, handler=lambda _, statuses: judged.append(dict(statuses)))
+    house.step()
+    house.controller.judges = False
+    del judged[:]
+    house.provider.finish("job-0")
+    house.step(60)
+    assert judged == []

@@ -240,6 +240,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         client, self._client = self._client, None
         if client is None:
             return
+        self.stop_judging_blocks()
         # Managers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
         client.close(timeout)
         self.stop_blocks()

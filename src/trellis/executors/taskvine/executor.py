@@ -259,6 +259,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         if self._project is not None:
             withdraw(str(self.manager_config.project_name), self._project)
             self._project = None
+        self.stop_judging_blocks()
         # Workers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
         client.close(timeout)
         if self._factory is not None:
