@@ -1,9 +1,10 @@
-"""How services begin: they read their settings, and open their logs. Decides nothing."""
+"""How services begin: they read their settings, open their logs, and say where they are. Decides nothing."""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,3 +35,9 @@ def open_log(path: Path, debug: bool) -> None:
     root = logging.getLogger("trellis")
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def announce(ports: msgspec.Struct) -> None:
+    """Tell whoever has started this process that it serves, and where."""
+    sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
+    sys.stdout.flush()

@@ -18,12 +18,11 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import setproctitle
 
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common.connections import Connections
-from trellis.executors.common.service_main import open_log, read_settings
+from trellis.executors.common.service_main import announce, open_log, read_settings
 from trellis.executors.htex import interchange as machine
 from trellis.executors.htex import interchange_events as events
 from trellis.executors.htex.cargo import Cargo
@@ -392,8 +391,7 @@ def main() -> int:
         ports = service.bind()
         logger.info("Trellis %s, protocol %d, Python %s", VERSION, PROTOCOL_VERSION, platform.python_version())
         logger.info("submit side at port %d, managers at port %d", ports.client, ports.worker)
-        sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
-        sys.stdout.flush()
+        announce(ports)
         service.run(sys.stdin.fileno())
     except Exception as error:
         logger.exception("the interchange failed")

@@ -20,7 +20,7 @@ import msgspec
 import setproctitle
 
 from trellis.errors import BadMessage
-from trellis.executors.common.service_main import open_log, read_settings
+from trellis.executors.common.service_main import announce, open_log, read_settings
 from trellis.executors.taskvine.embedded import factory as machine
 from trellis.executors.taskvine.embedded.child import Child
 from trellis.transport.context import new_context
@@ -165,8 +165,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
     try:
         service = FactoryService(settings)
-        sys.stdout.write(msgspec.json.encode(FactoryReady(os.getpid())).decode() + "\n")
-        sys.stdout.flush()
+        announce(FactoryReady(os.getpid()))
         end = service.run(sys.stdin.fileno())
     except Exception as error:
         logger.exception("the factory failed")

@@ -14,24 +14,20 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-import setproctitle
-
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common.connections import Connections
-from trellis.executors.common.service_main import open_log, read_settings
 from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.executors.taskvine.embedded.manager import VineManagerState
 from trellis.executors.taskvine.embedded.manager_checks import check_client_message, check_worker_message
 from trellis.executors.taskvine.embedded.manager_settings import machine_settings
 from trellis.executors.taskvine.embedded.performer import Performer
+from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import Incoming, ServerEndpoint
 from trellis.transport.keys import keys_from_password, load_server_keys
 from trellis.transport.service import TURN, Loop
-from trellis.version import VERSION
 from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
 from trellis.wire.messages import (
     DefineFunctions,
@@ -299,22 +295,7 @@ def _header(incoming: Incoming) -> Buffer:
 
 def main() -> int:
     """Entry point: ``python -m trellis.executors.taskvine.embedded.manager_service``."""
-    setproctitle.setproctitle("trellis: vine manager")
-    settings = read_settings(sys.stdin.fileno(), VineSettings)
-    open_log(Path(settings.logdir) / "manager.log", settings.debug)
-    try:
-        service = VineManagerService(settings)
-        ports = service.bind()
-        logger.info("Trellis %s; submit side at port %d, workers at port %d", VERSION, ports.client, ports.worker)
-        sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
-        sys.stdout.flush()
-        service.run(sys.stdin.fileno())
-    except Exception as error:
-        logger.exception("the manager failed")
-        print(f"the manager failed: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    logger.info("the manager ends")
-    return 0
+    return run_manager("vine manager", VineManagerService)
 
 
 if __name__ == "__main__":

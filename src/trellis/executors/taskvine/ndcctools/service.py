@@ -15,11 +15,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-import setproctitle
-
 from trellis.errors import BadMessage, ConfigurationError
-from trellis.executors.common.service_main import open_log, read_settings
+from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
@@ -34,7 +31,6 @@ from trellis.transport.context import new_context
 from trellis.transport.endpoint import ServerEndpoint
 from trellis.transport.keys import load_server_keys
 from trellis.transport.service import TURN, Loop
-from trellis.version import VERSION
 from trellis.wire.codec import Buffer, Decoder, encode_header, pack, unpack
 from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions, Message, Shutdown
 from trellis.wire.vine import (
@@ -351,22 +347,7 @@ def _catalog_name(settings: VineSettings) -> str | None:
 
 def main() -> int:
     """Entry point: ``python -m trellis.executors.taskvine.ndcctools.service``."""
-    setproctitle.setproctitle("trellis: vine manager (ndcctools)")
-    settings = read_settings(sys.stdin.fileno(), VineSettings)
-    open_log(Path(settings.logdir) / "manager.log", settings.debug)
-    try:
-        service = NdcctoolsService(settings)
-        ports = service.bind()
-        logger.info("Trellis %s; submit side at port %d, workers at port %d", VERSION, ports.client, ports.worker)
-        sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
-        sys.stdout.flush()
-        service.run(sys.stdin.fileno())
-    except Exception as error:
-        logger.exception("the manager failed")
-        print(f"the manager failed: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    logger.info("the manager ends")
-    return 0
+    return run_manager("vine manager (ndcctools)", NdcctoolsService)
 
 
 if __name__ == "__main__":
