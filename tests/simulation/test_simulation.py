@@ -21,6 +21,9 @@ from trellis.testing.freezing import Freezer
 from trellis.testing.network import World
 from trellis.testing.simulation import Machines, Scenario, Simulation
 
+# These compute all the time: on a busy machine they take as much longer.
+pytestmark = pytest.mark.timeout(900)
+
 SEEDS = int(os.environ.get("TRELLIS_SIMULATION_SEEDS", "600"))
 # Seeds beyond the first ones that found defects. They stand for the same defect only while the simulation makes the
 # same choices; who changes it may look for new ones, with the bugs of test_oracles.py.

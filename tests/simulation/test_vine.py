@@ -16,6 +16,9 @@ from trellis.testing.oracles import LivenessViolation, SafetyViolation
 from trellis.testing.vine_simulation import VineScenario, VineSimulation
 from trellis.wire.vine import Amount
 
+# These compute all the time: on a busy machine they take as much longer.
+pytestmark = pytest.mark.timeout(900)
+
 SEEDS = int(os.environ.get("TRELLIS_SIMULATION_SEEDS", "120"))
 POLICIES = ("files", "time", "worst", "rand")
 LABELS = ("fixed", "max", "max-xput", "bucketing")

@@ -277,10 +277,10 @@ def test_a_waiting_task_is_cancelled_behind_a_long_one(start_htex: StartExecutor
 
 def test_a_walltime_counts_from_the_start_of_its_task(start_htex: StartExecutor) -> None:
     executor = start_htex(max_workers_per_node=1, prefetch_capacity=3)
-    before = launch(executor, 0, time.sleep, 1.0)
-    in_time = launch(executor, 0.6, time.sleep, 0.1)
-    too_long = launch(executor, 0.6, time.sleep, 600)
-    after = launch(executor, 0.6, double, 2)
+    before = launch(executor, 0, time.sleep, 2.5)
+    in_time = launch(executor, 2, time.sleep, 0.1)
+    too_long = launch(executor, 2, time.sleep, 600)
+    after = launch(executor, 2, double, 2)
     wait_until(lambda: tasks_at_managers(executor) == 4, "all are at the manager")
     assert before.result(WAIT_S) is None
     assert in_time.result(WAIT_S) is None

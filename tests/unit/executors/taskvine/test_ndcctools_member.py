@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,18 +116,30 @@ def test_directories_of_outputs_are_there(library: Any, tmp_path: Path) -> None:
     assert (tmp_path / "a/b/c").read_text() == "x"
 
 
-def test_a_call_is_interrupted_at_its_limit(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-    import signal
-
-    before = signal.getsignal(signal.SIGALRM)
-    monkeypatch.setattr(library, "_library", os.getpid())
-
+def test_a_call_is_interrupted_at_its_limit(library: Any, direct: None) -> None:
     def wait_for_ever() -> None:
         while True:
             signal.pause()
 
-    try:
-        assert call(library, wait_for_ever, limit_s=0.01) == (member.NO_TIME, b"")
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    assert call(library, wait_for_ever, limit_s=0.01) == (member.NO_TIME, b"")
+
+
+def test_a_call_that_goes_on_is_interrupted_again(library: Any, direct: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_AGAIN_S", 0.01)
+
+    def go_on() -> None:
+        with contextlib.suppress(BaseException):
+            signal.pause()
+        while True:
+            signal.pause()
+
+    assert call(library, go_on, limit_s=0.01) == (member.NO_TIME, b"")
+
+
+@pytest.fixture
+def direct(library: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Calls run in the library's own process."""
+    before = signal.getsignal(signal.SIGALRM)
+    monkeypatch.setattr(library, "_library", os.getpid())
+    yield
+    signal.signal(signal.SIGALRM, before)

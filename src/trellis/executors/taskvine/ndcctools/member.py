@@ -28,6 +28,8 @@ NAME = "trellis_member"
 NO_CONTEXT = b"L"
 # The call was ended because it took too long.
 NO_TIME = b"T"
+# A call that was interrupted, and goes on, is interrupted again after so long.
+_AGAIN_S = 1.0
 
 _functions: dict[int, Callable[..., Any] | BaseException] = {}
 _no_context = ""
@@ -121,8 +123,8 @@ def trellis_call(
         return encode(NO_CONTEXT, (_no_context.encode(),))
     started, begin = time.time(), time.perf_counter()
     kind = runner.RESULT
-    _set_limit(limit_s)
     try:
+        _set_limit(limit_s)
         for directory in directories:
             os.makedirs(directory, exist_ok=True)
         if function_path and number not in _functions:
@@ -134,6 +136,7 @@ def trellis_call(
         buffers = runner._dump(function(*args, **kwargs))
         _set_limit(0)
     except OutOfTime:
+        _set_limit(0)
         kind, buffers = NO_TIME, ()
     except BaseException as error:  # sys.exit() in a call ends the call, not the library
         _set_limit(0)
@@ -151,10 +154,14 @@ def trellis_call(
 
 
 def _set_limit(seconds: float) -> None:
-    """A child is killed, whatever it does; in direct mode the call is interrupted, once its Python code goes on."""
+    """A child is killed, whatever it does; in direct mode the call is interrupted, once its Python code goes on.
+
+    Again and again: a signal that comes just before the call waits in the kernel does not end that wait, and an
+    exception that comes at a bad moment, as in a destructor, is dropped.
+    """
     if seconds:
         signal.signal(signal.SIGALRM, signal.SIG_DFL if os.getpid() != _library else _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S if seconds else 0)
 
 
 def _interrupt(*_: object) -> None:
