@@ -37,6 +37,10 @@ def wait_for_jobs():
         time.sleep(0.01)
     print("ready", flush=True)
 
+def sleep_for_ever():
+    while True:  # a signal that comes just before a sleep does not end it
+        time.sleep(0.1)
+
 provider = Batch(init_blocks=2, max_blocks=2)
 config = Config(executors=[HighThroughputExecutor("x", address="127.0.0.1", provider=provider, encrypted=False)])
 """
@@ -49,7 +53,7 @@ ENDS = {
     "the last line": "trellis.load(config); wait_for_jobs()",
     "sys.exit": "trellis.load(config); wait_for_jobs(); sys.exit(3)",
 }
-SLEEP = "trellis.load(config); wait_for_jobs(); time.sleep(1000)"
+SLEEP = "trellis.load(config); wait_for_jobs(); sleep_for_ever()"
 WAIT = "trellis.load(config); wait_for_jobs(); trellis.dfk().submit(print, (1,)).result()"
 
 
@@ -101,7 +105,7 @@ def test_a_handler_of_the_users_stays(tmp_path: Path) -> None:
 
 
 def test_after_the_cleanup_the_signal_is_deadly_again(tmp_path: Path) -> None:
-    end = "trellis.load(config); wait_for_jobs(); trellis.dfk().cleanup(); open('over', 'w').close(); time.sleep(1000)"
+    end = "trellis.load(config); wait_for_jobs(); trellis.dfk().cleanup(); open('over', 'w').close(); sleep_for_ever()"
     with start(tmp_path, end) as program:
         wait_for((tmp_path / "over").exists)
         program.terminate()
@@ -116,7 +120,7 @@ wait_for_jobs()
 child = os.fork()
 if child == 0:
     open("forked", "w").close()
-    time.sleep(1000)
+    sleep_for_ever()
 while not os.path.exists("forked"):  # a signal that comes while a child is being made is lost to it: so is Python
     time.sleep(0.01)
 os.kill(child, 15)
