@@ -21,7 +21,7 @@ from trellis.executors.taskvine.embedded.processes import TaskStart, after, pyth
 from trellis.executors.taskvine.embedded.sandbox import Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote import runner
-from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
+from trellis.executors.taskvine.remote.channel import KILL, SETUP, Channel, Message
 from trellis.executors.taskvine.remote.library import LibrarySetup
 from trellis.transport.service import TURN, Loop
 from trellis.wire import stream
@@ -82,8 +82,6 @@ class LibraryProcess:
         self._on_end = on_end
         self._functions: set[int] = set()  # that it has
         self._calls: dict[int, tuple[Sandbox | None, TaskStart]] = {}  # that have files
-        self._answered: set[int] = set()  # calls that gave a result, and whose processes have not ended
-        self._forks = start.exec_mode == "fork"
         self._unsent: deque[bytes] = deque()
         self._files = workspace.libraries / str(start.instance)
         self._payloads = workspace.payloads / str(start.instance)
@@ -238,16 +236,7 @@ class LibraryProcess:
                 self._loop.remove_fd(self._channel.fileno())
                 self._child.kill(because_it_dies=True)
                 return
-            self._tell(message)
-
-    def _tell(self, message: Message) -> None:
-        """Of each call one end: its result, or that it has none."""
-        if self._forks and message.kind in (stream.RESULT, stream.ERROR):
-            self._answered.add(message.id)
-        elif message.kind == DIED and message.id in self._answered:
-            self._answered.discard(message.id)
-            return
-        self._on_message(self.instance, message)
+            self._on_message(self.instance, message)
 
     def open(self, payload: Buffer) -> Payload:
         """What a message brings.
@@ -267,7 +256,7 @@ class LibraryProcess:
         """Results that it wrote before it died count."""
         try:
             while (message := self._channel.receive()) is not None:
-                self._tell(message)
+                self._on_message(self.instance, message)
         except (BlockingIOError, InterruptedError):
             pass
 

@@ -1,16 +1,22 @@
-"""Reports of a worker to its manager: results go together, at the end of a turn. Decides nothing."""
+"""Reports of a worker to its manager: results go together. Decides nothing."""
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
 from trellis.wire.messages import Message
-from trellis.wire.vine import UNKNOWN, Amount, CacheFailed, CacheUpdated, CallsEnded, TaskFailed
+from trellis.wire.vine import UNKNOWN, Amount, CacheFailed, CacheUpdated, CallsEnded
 
 logger = logging.getLogger("trellis.vine.worker")
+
+# Results wait for others so long, while their library has more calls to start than results wait: it does not run dry
+# before the manager knows of them. With each result alone, three processes would be woken for each call.
+HOLD_S = 0.005
 
 
 class ResultBatch:
@@ -53,29 +59,43 @@ class ResultBatch:
 
 
 class Reports:
-    """To the manager, in order."""
+    """To the manager, in order: what a task has made before its result, and that before anything said later.
+
+    ``due``: when the results that are there shall be sent, on the monotonic clock; 0: at the end of this turn.
+    """
 
     def __init__(self, endpoint: ClientEndpoint) -> None:
         self._endpoint = endpoint
         self.results = ResultBatch()
+        self.due = math.inf
 
     def send(self, message: Message) -> None:
+        self.send_results()
+        self._send(message)
+
+    def _send(self, message: Message) -> None:
         self._endpoint.send([encode_header(message)])
 
+    def gathered(self, waiting: int = 0) -> None:
+        """A result is there. ``waiting``: calls that its library has still to start."""
+        self.due = min(self.due, time.monotonic() + HOLD_S if len(self.results) < waiting else 0.0)
+
+    def send_due(self) -> None:
+        """What has gathered, when its time has come."""
+        if time.monotonic() >= self.due:
+            self.send_results()
+
     def send_results(self) -> None:
-        """Those that have gathered."""
+        """What has gathered, now."""
+        self.due = math.inf
         if len(self.results):
             self._endpoint.send(self.results.take())
-
-    def failed(self, failure: TaskFailed) -> None:
-        self.send_results()
-        self.send(failure)
 
     def made(self, made: Sequence[tuple[str, int]], seconds: float) -> None:
         """Files that a task has made: names and sizes in bytes."""
         if made:
             names, sizes = zip(*made, strict=True)
-            self.send(CacheUpdated(list(names), list(sizes), [seconds] * len(names)))
+            self._send(CacheUpdated(list(names), list(sizes), [seconds] * len(names)))
 
     def arrived(self, name: str, size: int, seconds: float) -> None:
         self.send(CacheUpdated([name], [size], [seconds]))

@@ -127,6 +127,11 @@ class VineWorkerState:
         instance = self._instances.get(id_)
         return instance is not None and self._libraries[instance].calls[id_].ending is None
 
+    def waiting_calls(self, instance: int) -> int:
+        """Calls that a library has got, and not started yet."""
+        library = self._libraries.get(instance)
+        return 0 if library is None else len(library.waiting)
+
     def next_deadline(self) -> float:
         settings = self._settings
         due = [self._next_heartbeat, self._last_heard + settings.heartbeat_threshold_s]

@@ -133,13 +133,14 @@ class WorkerService:
             if monitor is not None:
                 self._loop.add_source(monitor, self._on_connection)
             while self._exit is None:
-                self._loop.run_once(max(0.0, self._state.next_deadline() - time.monotonic()))
+                until = min(self._state.next_deadline(), self._reports.due)
+                self._loop.run_once(max(0.0, until - time.monotonic()))
                 if time.monotonic() >= self._state.next_deadline():
                     self._handle(events.DeadlinePassed())
                     self._transfers.give_up_silent_peers()
                     for library in self._libraries.values():
                         library.trim_output()
-                self._reports.send_results()
+                self._reports.send_due()
             return self._exit
         finally:
             self._close()
@@ -345,11 +346,11 @@ class WorkerService:
             what = "not there when the call had ended" if missing else "its result or outputs cannot be kept"
             self._handle(events.CallDied(instance, id_, 0, f"{what}: {error}", "output_missing"))
             return
-        if made:
-            self._reports.made(made, message.duration_s)
+        self._reports.made(made, message.duration_s)
         if self._state.counts(id_):
             self._reports.results.add(id_, failed, message.started, message.duration_s, b"" if kept else payload)
         self._handle(events.CallsEnded(instance, [id_]))
+        self._reports.gathered(self._state.waiting_calls(instance))
 
     def _on_library_end(self, instance: int, reason: str) -> None:
         name = self._libraries.pop(instance).name
@@ -381,10 +382,11 @@ class WorkerService:
                 end = self._ends[id_]
                 assert end.payload is not None
                 self._reports.results.add(id_, end.failed, end.started, end.duration_s, end.payload, used)
+                self._reports.gathered()
             case events.ReportFailed(id_, status, reason, exit_code, used):
                 self._starts.pop(id_, None)
                 self._amounts.pop(id_, None)
-                self._reports.failed(TaskFailed(id_, status, reason, exit_code, used))
+                self._reports.send(TaskFailed(id_, status, reason, exit_code, used))
             case events.ReportLibraryUp(instance, slots):
                 self._reports.send(LibraryUp(self._libraries[instance].name, instance, slots))
             case events.ReportLibraryDown(instance, reason, started):

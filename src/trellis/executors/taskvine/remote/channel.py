@@ -21,7 +21,7 @@ MAX_MESSAGE_BYTES = 65_536
 # Beyond the kinds of ``wire.stream``:
 SETUP = 20  # worker -> library: how it shall work; buffers: settings, context function, its arguments
 KILL = 21  # worker -> library: end call `id`
-DIED = 22  # library -> worker: the process of call `id` ended, with a result before that or not; buffer 0 says how
+DIED = 22  # library -> worker: the process of call `id` ended without a result; buffer 0 says how
 # FUNCTION has a second buffer: directories to search for imports, in JSON.
 
 

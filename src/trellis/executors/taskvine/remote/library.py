@@ -10,6 +10,7 @@ import collections
 import contextlib
 import errno
 import gc
+import mmap
 import os
 import select
 import signal
@@ -163,7 +164,8 @@ class Library:
         # Calls end with their library, and so with the worker. Each child takes over one that is open already: to
         # open one takes a tenth of all that a child costs.
         self._lifeline = Lifeline()
-        free = [open_lifeline(self._lifeline.worker_end) for _ in range(slots)]
+        free = [_Slot(number, open_lifeline(self._lifeline.worker_end)) for number in range(slots)]
+        self._answered = mmap.mmap(-1, slots)  # shared with the children
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         children: dict[int, _Child] = {}  # by pidfd
@@ -176,7 +178,7 @@ class Library:
                 if fd in children:
                     poll.unregister(fd)
                     child = children.pop(fd)
-                    free.append(child.lifeline)
+                    free.append(child.slot)
                     self._reap(child)
                     continue
                 message = self._channel.receive()
@@ -187,19 +189,21 @@ class Library:
                 if message.kind == KILL:
                     _kill(child.pid for child in children.values() if child.message.id == message.id)
 
-    def _fork(self, message: Message, lifeline: int) -> _Child:
+    def _fork(self, message: Message, slot: _Slot) -> _Child:
+        self._answered[slot.number] = 0
         pid = os.fork()
         if pid:
             with contextlib.suppress(OSError):  # both sides do it: nobody has to wait for the other
                 os.setpgid(pid, pid)
-            return _Child(pid, os.pidfd_open(pid), message, lifeline)
+            return _Child(pid, os.pidfd_open(pid), message, slot)
         status = 1
         try:
             os.setpgid(0, 0)
             self._lifeline.let_go()
-            take_lifeline(lifeline)
+            take_lifeline(slot.lifeline)
             self._channel.rename(f"result-{os.getpid()}")
             self._call(message)
+            self._answered[slot.number] = 1
             status = 0
         except BaseException as error:
             print(f"the result of a call could not be sent: {error!r}", file=sys.stderr)
@@ -211,6 +215,8 @@ class Library:
         os.close(child.sentinel)
         _kill([child.pid])  # its children; it is a zombie, so its number cannot belong to anybody else
         _, status, usage = os.wait4(child.pid, 0)
+        if self._answered[child.slot.number]:
+            return
         if status:
             self._channel.discard_written(f"result-{child.pid}")
             self._channel.discard(child.message)
@@ -219,13 +225,20 @@ class Library:
         self._channel.send(DIED, child.message.id, os.waitstatus_to_exitcode(status), (words,))
 
 
+class _Slot(NamedTuple):
+    """For one call at a time."""
+
+    number: int
+    lifeline: int
+
+
 class _Child(NamedTuple):
     """A process that runs a call."""
 
     pid: int
     sentinel: int  # pidfd
     message: Message
-    lifeline: int
+    slot: _Slot
 
 
 def _load_context(function: Payload, arguments: Payload) -> None:
