@@ -7,10 +7,12 @@ host speak it, always from the same installation, so it carries no version.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from trellis.wire.codec import Buffer
+if TYPE_CHECKING:  # who imports this shall not have to load more than the standard library
+    from collections.abc import Sequence
+
+    from trellis.wire.codec import Buffer
 
 # kind, number of buffers, task or function id, function id of a task, time started, duration in seconds
 HEAD = struct.Struct("<BBxxIqqdd")

@@ -16,7 +16,35 @@ from trellis.transport.service import Loop
 _TAIL_BYTES = 2_000
 
 
-class Child:
+class Watched:
+    """A process with its output in a file, and how it ended."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._killed = False
+        self.reason = ""  # how it ended, once it has
+
+    def _note_end(self, status: int, peak: int) -> int:
+        """Of a wait status, and the most memory it had in bytes: the exit code."""
+        self.reason = exit_reason(status, peak)
+        if self._killed and os.WIFSIGNALED(status):
+            self.reason = f"ended by its worker; peak memory {peak / 2**20:.0f} MB"
+        return os.waitstatus_to_exitcode(status)
+
+    def output_bytes(self) -> int:
+        """How much it has written to its output."""
+        try:
+            return os.stat(self._output).st_size
+        except OSError:
+            return 0
+
+    def words(self) -> str:
+        """How it ended, and the end of what it wrote."""
+        written = tail(self._output)
+        return f"{self.reason}; its output ends with:\n{written}" if written else f"{self.reason}; it wrote nothing"
+
+
+class Child(Watched):
     """One process, leader of a process group of its own, with its output in a file.
 
     Args:
@@ -41,11 +69,9 @@ class Child:
         environment: Mapping[str, str],
         pass_fds: Sequence[int] = (),
     ) -> None:
+        super().__init__(output)
         self._loop = loop
-        self._output = output
         self._on_end = on_end
-        self._killed = False
-        self.reason = ""  # how it ended, once it has
         with open(output, "ab") as stream:
             self._process = subprocess.Popen(
                 argv,
@@ -84,29 +110,13 @@ class Child:
         _, status, usage = os.wait4(self.pid, 0)
         self._loop.remove_fd(self._sentinel)
         os.close(self._sentinel)
-        self.reason = exit_reason(status, peak_bytes(usage))
-        if self._killed and os.WIFSIGNALED(status):
-            self.reason = f"ended by its worker; peak memory {peak_bytes(usage) / 2**20:.0f} MB"
-        code = os.waitstatus_to_exitcode(status)
-        self._process.returncode = code
-        return code
+        self._process.returncode = self._note_end(status, peak_bytes(usage))
+        return self._process.returncode
 
     def end(self) -> None:
         """Kill it and wait for its end, without telling anybody."""
         self.kill()
         self._reap()
-
-    def output_bytes(self) -> int:
-        """How much it has written to its output."""
-        try:
-            return os.stat(self._output).st_size
-        except OSError:
-            return 0
-
-    def words(self) -> str:
-        """How it ended, and the end of what it wrote."""
-        written = tail(self._output)
-        return f"{self.reason}; its output ends with:\n{written}" if written else f"{self.reason}; it wrote nothing"
 
 
 def tail(path: Path) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import sys
 import sysconfig
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,20 +14,19 @@ import msgspec
 
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.child import Child, tail
+from trellis.executors.taskvine.embedded.child import tail
+from trellis.executors.taskvine.embedded.companion import Companion
 from trellis.executors.taskvine.embedded.processes import TaskStart, after, python_of
 from trellis.executors.taskvine.embedded.sandbox import Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote import runner
-from trellis.executors.taskvine.remote.channel import KILL, SETUP, Channel, Message
+from trellis.executors.taskvine.remote.channel import KILL, SETUP, Message
 from trellis.executors.taskvine.remote.library import LibrarySetup
-from trellis.transport.service import TURN, Loop
+from trellis.transport.service import Loop
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers
 
 _MODULE = "trellis.executors.taskvine.remote.library"
-# The kernel's buffer of the pair: some full messages.
-_BUFFER_BYTES = 425_984
 # What a library and its calls print is kept up to about this, then forgotten.
 MAX_OUTPUT_BYTES = 16 * 2**20
 
@@ -82,7 +79,6 @@ class LibraryProcess:
         self._on_end = on_end
         self._functions: set[int] = set()  # that it has
         self._calls: dict[int, tuple[Sandbox | None, TaskStart]] = {}  # that have files
-        self._unsent: deque[bytes] = deque()
         self._files = workspace.libraries / str(start.instance)
         self._payloads = workspace.payloads / str(start.instance)
         self._log = self._files / "output"
@@ -96,32 +92,21 @@ class LibraryProcess:
             self._remove_files()
             raise
         setup = msgspec.json.encode(LibrarySetup(start.name, start.exec_mode, start.slots, str(self._home.path)))
-        self._put(self._channel.encode(SETUP, payloads=(setup, start.context_function, start.context_arguments)))
+        self._process.send(SETUP, payloads=(setup, start.context_function, start.context_arguments))
 
     def _start(self, start: LibraryStart, lifeline: Lifeline) -> None:
-        own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            for end in (own, other):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-            fds = (other.fileno(), lifeline.worker_end)
-            home = str(self._home.path)
-            self._child = Child(
-                self._loop,
-                after(start.init_command, [*self._command(start.environment), *map(str, fds), str(self._payloads)]),
-                self._log,
-                self._ended,
-                cwd=self._home.path,
-                environment={**start.variables, "VINE_SANDBOX": home, "TMPDIR": str(self._home.path / "tmp")},
-                pass_fds=fds,
-            )
-        except BaseException:
-            own.close()
-            raise
-        finally:
-            other.close()
-        own.setblocking(False)
-        self._channel = Channel(own, str(self._payloads), "arguments")
-        self._loop.add_fd(own.fileno(), self._on_readable)
+        home = str(self._home.path)
+        self._process = Companion(
+            self._loop,
+            lifeline,
+            lambda words: after(start.init_command, [*self._command(start.environment), *words]),
+            self._payloads,
+            self._log,
+            lambda message: self._on_message(self.instance, message),
+            self._ended,
+            cwd=self._home.path,
+            environment={**start.variables, "VINE_SANDBOX": home, "TMPDIR": str(self._home.path / "tmp")},
+        )
 
     def _command(self, environment: str) -> list[str]:
         if not environment:
@@ -138,7 +123,7 @@ class LibraryProcess:
     def forget(self, function: int) -> None:
         if function in self._functions:
             self._functions.discard(function)
-            self._put(self._channel.encode(stream.FORGET, function))
+            self._process.send(stream.FORGET, function)
 
     def call(self, start: TaskStart, function: Payload) -> None:
         """Raises:
@@ -147,7 +132,7 @@ class LibraryProcess:
         """
         if start.function not in self._functions:
             paths = msgspec.json.encode([str(self._cache.mounted(name)) for name in start.imports])
-            self._put(self._channel.encode(stream.FUNCTION, start.function, 0, (function, paths)))
+            self._process.send(stream.FUNCTION, start.function, 0, (function, paths))
             self._functions.add(start.function)
         sandbox = None
         if start.inputs or start.outputs:
@@ -157,11 +142,10 @@ class LibraryProcess:
             self._calls[start.id] = (sandbox, start)
         path = "" if sandbox is None else str(sandbox.path)
         try:
-            message = self._channel.encode(stream.TASK, start.id, start.function, (path.encode(), start.arguments))
+            self._process.send(stream.TASK, start.id, start.function, (path.encode(), start.arguments))
         except OSError:
             self.discard(start.id)
             raise
-        self._put(message)
 
     def collect(self, id_: int, result: Payload | None) -> tuple[list[tuple[str, int]], bool]:
         """A call has ended, with ``result`` or (None) an exception: take its outputs into the cache.
@@ -198,45 +182,10 @@ class LibraryProcess:
             sandbox.remove()
 
     def kill_call(self, id_: int) -> None:
-        self._put(self._channel.encode(KILL, id_))
+        self._process.send(KILL, id_)
 
     def kill(self) -> None:
-        self._child.kill()
-
-    def _put(self, message: bytes) -> None:
-        if not self._unsent and self._try(message):
-            return
-        self._unsent.append(message)
-        self._loop.watch_writes(self._channel.fileno(), self._on_readable, self._on_writable)
-
-    def _try(self, message: bytes) -> bool:
-        try:
-            self._channel.put(message)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:  # it has died: its end will be told
-            return True
-        return True
-
-    def _on_writable(self) -> None:
-        while self._unsent and self._try(self._unsent[0]):
-            self._unsent.popleft()
-        if not self._unsent:
-            self._loop.watch_writes(self._channel.fileno(), self._on_readable, None)
-
-    # -- from it -----------------------------------------------------------------------------------------------
-
-    def _on_readable(self) -> None:
-        for _ in range(TURN):
-            try:
-                message = self._channel.receive()
-            except (BlockingIOError, InterruptedError):
-                return
-            if message is None:  # it cannot work without its socket; its end is told when it is gone
-                self._loop.remove_fd(self._channel.fileno())
-                self._child.kill(because_it_dies=True)
-                return
-            self._on_message(self.instance, message)
+        self._process.child.kill()
 
     def open(self, payload: Buffer) -> Payload:
         """What a message brings.
@@ -244,21 +193,11 @@ class LibraryProcess:
         Raises:
             OSError: it was in a file that is not there.
         """
-        return self._channel.open(payload)
+        return self._process.open(payload)
 
-    def _ended(self, child: Child, code: int) -> None:
-        self._read_rest()
-        self._close()
-        self._on_end(self.instance, child.words())
+    def _ended(self, words: str) -> None:
+        self._on_end(self.instance, words)
         self._remove_files()
-
-    def _read_rest(self) -> None:
-        """Results that it wrote before it died count."""
-        try:
-            while (message := self._channel.receive()) is not None:
-                self._on_message(self.instance, message)
-        except (BlockingIOError, InterruptedError):
-            pass
 
     def last_words(self) -> str:
         """The end of what it and its calls wrote."""
@@ -266,18 +205,13 @@ class LibraryProcess:
 
     def trim_output(self) -> None:
         """Call it from time to time: calls may print for days."""
-        if self._child.output_bytes() > MAX_OUTPUT_BYTES:
+        if self._process.child.output_bytes() > MAX_OUTPUT_BYTES:
             with contextlib.suppress(OSError):
                 os.truncate(self._log, 0)
 
-    def _close(self) -> None:
-        self._loop.remove_fd(self._channel.fileno())
-        self._channel.close()
-
     def end(self) -> None:
         """Kill it and wait for its end, without telling anybody."""
-        self._child.end()
-        self._close()
+        self._process.end()
         self._remove_files()
 
     def _remove_files(self) -> None:

@@ -18,6 +18,7 @@ from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child
 from trellis.executors.taskvine.embedded.sandbox import MissingOutput, Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
+from trellis.executors.taskvine.embedded.zygotes import Fork, Zygotes
 from trellis.executors.taskvine.remote import runner
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer, Payload, payload_buffers
@@ -55,7 +56,8 @@ class TaskEnd(NamedTuple):
 
 class _Process(NamedTuple):
     start: TaskStart
-    child: Child
+    child: Child | Fork
+    environment: Mapping[str, str]
     sandbox: Sandbox
     files: Path  # its arguments, result and output; not in the sandbox, where the task may write anything
 
@@ -78,6 +80,7 @@ class Processes:
         self._on_end = on_end
         self._functions: dict[int, Buffer] = {}
         self._running: dict[int, _Process] = {}
+        self._zygotes = Zygotes(loop, workspace, lifeline, os.environ, self._start_again)
         # Compiled once, not in each task: a program's main file is not looked up among the compiled ones.
         self._runner = str(workspace.logs / "runner.pyc")
         py_compile.compile(runner.__file__, self._runner, runner.__file__)
@@ -117,24 +120,42 @@ class Processes:
         except BaseException:
             shutil.rmtree(files, ignore_errors=True)
             raise
-        self._running[start.id] = _Process(start, child, sandbox, files)
+        self._running[start.id] = _Process(start, child, environment, sandbox, files)
 
-    def _spawn(self, start: TaskStart, sandbox: Sandbox, files: Path, environment: Mapping[str, str]) -> Child:
+    def _start_again(self, id_: int) -> None:
+        """There was no process to make a copy of."""
+        process = self._running[id_]
+        try:
+            child = self._spawn(process.start, process.sandbox, process.files, process.environment)
+        except OSError as error:
+            (process.files / "output").write_text(f"it could not be started: {error}")
+            self._ended(id_, 1)
+            return
+        self._running[id_] = process._replace(child=child)
+
+    def _spawn(self, start: TaskStart, sandbox: Sandbox, files: Path, environment: Mapping[str, str]) -> Child | Fork:
+        output = files / "output"
+        environment = {**environment, "VINE_SANDBOX": str(sandbox.path), "TMPDIR": str(sandbox.path / "tmp")}
+        arguments = [str(self._function_path(start.function)), str(files / "arguments"), str(files / "result")]
+        if not start.environment and not start.shape.init_command:
+            fork = self._zygotes.start(
+                start.id, arguments, output, lambda code: self._ended(start.id, code), sandbox.path, environment
+            )
+            if fork is not None:
+                return fork
         lifeline = self._lifeline.worker_end
         if start.environment:
             # Of another version, perhaps: then it cannot read what ours has compiled.
             argv = [python_of(self._cache.mounted(start.environment)), "-P", runner.__file__]
         else:
             argv = [sys.executable, "-P", self._runner]
-        argv += [str(self._function_path(start.function)), str(files / "arguments"), str(files / "result")]
-        argv.append(str(lifeline))
         return Child(
             self._loop,
-            after(start.shape.init_command, argv),
-            files / "output",
+            after(start.shape.init_command, [*argv, *arguments, str(lifeline)]),
+            output,
             lambda child, code: self._ended(start.id, code),
             cwd=sandbox.path,
-            environment={**environment, "VINE_SANDBOX": str(sandbox.path), "TMPDIR": str(sandbox.path / "tmp")},
+            environment=environment,
             pass_fds=(lifeline,),
         )
 
@@ -175,7 +196,7 @@ class Processes:
     def measure(self, id_: int) -> Amount:
         """What a task uses now: processors as in the last moment, memory of all its processes, disk in its sandbox."""
         process = self._running.get(id_)
-        if process is None:
+        if process is None or process.child.pid is None:  # it has ended, or is just beginning
             return Amount()
         memory = 0
         try:
@@ -189,8 +210,10 @@ class Processes:
 
     def close(self) -> None:
         """Kill what runs."""
+        self._zygotes.close()
         for process in self._running.values():
-            process.child.end()
+            if isinstance(process.child, Child):
+                process.child.end()
         self._running.clear()
 
 

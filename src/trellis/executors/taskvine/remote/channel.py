@@ -17,6 +17,7 @@ from trellis.wire.codec import Buffer, Payload, payload_buffers
 
 # The kernel takes messages of up to its buffer's size, 208 kB unless the administrator says otherwise.
 MAX_MESSAGE_BYTES = 65_536
+INLINE_BYTES = MAX_MESSAGE_BYTES // 4  # smaller payloads are in the message itself
 
 # Beyond the kinds of ``wire.stream``:
 SETUP = 20  # worker -> library: how it shall work; buffers: settings, context function, its arguments
@@ -96,7 +97,7 @@ class Channel:
         return stream.head(kind, id_, function, started, duration_s, buffers) + b"".join(buffers)
 
     def _one_buffer(self, payload: Payload) -> Buffer:
-        if type(payload) is not tuple and len(payload) < MAX_MESSAGE_BYTES // 4:
+        if type(payload) is not tuple and len(payload) < INLINE_BYTES:
             return payload  # type: ignore[return-value]
         reference = self._writer.write(payload)
         if reference is None:

@@ -7,28 +7,24 @@ in direct mode calls run in the process itself, one after the other. It has no t
 from __future__ import annotations
 
 import collections
-import contextlib
 import errno
-import gc
-import mmap
 import os
-import select
-import signal
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import setproctitle
 
 from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.errors import DeserializationError
-from trellis.executors.common.lifeline import Lifeline, die_with_starter, open_lifeline, take_lifeline
+from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
 from trellis.executors.taskvine.remote.context import keep
+from trellis.executors.taskvine.remote.forks import Ended, Forks, flush_output
 from trellis.executors.taskvine.remote.runner import add_import_paths
 from trellis.wire import stream
 from trellis.wire.codec import Payload
@@ -88,7 +84,7 @@ class Library:
         self._home = setup.directory
         os.chdir(self._home)
         _load_context(self._channel.open(function), self._channel.open(arguments))
-        _flush()
+        flush_output()
         self._channel.send(stream.READY)
         if setup.exec_mode == "direct":
             self._run_direct()
@@ -158,87 +154,34 @@ class Library:
     # -- fork --------------------------------------------------------------------------------------------------
 
     def _run_fork(self, slots: int) -> None:
-        # What is there now is the same in all children: the collector shall not touch, and so copy, it.
-        gc.collect()
-        gc.freeze()
-        # Calls end with their library, and so with the worker. Each child takes over one that is open already: to
-        # open one takes a tenth of all that a child costs.
-        self._lifeline = Lifeline()
-        free = [_Slot(number, open_lifeline(self._lifeline.worker_end)) for number in range(slots)]
-        self._answered = mmap.mmap(-1, slots)  # shared with the children
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
-        children: dict[int, _Child] = {}  # by pidfd
+        forks = Forks(self._channel, self._call_in_child, slots)
         while True:
-            while self._waiting and free:
-                child = self._fork(self._waiting.popleft(), free.pop())
-                poll.register(child.sentinel, select.POLLIN)
-                children[child.sentinel] = child
-            for fd, _ in poll.poll():
-                if fd in children:
-                    poll.unregister(fd)
-                    child = children.pop(fd)
-                    free.append(child.slot)
-                    self._reap(child)
-                    continue
-                message = self._channel.receive()
-                if message is None:
-                    _kill(child.pid for child in children.values())
+            while self._waiting and not forks.full:
+                forks.start(self._waiting.popleft())
+            for event in forks.wait():
+                if event is None:
+                    forks.kill_all()
                     return
-                self._on_message(message)
-                if message.kind == KILL:
-                    _kill(child.pid for child in children.values() if child.message.id == message.id)
+                if isinstance(event, Ended):
+                    self._on_end(event)
+                    continue
+                self._on_message(event)
+                if event.kind == KILL:
+                    forks.kill(event.id)
 
-    def _fork(self, message: Message, slot: _Slot) -> _Child:
-        self._answered[slot.number] = 0
-        pid = os.fork()
-        if pid:
-            with contextlib.suppress(OSError):  # both sides do it: nobody has to wait for the other
-                os.setpgid(pid, pid)
-            return _Child(pid, os.pidfd_open(pid), message, slot)
-        status = 1
-        try:
-            os.setpgid(0, 0)
-            self._lifeline.let_go()
-            take_lifeline(slot.lifeline)
-            self._channel.rename(f"result-{os.getpid()}")
-            self._call(message)
-            self._answered[slot.number] = 1
-            status = 0
-        except BaseException as error:
-            print(f"the result of a call could not be sent: {error!r}", file=sys.stderr)
-        finally:
-            _flush()
-            os._exit(status)  # nothing of the library's own is to be cleaned up here
+    def _call_in_child(self, message: Message) -> None:
+        self._channel.rename(f"result-{os.getpid()}")
+        self._call(message)
 
-    def _reap(self, child: _Child) -> None:
-        os.close(child.sentinel)
-        _kill([child.pid])  # its children; it is a zombie, so its number cannot belong to anybody else
-        _, status, usage = os.wait4(child.pid, 0)
-        if self._answered[child.slot.number]:
+    def _on_end(self, end: Ended) -> None:
+        if end.answered:
             return
-        if status:
-            self._channel.discard_written(f"result-{child.pid}")
-            self._channel.discard(child.message)
+        if end.status:
+            self._channel.discard_written(f"result-{end.pid}")
+            self._channel.discard(end.message)
         # Also of one that seems well: a call may have ended its process with exit code 0.
-        words = exit_reason(status, peak_bytes(usage)).encode() if status else b"exit code 0"
-        self._channel.send(DIED, child.message.id, os.waitstatus_to_exitcode(status), (words,))
-
-
-class _Slot(NamedTuple):
-    """For one call at a time."""
-
-    number: int
-    lifeline: int
-
-
-class _Child(NamedTuple):
-    """A process that runs a call."""
-
-    pid: int
-    sentinel: int  # pidfd
-    message: Message
-    slot: _Slot
+        words = exit_reason(end.status, peak_bytes(end.usage)).encode() if end.status else b"exit code 0"
+        self._channel.send(DIED, end.message.id, os.waitstatus_to_exitcode(end.status), (words,))
 
 
 def _load_context(function: Payload, arguments: Payload) -> None:
@@ -256,18 +199,6 @@ def _apply(function: Callable[..., Any], payload: Payload) -> Any:
     except Exception as error:
         raise DeserializationError(f"the arguments: {type(error).__name__}: {error}") from error
     return function(*args, **kwargs)
-
-
-def _kill(groups: Any) -> None:
-    for group in groups:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
-
-
-def _flush() -> None:
-    for output in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # a call may have closed or replaced it
-            output.flush()
 
 
 def main() -> None:
@@ -289,7 +220,7 @@ def main() -> None:
     except BaseException:
         traceback.print_exc()
         status = 1
-    _flush()
+    flush_output()
     os._exit(status)  # threads that a context or a call left behind must not keep the process alive
 
 

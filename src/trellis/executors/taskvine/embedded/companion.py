@@ -1,0 +1,143 @@
+"""A process that a worker talks with: a library, or what tasks are copies of. Carries messages; decides nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from trellis.executors.common.lifeline import Lifeline
+from trellis.executors.taskvine.embedded.child import Child
+from trellis.executors.taskvine.remote.channel import Channel, Message
+from trellis.transport.service import TURN, Loop
+from trellis.wire.codec import Buffer, Payload
+
+# The kernel's buffer of the pair: some full messages.
+_BUFFER_BYTES = 425_984
+
+
+class Companion:
+    """One such process.
+
+    Args:
+        lifeline: of the worker: it ends with it, whatever it dies of.
+        command: its command, for what it needs to know: numbers of its socket and lifeline, and ``payloads``.
+        payloads: directory for large payloads, which both sides delete when read.
+        output: file for standard output and error together.
+        on_message: told of each message.
+        on_end: told how it ended when it has, after all that it wrote was told.
+        cwd, environment: as for ``subprocess.Popen``.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        lifeline: Lifeline,
+        command: Callable[[Sequence[str]], Sequence[str]],
+        payloads: Path,
+        output: Path,
+        on_message: Callable[[Message], None],
+        on_end: Callable[[str], None],
+        *,
+        cwd: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._loop = loop
+        self._on_message = on_message
+        self._on_end = on_end
+        self._unsent: deque[bytes] = deque()
+        own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            for end in (own, other):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+            fds = (other.fileno(), lifeline.worker_end)
+            argv = command([*map(str, fds), os.fspath(payloads)])
+            self.child = Child(loop, argv, output, self._ended, cwd=cwd, environment=environment, pass_fds=fds)
+        except BaseException:
+            own.close()
+            raise
+        finally:
+            other.close()
+        own.setblocking(False)
+        self._channel = Channel(own, str(payloads), "arguments")
+        loop.add_fd(own.fileno(), self._on_readable)
+
+    # -- to it -------------------------------------------------------------------------------------------------
+
+    def send(self, kind: int, id_: int = 0, function: int = 0, payloads: tuple[Payload, ...] = ()) -> None:
+        """It gets all that is sent, in order, unless it dies.
+
+        Raises:
+            OSError: there is no room for a large payload.
+        """
+        message = self._channel.encode(kind, id_, function, payloads)
+        if not self._unsent and self._try(message):
+            return
+        self._unsent.append(message)
+        self._loop.watch_writes(self._channel.fileno(), self._on_readable, self._on_writable)
+
+    def _try(self, message: bytes) -> bool:
+        try:
+            self._channel.put(message)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:  # it has died: its end will be told
+            return True
+        return True
+
+    def _on_writable(self) -> None:
+        while self._unsent and self._try(self._unsent[0]):
+            self._unsent.popleft()
+        if not self._unsent:
+            self._loop.watch_writes(self._channel.fileno(), self._on_readable, None)
+
+    # -- from it -----------------------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        for _ in range(TURN):
+            try:
+                message = self._channel.receive()
+            except (BlockingIOError, InterruptedError):
+                return
+            if message is None:  # it cannot work without its socket; its end is told when it is gone
+                self._loop.remove_fd(self._channel.fileno())
+                self.child.kill(because_it_dies=True)
+                return
+            self._on_message(message)
+
+    def open(self, payload: Buffer) -> Payload:
+        """What a message brings.
+
+        Raises:
+            OSError: it was in a file that is not there.
+        """
+        return self._channel.open(payload)
+
+    # -- its end -----------------------------------------------------------------------------------------------
+
+    def _ended(self, child: Child, code: int) -> None:
+        self._read_rest()
+        self._close()
+        self._on_end(child.words())
+
+    def _read_rest(self) -> None:
+        """Results that it wrote before it died count."""
+        try:
+            while (message := self._channel.receive()) is not None:
+                self._on_message(message)
+        except (BlockingIOError, InterruptedError):
+            pass
+
+    def _close(self) -> None:
+        self._loop.remove_fd(self._channel.fileno())
+        self._channel.close()
+
+    def end(self) -> None:
+        """Kill it and wait for its end, without telling anybody."""
+        self.child.end()
+        self._close()
