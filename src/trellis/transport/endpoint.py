@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 import struct
@@ -32,6 +33,7 @@ _MONITOR_EVENT = struct.Struct("=HI")
 # sending a frame.
 _SNDMORE = int(zmq.SNDMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE_NOBLOCK = _SNDMORE | _NOBLOCK
 
 
 class Incoming(NamedTuple):
@@ -87,10 +89,11 @@ class _Endpoint:
     def _send(self, frames: Sequence[Buffer]) -> None:
         # With a copy: without one, pyzmq keeps a thread of its own to collect what was sent. One by one:
         # ``send_multipart`` looks at each frame twice.
+        # At once: there is no limit that could be reached, so nothing but a connection to come could be waited for.
         send = self._socket.send
         last = len(frames) - 1
         for position, frame in enumerate(frames):
-            send(frame, _SNDMORE if position < last else 0)
+            send(frame, _SNDMORE_NOBLOCK if position < last else _NOBLOCK)
 
     def _receive(self) -> list[zmq.Frame] | None:
         """The frames of the next message; None when there is none now."""
@@ -233,7 +236,9 @@ class ClientEndpoint(_Endpoint):
         return [event == zmq.EVENT_HANDSHAKE_SUCCEEDED for event, _ in self._monitored()]
 
     def send(self, frames: Sequence[Buffer]) -> None:
-        self._send(frames)
+        """Never waits. What is sent to one that has refused this end is gone, as what was sent before it did so."""
+        with contextlib.suppress(zmq.Again):  # libzmq does not try again, and would wait for ever for a connection
+            self._send(frames)
 
     def receive(self) -> list[Buffer] | None:
         """Frames of the next message, None when there is none now."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from trellis.errors import ConfigurationError
 from trellis.transport.authentication import Authenticator
@@ -272,6 +273,19 @@ def test_one_with_keys_does_not_talk_to_a_server_without(keys: Path) -> None:
         assert network.received == []
     finally:
         network.close()
+
+
+@pytest.mark.timeout(60)
+def test_nobody_waits_for_one_that_has_refused(encrypted: Network, keys: Path, tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    own, strangers = load_client_keys(keys), load_client_keys(tmp_path)
+    refused = encrypted.client(ClientKeys(strangers.public, strangers.secret, own.server_public), b"refused")
+    # Whoever is slow finds the connection given up before there was a first word.
+    encrypted.run_until(lambda: not refused._socket.poll(0, zmq.POLLOUT))
+    refused.send([b"let", b"me", b"in"])
+    assert not refused.wait(0)
+    refused.send([b"please"])
+    _assert_only_the_friend_is_heard(encrypted, own)
 
 
 # -- ports -----------------------------------------------------------------------------------------------------
