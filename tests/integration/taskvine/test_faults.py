@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.integration.taskvine.vines import CALL, running, status_of, wait_for, worker_of
@@ -82,6 +85,70 @@ def test_temps_of_a_killed_worker_are_made_again(tmp_path: Path) -> None:
             assert fetched.result(60)
             assert last.fetch() == b"xxxxx"
             assert status_of(executor).done == 6
+
+
+def wait_on_disk(started: str, end: str) -> str:
+    Path(started).touch()
+    while not Path(end).exists():
+        time.sleep(0.02)
+    return "done"
+
+
+def test_a_manager_that_hangs_is_killed_and_what_is_outstanding_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TaskVineExecutor, "_heartbeat_threshold_s", 3.0)
+    with running(tmp_path / "run") as executor:
+        assert executor.submit(nap, CALL, 1, 0.0).result() == 1
+        assert executor._client
+        manager = psutil.Process(executor._client._process.pid)
+        futures = [executor.submit(nap, CALL, 1, 1000.0) for _ in range(3)]
+        wait_for(lambda: status_of(executor).running)
+        manager.suspend()
+        for future in futures:
+            error = future.exception(60)
+            assert isinstance(error, TaskVineManagerFailure)
+            assert "It did not answer for 3 s, and was killed." in str(error)
+        assert executor.bad_state_is_set
+        manager.wait(20)
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from tests.integration.taskvine.test_faults import wait_on_disk
+from tests.integration.taskvine.vines import CALL, running
+from trellis.executors.taskvine import TaskVineExecutor
+
+if __name__ == "__main__":
+    here = Path(sys.argv[1])
+    TaskVineExecutor._heartbeat_threshold_s = 2.0
+    with running(here / "run") as executor:
+        future = executor.submit(wait_on_disk, CALL, str(here / "started"), str(here / "end"))
+        print(future.result(60), executor.submit(abs, CALL, -1).result(60), flush=True)
+"""
+
+
+@pytest.mark.parametrize("who", ["the program alone", "all its processes"])
+def test_a_program_that_was_suspended_loses_nothing(tmp_path: Path, who: str) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py"), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            wait_for((tmp_path / "started").exists)
+            process = psutil.Process(program.pid)
+            family = [process] if who == "the program alone" else [process, *process.children(recursive=True)]
+            for member in family:
+                member.suspend()
+            time.sleep(5)  # of silence, which is what this is about: more than twice the threshold
+            for member in family:
+                member.resume()
+            (tmp_path / "end").touch()
+            said, _ = program.communicate(timeout=60)
+        finally:
+            program.kill()
+    assert said == "done 1\n"
 
 
 def test_a_killed_manager_fails_what_is_outstanding(tmp_path: Path) -> None:

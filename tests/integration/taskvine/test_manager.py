@@ -17,6 +17,7 @@ import pytest
 from tests.integration.taskvine.vines import CALL, running, status_of, wait_for, worker_of
 from trellis.cli.main import main
 from trellis.executors.taskvine import TaskVineExecutor, TaskVineFile
+from trellis.executors.taskvine.client import VineClient
 from trellis.executors.taskvine.projects import DIRECTORY_VARIABLE
 from trellis.executors.taskvine.status import manager_status
 from trellis.transport.context import new_context
@@ -33,6 +34,7 @@ from trellis.wire.vine import (
     RegisterWorker,
     SendFile,
     ToVineWorker,
+    VineStatus,
     WelcomeWorker,
 )
 
@@ -225,3 +227,27 @@ def test_a_server_that_takes_its_time_does_not_hold_up_the_manager(
         _SlowServer.go.set()
         assert future.result() == "content"
         assert status_of(executor).fetched_by_workers == len("content")
+
+
+def test_a_manager_that_waits_for_names_of_files_does_not_count_as_hanging(
+    tmp_path: Path, slow_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TaskVineExecutor, "_heartbeat_period_s", 0.5)
+    monkeypatch.setattr(TaskVineExecutor, "_heartbeat_threshold_s", 2.0)
+    beats: list[Message] = []
+    hear = VineClient._on_message
+
+    def note(client: VineClient, message: Message, frames: Any) -> None:
+        if isinstance(message, VineStatus):
+            beats.append(message)
+        hear(client, message, frames)
+
+    monkeypatch.setattr(VineClient, "_on_message", note)
+    with running(tmp_path / "run") as executor:
+        future = executor.submit(read, CALL, TaskVineFile(slow_url, cache="forever"))
+        beats.clear()
+        # For longer than the threshold; it hears no questions meanwhile.
+        wait_for(lambda: len(beats) >= 8 or future.done())
+        assert not future.done()
+        _SlowServer.go.set()
+        assert future.result() == "content"

@@ -26,6 +26,7 @@ from trellis.errors import (
     InternalConsistencyError,
     TrellisError,
 )
+from trellis.executors.common.pulse import Pulse, asking_period
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.common.submit_thread import SubmitThread
 from trellis.executors.htex import submission as machine
@@ -33,7 +34,6 @@ from trellis.executors.htex.briefing import BATCH, Orders, brief, define_functio
 from trellis.executors.htex.headcount import Headcount
 from trellis.executors.htex.interchange_link import InterchangeLink
 from trellis.executors.htex.outstanding import Outstanding
-from trellis.executors.htex.pulse import Pulse
 from trellis.executors.htex.questions import PackagesAnswer, Questions
 from trellis.executors.htex.receipts import Receipts
 from trellis.executors.htex.requests import AskPackages, AskStatus, Cancel, End, Order, Send
@@ -73,7 +73,6 @@ _PING = StatusRequest(0)
 
 # When the interchange hangs, managers give up after the heartbeat threshold, counted from its last answer to one of
 # their heartbeats. It has to be replaced well before that.
-_ASKS_PER_THRESHOLD = 8
 _HANGS_PER_THRESHOLD = 4
 # A busy host can make anybody wait for so long; that is no reason to replace an interchange.
 _BUSY_S = 3.0
@@ -113,7 +112,7 @@ class InterchangeClient(SubmitThread):
         self._questions = Questions()
         self._receipts = Receipts()
         threshold_s = settings.heartbeat_threshold_s
-        self._ask_after_s = min(settings.heartbeat_period_s, threshold_s / _ASKS_PER_THRESHOLD)
+        self._ask_after_s = asking_period(settings.heartbeat_period_s, threshold_s)
         self._hangs_after_s = max(threshold_s / _HANGS_PER_THRESHOLD, min(_BUSY_S, threshold_s))
         self._decoder: Decoder[Message] = Decoder(ToSubmitSide)
         self._dead = False  # the interchange; there will be no other one
@@ -279,7 +278,7 @@ class InterchangeClient(SubmitThread):
             case "ask":
                 self._send([encode_header(_PING)])
             case "hangs":
-                self._process.kill(f"did not answer for {self._hangs_after_s:g} s, and was killed")
+                self._process.kill(self._pulse.verdict)
 
     def _on_inbox(self) -> None:
         batch: list[Attempt] = []

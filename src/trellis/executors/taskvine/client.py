@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,6 +25,7 @@ from trellis.errors import (
     TrellisError,
 )
 from trellis.executors.common.outcomes import deliver, outcome_of
+from trellis.executors.common.pulse import Pulse, asking_period
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.common.submit_thread import SubmitThread
 from trellis.executors.taskvine.outcomes import failure
@@ -62,6 +64,8 @@ logger = logging.getLogger(__name__)
 # Tasks in one message: large enough to make the cost of a message nothing, small enough for the first of a flood
 # to run while the rest is being packed.
 _BATCH = 1_000
+# Asks for a sign of life; nobody waits for the answer.
+_PING = VineStatusRequest(0)
 
 
 class VineClient(SubmitThread):
@@ -79,7 +83,7 @@ class VineClient(SubmitThread):
         self._process = process
         self._notices = notices
         self._ids = itertools.count()
-        self._requests = itertools.count()
+        self._requests = itertools.count(1)
         self._held: dict[int, Held] = {}
         self._hosts: dict[str, str] = {}  # of workers
         self._asked: dict[int, Future[Any]] = {}
@@ -186,7 +190,11 @@ class VineClient(SubmitThread):
 
     def _work(self) -> None:
         # The manager answers to who has spoken: without a word now, it could not tell of the first workers.
-        self._endpoint.send([encode_header(VineStatusRequest(next(self._requests)))])
+        self._endpoint.send([encode_header(_PING)])
+        threshold_s = self._settings.heartbeat_threshold_s
+        self._pulse = Pulse(
+            asking_period(self._settings.heartbeat_period_s, threshold_s), threshold_s, time.monotonic()
+        )
         loop = Loop()
         decoder: Decoder[Message] = Decoder(ToVineClient)
         loop.add_source(self._endpoint, lambda: self._on_messages(decoder))
@@ -197,7 +205,8 @@ class VineClient(SubmitThread):
         try:
             while not self._closing:
                 # Where processes have no sentinel, look once a second.
-                loop.run_once(None if sentinel is not None else 1.0)
+                loop.run_once(self._patience(None if sentinel is not None else 1.0))
+                self._look_at_pulse(time.monotonic())
                 if sentinel is None and self._cause is None and self._process.has_ended():
                     self._on_process_ended(loop, None, decoder)
             self._on_inbox()
@@ -206,6 +215,21 @@ class VineClient(SubmitThread):
                 loop.remove_fd(sentinel)
                 os.close(sentinel)
             loop.close()
+
+    def _patience(self, at_most_s: float | None) -> float | None:
+        if self._cause is not None:
+            return at_most_s
+        wait_s = max(0.0, self._pulse.next_deadline() - time.monotonic())
+        return wait_s if at_most_s is None else min(wait_s, at_most_s)
+
+    def _look_at_pulse(self, now: float) -> None:
+        if self._cause is not None:  # it may have ended
+            return
+        match self._pulse.look(now):
+            case "ask":
+                self._endpoint.send([encode_header(_PING)])
+            case "hangs":
+                self._process.kill(self._pulse.verdict)
 
     def _on_process_ended(self, loop: Loop, sentinel: int | None, decoder: Decoder[Message]) -> None:
         if sentinel is not None:
@@ -295,6 +319,7 @@ class VineClient(SubmitThread):
     # -- messages ----------------------------------------------------------------------------------------------
 
     def _on_messages(self, decoder: Decoder[Message]) -> None:
+        self._pulse.heard()
         for _ in range(TURN):
             frames = self._endpoint.receive()
             if frames is None:

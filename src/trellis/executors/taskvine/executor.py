@@ -39,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 METHODS = ("factory", "provider", "manual")
 _STATUS_TIMEOUT_S = 5.0
-_HEARTBEAT_S = 30.0
 _ANY_PORT = (1024, 65536)
 
 
@@ -65,6 +64,9 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     """
 
     enforces_walltime = True
+    # Silence of the manager for longer than the threshold is its end; the manager judges its workers by the same.
+    _heartbeat_period_s = 30.0
+    _heartbeat_threshold_s = 120.0
 
     def __init__(
         self,
@@ -234,8 +236,8 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             logdir=self.logdir,
             debug=False,
             import_paths=[os.path.abspath(path) for path in sys.path if os.path.isdir(path or ".")],
-            heartbeat_period_s=_HEARTBEAT_S,
-            heartbeat_threshold_s=4 * _HEARTBEAT_S,
+            heartbeat_period_s=self._heartbeat_period_s,
+            heartbeat_threshold_s=self._heartbeat_threshold_s,
             worker_timeout_s=self.factory_config.worker_timeout,
             peer_transfers=config.enable_peer_transfers,
             autolabel=config.autolabel_algorithm if config.autolabel else "fixed",

@@ -28,6 +28,7 @@ class FakeManager:
     def __init__(self, start_error: Exception | None = None) -> None:
         self._start_error = start_error
         self._alive, self._life = os.pipe()
+        self._ending = "was killed by signal 9 (SIGKILL)"
 
     def start(self) -> VinePorts:
         if self._start_error is not None:
@@ -38,12 +39,16 @@ class FakeManager:
         return os.dup(self._alive)
 
     def last_words(self) -> str:
-        return "It was killed by signal 9 (SIGKILL).\nEnd of manager.log:\nlast words"
+        return f"It {self._ending}.\nEnd of manager.log:\nlast words"
 
     def die(self) -> None:
         if self._life >= 0:
             os.close(self._life)
             self._life = -1
+
+    def kill(self, reason: str) -> None:
+        self._ending = reason
+        self.die()
 
     def end(self, timeout_s: float) -> None:
         self.die()
@@ -72,7 +77,9 @@ class Sink:
 class House:
     """A client, its manager, and what it told its owner."""
 
-    def __init__(self, directory: Path, start_error: Exception | None = None) -> None:
+    def __init__(
+        self, directory: Path, start_error: Exception | None = None, heartbeat_threshold_s: float = 120.0
+    ) -> None:
         self.manager = FakeManager(start_error)
         self.lost: list[TrellisError] = []
         self.ended: list[Held] = []
@@ -90,7 +97,7 @@ class House:
             debug=False,
             import_paths=[],
             heartbeat_period_s=30.0,
-            heartbeat_threshold_s=120.0,
+            heartbeat_threshold_s=heartbeat_threshold_s,
             worker_timeout_s=300.0,
             peer_transfers=True,
             autolabel="fixed",
@@ -158,6 +165,18 @@ def test_questions_to_a_dead_manager_fail(house: House) -> None:
 def test_a_manager_that_does_not_answer_is_not_waited_for(house: House) -> None:
     with pytest.raises(TimeoutError):
         house.client.status(0.01)
+
+
+def test_a_manager_that_is_silent_for_too_long_is_killed_and_its_tasks_fail(tmp_path: Path) -> None:
+    house = House(tmp_path, heartbeat_threshold_s=0.2)
+    house.client.start()
+    house.submit(2)
+    for outcome in house.sink.wait_for(2):
+        assert isinstance(outcome.exception, TaskVineManagerFailure)
+        assert "It did not answer for 0.2 s, and was killed." in str(outcome.exception)
+    assert [type(lost) for lost in house.lost] == [TaskVineManagerFailure]
+    house.client.close(0.0)
+    house.manager.close()
 
 
 def test_a_shutdown_ends_what_is_outstanding_and_what_comes_later(house: House) -> None:

@@ -92,6 +92,7 @@ class VineManagerService:
         self._from_client: Decoder[Message] = Decoder(FromVineClient)
         self._from_worker: Decoder[Message] = Decoder(FromVineWorker)
         self._connections = Connections()
+        self._beat_at = time.monotonic() + settings.heartbeat_period_s  # while the submit side is not heard
         self._running = True
 
     def bind(self) -> VinePorts:
@@ -122,11 +123,25 @@ class VineManagerService:
             while self._running:
                 deadline = self._state.next_deadline()
                 self._performer.transactions.flush()
-                loop.run_once(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                loop.run_once(self._patience(deadline))
                 if deadline is not None and time.monotonic() >= deadline:
                     self._handle(events.DeadlinePassed())
+                self._beat(time.monotonic())
         finally:
             self._close()
+
+    def _patience(self, deadline: float | None) -> float | None:
+        due = [deadline, self._beat_at if self._performer.declarations.busy else None]
+        times = [when for when in due if when is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _beat(self, now: float) -> None:
+        """The submit side is not heard while files get their names, which may take hours: tell it that all is well."""
+        if not self._performer.declarations.busy:
+            self._beat_at = now + self._settings.heartbeat_period_s
+        elif now >= self._beat_at:
+            self._beat_at = now + self._settings.heartbeat_period_s
+            self._performer.to_client(self._performer.status(0))
 
     def _close(self) -> None:
         for worker in self._state.store.workers:

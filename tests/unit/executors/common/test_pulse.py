@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis.executors.htex.pulse import Pulse
+from trellis.executors.common.pulse import Pulse, asking_period
 
 
 def test_a_peer_that_talks_is_not_asked() -> None:
@@ -36,6 +36,28 @@ def test_time_without_a_question_does_not_count() -> None:
     pulse = Pulse(period_s=10, threshold_s=25, now=0)
     assert pulse.look(now=1_000) == "ask"  # it was this side that slept
     assert pulse.look(now=1_010) == "fine"
+
+
+def test_who_has_slept_asks_anew() -> None:
+    pulse = Pulse(period_s=10, threshold_s=25, now=0)
+    assert pulse.look(now=10) == "ask"
+    assert pulse.look(now=1_000) == "ask"  # both may have been suspended, and the answer be still to come
+    assert pulse.look(now=1_010) == "fine"
+    assert pulse.look(now=1_020) == "fine"
+    assert pulse.look(now=1_025) == "hangs"
+
+
+def test_who_is_a_little_late_does_not_ask_anew() -> None:
+    pulse = Pulse(period_s=10, threshold_s=25, now=0)
+    assert pulse.look(now=10) == "ask"
+    assert pulse.look(now=29) == "fine"
+    assert pulse.look(now=44) == "hangs"
+    assert pulse.verdict == "did not answer for 25 s, and was killed"
+
+
+def test_a_silent_peer_is_asked_several_times_before_it_counts_as_hanging() -> None:
+    assert asking_period(heartbeat_period_s=30, heartbeat_threshold_s=120) == 15
+    assert asking_period(heartbeat_period_s=1, heartbeat_threshold_s=120) == 1
 
 
 def test_a_threshold_below_the_period_counts_too() -> None:
