@@ -184,6 +184,43 @@ def test_standard_output_of_the_kernels_choice(house: House) -> None:
     assert Path(future.stdout).read_text() == "said\n"
 
 
+def test_a_bash_app_that_fails_tells_why_and_what_it_wrote(house: House) -> None:
+    @bash_app
+    def give_up(stdout: str = "given-up.txt", outputs: Any = ()) -> str:
+        return "echo so far; exit 7"
+
+    error = give_up(outputs=[File("never-made.txt")]).exception(WAIT_S)
+    assert isinstance(error, BashExitFailure)
+    assert Path("given-up.txt").read_text() == "so far\n"
+
+
+def test_standard_output_is_added_to_a_file(house: House) -> None:
+    @bash_app
+    def say(word: str, code: int, stdout: Any, stderr: Any) -> str:
+        return f"echo {word}; echo {word} >&2; exit {code}"
+
+    log = {"stdout": ("logs/added.txt", "a"), "stderr": ("logs/added.err", "a+")}
+    for word, code in (("one", 0), ("two", 7), ("three", 0)):  # what fails wrote something, too
+        assert isinstance(say(word, code, **log).exception(WAIT_S), BashExitFailure) == bool(code)
+    assert Path("logs/added.txt").read_text() == "one\ntwo\nthree\n"
+    errors = Path("logs/added.err").read_text().splitlines()
+    assert [line for line in errors if line in ("one", "two", "three")] == ["one", "two", "three"]
+    assert say("four", 0, stdout=("logs/added.txt", "w"), stderr=None).result(WAIT_S) == 0
+    assert Path("logs/added.txt").read_text() == "four\n"
+
+
+def test_a_function_adds_to_a_file(house: House) -> None:
+    @python_app
+    def note(word: str, stdout: Any) -> None:
+        with open(*stdout) as stream:
+            stream.write(f"{word}\n")
+
+    Path("noted.txt").write_text("before\n")
+    for word in ("one", "two"):
+        note(word, stdout=("noted.txt", "a")).result(WAIT_S)
+    assert Path("noted.txt").read_text() == "before\none\ntwo\n"
+
+
 def test_join_apps(house: House) -> None:
     @join_app
     def twice(a: int) -> Any:

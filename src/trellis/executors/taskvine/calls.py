@@ -152,7 +152,11 @@ class Calls:
     # -- on the client's thread --------------------------------------------------------------------------------
 
     def kept(self, held: Held, value: Any) -> Any:
-        """A task with files has ended well: what its future gets."""
+        """A task with files has ended well: what its future gets.
+
+        Raises:
+            OSError: a file that came home cannot be put where it belongs.
+        """
         self._files.came_home(held.outputs)
         if held.result_file < 0:
             return value
@@ -170,6 +174,10 @@ class Calls:
             if held.result_file in self._results:  # there was none
                 self._results.discard(held.result_file)
                 self._client.drop_file(held.result_file)
+
+    def close(self) -> None:
+        """The manager has ended."""
+        self._files.close()
 
 
 def _mount_results(

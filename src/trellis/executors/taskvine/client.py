@@ -378,7 +378,11 @@ class VineClient(SubmitThread):
             else:
                 outcome = outcome_of(payload, position in failed, info)
             if outcome.exception is None and (held.outputs or held.result_file >= 0):
-                outcome.value = self._notices.kept(held, outcome.value)
+                try:
+                    outcome.value = self._notices.kept(held, outcome.value)
+                except OSError as error:
+                    lost = VineTaskFailed(message.ids[position], "output_transfer_error", str(error))
+                    outcome = Outcome(None, failure(lost, held.attempt), info)
             outcomes.append((held.attempt, outcome))
         self._notices.ended(ended)
         deliver(outcomes)

@@ -264,6 +264,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         self.stop_judging_blocks()
         # Workers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
         client.close(timeout)
+        self._calls.close()
         if self._factory is not None:
             self._factory.close(timeout)
             self._factory = None

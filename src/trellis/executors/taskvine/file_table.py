@@ -5,15 +5,20 @@ Any thread may ask; the same file, unchanged, has the same number in all tasks, 
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from trellis.executors.taskvine.files import TEMP_SCHEME, TaskVineFile
 from trellis.executors.taskvine.paths import fingerprint, free_path, sandbox_path
+from trellis.executors.taskvine.streams import AppendedStreams, appends
 from trellis.staging.files import File
 from trellis.wire.vine import FileSpec, Mount
+
+logger = logging.getLogger(__name__)
 
 _URL_SCHEMES = ("http", "https", "ftp")
 _STREAMS = ("stdout", "stderr")
@@ -39,8 +44,9 @@ class Properties(NamedTuple):
 class _Output(NamedTuple):
     """A file that a task makes."""
 
-    path: str  # where it belongs on this host
+    path: str  # where it comes home to
     properties: Properties
+    end_of: str = ""  # the file that it is to be added to
 
 
 class FileTable:
@@ -68,6 +74,7 @@ class FileTable:
         self._shared_fs = shared_fs
         self._peer_transfers = peer_transfers
         self._logs = os.path.join(os.path.abspath(logs), "")
+        self._streams = AppendedStreams(f"{self._logs}streams-{secrets.token_hex(4)}")
         self._lock = threading.Lock()
         self._next = 0
         self._numbers: dict[object, int] = {}  # by what identifies a file and its content
@@ -170,11 +177,14 @@ class FileTable:
         path = self._new_output(file.path, properties._replace(level=level or properties.level), mounts)
         return _placed(file, path)
 
-    def _new_output(self, home: str, properties: Properties, mounts: dict[str, Mount]) -> str:
-        source = os.path.abspath(home)
+    def _new_output(
+        self, home: str, properties: Properties, mounts: dict[str, Mount], *, appended: bool = False
+    ) -> str:
+        end_of = os.path.abspath(home) if appended else ""
+        source = self._streams.new_share() if appended else os.path.abspath(home)
         number = self.new("file", source, properties.level, peer=properties.peer, made=True)
         with self._lock:
-            self._outputs[number] = _Output(source, properties._replace(unpack=False))
+            self._outputs[number] = _Output(source, properties._replace(unpack=False), end_of)
         path = sandbox_path(home)
         mounts[path] = Mount(number, path)
         return path
@@ -190,16 +200,23 @@ class FileTable:
         if self._shared_fs or (os.path.isabs(home) and not home.startswith(self._logs)):
             path = os.path.abspath(home)
         else:
-            path = self._new_output(home, Properties("task"), mounts)
+            path = self._new_output(home, Properties("task"), mounts, appended=appends(value))
         return (path, *value[1:]) if isinstance(value, tuple) else path
 
     # -- afterwards --------------------------------------------------------------------------------------------
 
     def came_home(self, mounts: Iterable[Mount]) -> None:
-        """These outputs are in their places: tasks that read them find them at the workers that have them still."""
+        """These outputs have come: tasks that read them find them at the workers that have them still.
+
+        Raises:
+            OSError: one that was to be added to a file could not be.
+        """
         for mount in mounts:
             with self._lock:
                 output = self._outputs.get(mount.file)
+            if output is not None and output.end_of:
+                self._streams.add(output.path, output.end_of)
+            with self._lock:
                 if output is None or output.properties.level == "task":
                     continue
                 del self._outputs[mount.file]
@@ -214,9 +231,19 @@ class FileTable:
         """The task of these outputs has its outcome: what has not come home, or is for one task only, is forgotten."""
         for mount in mounts:
             with self._lock:
-                forgotten = self._outputs.pop(mount.file, None) is not None
-            if forgotten:
-                self._drop(mount.file)
+                output = self._outputs.pop(mount.file, None)
+            if output is None:
+                continue
+            self._drop(mount.file)
+            if output.end_of:  # of a task that has failed: what it had to say counts, too
+                try:
+                    self._streams.add(output.path, output.end_of)
+                except OSError as error:
+                    logger.warning("what a task wrote cannot be added to %s: %s", output.end_of, error)
+
+    def close(self) -> None:
+        """All tasks have their outcomes, and the manager has ended."""
+        self._streams.close()
 
 
 def _properties(file: File) -> Properties:

@@ -66,7 +66,7 @@ class Notices(NamedTuple):
     worker_left: Callable[[WorkerLeft], None]
     notice: Callable[[str], None]
     manager_lost: Callable[[TrellisError], None]
-    # A task with files has ended well: gives what its future gets in place of ``value``.
+    # A task with files has ended well: gives what its future gets in place of ``value``, or raises an OSError.
     kept: Callable[[Held, Any], Any]
     # These have their outcomes, whatever they are.
     ended: Callable[[list[Held]], None]

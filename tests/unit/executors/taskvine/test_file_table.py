@@ -188,6 +188,58 @@ def test_the_kernels_own_choice_of_a_log_comes_home_too(told: Told, tmp_path: Pa
     assert told.declared[0].source == log
 
 
+def appended(told: Told, tmp_path: Path) -> tuple[FileTable, list[Mount], Path]:
+    """A call whose standard output is added to ``log``, and where the share of this attempt comes home to."""
+    table = told.table(logs=str(tmp_path / "runs"))
+    call = table.files_of((), {"stdout": ("log", "a")})
+    assert call.kwargs["stdout"] == ("log", "a")
+    assert call.outputs == [Mount(0, "log")]
+    return table, call.outputs, Path(told.declared[0].source)
+
+
+def test_standard_output_is_added_once_to_what_is_there(told: Told, tmp_path: Path) -> None:
+    made("log", "before\n")
+    table, outputs, share = appended(told, tmp_path)
+    assert (share.parent.parent, told.declared[0].made) == (tmp_path / "runs", True)
+    for _ in range(2):  # the task ran twice, since its worker was lost
+        share.write_text("after\n")
+    table.came_home(outputs)
+    table.ended(outputs)
+    table.ended(outputs)
+    assert Path("log").read_text() == "before\nafter\n"
+    assert told.dropped == [0]
+    table.close()
+    assert not share.parent.exists()
+
+
+def test_what_a_task_wrote_before_it_failed_is_added(told: Told, tmp_path: Path) -> None:
+    table, outputs, share = appended(told, tmp_path)
+    share.write_text("so far\n")
+    table.ended(outputs)
+    assert Path("log").read_text() == "so far\n"
+
+
+def test_nothing_is_added_where_nothing_came(told: Told, tmp_path: Path) -> None:
+    table, outputs, _ = appended(told, tmp_path)
+    table.ended(outputs)
+    assert not Path("log").exists()
+
+
+def test_who_cannot_add_to_a_file_is_told(told: Told, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Path("log").mkdir()
+    for ends in (FileTable.came_home, FileTable.ended):
+        told.declared.clear()
+        table = told.table(logs=str(tmp_path / "runs"))
+        outputs = table.files_of((), {"stdout": ("log", "a")}).outputs
+        Path(told.declared[0].source).write_text("lost\n")
+        if ends is FileTable.came_home:
+            with pytest.raises(IsADirectoryError):
+                table.came_home(outputs)
+        else:
+            table.ended(outputs)
+            assert "cannot be added" in caplog.text
+
+
 def test_another_absolute_log_is_on_a_shared_file_system(told: Told, tmp_path: Path) -> None:
     call = told.table().files_of((), {"stdout": (str(tmp_path / "a"), "a")})
     assert call.outputs == []

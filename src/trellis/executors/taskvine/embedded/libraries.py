@@ -161,6 +161,8 @@ class LibraryProcess:
         sandbox, start = self._calls.pop(id_)
         try:
             if result is None:
+                with contextlib.suppress(OSError):  # what it raised says more
+                    return [] if sandbox is None else sandbox.collect(start.outputs, failed=True), False
                 return [], False
             made = [] if sandbox is None else sandbox.collect(start.outputs)
             if start.result_name:

@@ -259,7 +259,9 @@ class VineManagerService:
             case CallsEnded():
                 self._performer.book.ended(name, message, unpack(message.sizes, frames))
                 self._performer.transactions.ended(name, message)
-                self._handle(events.CallsEnded(name, message.ids, message.durations_s, message.measured))
+                self._handle(
+                    events.CallsEnded(name, message.ids, message.durations_s, message.measured, message.failed)
+                )
             case CacheUpdated(names=names, sizes=sizes, seconds=seconds):
                 sent = self._performer.traffic.arrived(name, names, sizes, seconds)
                 self._performer.transactions.cached(name, names, sizes, seconds, sent)

@@ -181,16 +181,15 @@ class Processes:
         payload: Payload = b"" if kept and not failed else buffers[0] if len(buffers) == 1 else buffers
         made: list[tuple[str, int]] = []
         missing = ""
-        if not failed:
-            try:
-                made = process.sandbox.collect(process.start.outputs)
-                if kept:
-                    entry = self._cache.adopt(kept, result, "workflow")
-                    made.append((entry.name, entry.size))
-            except MissingOutput as error:
-                missing = f"not there when the task had ended: {error}"
-            except OSError as error:
-                missing = f"its outputs cannot be kept: {error}"
+        try:
+            made = process.sandbox.collect(process.start.outputs, failed)
+            if kept and not failed:
+                entry = self._cache.adopt(kept, result, "workflow")
+                made.append((entry.name, entry.size))
+        except MissingOutput as error:
+            missing = f"not there when the task had ended: {error}"
+        except OSError as error:
+            missing = "" if failed else f"its outputs cannot be kept: {error}"  # what it raised says more
         return TaskEnd(code, process.child.reason, payload, failed, started, duration_s, missing, made)
 
     def measure(self, id_: int) -> Amount:

@@ -53,6 +53,7 @@ class Returning:
 
     worker: str
     names: set[str]
+    failed: bool = False  # it raised, which is its outcome whether they come or not
 
 
 Place = Waiting | Queued | Staging | Running | Returning

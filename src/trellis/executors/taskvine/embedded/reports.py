@@ -5,6 +5,8 @@ A report counts if its task runs at that worker; any other is about a task that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
 from trellis.executors.taskvine.embedded.packing import enlarge, largest
@@ -35,6 +37,7 @@ class Reports:
         report = events.ReportDone(worker.name, [])
         kept: list[int] = []
         dropped: list[int] = []
+        failed = frozenset(event.failed)
         for position, (id_, duration_s) in enumerate(zip(event.ids, event.durations_s, strict=True)):
             task = store.tasks.get(id_)
             if task is None or not isinstance(task.place, Running) or task.place.worker != worker.name:
@@ -46,8 +49,8 @@ class Reports:
             if task.recovers:
                 dropped.append(id_)
                 self._lifecycle.finish(task, worker.name)
-            elif task.home:
-                self._bring_home(task, worker)
+            elif home := self._there(task.home, worker) if position in failed else task.home:
+                self._bring_home(task, worker, home, position in failed)
             else:
                 report.ids.append(id_)
                 if self._lifecycle.finish(task, worker.name):
@@ -71,12 +74,15 @@ class Reports:
                 instance.proven = True
                 store.libraries[instance.library].failures = 0
 
-    def _bring_home(self, task: Task, worker: Worker) -> None:
+    def _there(self, names: Sequence[str], worker: Worker) -> Sequence[str]:
+        return [name for name in names if self._store.replicas.is_ready(name, worker.name)]
+
+    def _bring_home(self, task: Task, worker: Worker, home: Sequence[str], failed: bool) -> None:
         store = self._store
-        task.place = Returning(worker.name, set(task.home))
+        task.place = Returning(worker.name, set(home), failed)
         worker.tasks.add(task.id)
         worker.idle_since = None
-        for name in task.home:
+        for name in home:
             store.returning.setdefault(name, set()).add(task.id)
             store.actions.append(events.BringHome(worker.name, name))
 
@@ -87,7 +93,7 @@ class Reports:
             task = store.tasks[id_]
             place = task.place
             assert isinstance(place, Returning)
-            if error:
+            if error and not place.failed:
                 self._lifecycle.fail(task, now, "output_transfer_error", f"{file}: {error}")
                 continue
             place.names.discard(file)

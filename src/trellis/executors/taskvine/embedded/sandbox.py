@@ -53,13 +53,18 @@ class Sandbox:
             raise ValueError(f"{path!r} is no path inside a sandbox: it must be relative, without '..'")
         return self.path / parts
 
-    def collect(self, outputs: Iterable[tuple[str, str, str]]) -> list[tuple[str, int]]:
+    def collect(self, outputs: Iterable[tuple[str, str, str]], failed: bool = False) -> list[tuple[str, int]]:
         """Move outputs (cache name, path, level) into the cache; give their names and sizes in bytes.
+
+        Of a task that has ``failed`` only those that are of this task alone, its standard output for one, as far as
+        they are there.
 
         Raises:
             MissingOutput: one of them is not there; the message names all that are not.
         """
         wanted = [(name, self._inside(path), level) for name, path, level in outputs]
+        if failed:
+            wanted = [output for output in wanted if output[2] == "task" and output[1].exists()]
         missing = [str(path.relative_to(self.path)) for _, path, _ in wanted if not path.exists()]
         if missing:
             raise MissingOutput(", ".join(missing))

@@ -102,12 +102,16 @@ class CacheFailed:
 
 @dataclass(slots=True)
 class CallsEnded:
-    """Tasks that ran to their end; ``measured``: what each used at most, empty where it was not measured."""
+    """Tasks that ran to their end; ``measured``: what each used at most, empty where it was not measured.
+
+    ``failed``: positions of those that raised, whose outputs may not be there.
+    """
 
     worker: str
     ids: Sequence[int]
     durations_s: Sequence[float]
     measured: Sequence[Amount] = ()
+    failed: Sequence[int] = ()
 
 
 @dataclass(slots=True)
