@@ -209,6 +209,17 @@ def test_standard_output_is_added_to_a_file(house: House) -> None:
     assert Path("logs/added.txt").read_text() == "four\n"
 
 
+def test_standard_output_that_cannot_be_added_fails_its_task(house: House) -> None:
+    @bash_app
+    def say(stdout: Any) -> str:
+        return "echo said"
+
+    Path("no-file").mkdir()
+    error = say(stdout=("no-file", "a")).exception(WAIT_S)
+    assert isinstance(error, TaskVineTaskFailure)
+    assert error.result == "output_transfer_error"
+
+
 def test_a_function_adds_to_a_file(house: House) -> None:
     @python_app
     def note(word: str, stdout: Any) -> None:

@@ -138,21 +138,25 @@ class VineManagerModel(RuleBasedStateMachine):
         else:
             self.handle(events.CacheFailed(name, file, "no"))
 
-    @rule(pick=PICK, status=st.sampled_from(["", "", "", "signal", "forsaken", "resource_exhaustion", "cancelled"]))
+    @rule(
+        pick=PICK,
+        status=st.sampled_from(["", "", "", "raised", "signal", "forsaken", "resource_exhaustion", "cancelled"]),
+    )
     def a_task_ends(self, pick: int, status: str) -> None:
         running = [(name, id_) for name, worker in sorted(self.workers.items()) for id_ in worker.running]
         if not running:
             return
         name, id_ = running[pick % len(running)]
         del self.workers[name].running[id_]
-        if status:
+        if status not in ("", "raised"):
             self.handle(events.TaskFailed(name, id_, status, "why"))
             return
-        made = list(self.state.store.tasks[id_].outputs)
+        task = self.state.store.tasks[id_]
+        made = list(task.home[: pick % 3] if status else task.outputs)
         self.workers[name].cache.update(made)
         if made:
             self.handle(events.CacheUpdated(name, made, [2**20] * len(made)))
-        self.handle(events.CallsEnded(name, [id_], [1.0]))
+        self.handle(events.CallsEnded(name, [id_], [1.0], failed=[0] if status else []))
 
     @rule(pick=PICK, error=st.sampled_from(["", "", "no"]))
     def an_output_comes_home(self, pick: int, error: str) -> None:

@@ -297,6 +297,28 @@ def test_an_output_that_cannot_come_home_fails_its_task() -> None:
     ]
 
 
+@pytest.mark.parametrize("error", ["", "disk full"])
+def test_what_a_task_that_raised_has_made_comes_home_and_its_outcome_is_what_it_raised(error: str) -> None:
+    manager = Manager()
+    manager.worker("w")
+    for file in (1, 2):
+        manager.file(file, level="task")
+    manager.submit(1, outputs=(1, 2))
+    manager.cached("w", 1)
+    raised = events.CallsEnded("w", [1], [1.0], failed=[0])
+    assert manager.handle(raised) == [events.BringHome("w", "f1")]
+    assert manager.handle(raised) == []  # said twice
+    assert manager.handle(events.CameHome("f1", error)) == [events.ReportDone("w", [1], [])]
+
+
+def test_a_task_that_raised_and_made_nothing_has_ended() -> None:
+    manager = Manager()
+    manager.worker("w")
+    manager.file(1)
+    manager.submit(1, outputs=(1,))
+    assert manager.handle(events.CallsEnded("w", [1], [1.0], failed=[0])) == [events.ReportDone("w", [1], [])]
+
+
 def test_when_its_worker_is_lost_meanwhile_the_task_runs_again() -> None:
     manager = Manager()
     manager.worker("w")
