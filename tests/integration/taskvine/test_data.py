@@ -123,3 +123,18 @@ def test_the_same_content_under_two_names_is_sent_once(tmp_path: Path) -> None:
         for name in ("one", "two"):
             assert executor.submit(read, CALL, TaskVineFile(name, cache="worker")).result() == "content"
         assert status_of(executor).sent_by_manager == len("content")
+
+
+def note(word: str, stdout: Any) -> None:
+    with open(*stdout) as stream:
+        stream.write(word)
+
+
+def test_nothing_is_left_of_the_shares_that_were_added_to_a_file(tmp_path: Path) -> None:
+    with running(tmp_path / "run") as executor:
+        for word in ("one", "two"):
+            executor.submit(note, CALL, word, stdout=("noted", "a")).result()
+        assert list((tmp_path / "run").glob("streams-*/*")) == []
+        assert len(list((tmp_path / "run").glob("streams-*"))) == 1
+    assert Path("noted").read_text() == "onetwo"
+    assert list((tmp_path / "run").glob("streams-*")) == []
