@@ -226,7 +226,9 @@ class ManagerModel(RuleBasedStateMachine):
         if sure == 17:  # low numbers are drawn more often
             self.handle(TerminateRequested("told to"))
             self.terminated = True
-            assert self.exited or self.held or any(task is not None for task in self.offered)
+            assert self.exited or self.machine.tasks, "it waits for nothing"
+            waits = [*self.held, *(task for task in self.offered if task is not None)]
+            assert self.exited or not waits, "what has not started was not given back"
 
     # -- workers -----------------------------------------------------------------------------------------------
 
