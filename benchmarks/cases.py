@@ -266,9 +266,15 @@ def many_managers(system: System, effort: Effort) -> Figures:
     }
 
 
+def on_taskvine(mode: str) -> tuple[str, ...]:
+    """Those that drive the real TaskVine in this mode; Parsl has nothing like direct calls."""
+    names = tuple(name for name, system in SYSTEMS.items() if system.on_taskvine)
+    return names if mode != "direct" else tuple(name for name in names if SYSTEMS[name].on_taskvine != "parsl")
+
+
 # -- the registry -------------------------------------------------------------------------------------------------
 
-_ALL = tuple(name for name in SYSTEMS if name not in ("spawn-loop", "taskvine"))
+_ALL = tuple(name for name, system in SYSTEMS.items() if name != "spawn-loop" and not system.on_taskvine)
 _TRELLIS = ("trellis", "trellis-executor", "trellis-plain")
 _PEERS = ("parsl-tuned", "processpool", "loky", "executorlib", "dask", "ray")
 _PAYLOADS = (*_TRELLIS, *_PEERS)
@@ -326,11 +332,11 @@ CASES = {
     "vine-data": Case("files and results that stay", ("vine-direct",), bare=taskvine.data, repeats=1, seconds=20.0),
     **{
         f"taskvine-{mode}": Case(
-            f"TaskVine itself, {mode}",
-            ("taskvine",) if taskvine.root() else (),
-            bare=partial(taskvine.native, mode),
+            f"the real TaskVine, {mode}",
+            on_taskvine(mode) if taskvine.root() else (),
+            bare=partial(taskvine.real, mode),
             repeats=2,
-            seconds=4.0,
+            seconds=5.0 if mode == "regular" else 3.0,
         )
         for mode in taskvine.MODES
     },

@@ -40,6 +40,8 @@ class System:
     needs: str  # the package without which it is skipped
     open: Callable[[], AbstractContextManager[Session]]
     start_s: float = 1.0  # roughly, with its end; for the plan
+    # What drives the real TaskVine, in a root directory of its own: the name of the system there. Never opened here.
+    on_taskvine: str = ""
 
 
 # -- Trellis -------------------------------------------------------------------------------------------------
@@ -183,7 +185,8 @@ SYSTEMS = {
     "executorlib": System("executorlib", "executorlib", _executorlib, 2.0),
     "dask": System("Dask", "distributed", _dask, 4.0),
     "ray": System("Ray", "ray", _ray, 7.0),
-    # Measured in a root directory of its own, and never opened here.
-    "taskvine": System("TaskVine itself", "trellis", _spawn_loop, 0.0),
+    "taskvine": System("TaskVine itself", "trellis", _spawn_loop, on_taskvine="native"),
+    "taskvine-trellis": System("Trellis on TaskVine", "trellis", _spawn_loop, on_taskvine="ndcctools"),
+    "taskvine-parsl": System("Parsl on TaskVine", "trellis", _spawn_loop, on_taskvine="parsl"),
     "spawn-loop": System("posix_spawn loop", "concurrent.futures", _spawn_loop, 0.5),
 }

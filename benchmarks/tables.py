@@ -11,6 +11,7 @@ from rich.table import Table
 from benchmarks.cases import CASES
 from benchmarks.figures import FIGURES, Verdict
 from benchmarks.report import TITLES, Report, Spread
+from benchmarks.taskvine import MODES
 
 
 class Column(NamedTuple):
@@ -101,12 +102,20 @@ SHEETS = (
         ),
     ),
     Sheet(
-        "TaskVine itself",
+        "On the real TaskVine: tasks that do nothing",
         tuple(
-            Column(f"{mode}, {unit}", f"native_{mode}_{figure}")
-            for mode in ("regular", "fork", "direct")
-            for unit, figure in (("tasks/s", "per_s"), ("ms", "ms"))
+            Column(title, f"real_{mode}_per_s", other)
+            for mode in MODES
+            for title, other in (
+                (f"{mode}, tasks/s", None),
+                ("× TaskVine", "taskvine"),
+                ("× Parsl", "taskvine-parsl"),
+            )
         ),
+    ),
+    Sheet(
+        "On the real TaskVine: one task at a time",
+        tuple(Column(f"{mode}, ms", f"real_{mode}_ms") for mode in MODES),
     ),
     Sheet(
         "Files and results that stay at TaskVine's workers",

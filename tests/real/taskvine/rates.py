@@ -1,6 +1,12 @@
-"""Compares speeds of native TaskVine, of its engine here, and of the embedded engine: ``bed --rates [TASKS]``.
+"""Compares speeds on the real TaskVine: ``bed --rates [TASKS]``, which runs this inside: one measurement.
 
+The systems are TaskVine as its own users drive it, its engine here, the embedded engine, and Parsl's TaskVineExecutor.
 Each is given no-op tasks, to one worker of two cores, in one run. Printed, not asserted: machines differ.
+
+Parsl's has no direct mode. Its serverless mode forks for each call, so it stands beside fork. What does not work there:
+serverless without a shared file system needs a conda environment, else its manager's process ends and every task fails;
+port 0 makes its workers ask a catalog for the port. So the file system is told to be shared (no task has a file of its
+own), and the port is chosen here. How its workers are launched makes no difference; here they are as for TaskVine.
 """
 
 from __future__ import annotations
@@ -12,23 +18,48 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import trellis
-from trellis import Config
-from trellis.executors.taskvine import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
+from tests.real.bed import free_ports
 
-_WORKER = ["vine_worker", "--cores", "2", "--memory", "1000", "--disk", "2000", "--parent-death", "127.0.0.1"]
+MODES = ("regular", "fork", "direct")
+# A virtual environment of its own: what Trellis needs is tested without Parsl, and Parsl measured without Trellis.
+PARSL = "/opt/parsl"
+_PYTHONS = {"parsl": ("env", f"PATH={PARSL}/bin:/usr/bin:/bin", "python")}
+
+_WORKER = ("vine_worker", "--cores", "2", "--memory", "1000", "--disk", "2000", "--parent-death", "127.0.0.1")
+_LIMIT_S = 100.0
+_SILENCE_S = 15
+# Parsl makes but a few tasks per second with an interpreter for each.
+_FEW = 24
+_ALONE = 10
+
+
+def command(system: str, mode: str, tasks: int) -> list[str]:
+    """The words of a measurement, which prints tasks per second, and seconds for one alone."""
+    python = _PYTHONS.get(system, ("python",))
+    return [*python, "-W", "ignore", "-m", "tests.real.taskvine.rates", system, mode, str(tasks)]
+
+
+def tries(system: str) -> int:
+    """How often to try: TaskVine itself waits for ever in many of the runs in direct mode."""
+    return 4 if system == "native" else 1
+
+
+def has(system: str, mode: str) -> bool:
+    """Whether there is such a mode."""
+    return system != "parsl" or mode != "direct"
 
 
 def nothing() -> None:
     return None
 
 
-def native(mode: str, tasks: int) -> tuple[float, float]:
-    """Tasks per second, and seconds for one alone, of ndcctools as its users drive it."""
-    warnings.simplefilter("ignore")
+def _native(mode: str, tasks: int) -> tuple[float, float]:
+    """Of ndcctools as its users drive it."""
     vine: Any = importlib.import_module("ndcctools.taskvine")
     manager = vine.Manager(port=0, run_info_path=tempfile.mkdtemp())
     if mode != "regular":
@@ -48,22 +79,31 @@ def native(mode: str, tasks: int) -> tuple[float, float]:
 
     def finish(number: int) -> None:
         while number:
-            task = manager.wait(5)
-            if task is not None:
-                assert task.successful(), task.std_output
-                number -= 1
+            task = manager.wait(_SILENCE_S)
+            if task is None:
+                raise TimeoutError(f"TaskVine gave no result for {_SILENCE_S} s")
+            assert task.successful(), task.std_output
+            number -= 1
 
-    with subprocess.Popen(
-        [*_WORKER, str(manager.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as worker:
+    with _worker(manager.port):
+        return _time(submit, finish, tasks)
+
+
+@contextmanager
+def _worker(port: int) -> Iterator[None]:
+    words = [*_WORKER, str(port)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
         try:
-            return _measure(submit, finish, tasks)
+            yield
         finally:
             worker.terminate()
 
 
-def ours(engine: str, mode: str, tasks: int) -> tuple[float, float]:
-    """The same of a TaskVineExecutor."""
+def _ours(engine: str, mode: str, tasks: int) -> tuple[float, float]:
+    """Of a TaskVineExecutor."""
+    import trellis
+    from trellis.executors.taskvine import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
+
     library = {"exec_mode": mode, "cores": 1 if mode == "direct" else 2} if mode != "regular" else None
     executor = TaskVineExecutor(
         engine=engine,
@@ -71,19 +111,42 @@ def ours(engine: str, mode: str, tasks: int) -> tuple[float, float]:
         manager_config=TaskVineManagerConfig(port=0, library_config=library),
         factory_config=TaskVineFactoryConfig(cores=2, memory=1000, disk=2000),
     )
-    with trellis.load(Config(executors=[executor], run_dir=tempfile.mkdtemp())):
-        futures: list[Any] = []
-        specification = {"cores": 1} if mode == "regular" else {}
-
-        def finish(_: int) -> None:
-            for future in futures:
-                future.result(300)
-            futures.clear()
-
-        return _measure(lambda: futures.append(executor.submit(nothing, specification)), finish, tasks)
+    with trellis.load(trellis.Config(executors=[executor], run_dir=tempfile.mkdtemp())):
+        return _time_executor(executor, mode, tasks)
 
 
-def _measure(submit: Callable[[], None], finish: Callable[[int], None], tasks: int) -> tuple[float, float]:
+def _parsl(mode: str, tasks: int) -> tuple[float, float]:
+    """Of Parsl's TaskVineExecutor, without the logs that its kernel keeps otherwise: it is faster so."""
+    parsl: Any = importlib.import_module("parsl")
+    taskvine: Any = importlib.import_module("parsl.executors.taskvine")
+    (port,) = free_ports(1)
+    executor = taskvine.TaskVineExecutor(
+        worker_launch_method="manual",
+        function_exec_mode="regular" if mode == "regular" else "serverless",
+        manager_config=taskvine.TaskVineManagerConfig(
+            port=port, address="127.0.0.1", shared_fs=True, library_config={"cores": 2, "num_slots": 2}
+        ),
+    )
+    config = parsl.Config(executors=[executor], strategy="none", run_dir=tempfile.mkdtemp(), initialize_logging=False)
+    with parsl.load(config), _worker(port):
+        return _time_executor(executor, mode, min(tasks, _FEW) if mode == "regular" else tasks)
+
+
+def _time_executor(executor: Any, mode: str, tasks: int) -> tuple[float, float]:
+    """Straight at the executor, without the kernel that has it."""
+    futures: list[Any] = []
+    # Without an amount one would take the whole worker.
+    specification = {"cores": 1} if mode == "regular" else {}
+
+    def finish(_: int) -> None:
+        for future in futures:
+            future.result(_LIMIT_S)
+        futures.clear()
+
+    return _time(lambda: futures.append(executor.submit(nothing, specification)), finish, tasks)
+
+
+def _time(submit: Callable[[], None], finish: Callable[[int], None], tasks: int) -> tuple[float, float]:
     submit()  # so that workers are there, and libraries loaded
     finish(1)
     begin = time.perf_counter()
@@ -91,7 +154,7 @@ def _measure(submit: Callable[[], None], finish: Callable[[int], None], tasks: i
         submit()
     finish(tasks)
     rate = tasks / (time.perf_counter() - begin)
-    alone = min(20, tasks)
+    alone = min(_ALONE, tasks)
     begin = time.perf_counter()
     for _ in range(alone):
         submit()
@@ -99,23 +162,21 @@ def _measure(submit: Callable[[], None], finish: Callable[[int], None], tasks: i
     return rate, (time.perf_counter() - begin) / alone
 
 
+SYSTEMS: dict[str, Callable[[str, int], tuple[float, float]]] = {
+    "native": _native,
+    "ndcctools": partial(_ours, "ndcctools"),
+    "embedded": partial(_ours, "embedded"),
+    "parsl": _parsl,
+}
+
+
 def main() -> None:
     """Entry point."""
-    if len(sys.argv) == 4:  # one native measurement, in a process of its own
-        rate, latency = native(sys.argv[2], int(sys.argv[3]))
-        print(rate, latency, flush=True)
-        os._exit(0)  # what TaskVine's module leaves behind is of no interest
-    tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    print(f"{tasks} no-op tasks, one worker of 2 cores; load before: {os.getloadavg()[0]:.2f}")
-    print(f"{'':22}{'tasks/s':>10}{'alone, ms':>12}")
-    for mode in ("regular", "fork", "direct"):
-        command = [sys.executable, "-W", "ignore", "-m", __spec__.name, "native", mode, str(tasks)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
-        rate, latency = map(float, done.stdout.splitlines()[-1].split())
-        results = {"native": (rate, latency)}
-        results |= {engine: ours(engine, mode, tasks) for engine in ("ndcctools", "embedded")}
-        for name, (rate, latency) in results.items():
-            print(f"{mode:10}{name:12}{rate:10.0f}{latency * 1000:12.1f}", flush=True)
+    system, mode, tasks = sys.argv[1:]
+    warnings.simplefilter("ignore")
+    rate, latency = SYSTEMS[system](mode, int(tasks))
+    print(rate, latency, flush=True)
+    os._exit(0)  # what TaskVine's module leaves behind is of no interest
 
 
 if __name__ == "__main__":
