@@ -21,7 +21,7 @@ ROOT_VARIABLE = "TRELLIS_TASKVINE_ROOT"
 # On the machine itself.
 PACKAGES = ("mmdebstrap",)
 SUITE = "trixie"
-# Inside. curl: workers fetch URLs with it.
+# Inside. curl: workers fetch URLs with it. The last two: for TaskVine's tool that plots logs of transactions.
 _INCLUDED = (
     "coop-computing-tools",
     "python3-workqueue",
@@ -30,6 +30,8 @@ _INCLUDED = (
     "python3-packaging",
     "python3-venv",
     "curl",
+    "python3-matplotlib",
+    "python3-pandas",
 )
 _PYTHON = "3.13"
 # TaskVine's module for making libraries imports conda_pack; hatchling and editables install a checkout.
