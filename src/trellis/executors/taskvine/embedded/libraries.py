@@ -17,7 +17,7 @@ import msgspec
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child, tail
-from trellis.executors.taskvine.embedded.processes import TaskStart, after, python_of
+from trellis.executors.taskvine.embedded.processes import TaskStart, after, in_environment, python_of
 from trellis.executors.taskvine.embedded.sandbox import Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote import runner
@@ -113,7 +113,11 @@ class LibraryProcess:
                 self._log,
                 self._ended,
                 cwd=self._home.path,
-                environment={**start.variables, "VINE_SANDBOX": home, "TMPDIR": str(self._home.path / "tmp")},
+                environment={
+                    **in_environment(self._cache, start.environment, start.variables),
+                    "VINE_SANDBOX": home,
+                    "TMPDIR": str(self._home.path / "tmp"),
+                },
                 pass_fds=fds,
             )
         except BaseException:
