@@ -40,6 +40,7 @@ _TRELLIS = ("pyzmq", "msgspec", "cloudpickle", "psutil", "setproctitle", "rich",
 _VENV = "/opt/trellis"
 _DONE = "opt/trellis/.ready"
 _TEST_TIMEOUT_S = 120
+_CONTRACT = ("tests/contract/test_taskvine.py", "tests/contract/test_taskvine_environments.py")
 
 
 def with_root(run: Callable[[Path], int]) -> int:
@@ -126,7 +127,7 @@ def run(arguments: Sequence[str]) -> int:
     command += ["-o", f"timeout={_TEST_TIMEOUT_S}", "-o", f"faulthandler_timeout={_TEST_TIMEOUT_S - 20}"]
     if not any(argument.startswith("tests/") for argument in arguments):
         # Of what holds for both engines, the embedded one's part needs no bed.
-        command += ["tests/real/taskvine", "tests/contract/test_taskvine.py", "-k", "not embedded"]
+        command += ["tests/real/taskvine", *_CONTRACT, "-k", "not embedded"]
     command += arguments
     return with_root(lambda root: subprocess.call(command_inside(root, command, **{MARK: "/tmp/trellis-tests"})))
 
