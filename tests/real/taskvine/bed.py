@@ -40,7 +40,7 @@ _TRELLIS = ("pyzmq", "msgspec", "cloudpickle", "psutil", "setproctitle", "rich",
 _VENV = "/opt/trellis"
 _DONE = "opt/trellis/.ready"
 _TEST_TIMEOUT_S = 120
-_CONTRACT = ("tests/contract/test_taskvine.py", "tests/contract/test_taskvine_environments.py")
+_CONTRACT = [f"tests/contract/test_taskvine{part}.py" for part in ("", "_direct", "_environments")]
 
 
 def with_root(run: Callable[[Path], int]) -> int:
