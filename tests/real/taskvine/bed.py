@@ -110,6 +110,8 @@ def command_inside(root: Path, command: Sequence[str], **environment: str) -> li
         "LANG": "C.UTF-8",
         "TMPDIR": "/tmp",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # Otherwise one that tests outside have left in the checkout, where nothing can be written.
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
         # Nobody is to be told of managers and factories.
         "CATALOG_HOST": "127.0.0.1",
         **environment,
