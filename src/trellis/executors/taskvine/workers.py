@@ -40,7 +40,11 @@ def reachable_addresses() -> list[str]:
 def worker_command(around: Surroundings, config: TaskVineFactoryConfig) -> list[str]:
     """The words of the command that offers a host to the manager."""
     if around.engine != "embedded":
-        return real_worker_command(around.addresses[0], around.port, around.password_file, config)
+        words = real_worker_command(around.addresses[0], around.port, around.password_file, config)
+        if config.python_env is None:
+            return words
+        # Where it runs, whose PATH is not known here, its tasks and libraries find their interpreter on PATH.
+        return ["sh", "-c", 'PATH="$0:$PATH" exec "$@"', os.path.dirname(interpreter(config)), *words]
     words = [] if config.scratch_dir is None else ["env", f"TMPDIR={os.path.abspath(config.scratch_dir)}"]
     if config.worker_executable == DEFAULT_EXECUTABLE:
         words += [interpreter(config), *_WORKER]
@@ -79,7 +83,10 @@ def factory_process(
 ) -> ServiceProcess[FactoryReady]:
     """The factory for workers on this host, not started yet."""
     if around.engine != "embedded":
-        real = factory_settings(config, "127.0.0.1", around.port, str(around.password_file), logdir)
+        # TaskVine's factory itself knows packaged environments only.
+        packaged = config.python_env is not None and os.path.isfile(config.python_env)
+        python = sys.executable if packaged else interpreter(config)
+        real = factory_settings(config, "127.0.0.1", around.port, str(around.password_file), logdir, python)
         command = [sys.executable, "-P", "-m", REAL_FACTORY_SERVICE]
         return ServiceProcess(label, "TaskVine factory", command, real, FactoryReady, "factory.log")
     settings = FactorySettings(

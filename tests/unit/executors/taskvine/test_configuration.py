@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from trellis.errors import ConfigurationError
@@ -178,6 +181,29 @@ def test_a_python_env_without_python(tmp_path: Path) -> None:
 
 def test_scratch_dir_is_where_workers_have_their_files() -> None:
     assert command(scratch_dir="/scratch/me")[:2] == ["env", "TMPDIR=/scratch/me"]
+
+
+def test_the_real_worker_finds_the_python_of_python_env_on_path() -> None:
+    around = Surroundings("ndcctools", ["10.0.0.1"], 9123, Path("/run/password"), False)
+    words = command(around, python_env=sys.prefix)
+    done = subprocess.run([*words[:4], "printenv", "PATH"], capture_output=True, text=True, check=True)
+    assert done.stdout.split(os.pathsep)[0] == f"{sys.prefix}/bin"
+
+
+def test_the_real_factory_takes_a_directory_or_a_packaged_environment(tmp_path: Path) -> None:
+    around = Surroundings("ndcctools", ["10.0.0.1"], 9123, Path("/run/password"), False)
+    (tmp_path / "env.tar.gz").touch()
+    for given, path, packaged in (
+        (None, os.path.dirname(sys.executable), False),
+        (sys.prefix, f"{sys.prefix}/bin", False),
+        (str(tmp_path / "env.tar.gz"), os.path.dirname(sys.executable), True),
+    ):
+        process = factory_process("f", around, TaskVineFactoryConfig(python_env=given), "/logs")
+        settings = msgspec.to_builtins(process._settings)
+        assert settings["path"] == path
+        assert (f"--poncho-env={given}" in settings["command"]) == packaged
+    with pytest.raises(ConfigurationError, match="python_env"):
+        factory_process("f", around, TaskVineFactoryConfig(python_env=str(tmp_path / "none")), "/logs")
 
 
 def test_the_real_worker_gets_its_own_options() -> None:

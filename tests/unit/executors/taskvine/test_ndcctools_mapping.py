@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trellis.errors import TASKVINE_STATUS
 from trellis.executors.taskvine.ndcctools import mapping
+from trellis.executors.taskvine.remote.fit import MARK
 from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskShape
 
 
@@ -87,7 +90,9 @@ def test_the_command_of_a_task() -> None:
     words = f"python3 {mapping.RUNNER} {mapping.FUNCTION} {mapping.ARGUMENTS} {mapping.RESULT} ||"
     assert command(shape()).startswith(words)
     assert command(shape(init_command="module load x &&")).startswith(f"module load x && {words}")
-    assert command(shape(environment=3)).startswith(f"{mapping.ENVIRONMENT}/bin/{words}")
+    given = command(shape(environment=3, init_command="module load x &&"))
+    own = words.replace("python3", f'"$PWD/{mapping.ENVIRONMENT}/bin/python"')
+    assert f'export PATH="$PWD/{mapping.ENVIRONMENT}/bin:$PATH"; module load x && {own}' in given
 
 
 def test_directories_of_outputs_are_made() -> None:
@@ -112,9 +117,46 @@ def test_the_command_of_a_library() -> None:
     shared = LibrarySpec("idx", slots=2, amount=Amount(cores=1))
     assert mapping.library_command(shared).endswith("--library-cores 2' library")
     spec = LibrarySpec("idx", environment=1, init_command="module load x &&")
-    assert mapping.library_command(spec) == (
-        f'module load x && PATH="$PWD/{mapping.ENVIRONMENT}/bin:$PATH" python3 library_code.py'
+    assert mapping.library_command(spec).endswith(
+        f'export PATH="$PWD/{mapping.ENVIRONMENT}/bin:$PATH"; '
+        f'module load x && "$PWD/{mapping.ENVIRONMENT}/bin/python" library_code.py'
     )
+    assert mapping.library_command(LibrarySpec("idx"), ["a", "b"]) == (
+        'TRELLIS_PACKS="$PWD/a:$PWD/b" python3 library_code.py'
+    )
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the sandbox that we are in: its interpreter, a shell, says what it is asked to run, and fails to fit it."""
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / mapping.ENVIRONMENT
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "python").write_text('#!/bin/sh\necho "$1"; case "$1" in *fit.py) exit 4;; esac\n')
+    (place / "bin" / "python").chmod(0o755)
+    return place
+
+
+def run(words: str) -> tuple[str, int]:
+    done = subprocess.run(["sh", "-c", words], stdout=subprocess.PIPE, text=True, check=False)
+    return done.stdout, done.returncode
+
+
+def test_only_an_environment_that_can_be_fitted_and_is_not_is_fitted(environment: Path) -> None:
+    words = mapping.library_command(LibrarySpec("idx", environment=1))
+    assert run(words) == ("library_code.py\n", 0)
+    (environment / "bin" / "conda-unpack").touch()
+    assert run(words) == (f"{mapping.FIT}\n", 1)
+    (environment / MARK).touch()
+    assert run(words) == ("library_code.py\n", 0)
+
+
+def test_a_task_whose_environment_cannot_be_fitted_does_not_run(environment: Path) -> None:
+    (environment / "bin" / "conda-unpack").touch()
+    output, code = run(command(shape(environment=1)))
+    failure = mapping.failure_of("output missing", code, output)
+    assert (failure.status, failure.exit_code) == ("output_missing", 4)
+    assert failure.reason.endswith(mapping.FIT)
 
 
 def test_every_result_has_a_status_that_users_know() -> None:

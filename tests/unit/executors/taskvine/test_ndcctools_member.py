@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def call(
     *args: Any,
     along: bool = True,
     function_path: str = "",
+    packs: list[str] | None = None,
     result_path: str = "",
     directories: list[str] | None = None,
     limit_s: float = 0.0,
@@ -40,7 +42,7 @@ def call(
     """Kind and payload of a call of function 7, which travels along unless ``along`` is false."""
     data = dump_function(func) if along else None
     arguments = (dump_call(args, {}, "test"),)
-    event = member.event(7, data, arguments, function_path, result_path, directories or [], limit_s)
+    event = member.event(7, data, arguments, function_path, packs or [], result_path, directories or [], limit_s)
     read = pickle.loads(event)
     assert read["fn_kwargs"] == {}
     kind, buffers, _, _ = runner.parse_payload(library.trellis_call(*read["fn_args"]))
@@ -70,6 +72,23 @@ def test_a_large_function_lies_in_a_file(library: Any) -> None:
     runner.write_payload("function", runner.CALL, (dump_function(lambda: 6),))
     kind, payload = call(library, lambda: 0, along=False, function_path="function")
     assert (kind, load_result(payload)) == (runner.RESULT, 6)
+
+
+def test_packages_are_searched_first_and_where_they_really_are(
+    library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "packed_for_a_test", raising=False)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "packed_for_a_test.py").write_text("value = 3\n")
+    (tmp_path / "link").symlink_to("kept")
+    named: dict[str, Any] = {"__name__": "__main__"}
+    exec("def look():\n    import packed_for_a_test\n    return packed_for_a_test.__file__", named)
+    for _ in range(2):
+        kind, payload = call(library, named["look"], packs=["link"])
+        assert (kind, load_result(payload)) == (runner.RESULT, str(tmp_path / "kept" / "packed_for_a_test.py"))
+    assert sys.path[0] == str(tmp_path / "kept")
+    assert sys.path.count(str(tmp_path / "kept")) == 1
 
 
 @pytest.mark.parametrize("error", [ValueError("on purpose"), SystemExit(3)])

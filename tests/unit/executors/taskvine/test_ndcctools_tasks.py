@@ -13,7 +13,7 @@ from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
 from trellis.executors.taskvine.remote import runner
 from trellis.wire.payload import dump_call, dump_function, dumps, load_result
-from trellis.wire.vine import Amount, FileSpec, LibrarySpec, Mount, TaskShape, VineTaskFailed
+from trellis.wire.vine import ON_IMPORT_PATH, Amount, FileSpec, LibrarySpec, Mount, TaskShape, VineTaskFailed
 
 
 class Thing:
@@ -33,13 +33,16 @@ class Task:
     def __init__(self, command: str) -> None:
         self.command = command
         self.inputs: dict[str, Thing] = {}
+        self.links: set[str] = set()
         self.outputs: dict[str, Thing] = {}
         self.set: dict[str, tuple[Any, ...]] = {}
         self.id = 0
         self.result, self.exit_code, self.std_output, self.addrport = "success", 0, "", "h:1"
 
-    def add_input(self, file: Thing, path: str, **_: Any) -> None:
+    def add_input(self, file: Thing, path: str, mount_symlink: bool = False) -> None:
         self.inputs[path] = file
+        if mount_symlink:
+            self.links.add(path)
 
     def add_output(self, file: Thing, path: str) -> None:
         self.outputs[path] = file
@@ -114,8 +117,9 @@ class Books:
 
     def add(self, shape: int = 1, **fields: Any) -> Task:
         new = {"inputs": (), "outputs": (), "result_file": -1, "function": 1, **fields}
-        failed = self.tasks.add(NewTask(id=7, shape=shape, arguments=dump_call((-1,), {}, "test"), **new))
-        assert failed is None
+        task = NewTask(id=7, shape=shape, arguments=dump_call((-1,), {}, "test"), **new)
+        self.tasks.announce([task])
+        assert self.tasks.add(task) is None
         return self.vine.tasks[-1]
 
 
@@ -204,6 +208,70 @@ def test_a_function_that_comes_later_travels_with_calls_or_lies_beside_them(book
     books.tasks.define(3, bytes(100_000))
     assert b"small" in books.add(2, function=2).inputs["infile"].made_of[1]
     assert mapping.FUNCTION in books.add(2, function=3).inputs
+
+
+@pytest.fixture
+def packed(books: Books) -> Books:
+    """File 5 has packages."""
+    books.files.declare(FileSpec(5, "file", "/packs.tar", "worker", unpack=True), b"")
+    return books
+
+
+_PACKS = [Mount(5, ON_IMPORT_PATH)]
+_PACK = mapping.pack_path(_PACKS[0])
+
+
+def test_packages_of_a_task_are_links(packed: Books) -> None:
+    assert packed.add(inputs=_PACKS).links == {_PACK}
+
+
+def test_a_library_has_the_packages_of_the_functions_that_it_has_from_its_start(packed: Books) -> None:
+    task = packed.add(2, inputs=_PACKS)
+    (library,) = packed.vine.libraries
+    assert 1 in library.set["made"][2][1][0]
+    assert _PACK in library.links
+    (command,) = library.set["set_command"]
+    assert f'TRELLIS_PACKS="$PWD/{_PACK}" ' in command
+    assert mapping.FUNCTION not in task.inputs
+    assert _PACK.encode() not in task.inputs["infile"].made_of[1]
+
+
+def test_a_function_of_a_later_task_of_the_same_message_is_loaded_with_its_packages(packed: Books) -> None:
+    packed.tasks.define(2, b"two")
+    tasks = [NewTask(7, 1, 2, b"", (), (), -1), NewTask(8, 2, 2, b"", _PACKS, (), -1)]
+    packed.tasks.announce(tasks)
+    assert packed.tasks.add(tasks[0]) is None
+    (library,) = packed.vine.libraries
+    assert set(library.set["made"][2][1][0]) == {1, 2}
+    assert _PACK in library.links
+
+
+def test_a_function_whose_packages_are_not_known_yet_is_not_in_a_library_from_its_start(packed: Books) -> None:
+    packed.tasks.define(2, b"two")
+    packed.add(2)
+    (library,) = packed.vine.libraries
+    assert set(library.set["made"][2][1][0]) == {1}
+
+
+def test_a_function_with_packages_that_comes_later_lies_beside_its_calls(packed: Books) -> None:
+    packed.add(2)
+    packed.tasks.define(2, b"small")
+    task = packed.add(2, function=2, inputs=_PACKS)
+    assert mapping.FUNCTION in task.inputs
+    assert _PACK in task.links
+    assert _PACK.encode() in task.inputs["infile"].made_of[1]
+    assert b"small" not in task.inputs["infile"].made_of[1]
+
+
+def test_an_environment_is_a_link_and_the_script_that_fits_it_goes_along(books: Books) -> None:
+    books.files.declare(FileSpec(5, "file", "/env.tar", "worker", unpack=True), b"")
+    books.tasks.define_shape(3, TaskShape("regular", "sums", Amount(), environment=5))
+    task = books.add(3)
+    assert (task.links, mapping.FIT in task.inputs) == ({mapping.ENVIRONMENT}, True)
+    books.libraries.declare(LibrarySpec("idx", environment=5), dump_call((), {}, "test"))
+    books.add(2)
+    (library,) = books.vine.libraries
+    assert (library.links, mapping.FIT in library.inputs) == ({mapping.ENVIRONMENT}, True)
 
 
 def end_call(books: Books, content: bytes, **fields: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from trellis.executors.taskvine import TaskVineFactoryConfig
 from trellis.executors.taskvine.engines import real_worker_command
-from trellis.executors.taskvine.ndcctools.factory_command import factory_settings
+from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings, factory_settings
 from trellis.executors.taskvine.ndcctools.workers import FACTORY_NAME, WorkerBook
 from trellis.wire.vine import Amount, WorkerJoined, WorkerLeft
 
@@ -59,7 +59,11 @@ def test_hosts_are_drained_when_nobody_else_is_there() -> None:
 
 
 def words(**fields: Any) -> list[str]:
-    return factory_settings(TaskVineFactoryConfig(**fields), "127.0.0.1", 9123, "/password", "/logs").command
+    return settings(**fields).command
+
+
+def settings(python: str = "/usr/bin/python", **fields: Any) -> RealFactorySettings:
+    return factory_settings(TaskVineFactoryConfig(**fields), "127.0.0.1", 9123, "/password", "/logs", python)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +96,15 @@ def test_the_factory_knows_its_manager_and_the_password() -> None:
 
 
 def test_where_the_factory_keeps_files() -> None:
-    settings = factory_settings(TaskVineFactoryConfig(scratch_dir="/scratch"), "h", 1, None, "/logs")
-    assert (settings.scratch_dir, settings.logdir) == ("/scratch", "/logs")
-    assert not any("--password" in word for word in settings.command)
+    told = factory_settings(TaskVineFactoryConfig(scratch_dir="/scratch"), "h", 1, None, "/logs", "/usr/bin/python")
+    assert (told.scratch_dir, told.logdir) == ("/scratch", "/logs")
+    assert not any("--password" in word for word in told.command)
+
+
+def test_the_directory_of_an_environment_is_not_a_packaged_one() -> None:
+    told = settings("/env/bin/python", python_env="/env")
+    assert told.path == "/env/bin"
+    assert not any("poncho" in word for word in told.command)
 
 
 def test_the_workers_command() -> None:

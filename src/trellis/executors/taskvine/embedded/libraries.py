@@ -16,7 +16,7 @@ from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import tail
 from trellis.executors.taskvine.embedded.companion import Companion
-from trellis.executors.taskvine.embedded.processes import TaskStart, after, python_of
+from trellis.executors.taskvine.embedded.processes import TaskStart, after, in_environment, python_of
 from trellis.executors.taskvine.embedded.sandbox import Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote import runner
@@ -105,7 +105,11 @@ class LibraryProcess:
             lambda message: self._on_message(self.instance, message),
             self._ended,
             cwd=self._home.path,
-            environment={**start.variables, "VINE_SANDBOX": home, "TMPDIR": str(self._home.path / "tmp")},
+            environment={
+                **in_environment(self._cache, start.environment, start.variables),
+                "VINE_SANDBOX": home,
+                "TMPDIR": str(self._home.path / "tmp"),
+            },
         )
 
     def _command(self, environment: str) -> list[str]:

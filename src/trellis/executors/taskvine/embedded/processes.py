@@ -155,7 +155,7 @@ class Processes:
             output,
             lambda child, code: self._ended(start.id, code),
             cwd=sandbox.path,
-            environment=environment,
+            environment=in_environment(self._cache, start.environment, environment),
             pass_fds=(lifeline,),
         )
 
@@ -219,6 +219,14 @@ class Processes:
 def after(init_command: str, words: list[str]) -> list[str]:
     """The command that runs some shell text, which ends with ``&&`` or ``;``, and then becomes ``words``."""
     return ["/bin/sh", "-c", f"{init_command} exec {shlex.join(words)}"] if init_command else words
+
+
+def in_environment(cache: Cache, environment: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which the commands of an unpacked environment are found first; empty: there is none."""
+    if not environment:
+        return dict(variables)
+    place = os.fspath(cache.mounted(environment) / "bin")
+    return {**variables, "PATH": os.pathsep.join([place, variables.get("PATH", os.defpath)])}
 
 
 def python_of(environment: Path) -> str:

@@ -131,13 +131,20 @@ class TaskVine:
     def temp(self) -> Any:
         return self._manager.declare_temp()
 
-    # Of these, 7.14 takes the level for the peer flag, and the peer flag for the order to remove the source.
+    # Of this, 7.14 takes the level for the peer flag, and the peer flag for the order to remove the source.
 
     def buffer(self, content: bytes | None, level: str = "task") -> Any:
         return self._manager.declare_buffer(content, cache=False if level == "task" else level, peer_transfer=False)
 
     def untar(self, archive: Any, level: str) -> Any:
-        return self._manager.declare_untar(archive, cache=False if level == "task" else level, peer_transfer=False)
+        """Workers pass on the archive, not what it was unpacked to: that may be fitted to its place.
+
+        With 7.14's own ``declare_untar`` they would, see above.
+        """
+        cvine = self._constants
+        level_number = getattr(cvine, f"VINE_CACHE_LEVEL_{level.upper()}")
+        file = cvine.vine_declare_untar(self._manager._taskvine, archive._file, level_number, cvine.VINE_PEER_NOSHARE)
+        return self._module.File(file)
 
     def drop(self, file: Any) -> None:
         self._manager.undeclare_file(file)

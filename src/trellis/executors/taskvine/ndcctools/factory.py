@@ -45,7 +45,7 @@ def run(settings: RealFactorySettings, lifeline: int) -> str:
             stdout=log,
             stderr=log,
             cwd=scratch,
-            env=environment(scratch),
+            env=environment(scratch, settings.path),
             start_new_session=True,
         )
     sentinel = os.pidfd_open(factory.pid)
@@ -64,9 +64,9 @@ def run(settings: RealFactorySettings, lifeline: int) -> str:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def environment(scratch: str) -> dict[str, str]:
-    """Ours, with our Python first on PATH, because tasks run with it, and no public catalog server."""
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
+def environment(scratch: str, first: str) -> dict[str, str]:
+    """Ours, with the Python that tasks run with first on PATH, and no public catalog server."""
+    path = os.pathsep.join([first, os.environ.get("PATH", os.defpath)])
     return {"CATALOG_HOST": "127.0.0.1", **os.environ, "PATH": path, "TMPDIR": scratch}
 
 

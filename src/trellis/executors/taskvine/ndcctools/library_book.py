@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from trellis.executors.taskvine.ndcctools import mapping, member
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.wire.codec import Payload, payload_buffers
-from trellis.wire.vine import LibrarySpec
+from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount
 
 # A function that a library does not have from its start travels with its calls, when it is no larger than this.
 _MOST_WITH_CALL_BYTES = 32_768
@@ -57,8 +57,15 @@ class LibraryBook:
             return ""
         return f"there is no library {name}; there is {', '.join(sorted(self._specs)) or 'none'}"
 
-    def install(self, name: str, functions: Mapping[int, bytes]) -> None:
+    def install(
+        self, name: str, functions: Mapping[int, bytes], packs: Mapping[int, Sequence[Mount]], fit: Any
+    ) -> None:
         """Have TaskVine start it where calls are waiting; a second time does nothing.
+
+        Args:
+            functions: all that are known.
+            packs: what those of them need to be loaded, as far as tasks have said it.
+            fit: file of the script that fits environments to their place.
 
         Raises:
             KeyError: its context function is not known.
@@ -70,8 +77,11 @@ class LibraryBook:
         at_start: dict[int, bytes] = {}
         room = _MOST_AT_START_BYTES
         for number, data in functions.items():
+            # Without its packages a function would not load, or with what else there is by their names.
+            if number == spec.context_function or number not in packs:
+                continue
             room -= len(data)
-            if number != spec.context_function and room > 0:
+            if room > 0:
                 at_start[number] = data
         alias = member.load_alias()
         buffers = tuple(bytes(buffer) for buffer in payload_buffers(arguments))
@@ -79,22 +89,33 @@ class LibraryBook:
         library = self._vine.new_library(name, alias.trellis_call, spec.exec_mode, setup)
         library.add_input(self._vine.file(self._runner_path, "workflow", True), "trellis_runner.py")
         library.add_input(self._vine.file(member.__file__, "workflow", True), f"{member.NAME}.py")
-        library.set_command(mapping.library_command(spec))
+        inputs = {mapping.mount_path(mount): mount for mount in spec.inputs}
+        inputs |= {mapping.mount_path(mount): mount for number in at_start for mount in packs[number]}
+        on_path = [path for path, mount in inputs.items() if mount.path == ON_IMPORT_PATH]
+        library.set_command(mapping.library_command(spec, on_path))
         if spec.environment >= 0:
             library.add_input(self._files.get(spec.environment), mapping.ENVIRONMENT, mount_symlink=True)
-        for mount in spec.inputs:
-            library.add_input(self._files.get(mount.file), mapping.mount_path(mount))
+            library.add_input(fit, mapping.FIT)
+        for path, mount in inputs.items():
+            library.add_input(self._files.get(mount.file), path, mount_symlink=path in on_path)
         for setter, values in mapping.library_calls(spec, self._import_paths):
             getattr(library, setter)(*values)
         self._vine.install_library(library)
         self._keep.append(library)
         self._known[name] = set(at_start)
 
-    def how_to_send(self, name: str, number: int, data: bytes) -> tuple[bytes | None, bool]:
-        """What of a function travels with a call, and whether the function lies in a file beside it."""
-        if number in self._known[name]:
+    def has(self, name: str, number: int) -> bool:
+        """Whether an installed library has this function, and its packages, from its start."""
+        return number in self._known[name]
+
+    def how_to_send(self, name: str, number: int, data: bytes, packed: bool) -> tuple[bytes | None, bool]:
+        """What of a function travels with a call, and whether the function lies in a file beside it.
+
+        ``packed``: it needs packages, which are found in the call's sandbox: only the call itself can load it.
+        """
+        if self.has(name, number):
             return None, False
-        if len(data) <= _MOST_WITH_CALL_BYTES:
+        if not packed and len(data) <= _MOST_WITH_CALL_BYTES:
             return data, False
         return None, True
 

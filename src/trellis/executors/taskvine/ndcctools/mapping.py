@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from trellis.executors.taskvine.remote.fit import MARK
 from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskShape
 
 # Of TaskVine's ways to learn what a category needs, by the names of ``autolabel_algorithm``.
@@ -43,6 +44,7 @@ RUNNER, FUNCTION, ARGUMENTS, RESULT = (f"{OWN}/{name}" for name in ("runner.py",
 # The head of a result that stays at the worker, or all of it when the task failed.
 REPORT = f"{OWN}/report"
 ENVIRONMENT = f"{OWN}/environment"
+FIT = f"{OWN}/fit.py"
 _HEAD_BYTES = 21
 # Printed by the shell when the interpreter ended otherwise than by its own will.
 _EXIT_MARK = "trellis: exit code"
@@ -93,12 +95,10 @@ def library_calls(spec: LibrarySpec, import_paths: Sequence[str] = ()) -> list[C
 
 def regular_command(shape: TaskShape, inputs: Sequence[Mount], outputs: Sequence[Mount], stays: bool) -> str:
     """The shell command of a task with an interpreter of its own. ``stays``: its result does, at the worker."""
-    python = "python3" if shape.environment < 0 else f"{ENVIRONMENT}/bin/python3"
-    command = f"{python} {RUNNER} {FUNCTION} {ARGUMENTS} {RESULT}"
-    packs = [pack_path(mount) for mount in inputs if mount.path == ON_IMPORT_PATH]
-    if packs:
-        command = 'TRELLIS_PACKS="' + os.pathsep.join(f"$PWD/{path}" for path in packs) + f'" {command}'
-    command = f'{shape.init_command} {command} || echo "{_EXIT_MARK} $?"'.strip()
+    enter = _enter(shape.environment, f'echo "{_EXIT_MARK} $?"; exit 0')
+    packs = _packs([pack_path(mount) for mount in inputs if mount.path == ON_IMPORT_PATH])
+    command = f"{packs}{_python(shape.environment)} {RUNNER} {FUNCTION} {ARGUMENTS} {RESULT}"
+    command = f'{enter}{shape.init_command} {command} || echo "{_EXIT_MARK} $?"'.strip()
     made = directories(outputs)
     if made:
         command = f"mkdir -p {shlex.join(made)} && {command}"
@@ -109,20 +109,42 @@ def regular_command(shape: TaskShape, inputs: Sequence[Mount], outputs: Sequence
     return command
 
 
+def _python(environment: int) -> str:
+    """TaskVine's own command for libraries says ``python``, which not every host has; environments have that."""
+    return "python3" if environment < 0 else f'"$PWD/{ENVIRONMENT}/bin/python"'
+
+
+def _packs(paths: Sequence[str]) -> str:
+    return f'TRELLIS_PACKS="{os.pathsep.join(f"$PWD/{path}" for path in paths)}" ' if paths else ""
+
+
+def _enter(environment: int, otherwise: str) -> str:
+    """Shell text that makes an environment the one that commands are of.
+
+    Args:
+        environment: number of its file; -1: there is none, and nothing to be done.
+        otherwise: shell text for when it cannot be used; ends the shell.
+    """
+    if environment < 0:
+        return ""
+    fitted = f"[ ! -e {ENVIRONMENT}/bin/conda-unpack ] || [ -e {ENVIRONMENT}/{MARK} ]"
+    fit = f"{_python(environment)} {FIT} {ENVIRONMENT}"
+    return f'{{ {fitted} || {fit} || {{ {otherwise}; }}; }}; export PATH="$PWD/{ENVIRONMENT}/bin:$PATH"; '
+
+
 def directories(outputs: Sequence[Mount]) -> list[str]:
     """That outputs are in; a task finds them made."""
     return sorted({os.path.dirname(mount.path) for mount in outputs} - {""})
 
 
-def library_command(spec: LibrarySpec) -> str:
-    """The shell command of a library. TaskVine's own says ``python``, which not every host has."""
-    program = "python3 library_code.py"
+def library_command(spec: LibrarySpec, packs: Sequence[str] = ()) -> str:
+    """The shell command of a library. ``packs``: where packages for it are in its sandbox."""
+    program = f"{_python(spec.environment)} library_code.py"
     cores = spec.amount.cores
     if cores is not None and math.ceil(cores) < spec.slots:
         # TaskVine's library refuses to share a core between calls. The worker's words come last, and the last counts.
         program = f"sh -c '{program} \"$@\" --library-cores {spec.slots}' library"
-    path = "" if spec.environment < 0 else f'PATH="$PWD/{ENVIRONMENT}/bin:$PATH" '
-    return f"{spec.init_command} {path}{program}".strip()
+    return f"{_enter(spec.environment, 'exit 1')}{spec.init_command} {_packs(packs)}{program}".strip()
 
 
 def pack_path(mount: Mount) -> str:

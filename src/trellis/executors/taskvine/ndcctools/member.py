@@ -105,6 +105,7 @@ def trellis_call(
     number: int,
     arguments: tuple[bytes, ...],
     function_path: str,
+    packs: list[str],
     result_path: str,
     directories: list[str],
     limit_s: float,
@@ -114,7 +115,8 @@ def trellis_call(
     Args:
         number: of the function.
         arguments: serialized.
-        function_path: where a function lies that is too large to travel with each call; or nothing.
+        function_path: where a function lies that does not travel with each call; or nothing.
+        packs: directories with modules for it.
         result_path: where the result stays, at the worker; or nothing: it goes home.
         directories: that its outputs are in.
         limit_s: it is ended after so long; 0: never.
@@ -127,6 +129,7 @@ def trellis_call(
         _set_limit(limit_s)
         for directory in directories:
             os.makedirs(directory, exist_ok=True)
+        _search(packs)
         if function_path and number not in _functions:
             define(number, runner.read_payload(function_path)[1][0])
         function = _functions[number]
@@ -151,6 +154,11 @@ def trellis_call(
         if kind == runner.RESULT:
             buffers = ()
     return encode(kind, buffers, started, duration_s)
+
+
+def _search(packs: list[str]) -> None:
+    """Look for imports there first. Links: in direct mode, sandboxes go and modules stay."""
+    sys.path[:0] = [path for path in map(os.path.realpath, packs) if path not in sys.path]
 
 
 def _set_limit(seconds: float) -> None:
@@ -188,13 +196,15 @@ def event(
     data: bytes | None,
     arguments: tuple[Any, ...],
     function_path: str,
+    packs: list[str],
     result_path: str,
     directories: list[str],
     limit_s: float,
 ) -> bytes:
     """The arguments of ``trellis_call`` as TaskVine's libraries read them; ``data``: the function's, to go along."""
     first = number if data is None else sys.modules[NAME].Defining(number, data)
-    args = (first, tuple(bytes(buffer) for buffer in arguments), function_path, result_path, directories, limit_s)
+    buffers = tuple(bytes(buffer) for buffer in arguments)
+    args = (first, buffers, function_path, packs, result_path, directories, limit_s)
     return pickle.dumps({"fn_args": args, "fn_kwargs": {}}, 5)
 
 

@@ -269,8 +269,8 @@ class NdcctoolsService:
                 self._running = False
 
     def _on_tasks(self, message: VineTasks, frames: list[Buffer]) -> None:
-        for position, arguments in enumerate(unpack(message.sizes, frames)):
-            new = NewTask(
+        tasks = [
+            NewTask(
                 message.ids[position],
                 message.functions[position],
                 message.shapes[position],
@@ -279,6 +279,10 @@ class NdcctoolsService:
                 message.outputs.get(position, ()),
                 message.result_files.get(position, -1),
             )
+            for position, arguments in enumerate(unpack(message.sizes, frames))
+        ]
+        self._tasks.announce(tasks)
+        for new in tasks:
             failed = self._tasks.add(new)
             if failed is not None:
                 self._report([failed])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from trellis.executors.taskvine.ndcctools import mapping
@@ -14,10 +15,10 @@ from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, NO_TIME, encode, event
-from trellis.executors.taskvine.remote import runner
+from trellis.executors.taskvine.remote import fit, runner
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.payload import loads
-from trellis.wire.vine import Mount, TaskShape, VineTaskFailed
+from trellis.wire.vine import ON_IMPORT_PATH, Mount, TaskShape, VineTaskFailed
 
 
 class NewTask(NamedTuple):
@@ -80,8 +81,10 @@ class TaskBook:
         self._category_mode = category_mode
         self._categories: set[str] = set()
         self._runner = vine.buffer(runner_source, "workflow")
+        self._fit = vine.buffer(Path(fit.__file__).read_bytes(), "workflow")
         self._functions: dict[int, bytes] = {}
         self._function_files: dict[int, Any] = {}
+        self._packs: dict[int, list[Mount]] = {}  # by function, of those that tasks have named
         self._shapes: dict[int, tuple[TaskShape, list[mapping.Call]]] = {}
         self._held: dict[int, _Held] = {}  # by TaskVine's number
         self._numbers: dict[int, int] = {}  # TaskVine's, by ours
@@ -97,6 +100,7 @@ class TaskBook:
     def forget(self, numbers: Iterable[int]) -> None:
         for number in numbers:
             self._functions.pop(number, None)
+            self._packs.pop(number, None)
             file = self._function_files.pop(number, None)
             if file is not None:
                 self._vine.drop(file)
@@ -112,6 +116,11 @@ class TaskBook:
         return file
 
     # -- tasks -------------------------------------------------------------------------------------------------
+
+    def announce(self, tasks: Iterable[NewTask]) -> None:
+        """These will be added: what their functions need is known to libraries that are made for the first of them."""
+        for new in tasks:
+            self._packs[new.function] = [mount for mount in new.inputs if mount.path == ON_IMPORT_PATH]
 
     def add(self, new: NewTask) -> VineTaskFailed | None:
         """Give it to TaskVine; or the reason why that cannot be."""
@@ -150,36 +159,41 @@ class TaskBook:
         if shape.environment >= 0:
             # A link: an environment has thousands of files.
             task.add_input(self._files.get(shape.environment), mapping.ENVIRONMENT, mount_symlink=True)
+            task.add_input(self._fit, mapping.FIT)
         task.add_output(report, mapping.REPORT if stays else mapping.RESULT)
         self._mount(task, new, mapping.RESULT)
         return _Held(new, task, report, [arguments, report], "")
 
     def _new_call(self, new: NewTask, shape: TaskShape) -> _Held:
-        self._libraries.install(shape.library, self._functions)
-        task = self._vine.new_task(self._libraries.FUNCTION)
-        inline, large = self._libraries.how_to_send(shape.library, new.function, self._functions[new.function])
+        libraries, library, function = self._libraries, shape.library, new.function
+        libraries.install(library, self._functions, self._packs, self._fit)
+        task = self._vine.new_task(libraries.FUNCTION)
+        packs = [] if libraries.has(library, function) else self._packs.get(function, [])
+        inline, beside = libraries.how_to_send(library, function, self._functions[function], bool(packs))
         stays = new.result_file >= 0
         data = event(
-            new.function,
+            function,
             inline,
             payload_buffers(new.arguments),
-            mapping.FUNCTION if large else "",
+            mapping.FUNCTION if beside else "",
+            [mapping.pack_path(mount) for mount in packs],
             mapping.RESULT if stays else "",
             mapping.directories(new.outputs),
             shape.time_max_s,
         )
         arguments, report = self._vine.buffer(data), self._vine.buffer(None)
         task.add_input(arguments, "infile")
-        if large:
-            task.add_input(self._function_file(new.function), mapping.FUNCTION)
+        if beside:
+            task.add_input(self._function_file(function), mapping.FUNCTION)
         task.add_output(report, "outfile")
         self._mount(task, new, mapping.RESULT)
-        return _Held(new, task, report, [arguments, report], shape.library, shape.time_max_s)
+        return _Held(new, task, report, [arguments, report], library, shape.time_max_s)
 
     def _mount(self, task: Any, new: NewTask, result: str) -> None:
         # Each once: TaskVine would try again and again to put a second one into the first one's place.
-        for path, file in {mapping.mount_path(mount): mount.file for mount in new.inputs}.items():
-            task.add_input(self._files.get(file), path)
+        for path, mount in {mapping.mount_path(mount): mount for mount in new.inputs}.items():
+            # Links to packages: they may have thousands of files, and stay loaded when the sandbox is gone.
+            task.add_input(self._files.get(mount.file), path, mount_symlink=mount.path == ON_IMPORT_PATH)
         for mount in new.outputs:
             task.add_output(self._files.get(mount.file), mount.path)
         if new.result_file >= 0:
