@@ -26,11 +26,16 @@ class HastyExecutor(FakeExecutor):
 
     late_tasks = 0
 
+    def __init__(self, provider: Any) -> None:
+        super().__init__(provider)
+        self.drained: set[str] = set()  # managers that come to these later get no tasks either
+
     def release(self, block_ids: Sequence[str]) -> None:
         self._last_task_comes(block_ids)
         super().release(block_ids)
 
     def drain(self, block_ids: Sequence[str]) -> None:
+        self.drained.update(block_ids)
         self._last_task_comes(block_ids)
         super().drain(block_ids)
 
@@ -49,11 +54,15 @@ class WatchedProvider(FakeProvider):
     may_kill = False
     killed = ""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.forced: set[str] = set()  # also where the cancel failed, and is tried again
+
     def cancel(self, job_ids: list[Any]) -> list[bool]:
         for job_id in job_ids:
             block = self.submitted[job_id].split()[-1]
             load = self.executor.blocks.get(block)
-            if load is not None and load.tasks and not self.may_kill:
+            if load is not None and load.tasks and not self.may_kill and block not in self.forced:
                 self.killed = f"block {block} was killed with {load.tasks} tasks"
         return super().cancel(job_ids)
 
@@ -118,7 +127,7 @@ class BlocksModel(RuleBasedStateMachine):
     def managers_come(self) -> None:
         self.provider.run()
         for block in self.running():
-            self.executor.blocks.setdefault(block, BlockLoad(1, 0, 1000.0, 1))
+            self.executor.blocks.setdefault(block, BlockLoad(1, 0, 1000.0, int(block not in self.executor.drained)))
 
     @rule(tasks=st.sampled_from([0, 0, 1, 2, 10]), late=st.integers(0, 2))
     def tasks_come(self, tasks: int, late: int) -> None:
@@ -139,7 +148,8 @@ class BlocksModel(RuleBasedStateMachine):
         self.provider.may_kill = force
         chosen = self.controller.scale_in(number, force=force)
         self.provider.may_kill = False
-        if force:  # their tasks are lost, also where the cancel failed and is tried again
+        if force:  # their tasks are lost
+            self.provider.forced.update(chosen)
             for block in chosen:
                 self.executor.blocks.pop(block, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -129,6 +130,12 @@ if __name__ == "__main__":
 """
 
 
+def signal_all(family: list[psutil.Process], number: signal.Signals) -> None:
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):  # some live for a moment only
+            member.send_signal(number)
+
+
 @pytest.mark.parametrize("who", ["the program alone", "all its processes"])
 def test_a_program_that_was_suspended_loses_nothing(tmp_path: Path, who: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -139,11 +146,9 @@ def test_a_program_that_was_suspended_loses_nothing(tmp_path: Path, who: str) ->
             wait_for((tmp_path / "started").exists)
             process = psutil.Process(program.pid)
             family = [process] if who == "the program alone" else [process, *process.children(recursive=True)]
-            for member in family:
-                member.suspend()
+            signal_all(family, signal.SIGSTOP)
             time.sleep(5)  # of silence, which is what this is about: more than twice the threshold
-            for member in family:
-                member.resume()
+            signal_all(family, signal.SIGCONT)
             (tmp_path / "end").touch()
             said, _ = program.communicate(timeout=60)
         finally:
