@@ -356,3 +356,32 @@ def test_archives_are_unpacked_and_directories_are_not(books: Books, tmp_path: P
     books.files.declare(FileSpec(1, "file", "/a.tar", "worker", unpack=True), b"")
     books.files.declare(FileSpec(2, "file", str(tmp_path), "worker", unpack=True), b"")
     assert [books.files.get(number).made_of[0] for number in (1, 2)] == ["untar", "file"]
+
+
+@pytest.mark.parametrize(
+    ("library", "others", "warns"),
+    [
+        (LibrarySpec("idx", amount=Amount(cores=1)), [""], True),  # and regular tasks
+        (LibrarySpec("idx", amount=Amount(cores=1)), ["other"], True),
+        (LibrarySpec("idx", amount=Amount(cores=1), slots=1), [""], True),
+        (LibrarySpec("idx", amount=Amount(cores=1)), [], False),  # alone
+        (LibrarySpec("idx", amount=Amount(cores=1), slots=8), [""], False),  # one instance does
+        (LibrarySpec("idx"), [""], False),  # it has the whole worker
+    ],
+)
+def test_calls_that_may_be_lost_are_warned_of_once(
+    books: Books, library: LibrarySpec, others: list[str], warns: bool
+) -> None:
+    books.libraries.declare(library, b"")
+    books.libraries.declare(LibrarySpec("other", slots=2), b"")
+    said = [books.libraries.warn(name) for name in ("idx", *others, "idx", *others)]
+    assert ("'num_slots'" in "".join(said)) == warns
+    assert sum(map(bool, said)) == int(warns)
+
+
+def test_warnings_come_with_the_tasks(books: Books) -> None:
+    books.libraries.declare(LibrarySpec("idx", amount=Amount(cores=1)), b"")
+    tasks = [NewTask(1, 1, shape, b"", (), (), -1) for shape in (1, 2)]
+    (warning,) = books.tasks.announce(tasks)
+    assert warning.startswith("Library idx may have several instances")
+    assert books.tasks.announce(tasks) == []

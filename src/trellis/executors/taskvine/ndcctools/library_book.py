@@ -47,6 +47,8 @@ class LibraryBook:
         self._keep: list[Any] = []  # TaskVine uses them without owning them
         self._worked: set[str] = set()
         self._failures: dict[str, int] = {}
+        self._wanted: set[str] = set()  # what tasks have named; empty: tasks that are no calls
+        self._warned: set[str] = set()
 
     def declare(self, spec: LibrarySpec, arguments: Payload) -> None:
         self._specs[spec.name] = (spec, arguments)
@@ -56,6 +58,29 @@ class LibraryBook:
         if name in self._specs:
             return ""
         return f"there is no library {name}; there is {', '.join(sorted(self._specs)) or 'none'}"
+
+    def warn(self, name: str) -> str:
+        """A task names this library (or none): what the user should know of that, once; mostly nothing.
+
+        TaskVine 7.14.5 and its workers do not agree on which of several instances at a worker runs a call. When one is
+        ended to make room for something else, a call may be lost that TaskVine believes to be in the other.
+        """
+        if name in self._wanted:
+            return ""
+        self._wanted.add(name)
+        several = {
+            library
+            for library in self._wanted & self._specs.keys()
+            if (spec := self._specs[library][0]).amount.cores and spec.slots <= spec.amount.cores
+        }
+        new = several - self._warned if len(self._wanted) > 1 else set()
+        self._warned |= new
+        return " ".join(
+            f"Library {library} may have several instances at a worker, and not everything that runs there is a call "
+            "of it. TaskVine may end an instance to make room, and lose a call with it: give the library slots for "
+            "all its calls at a worker ('num_slots' of library_config), or an executor of its own."
+            for library in sorted(new)
+        )
 
     def install(
         self, name: str, functions: Mapping[int, bytes], packs: Mapping[int, Sequence[Mount]], fit: Any

@@ -281,7 +281,8 @@ class NdcctoolsService:
             )
             for position, arguments in enumerate(unpack(message.sizes, frames))
         ]
-        self._tasks.announce(tasks)
+        for warning in self._tasks.announce(tasks):
+            self._send(Notice(warning))
         for new in tasks:
             failed = self._tasks.add(new)
             if failed is not None:

@@ -117,10 +117,16 @@ class TaskBook:
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
-    def announce(self, tasks: Iterable[NewTask]) -> None:
-        """These will be added: what their functions need is known to libraries that are made for the first of them."""
+    def announce(self, tasks: Iterable[NewTask]) -> list[str]:
+        """These will be added: what their functions need is known to libraries that are made for the first of them.
+
+        Gives what the user should know of them.
+        """
+        warnings = []
         for new in tasks:
             self._packs[new.function] = [mount for mount in new.inputs if mount.path == ON_IMPORT_PATH]
+            warnings.append(self._libraries.warn(self._shapes[new.shape][0].library))
+        return [*filter(None, warnings)]
 
     def add(self, new: NewTask) -> VineTaskFailed | None:
         """Give it to TaskVine; or the reason why that cannot be."""
