@@ -122,7 +122,8 @@ def test_mpirun_runs_all_copies(tmp_path: Path, mpi: Mapping[str, str]) -> None:
 
 @pytest.mark.parametrize("launcher", [MpiExecLauncher, MpiRunLauncher])
 def test_mpi_tells_of_failures(tmp_path: Path, launcher: type[Launcher], mpi: Mapping[str, str]) -> None:
-    assert run(launcher()("exit 3", 2, 1), tmp_path, **mpi).returncode == 3
+    # MPICH's mpirun may be writing to a process that has just ended, and die of that.
+    assert run(launcher()("exit 3", 2, 1), tmp_path, **mpi).returncode in (3, -signal.SIGPIPE)
 
 
 # -- with stand-ins --------------------------------------------------------------------------------------------

@@ -17,11 +17,22 @@ WAIT_S = 30
 
 
 @pytest.fixture
-def node(start_htex: StartExecutor, monkeypatch: pytest.MonkeyPatch) -> HighThroughputExecutor:
-    """Four workers, each with an accelerator."""
+def node(start_htex: StartExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HighThroughputExecutor:
+    """Four workers, each with an accelerator, all of them up."""
     monkeypatch.setenv("PARSL_CORES", "4")
     monkeypatch.setenv("PARSL_MEMORY_GB", "8")
-    return start_htex(max_workers_per_node=4, available_accelerators=["a", "b", "c", "d"])
+    executor = start_htex(max_workers_per_node=4, available_accelerators=["a", "b", "c", "d"])
+    (tmp_path / "up").mkdir()
+    for future in [executor.submit(meet, {}, tmp_path / "up", 4) for _ in range(4)]:
+        future.result(WAIT_S)
+    return executor
+
+
+def meet(place: Path, number: int) -> None:
+    """Wait until so many are here."""
+    (place / str(os.getpid())).touch()
+    while len(os.listdir(place)) < number:
+        time.sleep(0.01)
 
 
 def run_for(seconds: float) -> tuple[float, float]:
@@ -40,7 +51,7 @@ def most_at_a_time(spans: list[tuple[float, float]]) -> int:
     ids=["cores", "memory", "gpus", "the largest counts"],
 )
 def test_two_tasks_of_half_a_node_run_at_a_time(node: HighThroughputExecutor, specification: dict[str, float]) -> None:
-    futures = [node.submit(run_for, dict(specification), 0.2) for _ in range(5)]
+    futures = [node.submit(run_for, dict(specification), 0.4) for _ in range(5)]
     assert most_at_a_time([future.result(WAIT_S) for future in futures]) == 2
 
 
