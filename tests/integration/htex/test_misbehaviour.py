@@ -251,6 +251,8 @@ def test_a_stopped_worker_does_not_hold_back_tasks_that_others_can_run(start_hte
     stopped, other = manager.children()
     stopped.suspend()
     try:
+        # Until then it may take a task, and stop with that in its hands.
+        wait_until(lambda: stopped.status() == psutil.STATUS_STOPPED, "it has stopped")
         futures = [executor.submit(os.getpid, {}) for _ in range(200)]
         assert {future.result(WAIT_S) for future in futures} == {other.pid}
     finally:
