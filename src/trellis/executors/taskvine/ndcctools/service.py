@@ -59,8 +59,11 @@ _LONGEST_PAUSE_S = 0.05
 _IDLE_PAUSE_S = 0.1
 # Between two looks at the list of workers.
 _LOOK_S = 0.1
-# Ends of tasks that are taken from TaskVine before they are reported.
+# Ends of tasks that are taken from TaskVine at a time.
 _BATCH = 64
+# They wait for others so long, or until as many wait as there are tasks that have not ended: each report alone costs
+# as much as what TaskVine does for a short call.
+_HOLD_S = 0.005
 
 
 class NdcctoolsService:
@@ -95,6 +98,8 @@ class NdcctoolsService:
         self._decoder: Decoder[Message] = Decoder(FromVineClient)
         self._client: bytes | None = None
         self._done = self._failed = 0
+        self._ends: list[Done | VineTaskFailed] = []  # to be reported
+        self._report_at = 0.0
         self._look_at = 0.0
         self._running = True
 
@@ -158,6 +163,8 @@ class NdcctoolsService:
         if self._vine.waits_itself or quiet_s == 0:
             return 0.0
         longest = _LONGEST_PAUSE_S if len(self._tasks) else _IDLE_PAUSE_S
+        if self._ends:
+            longest = _HOLD_S
         return min(max(quiet_s / 10, _SHORTEST_PAUSE_S), longest)
 
     def _on_lifeline(self, lifeline: int) -> None:
@@ -169,12 +176,18 @@ class NdcctoolsService:
 
     def _work(self) -> bool:
         """One round of TaskVine's; whether tasks have ended."""
-        ended: list[Done | VineTaskFailed | None] = []
-        while len(ended) < _BATCH and (task := self._vine.step()) is not None:
-            ended.append(self._tasks.ended(task))
-        self._report(end for end in ended if end is not None)
+        count = 0
+        while count < _BATCH and (task := self._vine.step()) is not None:
+            count += 1
+            if end := self._tasks.ended(task):
+                if not self._ends:
+                    self._report_at = time.monotonic() + _HOLD_S
+                self._ends.append(end)
+        if self._ends and (len(self._ends) >= len(self._tasks) or time.monotonic() >= self._report_at):
+            ends, self._ends = self._ends, []
+            self._report(ends)
         self._on_words(self._words.news())
-        return bool(ended)
+        return count > 0
 
     def _look_at_workers(self) -> None:
         try:
