@@ -95,3 +95,28 @@ def test_a_signal_to_all_of_the_job_ends_it_in_order(tmp_path: Path, number: sig
         os.killpg(process.pid, number)
         assert process.wait(timeout=30) == 143
         assert process.stdout.read() == "stopped\n"
+
+
+@pytest.mark.parametrize("leads_its_group", [True, False])
+def test_sigterm_reaches_a_command_that_was_just_about_to_start(tmp_path: Path, leads_its_group: bool) -> None:
+    # A shell that has been signalled goes on with its next command.
+    script = write(tmp_path, "trap : TERM\necho up\nsleep 1000\necho next\nsleep 1001\necho last")
+    with subprocess.Popen(
+        ["/bin/bash", script], stdout=subprocess.PIPE, text=True, start_new_session=leads_its_group
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+        assert process.stdout.read() == "next\nlast\n"
+
+
+def test_nobody_is_told_twice_to_end(tmp_path: Path) -> None:
+    command = "import signal, time\ntold = []\nsignal.signal(signal.SIGTERM, lambda *_: told.append(1))\n"
+    command += 'print("up", flush=True)\nwhile not told:\n    time.sleep(0.01)\ntime.sleep(1)\nprint(len(told))'
+    script = write(tmp_path, f"{sys.executable} -c {shlex.quote(command)}")
+    with subprocess.Popen(["/bin/bash", script], stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "1\n"

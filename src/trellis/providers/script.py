@@ -122,15 +122,26 @@ def render_body(request: JobRequest, worker_init: str, other_signals: str = "") 
 # Some systems signal the script only, others all that runs. A shell with a trap waits for its current command, so the
 # block runs in the background: then the signal goes on at once. Inside the block the trap keeps the shell until its
 # command has ended. Group $$ exists only when this shell leads it; otherwise there is a shell of the batch system
-# above, and the block and its commands are signalled one by one.
+# above, and the block and its commands are signalled one by one. A command that the block was about to start then is
+# told afterwards: the shell in the block would wait for its end first. No other is told twice: that may mean "at once".
 _BODY = """\
 export JOBNAME={job_name}
 {environment}
 trap {on_exit} EXIT
 {worker_init}
+trellis_commands() {{ echo " "$(ps -o pid= --ppid $trellis_block)" "; }}
 trellis_stop() {{
     trap '' {signals}
-    kill -TERM -- -$$ 2>/dev/null || kill -TERM $trellis_block $(ps -o pid= --ppid $trellis_block)
+    trellis_told=$(trellis_commands)
+    kill -TERM -- -$$ 2>/dev/null || kill -TERM $trellis_block $trellis_told
+    while kill -0 $trellis_block 2>/dev/null; do
+        sleep 0.1
+        for trellis_pid in $(trellis_commands); do
+            case "$trellis_told" in *" $trellis_pid "*) continue ;; esac
+            trellis_told="$trellis_told$trellis_pid "
+            kill -TERM $trellis_pid
+        done
+    done 2>/dev/null
     wait $trellis_block
     exit 143
 }}
