@@ -52,6 +52,15 @@ def run(script: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[s
     )
 
 
+def run_mpi(script: str, cwd: Path, mpi: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """As ``run``. MPICH's own mpiexec dies of a closed pipe now and then, before it has begun: then once more."""
+    for _ in range(5):
+        done = run(script, cwd, **mpi)
+        if done.returncode != -signal.SIGPIPE:
+            break
+    return done
+
+
 @pytest.fixture(params=["openmpi", "mpich"])
 def mpi(request: pytest.FixtureRequest, tmp_path: Path) -> Mapping[str, str]:
     """An environment in which ``mpiexec`` and ``mpirun`` are those of one implementation."""
@@ -110,20 +119,19 @@ def test_mpiexec_runs_all_copies(tmp_path: Path, node_file: bool, mpi: Mapping[s
     if node_file:
         (tmp_path / "nodes").write_text("localhost\nlocalhost\n")
         environ["PBS_NODEFILE"] = str(tmp_path / "nodes")
-    done = run(MpiExecLauncher(debug=False)(COMMAND, 2, 1, str(tmp_path)), tmp_path, **environ)
+    done = run_mpi(MpiExecLauncher(debug=False)(COMMAND, 2, 1, str(tmp_path)), tmp_path, environ)
     assert (done.returncode, done.stdout, done.stderr) == (0, 2 * SAID, "")
     assert (tmp_path / "job.nodes").exists() is node_file
 
 
 def test_mpirun_runs_all_copies(tmp_path: Path, mpi: Mapping[str, str]) -> None:
-    done = run(MpiRunLauncher(debug=False)(COMMAND, 2, 1), tmp_path, **mpi)
+    done = run_mpi(MpiRunLauncher(debug=False)(COMMAND, 2, 1), tmp_path, mpi)
     assert (done.returncode, done.stdout, done.stderr) == (0, 2 * SAID, "")
 
 
 @pytest.mark.parametrize("launcher", [MpiExecLauncher, MpiRunLauncher])
 def test_mpi_tells_of_failures(tmp_path: Path, launcher: type[Launcher], mpi: Mapping[str, str]) -> None:
-    # MPICH's mpirun may be writing to a process that has just ended, and die of that.
-    assert run(launcher()("exit 3", 2, 1), tmp_path, **mpi).returncode in (3, -signal.SIGPIPE)
+    assert run_mpi(launcher()("exit 3", 2, 1), tmp_path, mpi).returncode == 3
 
 
 # -- with stand-ins --------------------------------------------------------------------------------------------

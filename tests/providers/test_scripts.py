@@ -120,3 +120,20 @@ def test_nobody_is_told_twice_to_end(tmp_path: Path) -> None:
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "1\n"
+
+
+def test_a_signal_before_the_block_ends_the_script(tmp_path: Path) -> None:
+    script = write(tmp_path, "echo started", worker_init="echo up")
+    text = Path(script).read_text()
+    # As if it came in the line after the trap: the next one would start the block.
+    Path(script).write_text(text.replace("\n(\n", "\nkill -TERM $$\n(\n", 1))
+    done = run(script, PATH=os.environ["PATH"])
+    assert (done.returncode, done.stdout) == (143, "up\n")
+
+
+def test_a_signal_just_after_the_block_has_begun_ends_it(tmp_path: Path) -> None:
+    script = write(tmp_path, "sleep 1000")
+    text = Path(script).read_text()
+    # As if it came before the script has noted what it has begun.
+    Path(script).write_text(text.replace("\n) &\n", "\n) &\nkill -TERM $$\n", 1))
+    assert run(script, PATH=os.environ["PATH"]).returncode == 143

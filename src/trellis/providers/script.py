@@ -132,6 +132,8 @@ trap {on_exit} EXIT
 trellis_commands() {{ echo " "$(ps -o pid= --ppid $trellis_block)" "; }}
 trellis_stop() {{
     trap '' {signals}
+    trellis_block=$!
+    [ -n "$trellis_block" ] || exit 143
     trellis_told=$(trellis_commands)
     kill -TERM -- -$$ 2>/dev/null || kill -TERM $trellis_block $trellis_told
     while kill -0 $trellis_block 2>/dev/null; do
