@@ -72,7 +72,9 @@ class Log:
         if not os.path.exists(self.path):
             return []
         with open(self.path) as file:
-            return [(name, int(pid), float(at)) for name, pid, at in map(str.split, file)]
+            text = file.read()
+        whole = text[: text.rfind("\n") + 1]  # of a line that is being written, a part may be seen
+        return [(name, int(pid), float(at)) for name, pid, at in map(str.split, whole.splitlines())]
 
     def names(self) -> list[str]:
         return sorted(name for name, _, _ in self.lines())

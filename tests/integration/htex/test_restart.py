@@ -71,7 +71,8 @@ def note_and_wait(path: str, name: str, until: str) -> str:
 
 
 def lines(path: Path) -> list[str]:
-    return path.read_text().split() if path.exists() else []
+    text = path.read_text() if path.exists() else ""
+    return text[: text.rfind("\n") + 1].split()  # of a line that is being written, a part may be seen
 
 
 class Ends:

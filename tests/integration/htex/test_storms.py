@@ -48,17 +48,20 @@ class Log:
         self._read = 0  # so far by new_pids
 
     def lines(self) -> list[tuple[int, int]]:
-        with open(self.path) as file:
-            text = file.read()
-        return [(int(name), int(pid)) for name, pid in map(str.split, text.splitlines())]
+        return [(int(name), int(pid)) for name, pid in map(str.split, self._text(0).splitlines())]
 
     def new_pids(self) -> set[int]:
         """Of processes that have run a task since this was asked last."""
-        with open(self.path) as file:
-            file.seek(self._read)
-            text = file.read()
-            self._read = file.tell()
+        text = self._text(self._read)
+        self._read += len(text)
         return {int(line.split()[1]) for line in text.splitlines()}
+
+    def _text(self, start: int) -> str:
+        """The lines from there on that are whole: of one that is being written, a part may be seen."""
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            text = file.read().decode("ascii")
+        return text[: text.rfind("\n") + 1]
 
 
 def note(path: str, attempt: int, x: int) -> int:
