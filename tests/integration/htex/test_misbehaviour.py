@@ -194,6 +194,23 @@ def test_a_task_may_use_processes_of_its_own(start_htex: StartExecutor) -> None:
     assert executor.submit(double, {}, 2).result(WAIT_S) == 4
 
 
+def test_a_child_can_be_told_to_end_in_its_first_moment(start_htex: StartExecutor) -> None:
+    def fork_and_end() -> list[int]:
+        ends = []
+        for _ in range(200):
+            child = os.fork()
+            if child == 0:
+                time.sleep(600)
+            os.kill(child, signal.SIGTERM)
+            ends.append(os.waitpid(child, 0)[1])
+        return ends
+
+    executor = start_htex(max_workers_per_node=1)
+    assert set(executor.submit(fork_and_end, {}).result(WAIT_S)) == {signal.SIGTERM}
+    blocked = executor.submit(lambda: signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()), {})
+    assert blocked.result(WAIT_S) is False
+
+
 def test_a_worker_that_is_killed_does_not_wait_for_the_children_of_its_task(start_htex: StartExecutor) -> None:
     def leave_a_child_and_die() -> None:
         if os.fork() == 0:

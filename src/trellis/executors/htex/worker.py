@@ -49,7 +49,8 @@ class Worker:
         self._reader = BufferedReader(socket.SocketIO(connection, "r"), _LARGE_BYTES)
         self._functions: dict[int, Callable[..., Any] | BaseException] = {}
         self._is_child = False
-        os.register_at_fork(after_in_child=self._leave)
+        self._mask: set[signal.Signals | int] = set()  # of signals, before a fork
+        os.register_at_fork(before=self._hold_signal, after_in_parent=self._let_go_signal, after_in_child=self._leave)
         signal.signal(signal.SIGTERM, self._on_terminate)
         if NUDGE_SIGNAL is not None:
             signal.signal(NUDGE_SIGNAL, lambda *_: None)
@@ -63,11 +64,19 @@ class Worker:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
 
+    def _hold_signal(self) -> None:
+        """A child that is told to end in its first moment, as pools do, would take that for a word to the worker."""
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _let_go_signal(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
     def _leave(self) -> None:
         """In a child process that a task has forked: it is no worker, also when it returns from the task."""
         self._is_child = True
         if signal.getsignal(signal.SIGTERM) == self._on_terminate:  # unless the task has a handler of its own
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._let_go_signal()
         self._socket.close()
         self._reader.close()
         self._queue.close()
