@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import random
 import struct
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ _MONITOR_EVENT = struct.Struct("=HI")
 _SNDMORE = int(zmq.SNDMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE_NOBLOCK = _SNDMORE | _NOBLOCK
+_monitors = itertools.count()
 
 
 class Incoming(NamedTuple):
@@ -109,7 +111,8 @@ class _Endpoint:
         return frames
 
     def _watch(self, events: int) -> zmq.Socket[bytes]:
-        address = f"inproc://monitor-{id(self):x}"
+        # Never one that was used before: libzmq gives it back some time after its socket was closed.
+        address = f"inproc://monitor-{next(_monitors)}"
         self._socket.monitor(address, events)
         # Without a limit: at a full one the thread that moves all messages would wait until somebody reads this, and
         # close() would wait for that thread.

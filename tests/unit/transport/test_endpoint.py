@@ -383,3 +383,13 @@ def test_a_watched_client_tells_when_its_connection_is_there_and_when_it_breaks(
 def test_a_client_that_is_not_watched_has_nothing_to_tell(network: Network) -> None:
     client = network.client(None)
     assert (client.monitor(), client.connection_changes()) == (None, [])
+
+
+def test_one_can_be_watched_just_after_another_was_closed() -> None:
+    # In the place in memory that the other had: its name must not be of that.
+    context = new_context()
+    for _ in range(100):
+        endpoint = ClientEndpoint(context, None, watched=True)
+        endpoint.close(0)
+        del endpoint
+    context.term()
