@@ -83,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         logger.error("%s", error)
         print(f"trellis vine-worker on {socket.gethostname()}: {error}", file=sys.stderr)
         return 1
+    except Exception:  # a defect; the manager was told to look into the log
+        logger.exception("the worker failed")
+        return 1
 
 
 def _serve(options: argparse.Namespace, workspace: Workspace) -> int:

@@ -1,0 +1,38 @@
+"""The worker's process."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trellis.executors.taskvine.embedded import worker_main
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Handlers of signals and logs that it sets."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    root = logging.getLogger("trellis")
+    handlers, level = root.handlers[:], root.level
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+    for handler in set(root.handlers) - set(handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+
+
+def test_a_defect_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_main, "_serve", lambda *_: 1 // 0)
+    monkeypatch.setattr(worker_main.setproctitle, "setproctitle", lambda _: None)
+    monkeypatch.setattr(
+        "sys.argv", ["worker", "127.0.0.1", "1", "--log", str(tmp_path / "log"), "--workspace", str(tmp_path / "w")]
+    )
+    assert worker_main.main() == 1
+    assert "ZeroDivisionError" in (tmp_path / "log").read_text()
