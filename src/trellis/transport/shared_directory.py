@@ -6,33 +6,35 @@ next executor of this user does.
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
+
+from trellis.transport.held_directory import HeldDirectory
 
 # Where Linux has a file system in memory. Elsewhere large payloads go through the sockets.
 _ROOT = "/dev/shm"
-_PREFIX = "trellis-"
+_PREFIX = "trellis-payloads-"
+
+# Of this process, by path: the interchange knows the paths only.
+_held: dict[str, HeldDirectory] = {}
 
 
 def make_directory() -> str | None:
     """A new directory for this process's payloads, None when there is no place for one."""
     try:
-        _sweep()
-        return tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_ROOT)
+        held = HeldDirectory.make(Path(_ROOT), _PREFIX)
     except OSError:
         return None
+    _held[str(held.path)] = held
+    return str(held.path)
 
 
 def remove_directory(path: str | None) -> None:
-    if path is not None:
+    """Remove it, whoever made it; one that is gone is no error."""
+    if path is None:
+        return
+    held = _held.pop(path, None)
+    if held is not None:
+        held.close()
+    else:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _sweep() -> None:
-    """Remove directories of this user's processes that are gone."""
-    for directory in Path(_ROOT).glob(f"{_PREFIX}*-*"):
-        owner = directory.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not os.path.exists(f"/proc/{owner}") and directory.stat().st_uid == os.getuid():
-            remove_directory(str(directory))

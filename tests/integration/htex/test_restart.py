@@ -24,6 +24,7 @@ from trellis.errors import AppTimeout, BadStateException, InterchangeLost
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.submission import MOST_DEATHS
 from trellis.providers.local import LocalProvider
+from trellis.transport.held_directory import LOCK
 
 WAIT_S = 30  # only a failing test waits this long
 
@@ -169,7 +170,7 @@ def test_large_payloads_are_not_lost(start_htex: StartExecutor, address: str | N
     shared_dir = executor._client._settings.shared_dir  # type: ignore[union-attr]
     assert (shared_dir is None) == (address is not None)
     if shared_dir is not None:
-        wait_until(lambda: os.listdir(shared_dir) == [])
+        wait_until(lambda: os.listdir(shared_dir) == [LOCK])
 
 
 def test_an_interchange_that_hangs_is_replaced(start_htex: StartExecutor, tmp_path: Path, notices: list[str]) -> None:

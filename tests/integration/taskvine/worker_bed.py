@@ -233,9 +233,10 @@ class Bed:
                 self.other.append(message)
 
     def payload_directories(self) -> set[Path]:
-        """In memory, of workers that were started here with workspaces of their own."""
-        found = Path("/dev/shm").glob(f"trellis-vine-{os.getuid()}-*")
-        return {path for path in found if str(self.directory) in (path / "lock").read_text()}
+        """In memory, of workers that were started here and are alive: they hold the locks."""
+        alive = [psutil.Process(process.pid) for process in self._processes if process.poll() is None]
+        held = {Path(file.path).parent for process in alive for file in process.open_files()}
+        return {path for path in held if path.name.startswith("trellis-vine-") and path.parent == Path("/dev/shm")}
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in self.directory.glob("*.log"))

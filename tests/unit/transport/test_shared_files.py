@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -89,20 +88,21 @@ def test_without_a_directory_nothing_is_written(tmp_path: Path) -> None:
     assert Writer(str(tmp_path / "gone"), "w").write(b"x") is None
 
 
-def test_the_directory_of_a_process_that_is_gone_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_goes_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_directory, "_ROOT", str(tmp_path))
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    (tmp_path / f"trellis-{ended.pid}-left").mkdir()
-    (tmp_path / f"trellis-{os.getpid()}-mine").mkdir()
-    (tmp_path / "trellis-notes-of-the-user").mkdir()
     made = shared_directory.make_directory()
     assert made is not None
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {f"trellis-{os.getpid()}-mine", "trellis-notes-of-the-user", Path(made).name}
     assert os.stat(made).st_mode & 0o777 == 0o700
+    assert shared_directory.make_directory() != made  # looks for what is left by the dead, and leaves this
+    assert os.path.exists(made)
     shared_directory.remove_directory(made)
     assert not os.path.exists(made)
+
+
+def test_a_directory_of_another_process_can_be_removed_too(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    shared_directory.remove_directory(str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_where_there_is_no_such_file_system_there_is_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:

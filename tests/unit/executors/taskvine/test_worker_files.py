@@ -13,6 +13,7 @@ from trellis.executors.taskvine.embedded.cache import Cache, Entry
 from trellis.executors.taskvine.embedded.pieces import PIECE_BYTES, WINDOW, Pull, read_piece
 from trellis.executors.taskvine.embedded.sandbox import MissingOutput, Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
+from trellis.transport.held_directory import LOCK
 from trellis.wire.vine import FileChunk, SendFile
 
 
@@ -223,12 +224,12 @@ def test_given_workspace_stays_with_its_cache_only(tmp_path: Path) -> None:
     it.clear()
     assert list(it.tasks.iterdir()) == []
     it.close()
-    assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["cache", "transfer"]
+    assert sorted(path.name for path in (tmp_path / "w").iterdir()) == [LOCK, "cache", "transfer"]
 
 
 def test_workspace_that_is_used_or_cannot_be_is_refused(tmp_path: Path) -> None:
     it = Workspace(tmp_path / "w", memory=tmp_path)
-    with pytest.raises(ConfigurationError, match="another worker uses the workspace"):
+    with pytest.raises(ConfigurationError, match="another worker uses"):
         Workspace(tmp_path / "w", memory=tmp_path)
     it.close()
     (tmp_path / "file").touch()
@@ -239,9 +240,10 @@ def test_workspace_that_is_used_or_cannot_be_is_refused(tmp_path: Path) -> None:
 def test_leftovers_of_the_dead_are_removed_and_not_those_of_the_living(tmp_path: Path) -> None:
     living, dead = Workspace(memory=tmp_path), Workspace(memory=tmp_path)
     (dead.payloads / "large").touch()
-    fcntl.flock(dead._lock or -1, fcntl.LOCK_UN)  # as the system does at the end of a process
+    for held in dead._held:  # as the system does at the end of a process
+        fcntl.flock(held._lock or -1, fcntl.LOCK_UN)
     Workspace(memory=tmp_path).close()
     assert (dead.path.exists(), dead.payloads.exists()) == (False, False)
-    assert living.path.exists()
+    assert (living.path.exists(), living.payloads.exists()) == (True, True)
     living.close()
     dead.close()

@@ -1,23 +1,24 @@
 """The directories of a worker, and what became of those of workers that were killed. Knows nothing of tasks.
 
-A worker has a workspace on a disk, and a directory in memory for large arguments and results of calls. Who is killed
-cleans up nothing: so each worker that starts removes what dead ones of the same user have left on this host. A lock,
-which the system takes back at the end of a process whatever it is, tells who is dead.
+A worker has a workspace on a disk, and a directory in memory for large arguments and results of calls. What workers
+that were killed have left is removed by the next one of the same user on this host (see ``transport.held_directory``).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TypeVar
 
 from trellis.errors import ConfigurationError
+from trellis.transport.held_directory import ClaimedDirectory, HeldDirectory
 
-_LOCK = "lock"
+_D = TypeVar("_D", HeldDirectory, ClaimedDirectory)
+# Emptied at each start. ``cache`` and ``transfer`` are the cache's.
+_EMPTIED = ("logs", "tasks", "functions", "libraries")
+_KEPT = ("cache", "transfer")
 
 
 class Workspace:
@@ -28,89 +29,49 @@ class Workspace:
         memory: where the directory in memory is made.
 
     Raises:
-        ConfigurationError: another worker uses it, or it cannot be made.
+        ConfigurationError: another worker uses it, it is another user's, or it cannot be made.
     """
 
     def __init__(self, path: Path | None = None, memory: Path | None = None) -> None:
-        memory = memory or _memory()
-        remove_leftovers(memory)
-        self._temporary = path is None
+        self._held: list[HeldDirectory | ClaimedDirectory] = []
+        user = os.geteuid()
         try:
-            self.path = Path(tempfile.mkdtemp(prefix="trellis-vine-worker-")) if path is None else path.resolve()
-            self.path.mkdir(parents=True, exist_ok=True)
-            digest = hashlib.blake2b(os.fsencode(self.path), digest_size=8).hexdigest()
-            self.payloads = memory / f"{_prefix()}{digest}"
-            self._lock = _take(self.payloads)
-        except OSError as error:
+            if path is None:
+                self._hold(HeldDirectory.make(Path(tempfile.gettempdir()), f"trellis-vine-worker-{user}-"))
+            else:
+                self._hold(ClaimedDirectory(path, (*_EMPTIED, *_KEPT)))
+            # Its name is made anew each time: nobody can be there before us.
+            payloads = self._hold(HeldDirectory.make(memory or _memory(), f"trellis-vine-{user}-"))
+        except (OSError, ConfigurationError) as error:
+            self._release()
             raise ConfigurationError(f"cannot use {path or tempfile.gettempdir()} as workspace: {error}") from None
-        if self._lock is None:
-            raise ConfigurationError(f"another worker uses the workspace {self.path}: give each one of its own")
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, os.fsencode(self.path) if self._temporary else b"/", 0)
-        for leftover in self.payloads.iterdir():
-            if leftover.name != _LOCK:
-                _remove(leftover)
-        self.logs, self.tasks = self.path / "logs", self.path / "tasks"
-        self.functions, self.libraries = self.path / "functions", self.path / "libraries"
+        self.path, self.payloads = self._held[0].path, payloads.path
+        self.logs, self.tasks, self.functions, self.libraries = (self.path / name for name in _EMPTIED)
         self.clear()
 
     def clear(self) -> None:
         """Remove all but the cache."""
-        for directory in (self.logs, self.tasks, self.functions, self.libraries):
-            _remove(directory)
-            directory.mkdir(mode=0o700)
+        for name in _EMPTIED:
+            _remove(self.path / name)
+            (self.path / name).mkdir(mode=0o700)
 
     def close(self) -> None:
         """Remove all but the cache; of a temporary workspace, all."""
-        for directory in (self.logs, self.tasks, self.functions, self.libraries, self.payloads):
-            _remove(directory)
-        if self._temporary:
-            _remove(self.path)
-        assert self._lock is not None
-        os.close(self._lock)
+        for name in _EMPTIED:
+            _remove(self.path / name)
+        self._release()
+
+    def _hold(self, held: _D) -> _D:
+        self._held.append(held)
+        return held
+
+    def _release(self) -> None:
+        while self._held:
+            self._held.pop().close()
 
 
 def _memory() -> Path:
     return Path("/dev/shm") if os.path.isdir("/dev/shm") else Path(tempfile.gettempdir())
-
-
-def _prefix() -> str:
-    return f"trellis-vine-{os.getuid()}-"
-
-
-def _take(directory: Path) -> int | None:
-    """The lock of a directory, which is made; None when somebody else has it."""
-    while True:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        try:
-            lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        except FileNotFoundError:  # somebody who cleans up was faster
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            return None
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), os.stat(directory / _LOCK)):
-                return lock
-        os.close(lock)  # it was removed while we took it
-
-
-def remove_leftovers(memory: Path) -> None:
-    """Remove what workers of this user have left that are not alive any more."""
-    for directory in memory.glob(f"{_prefix()}*"):
-        with contextlib.suppress(OSError):
-            lock = os.open(directory / _LOCK, os.O_RDWR)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                workspace = os.pread(lock, 4096, 0)
-                if workspace:  # else it is just being made
-                    _remove(directory)
-                if workspace.startswith(b"/") and len(workspace) > 1:
-                    _remove(Path(os.fsdecode(workspace)))
-            finally:
-                os.close(lock)
 
 
 def _remove(path: Path) -> None:
