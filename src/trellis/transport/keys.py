@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,17 @@ import zmq
 from zmq.utils import z85
 
 from trellis.errors import ConfigurationError
+from trellis.transport.held_directory import is_private
 
 _SERVER_FILE = "server.json"
 _CLIENT_FILE = "client.json"
 # Not a secret: it only keeps tables of keys that were made for other programs from being of use here.
 _SALT = b"trellis: keys from a password, 1"
+# A megabyte is no password, but somebody's file of data.
+_MOST_PASSWORD_BYTES = 2**20
+# Whoever reaches the port can try passwords at leisure, a few dozen a second: 16 random letters are out of reach.
+_SHORT_PASSWORD = 16
+_FEW_CHARACTERS = 6
 # 32 bytes, as text (Z85).
 _KEY_CHARACTERS = 40
 
@@ -65,6 +72,53 @@ def keys_from_password(password: bytes) -> tuple[ServerKeys, ClientKeys]:
     server_public, client_public = zmq.curve_public(server_secret), zmq.curve_public(client_secret)
     server = ServerKeys(server_public, server_secret, client_public)
     return server, ClientKeys(client_public, client_secret, server_public)
+
+
+def keys_from_password_file(path: Path) -> tuple[ServerKeys, ClientKeys]:
+    """The keys of all who know the password in a file, for who is given it (see ``read_password``).
+
+    Raises:
+        ConfigurationError: it cannot be read, has no password, or others can read it.
+    """
+    return keys_from_password(read_password(path, copied=True))
+
+
+def read_password(path: Path, copied: bool = False) -> bytes:
+    """What is in a file that only its owner may read, without blanks around it; as with ssh's keys, another is refused.
+
+    A file of somebody else may be read by a group: who has made it so meant it.
+
+    Args:
+        copied: perhaps by a batch system, which forgets the mode, into a directory that lets nobody else in: that is as
+            good.
+
+    Raises:
+        ConfigurationError: it cannot be read, or others can read it.
+    """
+    try:
+        # A pipe would wait for a writer.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigurationError(f"cannot read the password file {path}: it is no regular file")
+            others = 0o077 if status.st_uid == os.geteuid() else 0o007
+            if status.st_mode & others and not (copied and is_private(os.stat(path.resolve().parent))):
+                raise ConfigurationError(
+                    f"the password file {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}), who "
+                    f"could then run code as you: chmod 600 {path}, and make a new password"
+                )
+            return file.read(_MOST_PASSWORD_BYTES).strip()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the password file {path}: {error.strerror}") from None
+
+
+def password_weakness(password: bytes) -> str:
+    """Why a password can be guessed; nothing, if it is not obvious."""
+    if len(password) < _SHORT_PASSWORD:
+        return f"it has {len(password)} characters only"
+    if len(set(password)) < _FEW_CHARACTERS:
+        return f"it is made of {len(set(password))} different characters only"
+    return ""
 
 
 def load_server_keys(directory: Path) -> ServerKeys:

@@ -237,6 +237,7 @@ def test_project_name(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_project_password_file(start: Start, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("open sesame")
+    password.chmod(0o600)
     executor = start({"project_password_file": str(password)})
     assert str(password) in executor.worker_command
     assert ask(executor, abs, -1) == 1
@@ -255,6 +256,30 @@ def test_a_worker_with_another_password_is_not_let_in(start: Start, tmp_path: Pa
 def test_a_password_file_that_cannot_be_read(start: Start) -> None:
     with pytest.raises(ConfigurationError, match="project_password_file"):
         start({"project_password_file": "/no/such/file"})
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_password_file_that_others_can_read(start: Start, tmp_path: Path, mode: int) -> None:
+    password = tmp_path / "password"
+    password.write_text("open sesame")
+    password.chmod(mode)
+    with pytest.raises(ConfigurationError, match=f"project_password_file: .*read by others .mode {mode:04o}.*chmod"):
+        start({"project_password_file": str(password)})
+
+
+@pytest.mark.parametrize(
+    ("password", "weakness"), [("hunter2", "7 characters"), ("0123" * 8, "4 different"), ("d3b07384d113edec", None)]
+)
+def test_a_password_that_can_be_guessed(
+    start: Start, tmp_path: Path, password: str, weakness: str | None, told: Messages
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(password + "\n")
+    file.chmod(0o600)
+    start({"project_password_file": str(file)})
+    said = [text for text in told.texts if "easily guessed" in text]
+    assert [weakness in text for text in said] == ([] if weakness is None else [True])
+    assert not any(password in text for text in said)
 
 
 def test_passwords_are_for_the_user_alone(start: Start, tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def test_unknown_tuning_parameters_are_named(start: Start, caplog: pytest.LogCap
 def test_workers_must_know_the_password(start: Start, tmp_path: Path) -> None:
     secret, wrong = tmp_path / "secret", tmp_path / "wrong"
     secret.write_text("right")
+    secret.chmod(0o600)
     wrong.write_text("wrong")
     executor = start(worker_launch_method="manual", manager={"project_password_file": str(secret)})
     assert str(secret) in executor.worker_command

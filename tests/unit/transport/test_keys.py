@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from trellis.errors import ConfigurationError
-from trellis.transport.keys import create_keys, keys_from_password, load_client_keys, load_server_keys
+from trellis.transport.keys import (
+    create_keys,
+    keys_from_password,
+    keys_from_password_file,
+    load_client_keys,
+    load_server_keys,
+    read_password,
+)
 
 
 def _mode(path: Path) -> int:
@@ -93,3 +100,38 @@ def test_another_password_gives_other_keys() -> None:
 def test_an_empty_password_is_none(password: bytes) -> None:
     with pytest.raises(ConfigurationError, match="empty"):
         keys_from_password(password)
+
+
+def secret(tmp_path: Path, mode: int) -> Path:
+    path = tmp_path / "password"
+    path.write_bytes(b" open sesame \n")
+    path.chmod(mode)
+    return path
+
+
+def test_a_password_is_read_without_blanks_around_it(tmp_path: Path) -> None:
+    path = secret(tmp_path, 0o600)
+    assert read_password(path) == b"open sesame"
+    assert keys_from_password_file(path) == keys_from_password(b"open sesame")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_password_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = secret(tmp_path, mode)
+    with pytest.raises(ConfigurationError, match=rf"can be read by others \(mode {mode:04o}\).*chmod 600"):
+        read_password(path)
+
+
+def test_a_copy_may_be_guarded_by_its_directory(tmp_path: Path) -> None:
+    path = secret(tmp_path, 0o644)
+    assert read_password(path, copied=True) == b"open sesame"
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigurationError, match="can be read by others"):
+        keys_from_password_file(path)
+
+
+def test_a_pipe_or_a_directory_is_no_password_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigurationError, match="cannot read the password file"):
+            read_password(path)

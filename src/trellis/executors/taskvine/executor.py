@@ -31,7 +31,7 @@ from trellis.executors.taskvine.specification import check_specification
 from trellis.executors.taskvine.staging import taskvine_staging
 from trellis.executors.taskvine.tuning import complaint
 from trellis.executors.taskvine.workers import Surroundings, factory_process, reachable_addresses, worker_command
-from trellis.transport.keys import create_keys
+from trellis.transport.keys import create_keys, password_weakness, read_password
 from trellis.utils import RepresentationMixin
 from trellis.wire.vine import VineStatus, WorkerJoined, WorkerLeft
 
@@ -202,14 +202,24 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     def _find_password_file(self) -> Path:
         given = self.manager_config.project_password_file
         if given is not None:
-            if not os.access(given, os.R_OK):
-                raise ConfigurationError(f"TaskVineManagerConfig: project_password_file {given} cannot be read")
-            return Path(given).resolve()
+            return self._checked_password_file(Path(given))
         path = Path(self.logdir) / "password"
         path.unlink(missing_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
         return path
+
+    def _checked_password_file(self, given: Path) -> Path:
+        try:
+            weakness = password_weakness(read_password(given))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"TaskVineManagerConfig: project_password_file: {error}") from None
+        if weakness:
+            self._notify(
+                f"executor {self.label}: the password in {given} is easily guessed ({weakness}), and who guesses it "
+                "can run code as you: python -c 'import secrets; print(secrets.token_hex(32))' makes a good one"
+            )
+        return given.resolve()
 
     @property
     def _runs_here(self) -> bool:

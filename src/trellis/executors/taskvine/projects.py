@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 import msgspec
@@ -59,17 +60,29 @@ def announce(name: str, project: Project) -> None:
 
 def find(name: str) -> Project:
     """Raises:
-    ConfigurationError: there is no such project.
+    ConfigurationError: there is no such project, or another user has announced it.
     """
     check_name(name)
     directory = projects_directory()
     try:
-        return msgspec.json.decode((directory / name).read_bytes(), type=Project)
+        return msgspec.json.decode(_read_own(directory / name), type=Project)
     except FileNotFoundError:
         known = ", ".join(projects()) or "none"
         raise ConfigurationError(f"there is no project {name} in {directory}; there is: {known}") from None
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigurationError(f"{directory / name} cannot be read: {error}") from None
+
+
+def _read_own(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
+            raise ConfigurationError(
+                f"{path} could have been written by another user (number {status.st_uid}, mode "
+                f"{stat.S_IMODE(status.st_mode):04o}), whose tasks would run as you: if you mean that, give host, port "
+                "and --password-file instead of the project's name"
+            )
+        return file.read()
 
 
 def projects() -> list[str]:

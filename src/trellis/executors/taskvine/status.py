@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trellis.errors import BadMessage, ConfigurationError
+from trellis.errors import BadMessage
 from trellis.executors.taskvine.projects import find
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
-from trellis.transport.keys import ClientKeys, keys_from_password
+from trellis.transport.keys import keys_from_password_file
 from trellis.transport.probe import first_reachable
 from trellis.wire.codec import Decoder, encode_header
 from trellis.wire.messages import Message
@@ -22,10 +22,10 @@ def manager_status(
     """What a manager says of its tasks, workers and files.
 
     Raises:
-        ConfigurationError: the password file cannot be read.
+        ConfigurationError: the password file cannot be read, or can be read by others.
         ConnectionError: there is no manager, or it does not answer.
     """
-    keys = None if password_file is None else _read_keys(password_file)
+    keys = None if password_file is None else keys_from_password_file(password_file)[1]
     try:
         address = first_reachable(addresses, port, timeout_s)
     except ConnectionError:
@@ -61,13 +61,6 @@ def project_status(name: str, timeout_s: float = 5.0) -> VineStatus:
         return manager_status(project.addresses, project.port, Path(project.password_file), timeout_s)
     except ConnectionError as error:
         raise ConnectionError(f"project {name}, announced by process {project.pid}: {error}") from None
-
-
-def _read_keys(path: Path) -> ClientKeys:
-    try:
-        return keys_from_password(path.read_bytes().strip())[1]
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the password file {path}: {error.strerror}") from None
 
 
 def _status_in(frames: Sequence[bytes | bytearray | memoryview]) -> VineStatus:

@@ -67,3 +67,17 @@ def test_a_directory_that_cannot_be_written_to(directory: Path) -> None:
 def test_only_the_user_may_look(directory: Path) -> None:
     announce("search", PROJECT)
     assert directory.stat().st_mode & 0o077 == 0
+
+
+def test_what_others_could_have_written_is_not_believed(directory: Path) -> None:
+    announce("search", PROJECT)
+    (directory / "search").chmod(0o666)
+    with pytest.raises(ConfigurationError, match=r"written by another user .*host, port and --password"):
+        find("search")
+
+
+def test_a_link_is_not_followed(directory: Path, tmp_path: Path) -> None:
+    announce("search", PROJECT)
+    (directory / "link").symlink_to("search")
+    with pytest.raises(ConfigurationError, match="link cannot be read"):
+        find("link")

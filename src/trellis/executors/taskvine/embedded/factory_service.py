@@ -25,7 +25,7 @@ from trellis.executors.taskvine.embedded import factory as machine
 from trellis.executors.taskvine.embedded.child import Child
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
-from trellis.transport.keys import keys_from_password
+from trellis.transport.keys import keys_from_password_file
 from trellis.transport.service import Loop
 from trellis.wire.codec import Decoder, encode_header
 from trellis.wire.messages import Message
@@ -69,7 +69,7 @@ class FactoryService:
         )
         self._state = machine.FactoryState(rules, time.monotonic())
         self._context = new_context()
-        _, keys = keys_from_password(Path(settings.password_file).read_bytes().strip())
+        _, keys = keys_from_password_file(Path(settings.password_file))
         self._endpoint = ClientEndpoint(self._context, keys)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self._endpoint.connect(f"tcp://{host}:{settings.port}")

@@ -26,7 +26,7 @@ from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import Incoming, ServerEndpoint
-from trellis.transport.keys import keys_from_password, load_server_keys
+from trellis.transport.keys import keys_from_password_file, load_server_keys
 from trellis.transport.service import TURN, Loop
 from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
 from trellis.wire.messages import (
@@ -81,7 +81,7 @@ class VineManagerService:
         self._authenticator: Authenticator | None = None
         worker_keys = None
         if settings.password_file is not None:
-            worker_keys, _ = keys_from_password(Path(settings.password_file).read_bytes().strip())
+            worker_keys, _ = keys_from_password_file(Path(settings.password_file))
             self._authenticator = Authenticator(self._context, worker_keys.client_public)
         self._workers = ServerEndpoint(self._context, worker_keys)
         self._loop = Loop()

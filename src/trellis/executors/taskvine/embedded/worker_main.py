@@ -28,7 +28,7 @@ from trellis.executors.taskvine.embedded.worker_service import WorkerService
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
-from trellis.transport.keys import ClientKeys, ServerKeys, keys_from_password
+from trellis.transport.keys import ClientKeys, ServerKeys, keys_from_password_file
 from trellis.transport.probe import first_reachable
 from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, RegisterWorker
 
@@ -91,12 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace, workspace: Workspace) -> int:
     keys = None
     if options.password_file is not None:
-        try:
-            keys = keys_from_password(options.password_file.read_bytes().strip())
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot read the password file {options.password_file}: {error.strerror}"
-            ) from None
+        keys = keys_from_password_file(options.password_file)
     ends_at = None if options.wall_time is None else time.monotonic() + options.wall_time
     cache = Cache(workspace.path)
     try:
