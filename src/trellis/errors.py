@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from trellis.core.users_errors import describe, text_of
+
 
 class TrellisError(Exception):
     """Root of all exceptions that Trellis defines."""
@@ -177,7 +179,7 @@ class PropagatedException(DataFlowException):
         return list(found.values())
 
     def __str__(self) -> str:
-        roots = [f"{name or 'a future'}: {type(e).__name__}: {e}" for e, name in self.root_causes()]
+        roots = [f"{name or 'a future'}: {describe(e)}" for e, name in self.root_causes()]
         shown = "; ".join(roots[:3]) + (f"; and {len(roots) - 3} more" if len(roots) > 3 else "")
         return f"{self._what} {self.task_id} failed because of {shown}"
 
@@ -213,7 +215,7 @@ class BadStateException(ExecutorError):
     """The executor has failed for good; ``exception`` says why. No task can run on it any more."""
 
     def __init__(self, executor: Any, exception: BaseException) -> None:
-        super().__init__(executor, str(exception))
+        super().__init__(executor, text_of(exception))
         self.exception = exception
         self.__cause__ = exception
 

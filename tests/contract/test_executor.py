@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome
-from trellis.errors import InvalidResourceSpecification
+from trellis.errors import InvalidResourceSpecification, TrellisError
 from trellis.executors.base import TrellisExecutor
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.taskvine import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
@@ -85,6 +85,50 @@ def fail() -> None:
     raise LookupError("on purpose")
 
 
+class Refusal(Exception):
+    """Its constructor takes more than its ``args`` have."""
+
+    def __init__(self, words: str, code: int) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+class Silent(Refusal):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+    __repr__ = __str__
+
+
+class Mute(Silent):
+    def __reduce__(self) -> Any:
+        raise SystemExit(3)
+
+
+class StopsWhenSent:
+    def __reduce__(self) -> Any:
+        raise SystemExit(3)
+
+
+class StopsWhenMade:
+    """The process that takes it out of its bytes is told to end."""
+
+    def __reduce__(self) -> Any:
+        return (_stop, ())
+
+
+def _stop() -> None:
+    raise SystemExit(3)
+
+
+def refuse(kind: type[Refusal]) -> None:
+    raise kind("no licence", 7)
+
+
+def make(kind: type[Any]) -> Any:
+    return kind()
+
+
 def test_each_attempt_has_one_outcome(executor: TrellisExecutor, sink: Collector) -> None:
     attempts = [Attempt(double, (n,), {}, sink=sink, key=n) for n in range(200)]
     for attempt in attempts:
@@ -112,6 +156,39 @@ def test_what_the_function_raises_is_the_outcome(executor: TrellisExecutor, sink
     exception = sink.of(attempt).exception
     assert isinstance(exception, LookupError)
     assert exception.args == ("on purpose",)
+
+
+def test_an_exception_with_a_constructor_of_its_own_is_itself(executor: TrellisExecutor, sink: Collector) -> None:
+    attempts = [Attempt(refuse, (kind,), {}, sink=sink) for kind in (Refusal, Silent)]
+    for attempt in attempts:
+        executor.launch(attempt)
+    for attempt, kind in zip(attempts, (Refusal, Silent), strict=True):
+        exception = sink.of(attempt).exception
+        assert type(exception) is kind
+        assert (exception.args, exception.code) == (("no licence",), 7)
+
+
+@pytest.mark.parametrize(
+    ("func", "argument"),
+    [
+        (refuse, Mute),
+        (double, StopsWhenSent()),
+        (double, StopsWhenMade()),
+        (make, StopsWhenSent),
+        (make, StopsWhenMade),
+    ],
+    ids=["exception", "argument sent", "argument made", "result sent", "result made"],
+)
+def test_objects_that_would_end_a_program_fail_their_own_attempt(
+    executor: TrellisExecutor, sink: Collector, func: Callable[..., Any], argument: Any
+) -> None:
+    bad = Attempt(func, (argument,), {}, sink=sink)
+    others = [Attempt(double, (n,), {}, sink=sink) for n in range(20)]
+    for attempt in [*others[:10], bad, *others[10:]]:
+        executor.launch(attempt)
+    assert [sink.of(attempt).value for attempt in others] == [2 * n for n in range(20)]
+    if not isinstance(executor, ThreadPoolExecutor):  # where nothing is sent, nothing is wrong with most of them
+        assert isinstance(sink.of(bad).exception, TrellisError)
 
 
 def test_wrong_arguments_fail_the_attempt_only(executor: TrellisExecutor, sink: Collector) -> None:

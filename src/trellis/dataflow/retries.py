@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trellis.core.interfaces import Outcome
+from trellis.core.users_errors import repr_of
 from trellis.dataflow.graph import AttemptFailed, AttemptLost
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import InterchangeLost, ManagerLost, WorkerLost
@@ -35,7 +36,7 @@ def note_failure(
     The handler may change the record before the next attempt. If it raises, this is the task's failure.
     """
     record.fail_count += 1
-    record.fail_history.append(repr(exception))
+    record.fail_history.append(repr_of(exception))
     if not may_retry:
         cost = NEVER_RETRY
     elif policy.handler is not None:

@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from trellis.core.interfaces import Attempt, Executor, Outcome
+from trellis.core.users_errors import is_interrupt
 from trellis.dataflow import graph
 from trellis.dataflow.arguments import failures, futures_of_join, has_failed, result_of_join, unwrap_arguments
 from trellis.dataflow.completion import CompletionThread
@@ -161,7 +162,9 @@ class TaskRunner:
                     continue
                 try:
                     more = self._performers[type(action)](record)
-                except Exception as e:
+                except BaseException as e:  # users' code, such as a __reduce__, may raise anything
+                    if is_interrupt(e):
+                        raise
                     logger.exception("%s for %s failed", action, record.describe())
                     more = self._survive(record, e)
                 if more:
@@ -331,7 +334,7 @@ class TaskRunner:
         if actions and type(actions[0]) is graph.LaunchAttempt:
             record.status = States.fail_retryable
             record.try_id += 1
-            logger.info("%s failed and is tried again: %r", record.describe(), exception)
+            logger.info("%s failed and is tried again: %s", record.describe(), record.fail_history[-1])
         return actions
 
     def _on_foreign_done(self, future: Future[Any]) -> None:

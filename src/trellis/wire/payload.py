@@ -6,15 +6,19 @@ Plain pickle (protocol 5, in C) comes first; cloudpickle when pickle refuses, or
 
 from __future__ import annotations
 
+import io
 import pickle
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]  # here, so that it holds for users of Trellis too
 
+from trellis.core.users_errors import describe, is_interrupt, text_of
 from trellis.errors import DeserializationError, RemoteError, RemoteTraceback, SerializationError
 from trellis.wire.codec import INLINE_LIMIT_BYTES, Buffer, Payload
+from trellis.wire.exceptions import WAYS, chain_of, exception_pickler
 
 _PROTOCOL = 5
 _EMPTY_CALL = pickle.dumps(((), {}), _PROTOCOL)
@@ -72,14 +76,6 @@ def _load(payload: Payload) -> Any:
     return pickle.loads(payload)  # type: ignore[arg-type]
 
 
-def _describe(error: BaseException) -> str:
-    """Type and message, also of an error whose own ``__str__`` fails."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return f"{type(error).__name__} (its message cannot be shown)"
-
-
 # -- functions -------------------------------------------------------------------------------------------------
 
 
@@ -89,9 +85,11 @@ def dump_function(func: Callable[..., Any]) -> bytes:
     """
     try:
         return bytes(cloudpickle.dumps(func, _PROTOCOL))
-    except Exception as error:
+    except BaseException as error:  # users' code runs here, and in the two below
+        if is_interrupt(error):
+            raise
         name = getattr(func, "__qualname__", None) or f"(a {type(func).__name__})"
-        raise SerializationError(f"function {name}", _describe(error)) from error
+        raise SerializationError(f"function {name}", describe(error)) from error
 
 
 def load_function(data: Buffer) -> Callable[..., Any]:
@@ -115,8 +113,10 @@ def dump_call(args: Sequence[Any], kwargs: Mapping[str, Any], name: str, snapsho
         return _EMPTY_CALL
     try:
         return _dump((tuple(args), dict(kwargs)), snapshot)
-    except Exception as error:
-        raise SerializationError(_culprit(args, kwargs, name), _describe(error)) from error
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raise SerializationError(_culprit(args, kwargs, name), describe(error)) from error
 
 
 def _culprit(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> str:
@@ -125,7 +125,7 @@ def _culprit(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> str:
     for label, value in labelled:
         try:
             _dump(value)
-        except Exception:
+        except BaseException:
             return f"{label} of {name} (a {type(value).__name__})"
     return f"the arguments of {name}"
 
@@ -147,8 +147,8 @@ def dump_result(value: object) -> Payload:
     """
     try:
         return _dump(value)
-    except Exception as error:
-        raise SerializationError(f"the result (a {type(value).__name__})", _describe(error)) from error
+    except BaseException as error:
+        raise SerializationError(f"the result (a {type(value).__name__})", describe(error)) from error
 
 
 def load_result(payload: Payload) -> Any:
@@ -158,7 +158,7 @@ def load_result(payload: Payload) -> Any:
     try:
         return _load(payload)
     except BaseException as error:  # a module that it needs may end in sys.exit() when imported
-        raise DeserializationError(f"the result: {_describe(error)}") from error
+        raise DeserializationError(f"the result: {describe(error)}") from error
 
 
 def dump_exception(exception: BaseException, skip_frames: int = 0) -> bytes:
@@ -167,17 +167,26 @@ def dump_exception(exception: BaseException, skip_frames: int = 0) -> bytes:
     Never raises: what cannot travel is replaced by a ``RemoteError`` that tells its type, message and traceback.
     """
     text = _traceback_text(exception, skip_frames)
-    try:
-        data = dumps(exception)
-        # Many exceptions with own constructors can be pickled, but not made again.
-        travels = isinstance(pickle.loads(data), BaseException)
-    except BaseException:  # users' code runs here
-        travels = False
-    if not travels:
+    data = next((data for data in map(partial(_try, exception), WAYS) if data is not None), None)
+    if data is None:
         type_name = f"{type(exception).__module__}.{type(exception).__qualname__}"
-        data = pickle.dumps(RemoteError(type_name, _message(exception), text), _PROTOCOL)
+        data = pickle.dumps(RemoteError(type_name, text_of(exception), text), _PROTOCOL)
     # The text apart from the exception: it can be read also where the exception cannot be made.
     return pickle.dumps((data, text), _PROTOCOL)
+
+
+def _try(exception: BaseException, way: tuple[bool, bool] | None) -> bytes | None:
+    """The exception as bytes; None when it cannot be made from them again."""
+    try:
+        if way is None:
+            data = dumps(exception)
+        else:
+            file = io.BytesIO()
+            exception_pickler(cloudpickle.Pickler, *way)(file, _PROTOCOL).dump(exception)
+            data = file.getvalue()
+        return data if isinstance(pickle.loads(data), BaseException) else None
+    except BaseException:  # users' code runs here
+        return None
 
 
 def _traceback_text(exception: BaseException, skip_frames: int) -> str:
@@ -186,29 +195,27 @@ def _traceback_text(exception: BaseException, skip_frames: int) -> str:
         trace = trace.tb_next if trace is not None else None
     try:
         return "".join(traceback.format_exception(type(exception), exception, trace))
-    except Exception as error:  # an exception of the user's own that cannot even be looked at
-        return f"{type(exception).__qualname__} (its traceback cannot be shown: {_describe(error)})\n"
-
-
-def _message(exception: BaseException) -> str:
-    try:
-        return str.__str__(str(exception))  # of a subclass of str, only the text
-    except Exception:
-        return "(its message cannot be shown)"
+    except BaseException as error:  # an exception of the user's own that cannot even be looked at
+        where = "".join(traceback.format_tb(trace))
+        return f"{where}{type(exception).__qualname__} (it cannot be shown: {describe(error)})\n"
 
 
 def load_exception(payload: Payload) -> BaseException:
-    """The exception, caused by a ``RemoteTraceback``; a ``DeserializationError`` when it cannot be made here."""
+    """The exception; a ``DeserializationError`` when it cannot be made here.
+
+    A ``RemoteTraceback`` is its cause, or at the beginning of its causes, when it has come with some.
+    """
     try:
         data, text = _load(payload)
     except BaseException as error:
-        return DeserializationError(f"the task's exception: {_describe(error)}")
+        return DeserializationError(f"the task's exception: {describe(error)}")
     exception: BaseException
     try:
         exception = pickle.loads(data)
+        *_, first = (link for link in chain_of(exception) if not isinstance(link, RemoteTraceback))
         # As BaseException does it: the exception's own class may forbid that attributes are set.
-        BaseException.__setattr__(exception, "__cause__", RemoteTraceback(text))
+        BaseException.__setattr__(first, "__cause__", RemoteTraceback(text))
     except BaseException as error:  # a module that it needs may end in sys.exit() when imported
-        exception = DeserializationError(f"the task's exception: {_describe(error)}")
+        exception = DeserializationError(f"the task's exception: {describe(error)}")
         exception.__cause__ = RemoteTraceback(text)
     return exception

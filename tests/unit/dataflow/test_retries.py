@@ -27,6 +27,16 @@ def test_a_failure_costs_one() -> None:
     assert task.fail_history == ["ValueError('no')"]
 
 
+def test_a_failure_that_cannot_be_shown_is_one_like_others() -> None:
+    class Unshowable(Exception):
+        def __repr__(self) -> str:
+            raise KeyboardInterrupt
+
+    task = record()
+    assert note_failure(task, Unshowable(), RetryPolicy()) == AttemptFailed(7, 1.0)
+    assert task.fail_history == ["Unshowable(its words cannot be shown)"]
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_losses_have_an_allowance_of_their_own_when_it_is_given(loss: Exception) -> None:
     task = record()

@@ -28,6 +28,69 @@ class OwnConstructor(Exception):
         super().__init__(f"code {code}: {detail}")
 
 
+class Charged(OwnConstructor):
+    """With an attribute, a slot, and a name that is private to its class."""
+
+    __slots__ = ("__secret", "weight")
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code, self.weight, self.__secret = code, 2.5, "s"
+
+    def secret(self) -> str:
+        return self.__secret
+
+
+class Missing(FileNotFoundError):
+    def __init__(self, path: str) -> None:
+        super().__init__(2, "not there", path)
+        self.path = path
+
+
+class Several(ExceptionGroup):
+    def __new__(cls, errors: list[Exception], where: str) -> Several:
+        self = super().__new__(cls, "several", errors)
+        self.where = where
+        return self
+
+    where: str
+
+
+class Coded(UnicodeDecodeError):
+    def __init__(self, data: bytes) -> None:
+        super().__init__("ascii", data, 0, 1, "odd")
+
+
+class DoublesItsWords(Exception):
+    """Made again by its constructor, it would say it twice."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f"bad: {words}")
+
+
+class InterruptsWhenShown(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+    __repr__ = __str__
+
+
+class InterruptsAlways(InterruptsWhenShown):
+    def __reduce__(self) -> Any:
+        raise SystemExit(3)
+
+
+class ForgetsItsArguments(Exception):
+    """Its own way of being pickled does not lead back."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(one)
+        self.two = two
+
+    def __reduce__(self) -> Any:
+        return (ForgetsItsArguments, (1,))
+
+
 class WithAttributes(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import sys
 import traceback
@@ -12,7 +13,10 @@ import pytest
 
 from tests.unit.wire import samples
 from trellis.errors import BashExitFailure, DeserializationError, RemoteError, RemoteTraceback
+from trellis.executors.taskvine.remote import runner
+from trellis.wire import exceptions
 from trellis.wire.codec import Payload
+from trellis.wire.exceptions import chain_of
 from trellis.wire.payload import dump_exception, load_exception
 
 
@@ -25,6 +29,13 @@ def _raised(exception: BaseException) -> BaseException:
 
 def _there_and_back(exception: BaseException) -> BaseException:
     return load_exception(dump_exception(_raised(exception)))
+
+
+def _told(error: BaseException) -> str:
+    """The text of the traceback from there."""
+    *_, first = chain_of(error)
+    assert type(first) is RemoteTraceback
+    return str(first)
 
 
 def test_type_and_arguments_are_kept() -> None:
@@ -64,6 +75,87 @@ def test_groups_are_kept() -> None:
     assert "KeyError: 'other'" in str(error.__cause__)
 
 
+# -- constructors are not called again ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        samples.OwnConstructor(3, "detail"),
+        samples.DoublesItsWords("words"),
+        samples.Missing("/no/such"),
+        samples.Coded(b"\xff"),
+        samples.ForgetsItsArguments(1, 2),
+        samples.BecomesText("gone"),
+        samples.ExitsWhenMade("made"),
+        ImportError("no", name="module", path="/path"),
+        AttributeError("no", name="attribute", obj=samples.Unpicklable()),
+        OSError(2, "not there", "/one", None, "/two"),
+        SyntaxError("odd", ("file", 1, 2, "text")),
+        StopIteration(5),
+    ],
+    ids=lambda original: type(original).__name__,
+)
+def test_what_its_constructor_wants_does_not_matter(original: BaseException) -> None:
+    error = _there_and_back(original)
+    assert type(error) is type(original)
+    assert (error.args, str(error), vars(error)) == (original.args, str(original), vars(original))
+
+
+def test_slots_are_kept() -> None:
+    error = _there_and_back(samples.Charged(3, "detail"))
+    assert isinstance(error, samples.Charged)
+    assert (error.code, error.weight, error.secret()) == (3, 2.5, "s")
+
+
+def test_what_an_operating_system_says_is_kept() -> None:
+    error = _there_and_back(samples.Missing("/no/such"))
+    assert isinstance(error, samples.Missing)
+    assert (error.errno, error.strerror, error.filename, error.path) == (2, "not there", "/no/such", "/no/such")
+
+
+def test_a_group_of_a_class_of_its_own_is_kept() -> None:
+    error = _there_and_back(samples.Several([samples.OwnConstructor(1, "a"), ValueError("b")], "here"))
+    assert isinstance(error, samples.Several)
+    assert error.where == "here"
+    assert [str(part) for part in error.exceptions] == ["code 1: a", "b"]
+
+
+def test_what_it_came_up_with_is_kept() -> None:
+    original = ValueError("second")
+    original.__context__ = samples.OwnConstructor(1, "first")
+    error = load_exception(dump_exception(original))
+    assert type(error.__context__) is samples.OwnConstructor
+    assert type(error.__cause__) is RemoteTraceback
+
+
+def test_a_cause_that_cannot_travel_does_not_cost_the_class() -> None:
+    original = ValueError("second")
+    original.__cause__ = samples.HoldsLock("first")
+    error = load_exception(dump_exception(original))
+    assert type(error) is ValueError
+    assert "HoldsLock: first" in _told(error)
+
+
+def test_causes_in_a_circle_come_to_an_end() -> None:
+    one, two = ValueError("one"), KeyError("two")
+    one.__cause__, two.__cause__ = two, one
+    error = _there_and_back(one)
+    assert type(error) is ValueError
+    assert any(type(link) is RemoteTraceback for link in chain_of(error))
+
+
+def test_exceptions_in_others_arrive_as_well() -> None:
+    error = _there_and_back(ValueError(samples.OwnConstructor(1, "inner")))
+    assert type(error.args[0]) is samples.OwnConstructor
+
+
+def test_the_runner_has_the_same_functions() -> None:
+    for name in ("_own_way", "_state_of", "take_apart", "exception_pickler"):
+        assert inspect.getsource(getattr(runner, name)) == inspect.getsource(getattr(exceptions, name))
+    assert runner.WAYS == exceptions.WAYS
+
+
 # -- the traceback ---------------------------------------------------------------------------------------------
 
 
@@ -78,12 +170,13 @@ def _outer() -> None:
         raise ValueError("shallow") from error
 
 
-def test_the_remote_traceback_is_the_cause() -> None:
+def test_the_remote_traceback_is_the_first_cause() -> None:
     with pytest.raises(ValueError, match="shallow") as caught:
         _outer()
     error = load_exception(dump_exception(caught.value))
-    assert type(error.__cause__) is RemoteTraceback
-    text = str(error.__cause__)
+    assert type(error.__cause__) is KeyError
+    assert type(error.__cause__.__cause__) is RemoteTraceback
+    text = str(error.__cause__.__cause__)
     assert "in _outer" in text
     # What led to it is in the text, too.
     assert text.index("KeyError: 'deep'") < text.index("direct cause") < text.index("ValueError: shallow")
@@ -95,8 +188,8 @@ def test_the_outermost_frames_are_left_out() -> None:
     with pytest.raises(ValueError, match="shallow") as caught:
         _outer()
     first_frame = f"in {sys._getframe().f_code.co_name}"
-    assert first_frame in str(load_exception(dump_exception(caught.value)).__cause__)
-    assert first_frame not in str(load_exception(dump_exception(caught.value, skip_frames=1)).__cause__)
+    assert first_frame in _told(load_exception(dump_exception(caught.value)))
+    assert first_frame not in _told(load_exception(dump_exception(caught.value, skip_frames=1)))
 
 
 def test_more_frames_than_there_are_may_be_left_out() -> None:
@@ -122,12 +215,10 @@ def test_an_endless_recursion_has_a_short_traceback() -> None:
 @pytest.mark.parametrize(
     ("exception", "message"),
     [
-        (samples.OwnConstructor(3, "detail"), "code 3: detail"),
         (samples.HoldsLock("held"), "held"),
         (samples.NoTextNoPickle(), "(its message cannot be shown)"),
         (samples.OddText("x"), "odd"),
-        (samples.BecomesText("gone"), "gone"),
-        (samples.ExitsWhenMade("made"), "made"),
+        (samples.InterruptsAlways("never"), "(its message cannot be shown)"),
         (samples.ExitsWhenPickled("pickled"), "pickled"),
         (samples.CannotBeShown("shown"), "shown"),
         (ValueError(samples.Unpicklable()), None),
@@ -147,6 +238,10 @@ def test_a_stand_in_says_what_it_was(exception: BaseException, message: str | No
 
 def test_an_exception_whose_text_fails_is_still_itself() -> None:
     assert type(_there_and_back(samples.NoText())) is samples.NoText
+
+
+def test_an_exception_that_cannot_be_shown_is_still_itself() -> None:
+    assert type(_there_and_back(samples.InterruptsWhenShown())) is samples.InterruptsWhenShown
 
 
 def test_an_exception_that_cannot_be_changed_still_gets_its_cause() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import setproctitle
 
+from trellis.core.users_errors import describe
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.htex.board import MAX_MESSAGE_BYTES, NUDGE_SIGNAL, Board
@@ -196,7 +197,7 @@ def _load_function(data: Buffer) -> Callable[..., Any] | BaseException:
     try:
         return load_function(data)
     except BaseException as error:  # a module that exits on import, too; every task that names it fails with this
-        return DeserializationError(f"the function: {type(error).__name__}: {error}")
+        return DeserializationError(f"the function: {describe(error)}")
 
 
 def call(function: Callable[..., Any], payload: Payload, shared_dir: str) -> Any:
@@ -205,8 +206,8 @@ def call(function: Callable[..., Any], payload: Payload, shared_dir: str) -> Any
         if is_reference(payload):
             payload = read(payload, shared_dir)
         args, kwargs = load_call(payload)
-    except Exception as error:
-        raise DeserializationError(f"the arguments: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # users' code runs here
+        raise DeserializationError(f"the arguments: {describe(error)}") from error
     return function(*args, **kwargs)
 
 

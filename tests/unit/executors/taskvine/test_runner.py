@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -128,18 +129,25 @@ def _error(error: BaseException) -> BaseException:
 
 
 class Stubborn(Exception):
-    """Can be pickled, and not made again."""
+    """Can be pickled, and not made again by its constructor."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(one)
+        self.two = two
+
+
+class Locked(Exception):
+    def __init__(self) -> None:
+        super().__init__("held")
+        self.lock = threading.Lock()
 
 
 class Unshowable(Exception):
     def __str__(self) -> str:
-        raise RuntimeError("no")
+        raise KeyboardInterrupt
 
     def __reduce__(self) -> Any:
-        raise RuntimeError("no")
+        raise SystemExit(3)
 
 
 def test_exceptions_are_what_trellis_reads() -> None:
@@ -148,11 +156,17 @@ def test_exceptions_are_what_trellis_reads() -> None:
     assert "test_runner.py" in str(error.__cause__)
 
 
-@pytest.mark.parametrize("error", [Stubborn(1, 2), Unshowable()])
+@pytest.mark.parametrize("error", [Locked(), Unshowable()])
 def test_exceptions_that_cannot_travel_are_told(error: Exception) -> None:
     told = _error(error)
     assert isinstance(told, RemoteError)
     assert type(error).__name__ in str(told)
+
+
+def test_exceptions_are_made_again_without_their_constructors() -> None:
+    error = _error(Stubborn(1, 2))
+    assert isinstance(error, Stubborn)
+    assert (error.args, error.two) == ((1,), 2)
 
 
 def test_what_trellis_makes_of_remote_errors_is_what_the_runner_writes() -> None:

@@ -20,6 +20,7 @@ import msgspec
 import setproctitle
 
 from trellis.core.process_end import exit_reason, peak_bytes
+from trellis.core.users_errors import describe
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
@@ -52,7 +53,7 @@ class _Functions:
         try:
             self._known[number] = load_function(data)  # type: ignore[arg-type]
         except BaseException as error:  # a module that exits on import, too; each call that names it fails with this
-            self._known[number] = DeserializationError(f"the function: {type(error).__name__}: {error}")
+            self._known[number] = DeserializationError(f"the function: {describe(error)}")
 
     def forget(self, number: int) -> None:
         self._known.pop(number, None)
@@ -196,8 +197,8 @@ def _load_context(function: Payload, arguments: Payload) -> None:
 def _apply(function: Callable[..., Any], payload: Payload) -> Any:
     try:
         args, kwargs = load_call(payload)
-    except Exception as error:
-        raise DeserializationError(f"the arguments: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # users' code runs here
+        raise DeserializationError(f"the arguments: {describe(error)}") from error
     return function(*args, **kwargs)
 
 

@@ -10,6 +10,7 @@ what ``trellis.wire.payload`` reads.
 from __future__ import annotations
 
 import _pickle
+import copyreg
 import os
 import sys
 import time
@@ -202,6 +203,13 @@ def _dump(value: object) -> tuple[Any, ...]:
     return (data, *found)
 
 
+def _text_of(error: BaseException) -> str:
+    try:
+        return str.__str__(str(error))
+    except BaseException:  # users' code, which may even raise what would end a program
+        return "(its message cannot be shown)"
+
+
 def _dump_exception(exception: BaseException) -> tuple[Any, ...]:
     import traceback
 
@@ -211,18 +219,110 @@ def _dump_exception(exception: BaseException) -> tuple[Any, ...]:
         trace = trace.tb_next
     try:
         text = "".join(traceback.format_exception(type(exception), exception, trace))
-        message = str(exception)
-    except Exception:  # an exception of the user's own that cannot even be looked at
-        text = message = "(it cannot be shown)"
-    try:
-        data = _dump(exception)
-        if len(data) > 1 or not isinstance(_load(data), BaseException):
-            raise TypeError
-        inner = bytes(data[0])
-    except BaseException:
+    except BaseException:  # an exception of the user's own that cannot even be looked at
+        text = "".join(traceback.format_tb(trace)) + f"{type(exception).__qualname__} (it cannot be shown)\n"
+    inner = next((data for way in WAYS if (data := _try(exception, way)) is not None), None)
+    if inner is None:
         name = f"{type(exception).__module__}.{type(exception).__qualname__}"
-        inner = _remote_error(name, message, text)
+        inner = _remote_error(name, _text_of(exception), text)
     return (_pickle.dumps((inner, text), 5),)
+
+
+def _try(exception: BaseException, way: tuple[bool, bool] | None) -> bytes | None:
+    """The exception as bytes; None when it cannot be made from them again."""
+    try:
+        data = _dump(exception)[0] if way is None else _dump_apart(exception, *way)
+        return bytes(data) if isinstance(_load((data,)), BaseException) else None
+    except BaseException:
+        return None
+
+
+def _dump_apart(exception: BaseException, links: bool, forced: bool) -> bytes:
+    file = BytesIO()
+    try:
+        exception_pickler(_pickle.Pickler, links, forced)(file, 5).dump(exception)
+        if b"__main__" not in file.getvalue():
+            return file.getvalue()
+    except Exception:  # as in _dump
+        pass
+    import cloudpickle
+
+    file = BytesIO()
+    exception_pickler(cloudpickle.Pickler, links, forced)(file, 5).dump(exception)
+    return file.getvalue()
+
+
+# -- exceptions taken apart: the same as in trellis.wire.exceptions, where the reasons are -------------------------
+
+
+_Builtin: Any = type(len)
+_Member: Any = type(vars(BaseException)["__suppress_context__"])
+# A class that has one of these of its own knows itself how it is pickled.
+_OWN_WAYS = ("__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__getstate__", "__setstate__")
+_PROTOCOL = 5
+
+
+def _own_way(kind: type[BaseException]) -> bool:
+    of_python = [vars(each) for each in kind.__mro__ if each.__module__ != "builtins"]
+    return kind in copyreg.dispatch_table or any(name in found for found in of_python for name in _OWN_WAYS)
+
+
+def _state_of(error: BaseException, links: bool) -> dict[str, Any]:
+    """What ``BaseException.__setstate__`` sets again. ``links``: also what caused it, and what it came up with."""
+    state = {"args": error.args, **vars(error)}
+    for each in type(error).__mro__:
+        builtin = each.__module__ == "builtins"
+        if each is BaseException or each is BaseExceptionGroup:  # set when it is made, and below
+            continue
+        for name, member in vars(each).items():
+            # An AttributeError's ``obj`` is whatever the task worked with: pickle leaves it out as well.
+            if type(member) is not _Member or name in state or (builtin and name == "obj"):
+                continue
+            try:
+                value = member.__get__(error)
+            except AttributeError:  # a slot that is empty
+                continue
+            if value is not None or not builtin:
+                state[name] = value
+    if links:
+        state["__cause__"], state["__context__"] = error.__cause__, error.__context__
+        state["__suppress_context__"] = error.__suppress_context__  # setting the cause has set it
+    return state
+
+
+def take_apart(error: BaseException, links: bool, forced: bool) -> Any:
+    """For a pickler's ``reducer_override``.
+
+    ``forced``: also when its class has a way of its own, unless that refuses.
+    """
+    kind = type(error)
+    if _own_way(kind):
+        if not forced:
+            return NotImplemented
+        error.__reduce_ex__(_PROTOCOL)  # raises, if its author wants it to stay where it is
+    make = next(new for each in kind.__mro__ if type(new := vars(each).get("__new__")) is _Builtin)
+    parts = (error.message, error.exceptions) if isinstance(error, BaseExceptionGroup) else ()
+    return make, (kind, *parts), _state_of(error, links), None, None, BaseException.__setstate__
+
+
+def exception_pickler(base: Any, links: bool, forced: bool) -> Any:
+    """A class of picklers that take exceptions apart, wherever in an object they are."""
+
+    class ExceptionPickler(base):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            found = take_apart(obj, links, forced) if isinstance(obj, BaseException) else NotImplemented
+            usual = getattr(super(), "reducer_override", None)
+            return usual(obj) if found is NotImplemented and usual is not None else found
+
+    return ExceptionPickler
+
+
+# As it is; else without the exceptions that it is linked to, which may be what cannot travel; else as pickle does it;
+# at last by its state, though its class has a way of its own, if that does not lead back.
+WAYS = ((True, False), (False, False), None, (True, True))
+
+
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def _remote_error(name: str, message: str, text: str) -> bytes:

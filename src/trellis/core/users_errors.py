@@ -1,0 +1,31 @@
+"""What users' exceptions say, whatever they do when they are asked. Stands on nothing."""
+
+from __future__ import annotations
+
+import threading
+
+
+def text_of(error: BaseException) -> str:
+    """Its message, or a placeholder: its own ``__str__`` may raise anything, even what would end a program."""
+    try:
+        return str.__str__(str(error))  # of a subclass of str, only the text
+    except BaseException:
+        return "(its message cannot be shown)"
+
+
+def repr_of(error: BaseException) -> str:
+    """As ``text_of``, of its ``repr``."""
+    try:
+        return str.__str__(repr(error))
+    except BaseException:
+        return f"{type(error).__name__}(its words cannot be shown)"
+
+
+def describe(error: BaseException) -> str:
+    """Type and message."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether this may be the user's Ctrl-C, which only the main thread gets: not to be taken for a task's failure."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
