@@ -28,7 +28,11 @@ class ConfigurationError(TrellisError):
 
 
 class ParameterTypeError(ConfigurationError, TypeError):
-    """A parameter has the wrong type; raised when the object is made."""
+    """A parameter has the wrong type; raised when the object is made, or outcome of a call that was given it."""
+
+
+class ParameterValueError(ConfigurationError, ValueError):
+    """A parameter has a value that cannot work; raised as ``ParameterTypeError`` is."""
 
 
 class OptionalModuleMissing(TrellisError):
@@ -98,8 +102,8 @@ class MissingOutputs(TrellisError):
         return f"{self.reason}; missing: {', '.join(str(output) for output in self.outputs)}"
 
 
-class BadStdStreamFile(TrellisError):
-    """A file for standard output or standard error could not be opened."""
+class BadStdStreamFile(TrellisError, ValueError):
+    """``stdout`` or ``stderr`` of a call names no file, or one that could not be opened."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -230,7 +234,7 @@ class UnsupportedFeatureError(ExecutorError):
         self.target_executor = target_executor
 
 
-class InvalidResourceSpecification(ExecutorError):
+class InvalidResourceSpecification(ExecutorError, ValueError):
     """A resource specification has keys or values that the executor does not take."""
 
     def __init__(self, invalid_keys: Iterable[str], message: str = "") -> None:

@@ -100,7 +100,7 @@ def _open_stream(name: str, target: Any, stack: ExitStack) -> IO[str] | None:
         directory = os.path.dirname(path)
         if directory:
             os.makedirs(directory, exist_ok=True)
-        return stack.enter_context(open(path, mode))
+        return stack.enter_context(open(path, mode.replace("b", "")))  # the command is written above what it says
     except (OSError, TypeError, ValueError) as e:
         raise BadStdStreamFile(f"{name} {target!r} cannot be opened: {e}") from e
 

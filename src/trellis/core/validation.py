@@ -1,13 +1,59 @@
-"""Checks of parameters when an object is made: the message names the parameter and what was expected."""
+"""Checks of parameters when an object is made or called: the message names the parameter and what was expected.
+
+What is accepted is said by kinds (see ``values``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from trellis.errors import ConfigurationError, ParameterTypeError
+from trellis.core.kinds import Choice, Function, OrNone
+from trellis.core.values import Kind, Refused, shown
+from trellis.errors import ParameterTypeError, ParameterValueError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 NUMBER = (int, float)
+
+
+def check(owner: str, name: str, value: Any, kind: Kind) -> Any:
+    """The value as ``kind`` makes it.
+
+    Raises:
+        ParameterTypeError: it has a wrong type.
+        ParameterValueError: it cannot work.
+    """
+    try:
+        return kind(value)
+    except Refused as refused:
+        error = ParameterTypeError if refused.wrong_type else ParameterValueError
+        raise error(f"{owner}: {name} {refused.words(value)}") from None
+
+
+def check_all(owner: object, kinds: Mapping[str, Kind]) -> None:
+    """Put what kinds make of the attributes of ``owner`` in their places; see ``check``."""
+    for name, kind in kinds.items():
+        value = check(type(owner).__name__, name, getattr(owner, name), kind)
+        object.__setattr__(owner, name, value)  # also of a frozen dataclass, which is just being made
+
+
+def knows_former_names(**advice: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """For a constructor: names that its parameters had in the past, and what to write today."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def with_advice(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs.keys() & advice.keys():
+                owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
+                raise ParameterTypeError(f"{owner} has no parameter {name} any more: {advice[name]}")
+            return function(*args, **kwargs)
+
+        return with_advice
+
+    return decorate
 
 
 def _type_names(types: Sequence[type | None]) -> str:
@@ -26,23 +72,23 @@ def check_type(owner: str, name: str, value: Any, *types: type | None) -> None:
                 return
         elif isinstance(value, expected) and not (isinstance(value, bool) and expected in (int, float)):
             return
-    raise ParameterTypeError(f"{owner}: {name} must be {_type_names(types)}, not {type(value).__name__} ({value!r})")
+    raise ParameterTypeError(
+        f"{owner}: {name} must be {_type_names(types)}, not {type(value).__name__} ({shown(value)})"
+    )
 
 
 def check_callable(owner: str, name: str, value: Any, *, optional: bool = True) -> None:
     """Raise ``ParameterTypeError`` unless ``value`` can be called (or is None, when ``optional``)."""
-    if not (callable(value) or (optional and value is None)):
-        expected = "a callable or None" if optional else "a callable"
-        raise ParameterTypeError(f"{owner}: {name} must be {expected}, not {type(value).__name__} ({value!r})")
+    check(owner, name, value, OrNone(Function()) if optional else Function())
 
 
-def check_choice(owner: str, name: str, value: Any, choices: Collection[Any]) -> None:
-    """Raise ``ConfigurationError`` unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise ConfigurationError(f"{owner}: {name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+def check_choice(owner: str, name: str, value: Any, choices: Sequence[str | None]) -> None:
+    """Raise ``ParameterTypeError`` or ``ParameterValueError`` unless ``value`` is one of ``choices``."""
+    kind: Kind = Choice(*[choice for choice in choices if choice is not None])
+    check(owner, name, value, OrNone(kind) if None in choices else kind)
 
 
 def check_at_least(owner: str, name: str, value: float, minimum: float) -> None:
-    """Raise ``ConfigurationError`` when ``value`` is below ``minimum``."""
+    """Raise ``ParameterValueError`` when ``value`` is below ``minimum``."""
     if not value >= minimum:
-        raise ConfigurationError(f"{owner}: {name} must be at least {minimum}, not {value!r}")
+        raise ParameterValueError(f"{owner}: {name} must be at least {minimum}, not {shown(value)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trellis.dataflow.arguments import are_plain, gather_futures
 from trellis.dataflow.autolog import AUTO_LOGNAME, autolog_path
+from trellis.dataflow.call_values import check_specification, check_values
 from trellis.dataflow.spec import SPECIAL, STAGING_INHIBIT
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.futures import AppFuture
@@ -29,11 +30,15 @@ def prepare(record: TaskRecord, future: AppFuture[Any], kernel: DataFlowKernel) 
         Exception: whatever is wrong with the call; staging and users' ``std_autopath`` raise what they like.
     """
     kwargs = record.kwargs
-    if kwargs.get("parsl_resource_specification"):
-        record.resource_specification = kwargs["parsl_resource_specification"]
+    if kwargs.get("parsl_resource_specification") is not None:
+        # None: such an executor says so when the task is launched, by when there may be one.
+        validate = getattr(kernel.executors.get(record.executor), "validate_resource_spec", None)
+        specification = check_specification(record.func_name, kwargs["parsl_resource_specification"], validate)
+        record.resource_specification = specification
     if "stdout" in kwargs or "stderr" in kwargs:
         kwargs = _name_streams(record, kernel)
         future._streams = (kwargs.get("stdout"), kwargs.get("stderr"))
+    kwargs = check_values(record.func_name, kwargs, is_bash=record.spec.is_bash)
     inhibited = STAGING_INHIBIT in kwargs
     if inhibited:
         kwargs = {name: value for name, value in kwargs.items() if name != STAGING_INHIBIT}

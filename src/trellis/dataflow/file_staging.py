@@ -60,9 +60,6 @@ def stage_outputs(
     """Have the files of ``outputs``, ``stdout`` and ``stderr`` staged out; ``future`` gets their data futures.
 
     Without a manager nothing is staged: the files are in their places when the task has ended.
-
-    Raises:
-        TypeError: an element of ``outputs`` is no File.
     """
 
     def staged_out(file: File) -> tuple[File, DataFuture]:
@@ -78,9 +75,6 @@ def stage_outputs(
     kwargs = dict(kwargs)
     outputs = kwargs.get("outputs")
     if outputs:
-        for file in outputs:
-            if not isinstance(file, File):
-                raise TypeError(f"outputs must be a list of File, not of {type(file).__name__}: write File({file!r})")
         pairs = [staged_out(file) for file in outputs]
         kwargs["outputs"] = [copy for copy, _ in pairs]
         future.outputs.extend(data_future for _, data_future in pairs)

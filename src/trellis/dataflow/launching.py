@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from trellis.app.walltime import WithWalltime
 from trellis.core.interfaces import Attempt, AttemptSink, Executor
+from trellis.dataflow.call_values import check_values
 from trellis.dataflow.taskrecord import TaskRecord
 
 
@@ -15,6 +16,7 @@ def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: At
     Raises:
         ValueError: there is no such executor.
         InvalidResourceSpecification: the executor does not take the task's resource specification.
+        ParameterTypeError, ParameterValueError: a special argument that was a future has become something wrong.
     """
     executor: Executor | None = executors.get(record.executor)
     if executor is None:
@@ -23,6 +25,8 @@ def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: At
             f"but the executors are {', '.join(map(repr, executors))}"
         )
     spec, args, kwargs = record.spec, record.args, record.kwargs
+    if kwargs and record.resolved:  # results of futures take the same ways as what was given in the call
+        kwargs = check_values(record.func_name, kwargs, is_bash=spec.is_bash)
     func = record.func
     assert func is not None
     resources = record.resource_specification

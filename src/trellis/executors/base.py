@@ -9,7 +9,10 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Self
 
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
+from trellis.core.kinds import Function
 from trellis.core.light_future import LightFuture
+from trellis.core.resources import SPECIFICATION
+from trellis.core.validation import check
 
 
 class _FutureSink:
@@ -88,8 +91,12 @@ class TrellisExecutor(Executor):
         """Run ``func(*args, **kwargs)`` and give its future. Needs ``start()`` first, but no kernel.
 
         Raises:
+            ParameterTypeError: there is no function, or the specification is no dictionary.
             InvalidResourceSpecification: the specification has a key or value that this executor does not take.
         """
+        owner = f"{self.label}.submit"
+        check(owner, "func", func, Function())
+        resource_specification = check(owner, "resource_specification", resource_specification, SPECIFICATION) or {}
         self.validate_resource_spec(resource_specification)
         future = _ExecutorFuture(self)
         attempt = Attempt(func, args, kwargs, sink=_FUTURE_SINK, key=future, resources=resource_specification or None)

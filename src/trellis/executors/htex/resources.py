@@ -5,11 +5,13 @@ A specification is read once for all tasks that have the same: what comes out is
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from trellis.core.kinds import Text
+from trellis.core.resources import read_values
+from trellis.core.values import MOST_COUNTED, Count, Duration, Kind, Number
 from trellis.errors import InvalidResourceSpecification
 from trellis.wire.messages import Demand
 
@@ -50,39 +52,41 @@ def read_mpi_specification(specification: Mapping[str, Any] | None) -> Request:
 
 # -- tasks on one node -----------------------------------------------------------------------------------------
 
-_KEYS = ("cores", "memory", "gpus", "priority", "walltime_s")
+_KINDS: dict[str, Kind] = {
+    "cores": Number(above=0),
+    "memory": Number(above=0, unit="MB"),
+    "gpus": Number(least=0),
+    "priority": Number(),
+    "walltime_s": Duration(above=0),
+}
 
 
 @lru_cache(_REMEMBERED, typed=True)
 def _read(keys: tuple[str, ...], *values: Any) -> Request:
-    specification = dict(zip(keys, values, strict=True))
-    unknown = specification.keys() - set(_KEYS)
-    if unknown:
-        raise InvalidResourceSpecification(unknown, f"A task of HighThroughputExecutor takes {_listed(_KEYS)}")
-    priority = _number(specification, "priority", lowest=-math.inf) or 0.0
-    walltime_s = _number(specification, "walltime_s", lowest=0.0, exclusive=True)
-    cores = _number(specification, "cores", lowest=0.0, exclusive=True)
-    memory_mb = _number(specification, "memory", lowest=0.0, exclusive=True)
-    gpus = _number(specification, "gpus", lowest=0.0)
-    demand = Demand(cores or 0.0, memory_mb or 0.0, gpus or 0.0)
-    return Request(priority, walltime_s, None if demand == Demand() else demand)
+    given = read_values("A task of HighThroughputExecutor", dict(zip(keys, values, strict=True)), _KINDS)
+    cores, memory_mb, gpus, priority = (float(given.get(key) or 0) for key in ("cores", "memory", "gpus", "priority"))
+    walltime_s = given.get("walltime_s")
+    demand = Demand(cores, memory_mb, gpus)
+    return Request(priority, None if walltime_s is None else float(walltime_s), None if demand == Demand() else demand)
 
 
 # -- tasks over many nodes -------------------------------------------------------------------------------------
 
-_MPI_KEYS = ("num_nodes", "ranks_per_node", "num_ranks", "launcher_options")
+# Parsl's derived counts are texts: programs that passed such a dictionary on hand them over.
+_COUNT = Count()
+_MPI_KINDS: dict[str, Kind] = {
+    "num_nodes": _COUNT,
+    "ranks_per_node": _COUNT,
+    "num_ranks": _COUNT,
+    "launcher_options": Text(lines=False),
+}
 
 
 @lru_cache(_REMEMBERED, typed=True)
 def _read_mpi(keys: tuple[str, ...], *values: Any) -> Request:
-    specification = dict(zip(keys, values, strict=True))
-    unknown = specification.keys() - set(_MPI_KEYS)
-    if unknown:
-        raise InvalidResourceSpecification(unknown, f"A task of MPIExecutor takes {_listed(_MPI_KEYS)}")
-    nodes, per_node, ranks = (_count(specification, key) for key in _MPI_KEYS[:3])
-    options = specification.get("launcher_options", "")
-    if not isinstance(options, str):
-        raise InvalidResourceSpecification({"launcher_options"}, f"It must be a text, not {options!r}")
+    given = read_values("A task of MPIExecutor", dict(zip(keys, values, strict=True)), _MPI_KINDS)
+    nodes, per_node, ranks = (given.get(key) for key in ("num_nodes", "ranks_per_node", "num_ranks"))
+    options = given.get("launcher_options") or ""
     if nodes is None and per_node is not None and ranks is not None:
         nodes = _divide(ranks, per_node, "ranks_per_node")
     if nodes is None:
@@ -99,6 +103,10 @@ def _read_mpi(keys: tuple[str, ...], *values: Any) -> Request:
             f"num_ranks is {ranks}, but {nodes} nodes with {per_node} ranks each have {nodes * per_node}; "
             "two of the three are enough",
         )
+    if ranks > MOST_COUNTED:
+        raise InvalidResourceSpecification(
+            {"num_nodes", "ranks_per_node"}, f"{nodes} nodes with {per_node} ranks each have {ranks} ranks, too many"
+        )
     return Request(demand=Demand(nodes=nodes, ranks_per_node=per_node, ranks=ranks, launcher_options=options))
 
 
@@ -114,34 +122,9 @@ def _divide(ranks: int, by: int, name: str) -> int:
 
 
 def _remembered(read: Any, specification: Mapping[str, Any]) -> Request:
-    keys, values = tuple(specification), specification.values()
+    keys, values = tuple(specification), tuple(specification.values())
     try:
-        return read(keys, *values)  # type: ignore[no-any-return]
-    except TypeError:  # a value that cannot be hashed: it is wrong then, and is told so
+        hash(values)
+    except Exception:  # it is wrong, most likely, and is told so
         return read.__wrapped__(keys, *values)  # type: ignore[no-any-return]
-
-
-def _number(specification: Mapping[str, Any], key: str, *, lowest: float, exclusive: bool = False) -> float | None:
-    value = specification.get(key)
-    if value is None:
-        return None
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or value < lowest or (exclusive and value == lowest):
-        wanted = "a number" + ("" if lowest == -math.inf else f" {'above' if exclusive else 'of at least'} {lowest:g}")
-        raise InvalidResourceSpecification({key}, f"It must be {wanted}, not {value!r}")
-    return float(value)
-
-
-def _count(specification: Mapping[str, Any], key: str) -> int | None:
-    value = specification.get(key)
-    if value is None:
-        return None
-    # Parsl's derived counts are texts: programs that passed such a dictionary on hand them over.
-    number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise InvalidResourceSpecification({key}, f"It must be a whole number of at least 1, not {value!r}")
-    return number
-
-
-def _listed(keys: Iterable[str]) -> str:
-    return ", ".join(keys)
+    return read(keys, *values)  # type: ignore[no-any-return]

@@ -124,11 +124,9 @@ class Calls:
     def _shape(self, attempt: Attempt, resources: Mapping[str, Any]) -> int:
         config = self._config
         category = getattr(attempt.func, "__name__", attempt.name) if config.autocategory else DEFAULT_CATEGORY
-        if attempt.walltime_s is not None:
-            limit = resources.get("running_time_max") or attempt.walltime_s
-            resources = {**resources, "running_time_max": min(limit, attempt.walltime_s)}
         shape = parse_specification(
             resources,
+            walltime_s=attempt.walltime_s,
             default_mode=self._default_mode,
             default_category=category,
             default_library=DEFAULT_LIBRARY,

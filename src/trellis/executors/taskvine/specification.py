@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from trellis.core.kinds import Choice, Either, Flag, Items, Set, Text
+from trellis.core.resources import read_values
+from trellis.core.values import Duration, Kind, Number
 from trellis.errors import InvalidResourceSpecification
 from trellis.wire.vine import Amount, TaskShape
 
 MODES = ("regular", "serverless")
-# Key, and whether it must be above 0 when it is given.
-_NUMBERS = {
-    "cores": False,
-    "memory": False,
-    "disk": False,
-    "gpus": False,
-    "running_time_min": False,
-    "running_time_max": True,
+_NAME = Text(empty=False)
+_KINDS: dict[str, Kind] = {
+    "cores": Number(least=0),
+    "memory": Number(least=0, unit="MB"),
+    "disk": Number(least=0, unit="MB"),
+    "gpus": Number(least=0),
+    "running_time_min": Duration(least=0),
+    "running_time_max": Duration(above=0),
+    "priority": Number(),  # higher is sooner
+    "category": _NAME,
+    "exec_mode": Choice(*MODES),
+    "features": Either(Items(_NAME, "names"), Set(_NAME, "names")),
+    "library": _NAME,
+    "temp_output": Flag(),
 }
-KEYS = (*_NUMBERS, "priority", "category", "exec_mode", "features", "library", "temp_output")
+KEYS = tuple(_KINDS)
 
 
 def parse_specification(
     specification: Mapping[str, Any],
     *,
+    walltime_s: float | None = None,
     default_mode: str,
     default_category: str,
     default_library: str,
@@ -33,23 +42,23 @@ def parse_specification(
     variables: tuple[tuple[str, str], ...] = (),
     init_command: str = "",
 ) -> TaskShape:
-    """The shape of a task.
+    """The shape of a task; the shorter of ``walltime_s`` and what it says itself is its limit of time.
 
     Raises:
         InvalidResourceSpecification: a key is not known, or a value cannot be.
     """
-    check_specification(specification)
-    get = specification.get
+    get = check_specification(specification).get
     mode = get("exec_mode") or ("serverless" if get("library") else default_mode)
     serverless = mode == "serverless"
+    limits_s = [limit for limit in (walltime_s, get("running_time_max")) if limit is not None]
     return TaskShape(
         mode=mode,
         category=get("category") or default_category,
         amount=Amount(*[get(name) for name in ("cores", "memory", "disk", "gpus")]),
         priority=float(get("priority") or 0),
         time_min_s=float(get("running_time_min") or 0),
-        time_max_s=float(get("running_time_max") or 0),
-        features=tuple(sorted(get("features") or ())),
+        time_max_s=float(min(limits_s, default=0)),
+        features=tuple(sorted(set(get("features") or ()))),
         library=(get("library") or default_library) if serverless else "",
         max_retries=-1 if max_retries is None else max_retries,
         environment=-1 if serverless else environment,
@@ -58,36 +67,13 @@ def parse_specification(
     )
 
 
-def check_specification(specification: Mapping[str, Any]) -> None:
-    """Raises:
-    InvalidResourceSpecification: a key is not known, or a value cannot be.
+def check_specification(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """What it says, with plain values.
+
+    Raises:
+        InvalidResourceSpecification: a key is not known, or a value cannot be.
     """
-    unknown = set(specification) - set(KEYS)
-    if unknown:
-        raise InvalidResourceSpecification(unknown, f"TaskVineExecutor takes {', '.join(KEYS)}")
-    for name, positive in _NUMBERS.items():
-        value = specification.get(name)
-        if value is not None and not (_is_number(value) and value >= 0 and not (positive and value == 0)):
-            bound = "above 0" if positive else "of 0 or more"
-            raise InvalidResourceSpecification({name}, f"it must be a number {bound}, not {value!r}")
-    priority = specification.get("priority")
-    if priority is not None and not _is_number(priority):
-        raise InvalidResourceSpecification({"priority"}, f"it must be a number, higher is sooner, not {priority!r}")
-    mode = specification.get("exec_mode")
-    if mode is not None and mode not in MODES:
-        raise InvalidResourceSpecification({"exec_mode"}, f"it must be one of {', '.join(MODES)}, not {mode!r}")
-    for name in ("category", "library"):
-        value = specification.get(name)
-        if value is not None and not (isinstance(value, str) and value):
-            raise InvalidResourceSpecification({name}, f"it must be a name, not {value!r}")
-    if mode == "regular" and specification.get("library") is not None:
+    given = read_values("TaskVineExecutor", specification, _KINDS)
+    if given.get("exec_mode") == "regular" and "library" in given:
         raise InvalidResourceSpecification({"library"}, "it needs exec_mode 'serverless'")
-    features = specification.get("features")
-    if not isinstance(features, list | tuple | set | None) or not all(isinstance(one, str) for one in features or ()):
-        raise InvalidResourceSpecification({"features"}, f"it must be a list of names, not {features!r}")
-    if not isinstance(specification.get("temp_output", False), bool):
-        raise InvalidResourceSpecification({"temp_output"}, "it must be True or False")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return given

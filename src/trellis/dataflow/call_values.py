@@ -1,0 +1,125 @@
+"""The special keyword arguments of a call, checked and made plain. Pure; staging and executors come later.
+
+It is done when the app is called, for what is known then, and once more when futures among them have results.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from trellis.core.kinds import OrNone
+from trellis.core.resources import SPECIFICATION
+from trellis.core.validation import check
+from trellis.core.values import Duration, Kind, Refused, shown
+from trellis.errors import BadStdStreamFile, InvalidResourceSpecification
+from trellis.futures import DataFuture
+from trellis.staging.files import File
+
+WALLTIME = OrNone(Duration(above=0))
+
+
+class _Inputs(Kind):
+    """Any number of things, as a list; an iterable that is none becomes one, as with Parsl."""
+
+    def __call__(self, value: Any) -> Any:
+        if value is None or isinstance(value, list | tuple):
+            return value
+        alone = isinstance(value, str | bytes | os.PathLike | Mapping | Future)
+        if alone or not isinstance(value, Iterable):
+            raise Refused(self, wrong_type=True, advice=f"write inputs=[{shown(value)}]" if alone else "")
+        return list(value)
+
+    def __str__(self) -> str:
+        return "a list"
+
+
+class _Outputs(Kind):
+    """Files, as a list."""
+
+    def __call__(self, value: Any) -> Any:
+        if value is None:
+            return value
+        if not isinstance(value, list | tuple):
+            raise Refused(self, wrong_type=True, advice="write outputs=[File(…)]")
+        for element in value:
+            if not isinstance(element, File) or isinstance(element, type):
+                advice = f"write File({shown(element)})" if isinstance(element, str | os.PathLike) else ""
+                raise Refused(f"{self}, and {shown(element)} is none", wrong_type=True, advice=advice)
+        return value
+
+    def __str__(self) -> str:
+        return "a list of File"
+
+
+_KINDS: dict[str, Kind] = {"inputs": _Inputs(), "outputs": _Outputs(), "walltime": WALLTIME}
+
+
+def check_values(app: str, kwargs: dict[str, Any], *, is_bash: bool) -> dict[str, Any]:
+    """The keyword arguments of a call, the special ones as plain objects. Futures stay what they are.
+
+    Raises:
+        ParameterTypeError, ParameterValueError: one is wrong; the message names app, argument and what is accepted.
+        BadStdStreamFile: so is ``stdout`` or ``stderr`` of a bash app.
+    """
+    changed: dict[str, Any] = {}
+    for name, kind in _KINDS.items():
+        value = kwargs.get(name)
+        if value is not None and not _comes_later(name, value):
+            plain = check(app, name, value, kind)
+            if plain is not value:
+                changed[name] = plain
+    if is_bash:
+        for name in ("stdout", "stderr"):
+            if kwargs.get(name) is not None:
+                _check_stream(app, name, kwargs[name])
+    return {**kwargs, **changed} if changed else kwargs
+
+
+def _comes_later(name: str, value: Any) -> bool:
+    # What is to be staged must be known now; a list of other things may be a result.
+    return isinstance(value, Future) and name != "outputs" and not isinstance(value, DataFuture)
+
+
+def check_specification(app: str, value: Any, validate: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
+    """The resource specification of a call, as a dictionary of its own; ``validate`` is the executor's.
+
+    Raises:
+        ParameterTypeError: it is no dictionary.
+        InvalidResourceSpecification: the executor does not take it.
+    """
+    specification: dict[str, Any] = check(app, "parsl_resource_specification", value, SPECIFICATION) or {}
+    if validate is not None:
+        try:
+            validate(specification)
+        except InvalidResourceSpecification as error:
+            if type(error) is not InvalidResourceSpecification:
+                raise
+            raise InvalidResourceSpecification(error.invalid_keys, f"{error.message} (app {app})") from None
+    return specification
+
+
+# -- streams ---------------------------------------------------------------------------------------------------
+
+
+def _check_stream(app: str, name: str, value: Any) -> None:
+    if isinstance(value, Future):
+        return
+    wanted = "a path, a pair (path, mode) with a mode such as 'w' or 'a', a File, or AUTO_LOGNAME"
+    path, mode = value if isinstance(value, tuple) and len(value) == 2 else (value, "w")
+    if not isinstance(path, str | bytes | os.PathLike | Future) or isinstance(path, type):
+        raise BadStdStreamFile(f"{app}: {name} must be {wanted}, not {shown(value)}")
+    if not _is_writing_mode(mode):
+        raise BadStdStreamFile(f"{app}: {name} must be {wanted}; {shown(mode)} is no mode in which a file is written")
+    plain = path if isinstance(path, str | bytes) else ""
+    if ("\0" if isinstance(plain, str) else b"\0") in plain:  # type: ignore[operator]
+        raise BadStdStreamFile(f"{app}: {name} must be {wanted}, without NUL characters, not {shown(value)}")
+
+
+def _is_writing_mode(mode: Any) -> bool:
+    if not isinstance(mode, str) or len(set(mode)) < len(mode) or not set(mode) <= set("rwaxbt+"):
+        return False
+    writes = len(set(mode) & set("rwax")) == 1 and ("r" not in mode or "+" in mode)
+    return writes and not ("b" in mode and "t" in mode)
