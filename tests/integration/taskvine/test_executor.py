@@ -153,6 +153,20 @@ def test_worker_launch_method_provider(start: Start) -> None:
     assert load.blocks["0"].managers == 1
 
 
+class TimedProvider(LocalProvider):
+    """Its jobs end after a while, as those of a batch system."""
+
+    walltime_s = 3600
+
+
+def test_the_end_of_a_block_is_known(start: Start) -> None:
+    provider = TimedProvider(init_blocks=1, max_blocks=1)
+    executor = start(worker_launch_method="provider", provider=provider)
+    late = executor.submit(abs, {"cores": 1, "running_time_min": 4000}, -2)
+    assert ask(executor, abs, -1, cores=1, running_time_min=3000) == 1
+    assert not late.done()
+
+
 def test_a_block_that_is_scaled_in_ends(start: Start) -> None:
     executor = start(worker_launch_method="provider", provider=LocalProvider(init_blocks=1, max_blocks=1))
     assert ask(executor, abs, -1) == 1
@@ -480,6 +494,18 @@ def test_what_workers_offer(start: Start) -> None:
     (worker,) = executor.vine_status().workers  # type: ignore[union-attr]
     total = worker.total
     assert (total.cores, total.memory, total.disk, total.gpus) == (3, 300, 200, 1)
+
+
+def test_workers_offer_their_share_of_a_job_until_its_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_CPUS_ON_NODE": "1", "SLURM_MEM_PER_NODE": "1024"}
+    for name, value in {**job, "SLURM_JOB_END_TIME": str(int(time.time()) + 3600)}.items():
+        monkeypatch.setenv(name, value)
+    executor = start(factory={"cores": None})
+    late = executor.submit(abs, {"cores": 1, "running_time_min": 4000}, -2)
+    assert ask(executor, abs, -1, cores=1, running_time_min=3000) == 1
+    assert not late.done()
+    (worker,) = executor.vine_status().workers  # type: ignore[union-attr]
+    assert (worker.total.cores, worker.total.memory) == (1, 1024)
 
 
 def test_worker_timeout(start: Start) -> None:

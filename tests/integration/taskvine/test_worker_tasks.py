@@ -123,6 +123,24 @@ def test_task_is_ended_for_too_much_memory_and_too_much_disk(it: Bed) -> None:
     assert it.result(memory).measured.memory > 100
 
 
+def test_memory_that_processes_share_counts_once(it: Bed) -> None:
+    def share() -> str:
+        block = bytearray(os.urandom(1 << 20) * 100)
+        children = []
+        for _ in range(5):
+            child = os.fork()
+            if not child:
+                sum(block[::4096])
+                time.sleep(4)  # it is measured once a second
+                os._exit(0)
+            children.append(child)
+        for child in children:
+            os.waitpid(child, 0)
+        return "done"
+
+    assert it.result(it.run(share, amount=Amount(cores=1, memory=300))) == "done"
+
+
 def test_sandbox_has_inputs_and_gives_outputs(it: Bed) -> None:
     it.give("c1", b"content")
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from trellis.executors.htex import capacity, host
+from trellis.executors.common import capacity, host
 from trellis.executors.htex.backlog import NodeSize
 from trellis.executors.htex.manager import ManagerSettings
 from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS, is_open_mpi
@@ -68,12 +68,9 @@ def plan_node(options: argparse.Namespace) -> NodePlan:
     """Look at the node, and share it out.
 
     Raises:
-        ConfigurationError: not one worker fits, or the affinity asked for does not.
+        ConfigurationError: not one worker fits, the affinity asked for does not, or a variable makes no sense.
     """
-    cpus = host.allowed_cpus()
-    cgroup_cpus, cgroup_bytes = host.cgroup_limits()
-    cores = capacity.usable_cores(os.environ, len(cpus), cgroup_cpus)
-    memory_bytes = capacity.usable_memory_bytes(os.environ, host.total_memory_bytes(), cgroup_bytes)
+    cpus, cores, memory_bytes, ends_in_s = host.usable(os.environ, options.walltime_s, time.time())
     accelerators: list[str] = options.available_accelerators
     most = min(options.max_workers_per_node, len(accelerators) or math.inf)
     workers = worker_count(cores, memory_bytes / 2**30, options.cores_per_worker, options.mem_per_worker, most)
@@ -81,7 +78,7 @@ def plan_node(options: argparse.Namespace) -> NodePlan:
     nodes = host.node_names(os.environ) if options.enable_mpi_mode else ()
     size = NodeSize(workers, cores, memory_bytes, count_accelerators(accelerators), nodes)
     open_mpi = options.enable_mpi_mode and is_open_mpi(host.mpiexec_version())
-    return NodePlan(size, slots, capacity.ends_in_s(os.environ, options.walltime_s, time.time()), open_mpi)
+    return NodePlan(size, slots, ends_in_s, open_mpi)
 
 
 def make_settings(options: argparse.Namespace, plan: NodePlan) -> ManagerSettings:

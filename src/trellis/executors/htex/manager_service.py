@@ -18,7 +18,7 @@ from pathlib import Path
 import setproctitle
 
 from trellis.errors import BadMessage, ConfigurationError
-from trellis.executors.htex import host
+from trellis.executors.common import host
 from trellis.executors.htex import manager as machine
 from trellis.executors.htex import manager_events as events
 from trellis.executors.htex.complaints import Complaints

@@ -7,8 +7,8 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.htex import host
 from trellis.executors.htex.board import MAX_MESSAGE_BYTES, Board, TaskQueue
 from trellis.executors.htex.worker_process import WorkerProcess
 from trellis.transport.service import Loop

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from trellis.errors import ConfigurationError
+from trellis.executors.common.accelerators import accelerator_variables
 from trellis.executors.htex.task_environment import CPUS_VARIABLE
 
 _KINDS = "'none', 'block', 'block-reverse', 'alternating', or 'list:' and the cores of each worker, as in list:0,1:2-3"
@@ -105,7 +106,7 @@ def plan_slots(affinity: str, cpus: Sequence[int], accelerators: Sequence[str], 
 def worker_variables(slot: Slot, affinity: str) -> dict[str, str]:
     """Of a worker, for tasks that ask for nothing in particular."""
     variables = _cpu_variables(slot.cpus) if affinity != "none" else {}
-    return variables | _accelerator_variables(slot.accelerators[:1])
+    return variables | (accelerator_variables(slot.accelerators[:1]) if slot.accelerators else {})
 
 
 def task_variables(slots: Sequence[Slot], affinity: str, cores: float, gpus: float) -> dict[str, str]:
@@ -115,7 +116,7 @@ def task_variables(slots: Sequence[Slot], affinity: str, cores: float, gpus: flo
         variables |= _cpu_variables(tuple(sorted({cpu for slot in slots for cpu in slot.cpus})))
     if gpus > 0:
         names = dict.fromkeys(name for slot in slots for entry in slot.accelerators for name in entry.split(","))
-        variables |= _accelerator_variables(tuple(names))
+        variables |= accelerator_variables(tuple(names)) if names else {}
     return variables
 
 
@@ -126,16 +127,4 @@ def _cpu_variables(cpus: tuple[int, ...]) -> dict[str, str]:
         "OMP_NUM_THREADS": str(len(cpus)),
         "GOMP_CPU_AFFINITY": names,
         "KMP_AFFINITY": f"explicit,proclist=[{names}]",
-    }
-
-
-def _accelerator_variables(names: tuple[str, ...]) -> dict[str, str]:
-    if not names:
-        return {}
-    visible = ",".join(names)
-    return {
-        "CUDA_VISIBLE_DEVICES": visible,
-        "ROCR_VISIBLE_DEVICES": visible,
-        "ZE_AFFINITY_MASK": visible,
-        "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trellis.core.interfaces import Attempt
-from trellis.errors import TaskVineTaskFailure
+from trellis.errors import InvalidResourceSpecification, TaskVineTaskFailure
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.taskvine.client import VineClient
 from trellis.executors.taskvine.environments import Environments
@@ -56,7 +56,7 @@ class Calls:
         )
         self._environments = Environments(self._files, config, Path(logs) / "packs")
         self._environment = -1
-        self._libraries: list[str] = []
+        self._libraries: dict[str, Library] = {}
         self._results: set[int] = set()  # temps of results that are still to come
         self._shapes: dict[TaskShape, int] = {}
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class Calls:
         self._environment = self._environments.interpreter()
         default = Library(DEFAULT_LIBRARY, **(self._config.library_config or {}))
         for library in (default, *libraries):
-            self._libraries.append(library.name)
+            self._libraries[library.name] = library
             context = -1 if library.context is None else self._functions.intern(library.context)
             inputs = self._files.files_of((), {"inputs": list(library.inputs)}).inputs
             if library.context is not None:
@@ -140,6 +140,8 @@ class Calls:
             raise TaskVineTaskFailure(
                 f"{attempt.name}: there is no library {shape.library}; there are {known}", "missing_library"
             )
+        if shape.library:
+            _check_gpus(attempt.name, shape.amount.gpus or 0, self._libraries[shape.library])
         with self._lock:
             number = self._shapes.get(shape)
             if number is None:
@@ -176,6 +178,18 @@ class Calls:
     def close(self) -> None:
         """The manager has ended."""
         self._files.close()
+
+
+def _check_gpus(call: str, wanted: float, library: Library) -> None:
+    """Raises:
+    InvalidResourceSpecification: a call asks for more than its library has: it gets what that has, and nothing else.
+    """
+    if wanted > (library.gpus or 0):
+        raise InvalidResourceSpecification(
+            {"gpus"},
+            f"{call} asks for {wanted:g} as a call of library {library.name}, which has {library.gpus or 0:g}: give it "
+            "as many (library_config={'gpus': …}, or Library(gpus=…)), or use exec_mode 'regular'",
+        )
 
 
 def _mount_results(

@@ -7,6 +7,7 @@ import os
 import secrets
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,13 +96,16 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             provider = LocalProvider(init_blocks=1)
         self.factory_config = TaskVineFactoryConfig() if factory_config is None else factory_config
         check_type(owner, "factory_config", self.factory_config, TaskVineFactoryConfig)
+        if worker_launch_method != "provider" and provider is not None:
+            # As Parsl, for whose programs this is; but not in silence.
+            warnings.warn(
+                f"{owner}: provider starts no workers with worker_launch_method={worker_launch_method!r} and is not "
+                "used; say worker_launch_method='provider' if it is to start them",
+                stacklevel=2,
+            )
+            provider = None
         if worker_launch_method == "factory" and self.factory_config.batch_type != "local":
             provider = provider_of(self.factory_config)
-        elif worker_launch_method != "provider" and provider is not None:
-            raise ConfigurationError(
-                f"{owner}: provider needs worker_launch_method='provider'; with {worker_launch_method!r} it starts no "
-                "workers"
-            )
         super().__init__(provider=provider, block_error_handler=True)
         self.label = label
         self.worker_launch_method = worker_launch_method
@@ -321,8 +325,12 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def launch_command(self, block_id: str) -> str:
         """The command that starts a worker of this block."""
-        # The real TaskVine knows a worker's factory, but not its block: the one takes the other's place.
-        own = f" --block {block_id}" if self._around.engine == "embedded" else f" --from-factory {block_id}"
+        if self._around.engine != "embedded":
+            # It knows a worker's factory, but not its block: the one takes the other's place.
+            return f"env PARSL_WORKER_BLOCK_ID={block_id} {self.worker_command} --from-factory {block_id}"
+        own, walltime_s = f" --block {block_id}", getattr(self.provider, "walltime_s", None)
+        if walltime_s is not None:
+            own += f" --job-walltime {walltime_s:g}"
         return f"env PARSL_WORKER_BLOCK_ID={block_id} {self.worker_command}{own}"
 
     def load(self) -> PoolLoad:

@@ -72,6 +72,7 @@ def test_a_worker_sees_the_accelerator_of_its_rank_and_no_cores_unless_it_is_bou
     assert worker_variables(slots[1], "none") == {
         "CUDA_VISIBLE_DEVICES": "B",
         "ROCR_VISIBLE_DEVICES": "B",
+        "HIP_VISIBLE_DEVICES": "0",
         "ZE_AFFINITY_MASK": "B",
         "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
     }

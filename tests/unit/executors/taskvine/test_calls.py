@@ -172,6 +172,28 @@ def test_a_wish_that_cannot_be(told: Told) -> None:
         calls(told).task_of(attempt(wish={"cpus": 1}))
 
 
+@pytest.mark.parametrize(
+    ("libraries", "wish"),
+    [
+        pytest.param((), {"exec_mode": "serverless", "gpus": 1}, id="the library has none"),
+        pytest.param((Library("two", cores=1, gpus=2),), {"library": "two", "gpus": 3}, id="it has fewer"),
+    ],
+)
+def test_gpus_that_a_call_would_not_get_are_refused(
+    told: Told, libraries: tuple[Library, ...], wish: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidResourceSpecification, match=r"gpus.*library_config=\{'gpus'"):
+        calls(told, libraries=libraries).task_of(attempt(wish=wish))
+    assert told.shapes == []
+
+
+def test_gpus_of_a_call_are_those_of_its_library(told: Told) -> None:
+    made = calls(told, libraries=(Library("two", gpus=2),), library_config={"gpus": 1})
+    for wish in ({"library": "two", "gpus": 2}, {"exec_mode": "serverless", "gpus": 0.5}, {"gpus": 9}):
+        made.task_of(attempt(wish=wish))
+    assert [shape.mode for shape in told.shapes] == ["serverless", "serverless", "regular"]
+
+
 def test_arguments_that_cannot_travel_leave_nothing_behind(told: Told) -> None:
     made = calls(told)
     with pytest.raises(SerializationError):

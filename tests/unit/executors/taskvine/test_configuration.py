@@ -103,13 +103,19 @@ def test_a_factory_config_that_cannot_work_names_its_field(field: str, value: An
         ("engine", "best"),
         ("manager_config", {}),
         ("factory_config", {}),
-        ("provider", object()),  # that nothing would use
         ("libraries", [Library("a"), Library("a")]),
     ],
 )
 def test_a_parameter_that_cannot_work_is_named(parameter: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=parameter):
         TaskVineExecutor(**{parameter: value})
+
+
+@pytest.mark.parametrize("method", ["factory", "manual"])
+def test_a_provider_that_starts_nothing_is_told_of_and_not_used(method: str) -> None:
+    with pytest.warns(UserWarning, match=f"provider .* worker_launch_method='{method}'"):
+        made = TaskVineExecutor(provider=LocalProvider(), worker_launch_method=method)
+    assert made.provider is None
 
 
 def test_configurations_stay_as_they_are() -> None:

@@ -13,7 +13,7 @@ TOTAL = Amount(8, 800, 8_000, 2)
 @pytest.mark.parametrize(
     ("want", "gets"),
     [
-        pytest.param(Amount(), TOTAL, id="nothing asked for: all of it, with the GPUs"),
+        pytest.param(Amount(), Amount(8, 800, 8_000, 0), id="nothing asked for: all of it but the GPUs"),
         pytest.param(Amount(cores=2), Amount(2, 200, 2_000, 0), id="the same share of the rest, but no GPUs"),
         pytest.param(Amount(memory=400), Amount(4, 400, 4_000, 0), id="cores follow the share of memory"),
         pytest.param(Amount(memory=10), Amount(1, 10, 100, 0), id="one core at least"),
@@ -23,7 +23,11 @@ TOTAL = Amount(8, 800, 8_000, 2)
         pytest.param(Amount(cores=0.5), Amount(0.5, 50, 500, 0), id="half a core"),
         pytest.param(Amount(cores=9), None, id="more than there is"),
         pytest.param(Amount(cores=1, gpus=3), None, id="more GPUs than there are"),
-        pytest.param(Amount(0, 0, 0, 0), Amount(0, 0, 0, 0), id="nothing at all"),
+        pytest.param(Amount(0, 0, 0, 0), Amount(8, 800, 8_000, 0), id="nothing above 0: all of it but the GPUs"),
+        pytest.param(Amount(cores=0), Amount(8, 800, 8_000, 0), id="nothing above 0 either"),
+        pytest.param(Amount(0, 400), Amount(0, 400, 4_000, 0), id="0 beside something stands"),
+        pytest.param(Amount(memory=1), Amount(1, 1, 10, 0), id="a small share"),
+        pytest.param(Amount(cores=0.001), Amount(0.001, 1, 1, 0), id="1 MB at least"),
     ],
 )
 def test_a_task_gets_what_it_asked_for_and_its_share_of_the_rest(want: Amount, gets: Amount | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trellis.executors.common.accelerators import accelerator_variables
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.task_environment import Devices, Environments, resource_variables
 from trellis.wire.vine import Amount
@@ -22,15 +23,20 @@ def test_amounts_and_threads_are_told() -> None:
     }
 
 
+def test_who_gets_no_cores_is_told_so_and_has_one_thread() -> None:
+    variables = resource_variables(Amount(cores=0), None, 1, {})
+    assert (variables["CORES"], variables["OMP_NUM_THREADS"]) == ("0", "1")
+
+
 def test_devices_are_told_and_those_of_others_hidden() -> None:
     shown = resource_variables(Amount(gpus=2), ("0", "3"), 1, {})
-    assert shown == {"GPUS": "2", "CUDA_VISIBLE_DEVICES": "0,3"}
-    assert resource_variables(Amount(), (), 1, {}) == {"GPUS": "0", "CUDA_VISIBLE_DEVICES": ""}
+    assert shown == {"GPUS": "2", **accelerator_variables(["0", "3"])}
+    assert resource_variables(Amount(), (), 1, {}) == {"GPUS": "0", **accelerator_variables([])}
     assert resource_variables(Amount(), None, 1, {}) == {"GPUS": "0"}
 
 
 def test_each_owner_has_devices_of_its_own() -> None:
-    it = Devices(3, "GPU-a, GPU-b,GPU-c,GPU-d")
+    it = Devices(3, ["GPU-a", "GPU-b", "GPU-c", "GPU-d"])
     assert it.take("x", 2) == ("GPU-a", "GPU-b")
     assert it.take("y", 1) == ("GPU-c",)
     it.give_back("x")
@@ -44,7 +50,7 @@ def test_parts_of_a_gpu_share_one_when_they_must() -> None:
 
 
 def test_worker_without_devices_hides_none() -> None:
-    assert Devices(0, "0,1").take("x", 0) is None
+    assert Devices(0, ["0", "1"]).take("x", 0) is None
     assert Devices(1).take("x", 0) == ()
 
 
@@ -57,7 +63,7 @@ def test_environment_is_the_workers_with_what_the_user_says_and_the_task_is_give
         "BASE": "3",
         "OWN": "2",
         "GPUS": "1",
-        "CUDA_VISIBLE_DEVICES": "7",
+        **accelerator_variables(["7"]),
         "TRELLIS_IMPORT_PATHS": "/user:/more",
         "TRELLIS_PACKS": f"{cache.path('p')}:{cache.path('q')}",
     }

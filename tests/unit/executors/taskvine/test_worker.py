@@ -133,14 +133,14 @@ def test_task_is_ended_when_it_uses_more_than_it_was_given(it: Worker, used: Amo
 def test_only_tasks_with_a_limit_are_measured(it: Worker) -> None:
     it.do(TaskReceived(1, ANY), TaskReceived(2, Amount(memory=5)))
     assert it.state.next_deadline() == MEASURE_S
-    assert it.at(MEASURE_S, DeadlinePassed()) == [MeasureTasks([2])]
+    assert it.at(MEASURE_S, DeadlinePassed()) == [MeasureTasks({2: 5})]
     assert it.do(Measured(7, Amount())) == []  # it has just ended
 
 
 def test_all_tasks_are_measured_when_asked_for() -> None:
     it = Worker(measures=True)
-    it.do(TaskReceived(1, ANY))
-    assert it.at(MEASURE_S, DeadlinePassed()) == [MeasureTasks([1])]
+    it.do(TaskReceived(1, ANY), TaskReceived(2, Amount(memory=5)))
+    assert it.at(MEASURE_S, DeadlinePassed()) == [MeasureTasks({1: 0.0, 2: 0.0})]  # exactly: labels are made of it
 
 
 def test_task_is_cancelled(it: Worker) -> None:

@@ -36,3 +36,12 @@ def test_a_defect_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     assert worker_main.main() == 1
     assert "ZeroDivisionError" in (tmp_path / "log").read_text()
+
+
+def test_a_variable_that_makes_no_sense_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(worker_main.setproctitle, "setproctitle", lambda _: None)
+    monkeypatch.setenv("PARSL_CORES", "many")
+    assert worker_main.main(["127.0.0.1", "1", "--workspace", str(tmp_path / "w")]) == 1
+    assert "PARSL_CORES must be a number of at least 1, not 'many'" in capsys.readouterr().err

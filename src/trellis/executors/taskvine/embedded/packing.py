@@ -1,7 +1,8 @@
 """What a task gets of a worker, by TaskVine's rules. Pure.
 
-Nothing asked for: the whole worker. Something asked for: exactly that, and of what was not named the same share of the
-worker as the largest share asked for; GPUs only when named, and a task that names GPUs but no cores gets no cores.
+Nothing asked for, or nothing above 0: the whole worker without its GPUs. Something asked for: exactly that, and of
+what was not named the same share of the worker as the largest share asked for; GPUs only when named, and a task that
+names GPUs but no cores gets no cores.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ NOTHING = Amount(0, 0, 0, 0)
 def allocate(want: Amount, total: Amount) -> Amount | None:
     """What a task that asks for ``want`` gets of a worker that has ``total``; None: it can never fit there."""
     whole = _known(total)
-    if want == Amount():
-        # GPUs too: a task that says nothing has the worker for itself.
-        return whole
+    if not any(asked for asked, _ in _pairs(want, whole)):
+        return Amount(whole.cores, whole.memory, whole.disk, 0)
     shares = [_share(asked, there) for asked, there in _pairs(want, whole) if asked is not None]
     share = max(shares)
     if share > 1 + _EPSILON:
@@ -44,7 +44,7 @@ def _cores(want: Amount, whole: Amount, share: float) -> float:
 
 
 def _rest(asked: float | None, there: float | None, share: float) -> float:
-    return asked if asked is not None else math.floor((there or 0) * share + _EPSILON)
+    return asked if asked is not None else min(there or 0, max(1, math.floor((there or 0) * share + _EPSILON)))
 
 
 def _share(asked: float, there: float | None) -> float:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
+from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child
@@ -192,20 +191,13 @@ class Processes:
             missing = "" if failed else f"its outputs cannot be kept: {error}"  # what it raised says more
         return TaskEnd(code, process.child.reason, payload, failed, started, duration_s, missing, made)
 
-    def measure(self, id_: int) -> Amount:
-        """What a task uses now: processors as in the last moment, memory of all its processes, disk in its sandbox."""
+    def measure(self, id_: int, suspicious_mb: float) -> Amount:
+        """What a task uses now: memory of all its processes (see ``host.memory_mb``), disk in its sandbox."""
         process = self._running.get(id_)
         if process is None or process.child.pid is None:  # it has ended, or is just beginning
             return Amount()
-        memory = 0
-        try:
-            main = psutil.Process(process.child.pid)
-            for part in [main, *main.children(recursive=True)]:
-                memory += part.memory_info().rss
-        except psutil.Error:  # it is just ending
-            pass
         disk = process.sandbox.disk_bytes() + process.child.output_bytes()
-        return Amount(memory=memory / _MB, disk=disk / _MB)
+        return Amount(memory=host.memory_mb(process.child.pid, suspicious_mb), disk=disk / _MB)
 
     def close(self) -> None:
         """Kill what runs."""

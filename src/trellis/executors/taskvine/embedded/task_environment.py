@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from trellis.executors.common.accelerators import accelerator_variables, visible_accelerators
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.wire.vine import Amount
 
@@ -31,7 +32,7 @@ def resource_variables(
     """
     variables = {}
     if amount.cores is not None:
-        cores = max(1, int(amount.cores))
+        cores = max(1, int(amount.cores)) if amount.cores else 0
         variables["CORES"] = str(cores)
         variables |= {name: str(max(1, cores // slots)) for name in _THREADS if name not in given}
     for name in ("memory", "disk"):
@@ -40,20 +41,20 @@ def resource_variables(
             variables[name.upper()] = str(int(value))
     variables["GPUS"] = str(len(devices or ()))
     if devices is not None:
-        variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices)  # nothing: the others' devices are not for this task
+        variables |= accelerator_variables(devices)  # without any: the others' devices are not for this task
     return variables
 
 
 class Devices:
-    """The GPUs of a worker by the names that CUDA has for them, and who has them.
+    """The GPUs of a worker by the names that their makers' libraries have for them, and who has them.
 
     Args:
         count: how many are offered.
-        visible: CUDA_VISIBLE_DEVICES of the worker, or nothing: then they are numbered.
+        visible: names of those that the worker sees, or nothing: then they are numbered.
     """
 
-    def __init__(self, count: float, visible: str = "") -> None:
-        names = [name.strip() for name in visible.split(",") if name.strip()]
+    def __init__(self, count: float, visible: Sequence[str] = ()) -> None:
+        names = list(visible)
         names += [str(number) for number in range(len(names), int(count))]
         self._load = dict.fromkeys(names[: int(count)], 0.0)
         self._held: dict[object, dict[str, float]] = {}
@@ -91,7 +92,7 @@ class Environments:
 
     def __init__(self, base: Mapping[str, str], gpus: float, cache: Cache) -> None:
         self._base = base
-        self._devices = Devices(gpus, base.get("CUDA_VISIBLE_DEVICES", ""))
+        self._devices = Devices(gpus, visible_accelerators(base))
         self._cache = cache
         self.import_paths: Sequence[str] = ()  # of the user's program
 

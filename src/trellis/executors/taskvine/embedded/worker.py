@@ -6,6 +6,7 @@ Each task that came ends in one report.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -197,12 +198,14 @@ class VineWorkerState:
                 return [events.KillProcess(event.id)]
         return []
 
-    def _measured_tasks(self) -> list[int]:
-        return [
-            id_
+    def _measured_tasks(self) -> dict[int, float]:
+        """Tasks, and the memory in MB below which a quick look is enough: an estimate that is never too low."""
+        exact = self._settings.measures
+        return {
+            id_: 0.0 if exact else task.amount.memory or math.inf
             for id_, task in self._tasks.items()
-            if task.ending is None and (self._settings.measures or task.amount.memory or task.amount.disk)
-        ]
+            if task.ending is None and (exact or task.amount.memory or task.amount.disk)
+        }
 
     # -- libraries ---------------------------------------------------------------------------------------------
 

@@ -216,9 +216,9 @@ class ReportLibraryDown:
 
 @dataclass(slots=True)
 class MeasureTasks:
-    """Say ``Measured`` for each of these."""
+    """Say ``Measured`` for each of these. Of each: from how many MB of memory on it shall be measured exactly."""
 
-    ids: list[int]
+    tasks: dict[int, float]
 
 
 @dataclass(slots=True)

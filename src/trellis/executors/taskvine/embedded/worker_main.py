@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
 import setproctitle
 
 from trellis.errors import ConfigurationError
+from trellis.executors.common import host
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.worker import VineWorkerSettings
 from trellis.executors.taskvine.embedded.worker_events import Exit
@@ -51,7 +51,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, help="seconds without a task, then it ends; 0: never")
     parser.add_argument("--connect-timeout", type=float, default=30, help="seconds to find the manager")
     parser.add_argument("--heartbeat-threshold", type=float, default=120, help="seconds of silence of the manager")
-    parser.add_argument("--wall-time", type=float, help="seconds after which the batch system ends this job")
+    parser.add_argument("--wall-time", type=float, help="seconds after which this worker will be ended")
+    # As the provider asked for it; what the batch system itself says in the job counts more.
+    parser.add_argument("--job-walltime", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--measure", action="store_true", help="measure what tasks use")
     parser.add_argument("--block", default="")
     parser.add_argument("--from-factory", action="store_true")
@@ -60,9 +62,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _offer(options: argparse.Namespace, workspace: Path) -> Amount:
-    cores = options.cores if options.cores is not None else len(os.sched_getaffinity(0))
-    memory = options.memory if options.memory is not None else psutil.virtual_memory().total // _MB
+def _offer(options: argparse.Namespace, workspace: Path, usable: host.Usable) -> Amount:
+    cores = options.cores if options.cores is not None else usable.cores
+    memory = options.memory if options.memory is not None else usable.memory_bytes // _MB
     disk = options.disk if options.disk is not None else shutil.disk_usage(workspace).free // 2 // _MB
     return Amount(cores, memory, disk, options.gpus)
 
@@ -92,11 +94,13 @@ def _serve(options: argparse.Namespace, workspace: Workspace) -> int:
     keys = None
     if options.password_file is not None:
         keys = keys_from_password_file(options.password_file)
-    ends_at = None if options.wall_time is None else time.monotonic() + options.wall_time
+    usable = host.usable(os.environ, options.job_walltime, time.time())
+    ends = [seconds for seconds in (options.wall_time, usable.ends_in_s) if seconds is not None]
+    ends_at = time.monotonic() + min(ends) if ends else None
     cache = Cache(workspace.path)
     try:
         while True:
-            end = _connect_and_serve(options, workspace, cache, keys, ends_at)
+            end = _connect_and_serve(options, workspace, cache, keys, _offer(options, workspace.path, usable), ends_at)
             if not end.again:
                 break
             logger.warning("%s; it comes back as a new worker", end.reason)
@@ -114,6 +118,7 @@ def _connect_and_serve(
     workspace: Workspace,
     cache: Cache,
     keys: tuple[ServerKeys, ClientKeys] | None,
+    offer: Amount,
     ends_at: float | None,
 ) -> Exit:
     """One life of the worker: from a connection to its end."""
@@ -128,7 +133,7 @@ def _connect_and_serve(
             name,
             socket.gethostname(),
             os.getpid(),
-            _offer(options, workspace.path),
+            offer,
             options.feature,
             _own_address(address, options.port),
             None if ends_at is None else ends_at - time.monotonic(),

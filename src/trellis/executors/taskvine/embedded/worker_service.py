@@ -391,9 +391,9 @@ class WorkerService:
                 self._reports.send(LibraryUp(self._libraries[instance].name, instance, slots))
             case events.ReportLibraryDown(instance, reason, started):
                 self._reports.send(LibraryDown("", instance, reason, started))
-            case events.MeasureTasks(ids):
-                for id_ in ids:
-                    self._handle(events.Measured(id_, self._processes.measure(id_)))
+            case events.MeasureTasks(tasks):
+                for id_, suspicious_mb in tasks.items():
+                    self._handle(events.Measured(id_, self._processes.measure(id_, suspicious_mb)))
             case events.SendHeartbeat():
                 self._reports.send(Heartbeat())
             case events.Exit():

@@ -9,11 +9,12 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from trellis.errors import ConfigurationError
-from trellis.executors.htex import capacity
+from trellis.executors.common import capacity
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -61,6 +62,36 @@ def cgroup_limits() -> tuple[float, float]:
 
 def total_memory_bytes() -> int:
     return psutil.virtual_memory().total
+
+
+class Usable(NamedTuple):
+    """What of this computer is for those who run tasks on it."""
+
+    cpus: list[int]  # numbers of the cores that may be used
+    cores: int  # that count
+    memory_bytes: int
+    ends_in_s: float | None  # until the batch system ends the job; None: nobody says
+
+
+def usable(environ: Mapping[str, str], walltime_s: float | None, now: float) -> Usable:
+    """The least that the system, the control group, the batch system and the user allow.
+
+    Args:
+        environ: of the job.
+        walltime_s: of the job, as whoever started it asked for it; None: not known.
+        now: seconds since the epoch.
+
+    Raises:
+        ConfigurationError: ``PARSL_CORES`` or ``PARSL_MEMORY_GB`` is no number above 0.
+    """
+    cpus = allowed_cpus()
+    cgroup_cpus, cgroup_bytes = cgroup_limits()
+    return Usable(
+        cpus,
+        capacity.usable_cores(environ, len(cpus), cgroup_cpus),
+        capacity.usable_memory_bytes(environ, total_memory_bytes(), cgroup_bytes),
+        capacity.ends_in_s(environ, walltime_s, now),
+    )
 
 
 def oom_kills() -> int:

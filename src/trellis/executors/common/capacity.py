@@ -1,4 +1,4 @@
-"""How much of its computer a manager may use, and until when, from what the system and the batch system say. Pure.
+"""How much of its computer may be used for tasks, and until when, from what the system and the batch system say. Pure.
 
 Others read files and variables (see ``host``); here is what they mean.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+
+from trellis.errors import ConfigurationError
 
 # A memory limit of a version-1 cgroup that is at least this is none: the kernel's way of saying so is a huge number.
 _NO_LIMIT_BYTES = 2**60
@@ -85,22 +87,42 @@ def slurm_memory_bytes(environ: Mapping[str, str]) -> float:
     return (_number(environ, "SLURM_MEM_PER_NODE") or per_cpu or math.inf) * _MB  # Slurm counts in MB
 
 
+def _said(environ: Mapping[str, str], name: str, least: float) -> float:
+    """What the user says.
+
+    Raises:
+        ConfigurationError: it is no number, or less than ``least``.
+    """
+    value = _number(environ, name)
+    if not (least <= value < math.inf):
+        raise ConfigurationError(f"{name} must be a number of at least {least:g}, not {environ[name]!r}")
+    return value
+
+
 def usable_cores(environ: Mapping[str, str], allowed: int, cgroup_cpus: float) -> int:
-    """Cores that count for workers: ``PARSL_CORES`` when it is set, else the least that anybody allows."""
+    """Cores that count for workers: ``PARSL_CORES`` when it is set, else the least that anybody allows.
+
+    Raises:
+        ConfigurationError: ``PARSL_CORES`` is no number of at least 1.
+    """
     if environ.get("PARSL_CORES"):
-        return int(environ["PARSL_CORES"])
+        return int(_said(environ, "PARSL_CORES", 1.0))
     return max(1, math.floor(min(allowed, cgroup_cpus, slurm_cpus(environ)) + 1e-9))
 
 
 def usable_memory_bytes(environ: Mapping[str, str], total: int, cgroup_bytes: float) -> int:
-    """Memory that counts for workers: ``PARSL_MEMORY_GB`` when it is set, else the least that anybody allows."""
+    """Memory that counts for workers: ``PARSL_MEMORY_GB`` when it is set, else the least that anybody allows.
+
+    Raises:
+        ConfigurationError: ``PARSL_MEMORY_GB`` is no number above 0.
+    """
     if environ.get("PARSL_MEMORY_GB"):
-        return int(float(environ["PARSL_MEMORY_GB"]) * _GB)
+        return int(_said(environ, "PARSL_MEMORY_GB", 0.001) * _GB)
     return int(min(total, cgroup_bytes, slurm_memory_bytes(environ)))
 
 
 def ends_in_s(environ: Mapping[str, str], walltime_s: float | None, now: float) -> float | None:
-    """Seconds until the batch system ends the job of a manager that starts now; None when nobody says.
+    """Seconds until the batch system ends the job of one that starts now; None when nobody says.
 
     Args:
         environ: of the job.

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from trellis.errors import ConfigurationError
-from trellis.executors.htex import host
+from trellis.executors.common import host
 
 
 @pytest.fixture
@@ -46,6 +46,16 @@ def test_version_1_groups_count_too(groups: Path) -> None:
     write(groups / "memory" / "job", memory__limit_in_bytes="2000000\n")
     write(groups / "memory", memory__limit_in_bytes="9223372036854771712\n")
     assert host.cgroup_limits() == (1.5, 2000000.0)
+
+
+def test_what_is_usable_is_the_least_of_all(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "allowed_cpus", lambda: [0, 2, 3, 5])
+    monkeypatch.setattr(host, "total_memory_bytes", lambda: 9_000)
+    assert host.usable({}, None, 0.0) == ([0, 2, 3, 5], 4, 9_000, None)
+    write(groups, cpu__max="300000 100000\n", memory__max="8000\n")
+    assert host.usable({}, 60.0, 0.0) == ([0, 2, 3, 5], 3, 8_000, 60.0)
+    job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n", "SLURM_CPUS_ON_NODE": "2", "SLURM_JOB_END_TIME": "150"}
+    assert host.usable(job, 60.0, 100.0) == ([0, 2, 3, 5], 2, 8_000, 50.0)
 
 
 def test_a_file_in_a_strange_form_says_nothing(groups: Path) -> None:

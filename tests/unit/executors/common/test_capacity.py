@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from trellis.executors.htex.capacity import (
+from trellis.errors import ConfigurationError
+from trellis.executors.common.capacity import (
     cgroup_directories,
     drain_after_s,
     ends_in_s,
@@ -129,3 +130,11 @@ def test_the_end_of_the_job(environ: dict[str, str], walltime_s: float | None, s
 )
 def test_it_drains_in_time(drain_period_s: float | None, ends: float | None, after: float | None) -> None:
     assert drain_after_s(drain_period_s, ends) == after
+
+
+@pytest.mark.parametrize("value", ["two", "0", "-1", "nan", "inf"])
+def test_what_the_user_says_of_a_node_is_checked(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"PARSL_CORES must be a number of at least 1, not '{value}'"):
+        usable_cores({"PARSL_CORES": value}, 8, math.inf)
+    with pytest.raises(ConfigurationError, match=f"PARSL_MEMORY_GB must be a number .*, not '{value}'"):
+        usable_memory_bytes({"PARSL_MEMORY_GB": value}, 16 * GB, math.inf)
