@@ -79,11 +79,11 @@ class AppBase(Generic[P, R]):
         )
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R]: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R]: ...
     # Any argument may be a future, and the special keyword arguments need not be declared.
     @overload
-    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> AppFuture[R]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> AppFuture[R]:
         """Make a task of this call, and give its future.
 
         Raises:

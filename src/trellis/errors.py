@@ -67,19 +67,41 @@ class AppBadFormatting(TrellisError):
 
 
 class BashExitFailure(AppException):
-    """A bash app's command ended with a non-zero exit code."""
+    """A bash app's command ended with a non-zero exit code.
 
-    def __init__(self, app_name: str, exitcode: int) -> None:
-        super().__init__(app_name, exitcode)
+    ``command`` is what was run, shortened; ``stderr`` where its standard error is and how it ends, if that is known.
+    """
+
+    def __init__(self, app_name: str, exitcode: int, command: str = "", stderr: str = "") -> None:
+        super().__init__(app_name, exitcode, command, stderr)
         self.app_name = app_name
         self.exitcode = exitcode
+        self.command = command
+        self.stderr = stderr
 
     def __str__(self) -> str:
-        return f"bash app {self.app_name} ended with exit code {self.exitcode}"
+        command = f" (command: {self.command})" if self.command else ""
+        stderr = f"; {self.stderr}" if self.stderr else ""
+        return f"bash app {self.app_name} ended with exit code {self.exitcode}{command}{stderr}"
 
 
 class AppTimeout(AppException):
     """An app ran for longer than its walltime."""
+
+
+class TaskExited(AppException):
+    """A task called ``sys.exit()``, or raised something else that ends programs and that ``except Exception`` misses.
+
+    What it raised is the ``__cause__``.
+    """
+
+    def __init__(self, task: str, raised: str) -> None:
+        super().__init__(task, raised)
+        self.task = task
+        self.raised = raised
+
+    def __str__(self) -> str:
+        return f"{self.task} ended with {self.raised}: raise an Exception in it, or return a value, to end a task"
 
 
 class BashAppNoReturn(AppException):

@@ -30,6 +30,7 @@ UNPICKLERS = ("trellis.wire.payload", "trellis.dataflow.checkpoint", "trellis.ex
 # Who starts processes.
 SUBPROCESS = (
     "trellis.app.bash_runner",
+    "trellis.app.shell",
     "trellis.cli",
     "trellis.executors.common",
     "trellis.executors.htex",

@@ -1,4 +1,4 @@
-"""Runs a bash app's command line, on a worker. Imports little: no kernel, no network; psutil only to kill.
+"""Runs a bash app's command line, on a worker. Imports little: no kernel, no network; the shell is `app/shell.py`.
 
 The user's function is called here, on the worker, so that a command line is composed where it runs. The command's
 exit status becomes the app's result (0) or its failure.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import IO, Any
 
-from trellis.core.interruption import interruptible
+from trellis.app import shell
 from trellis.errors import (
     AppBadFormatting,
     AppTimeout,
@@ -21,11 +21,6 @@ from trellis.errors import (
     BashExitFailure,
     MissingOutputs,
 )
-
-_SHELL = "/bin/bash"
-
-# For processes that do not end on SIGTERM: long enough to write a last line, short against any walltime.
-_KILL_GRACE_S = 1.0
 
 
 class BashRunner:
@@ -48,7 +43,7 @@ class BashRunner:
     def __wrapped__(self) -> Callable[..., Any]:
         return self.func
 
-    def __call__(self, *args: Any, **kwargs: Any) -> int:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> int:
         """Compose the command line, run it, wait for it.
 
         Raises:
@@ -66,13 +61,21 @@ class BashRunner:
             stderr = _open_stream("stderr", kwargs.get("stderr"), stack)
             if stderr is not None:
                 print(f"--> executable follows <--\n{command}\n--> end executable <--", file=stderr, flush=True)
-            exit_code = _run(command, stdout, stderr, kwargs.get("walltime"), self.__name__)
-        if exit_code != 0:
-            raise BashExitFailure(self.__name__, exit_code)
+            start = shell.end_of(stderr)
+            exit_code = self._run(command, stdout, stderr, kwargs.get("walltime"))
+            if exit_code != 0:
+                words = shell.last_words(stderr, start)
+                raise BashExitFailure(self.__name__, exit_code, shell.shortened(command), words)
         missing = [output for output in kwargs.get("outputs") or () if not os.path.exists(output)]
         if missing:
             raise MissingOutputs(f"bash app {self.__name__} ended, but not all of its outputs exist", missing)
         return 0
+
+    def _run(self, command: str, stdout: IO[str] | None, stderr: IO[str] | None, walltime_s: float | None) -> int:
+        try:
+            return shell.run(command, stdout, stderr, walltime_s)
+        except subprocess.TimeoutExpired:
+            raise AppTimeout(f"bash app {self.__name__} ran for longer than its walltime of {walltime_s} s") from None
 
     def _compose(self, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
         passed = {name: value for name, value in kwargs.items() if name not in self.undeclared}
@@ -103,37 +106,3 @@ def _open_stream(name: str, target: Any, stack: ExitStack) -> IO[str] | None:
         return stack.enter_context(open(path, mode.replace("b", "")))  # the command is written above what it says
     except (OSError, TypeError, ValueError) as e:
         raise BadStdStreamFile(f"{name} {target!r} cannot be opened: {e}") from e
-
-
-def _run(command: str, stdout: IO[str] | None, stderr: IO[str] | None, walltime_s: float | None, name: str) -> int:
-    # The child stays in this process's group: who kills a worker's group kills its commands too.
-    process = subprocess.Popen(command, stdout=stdout, stderr=stderr, shell=True, executable=_SHELL, close_fds=True)
-    try:
-        with interruptible(lambda: _kill_tree(process)):
-            return process.wait(timeout=walltime_s)
-    except subprocess.TimeoutExpired:
-        raise AppTimeout(f"bash app {name} ran for longer than its walltime of {walltime_s} s") from None
-    finally:
-        if process.returncode is None:  # too slow, or this thread was interrupted
-            _kill_tree(process)
-
-
-def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    import psutil  # not needed by most workers, and slow to load
-
-    try:
-        descendants = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        descendants = []
-    process.terminate()
-    for child in descendants:
-        with suppress(psutil.NoSuchProcess):
-            child.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_KILL_GRACE_S)
-    _, alive = psutil.wait_procs(descendants, timeout=_KILL_GRACE_S)
-    for child in alive:
-        with suppress(psutil.NoSuchProcess):
-            child.kill()
-    process.kill()
-    process.wait()

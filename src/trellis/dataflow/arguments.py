@@ -5,7 +5,7 @@ No kernel here, and no waiting: results are taken only from futures that are don
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
@@ -56,17 +56,34 @@ def has_failed(future: Future[Any]) -> bool:
     return future.cancelled() or future.exception() is not None
 
 
-def failures(futures: Iterable[Future[Any]]) -> list[tuple[BaseException, str | None]]:
-    """Why futures (all done) have no result: pairs of the exception and a description of its future."""
-    found: list[tuple[BaseException, str | None]] = []
+def failures(futures: Iterable[Future[Any]], places: Mapping[Future[Any], str]) -> list[tuple[BaseException, str]]:
+    """Why futures (all done) have no result: pairs of the exception and a description of its future.
+
+    ``places``: where the futures were given, as ``places_in_call`` says.
+    """
+    found: list[tuple[BaseException, str]] = []
     for future in futures:
-        if future.cancelled():
-            found.append((CancelledError("it was cancelled"), describe(future)))
-        else:
-            exception = future.exception()
-            if exception is not None:
-                found.append((exception, describe(future)))
+        exception = CancelledError("it was cancelled") if future.cancelled() else future.exception()
+        if exception is not None:
+            place = f", {places[future]}" if future in places else ""
+            found.append((exception, (describe(future) or f"a {type(future).__name__}") + place))
     return found
+
+
+def places_in_call(
+    resolver: DependencyResolver, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[Future[Any], str]:
+    """Which argument each future of a call is or is in: ``argument 0``, ``argument x``."""
+    found: dict[Future[Any], str] = {}
+    for name, value in (*enumerate(args), *kwargs.items()):
+        for future in gather_futures(resolver, (), {str(name): value}):
+            found.setdefault(future, f"argument {name}")
+    return found
+
+
+def places_in_join(value: Any) -> dict[Future[Any], str]:
+    """Which element of what the body of a join app gave each future is."""
+    return {} if isinstance(value, Future) else {future: f"element {place}" for place, future in enumerate(value)}
 
 
 def describe(future: Future[Any]) -> str | None:

@@ -134,16 +134,28 @@ def load_checkpoints(checkpoints: Sequence[str | os.PathLike[str]]) -> dict[str,
         checkpoints: checkpoint directories, or the files in them.
 
     Raises:
-        BadCheckpoint: one of them is missing or is no checkpoint.
+        BadCheckpoint: one of them is missing, though not because its run had no results, or is no checkpoint.
     """
     found: dict[str, Record] = {}
     for checkpoint in checkpoints:
         path = os.fspath(checkpoint)
+        if _is_of_a_run_without_results(path):
+            logger.warning("There are no results in checkpoint %s: its run has written none", path)
+            continue
         if os.path.isdir(path):
             path = os.path.join(path, CHECKPOINT_FILE)
         records, _ = read_index(path)
         found.update((record.key, record) for record in records)
     return found
+
+
+def _is_of_a_run_without_results(path: str) -> bool:
+    """Whether a run directory is there, but its checkpoint is not: it is made with the first result."""
+    path = os.path.abspath(path)
+    directory = os.path.dirname(path) if os.path.basename(path) == CHECKPOINT_FILE else path
+    made = os.path.exists(path) if directory != path else os.path.exists(os.path.join(path, CHECKPOINT_FILE))
+    is_of_run = os.path.basename(directory) == CHECKPOINT_DIRECTORY and os.path.isdir(os.path.dirname(directory))
+    return is_of_run and not made
 
 
 def load_all_checkpoints(run_dir: str) -> dict[str, Record]:

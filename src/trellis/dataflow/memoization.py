@@ -20,7 +20,8 @@ from trellis.dataflow.checkpoint import (
     load_checkpoints,
     load_result,
 )
-from trellis.dataflow.memo_keys import Call, id_for_memo, memo_key, task_key
+from trellis.dataflow.memo_keys import Call, memo_key, task_key
+from trellis.dataflow.memo_values import id_for_memo
 from trellis.errors import BadCheckpoint, ConfigurationError, NoDataFlowKernelError, ParameterTypeError
 
 __all__ = ["BasicMemoizer", "Memoizer", "id_for_memo", "memo_key"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trellis.core.failures import as_exception
 from trellis.core.interfaces import Outcome
 from trellis.core.users_errors import repr_of
 from trellis.dataflow.graph import AttemptFailed, AttemptLost
@@ -29,7 +30,7 @@ class RetryPolicy:
 
 
 def note_failure(
-    record: TaskRecord, exception: BaseException, policy: RetryPolicy, *, may_retry: bool = True
+    record: TaskRecord, exception: Exception, policy: RetryPolicy, *, may_retry: bool = True
 ) -> AttemptFailed | AttemptLost:
     """Write a failure into the task's record, and give the graph's event for it.
 
@@ -41,9 +42,9 @@ def note_failure(
         cost = NEVER_RETRY
     elif policy.handler is not None:
         try:
-            cost = float(policy.handler(exception, record))  # type: ignore[arg-type]  # SystemExit: rare enough
-        except Exception as e:
-            record.outcome = Outcome(None, e)
+            cost = float(policy.handler(exception, record))
+        except BaseException as e:  # a handler that exits ends nobody's program
+            record.outcome = Outcome(None, as_exception(e, f"the retry handler of {record.describe()}"))
             cost = NEVER_RETRY
     elif policy.infrastructure_retries is not None and isinstance(exception, LOSSES):
         record.loss_count += 1

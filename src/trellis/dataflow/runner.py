@@ -12,7 +12,6 @@ What happens where:
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,19 +19,29 @@ from concurrent.futures import CancelledError, Future
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from trellis.core.failures import as_exception
 from trellis.core.interfaces import Attempt, Executor, Outcome
 from trellis.core.users_errors import is_interrupt
 from trellis.dataflow import graph
-from trellis.dataflow.arguments import failures, futures_of_join, has_failed, result_of_join, unwrap_arguments
+from trellis.dataflow.arguments import (
+    failures,
+    futures_of_join,
+    has_failed,
+    places_in_call,
+    places_in_join,
+    result_of_join,
+    unwrap_arguments,
+)
 from trellis.dataflow.completion import CompletionThread
 from trellis.dataflow.dependency_resolvers import DependencyResolver
+from trellis.dataflow.failure_log import FailureLog
 from trellis.dataflow.giving_up import give_up
 from trellis.dataflow.launching import make_attempt
+from trellis.dataflow.open_futures import OpenFutures
 from trellis.dataflow.retries import RetryPolicy, note_failure
 from trellis.dataflow.states import FINAL_STATES, States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import DataFlowException, DependencyError, ExecutorError, JoinError
-from trellis.futures import AppFuture
 
 if TYPE_CHECKING:
     from trellis.dataflow.memoization import Memoizer
@@ -75,10 +84,10 @@ class TaskRunner:
         self._lock = threading.Lock()  # over the graph, task_count and the four below
         self._graph = graph.TaskGraph(retries.retries, retries.infrastructure_retries or 0)
         self._closed = False
-        self._foreign: dict[Future[Any], int] = {}  # futures from elsewhere that tasks wait for, and their keys
+        self._open = OpenFutures(self.tasks)
         self._held: dict[int, list[tuple[Attempt, Outcome]]] = {}  # outcomes of tasks that are just being cancelled
         self._final_counts = dict.fromkeys(FINAL_STATES, 0)
-        self._foreign_keys = itertools.count(-1, -1)
+        self._failures = FailureLog()
         self._performers: dict[type, Callable[[TaskRecord], Sequence[graph.Action]]] = {
             graph.LaunchAttempt: self._launch,
             graph.ResolveFuture: self._resolve,
@@ -116,7 +125,7 @@ class TaskRunner:
             self.task_count += 1
             self.tasks[record.id] = record
             if record.depends and broken is None:
-                keys, failed = self._open_keys(record.depends, new_futures)
+                keys, failed = self._open.keys_of(record.depends, new_futures)
             actions = self._graph.handle(graph.TaskSubmitted(record.id, keys, failed))
             if broken is not None:
                 record.outcome = Outcome(None, broken)
@@ -126,26 +135,6 @@ class TaskRunner:
         if new_futures:
             self._watch(new_futures)
 
-    def _open_keys(self, futures: Sequence[Future[Any]], new_futures: list[Future[Any]]) -> tuple[list[int], bool]:
-        """Keys of the futures that are not done, and whether one that is done has failed. Under the lock.
-
-        Futures from elsewhere that are seen for the first time are added to ``new_futures``, for ``_watch``.
-        """
-        keys: list[int] = []
-        failed = False
-        for future in futures:
-            if future.done():
-                failed = failed or has_failed(future)
-            elif type(future) is AppFuture and self.tasks.get(future.task_record.id) is future.task_record:
-                keys.append(future.task_record.id)
-            else:
-                key = self._foreign.get(future)
-                if key is None:
-                    key = self._foreign[future] = next(self._foreign_keys)
-                    new_futures.append(future)
-                keys.append(key)
-        return keys, failed
-
     def _watch(self, new_futures: Sequence[Future[Any]]) -> None:
         for future in new_futures:
             future.add_done_callback(lambda done: self._thread.post(self._on_foreign_done, done))
@@ -154,6 +143,7 @@ class TaskRunner:
 
     def _perform(self, actions: Sequence[graph.Action]) -> None:
         # Level by level and without recursion: a failure may run down a chain of any length.
+        stop: BaseException | None = None  # Ctrl-C while the user's thread is here
         while actions:
             following: list[graph.Action] = []
             for action in actions:
@@ -163,13 +153,14 @@ class TaskRunner:
                 try:
                     more = self._performers[type(action)](record)
                 except BaseException as e:  # users' code, such as a __reduce__, may raise anything
-                    if is_interrupt(e):
-                        raise
                     logger.exception("%s for %s failed", action, record.describe())
                     more = self._survive(record, e)
+                    stop = e if is_interrupt(e) else stop
                 if more:
                     following.extend(more)
             actions = following
+        if stop is not None:
+            raise stop
 
     def _handle(self, event: graph.Event) -> Sequence[graph.Action]:
         with self._lock:
@@ -229,10 +220,11 @@ class TaskRunner:
         return self._finish(record, States.failed, None, outcome.exception)
 
     def _fail_dependent(self, record: TaskRecord) -> Sequence[graph.Action]:
-        return self._finish(record, States.dep_fail, None, DependencyError(failures(record.depends), record.id))
+        causes = failures(record.depends, places_in_call(self._resolver, record.args, record.kwargs))
+        return self._finish(record, States.dep_fail, None, DependencyError(causes, record.id))
 
     def _finish_join(self, record: TaskRecord) -> Sequence[graph.Action]:
-        causes = failures(futures_of_join(record.joins))
+        causes = failures(futures_of_join(record.joins), places_in_join(record.joins))
         if causes:
             exception = JoinError(causes, record.id)
             record.outcome = Outcome(None, exception)
@@ -247,8 +239,9 @@ class TaskRunner:
             self._memoizer.update_memo_exception(record, exception)
         return self._finish(record, States.cancelled, None, exception)
 
-    def _survive(self, record: TaskRecord, exception: BaseException) -> Sequence[graph.Action]:
+    def _survive(self, record: TaskRecord, raised: BaseException) -> Sequence[graph.Action]:
         """Something broke in the handling of this task: it fails, and no other is harmed."""
+        exception = as_exception(raised, record.describe())
         self._handle(graph.TaskAbandoned(record.id))
         if record.app_fu is None:  # it was final already
             return ()
@@ -272,6 +265,7 @@ class TaskRunner:
             elif state is States.cancelled:
                 future._set_cancelled()
             else:
+                self._failures.note(record, exception)
                 future.set_exception(exception)
         except BaseException:  # a user's callback raised SystemExit, or completed the future itself
             logger.exception("completing the future of %s failed", record.describe())
@@ -320,14 +314,15 @@ class TaskRunner:
                 return ()
             record.joins = outcome.value
             record.status = States.joining
-            keys, _ = self._open_keys(futures, new_futures)
+            keys, _ = self._open.keys_of(futures, new_futures)
             actions = self._graph.handle(graph.JoinStarted(record.id, keys))
         self._watch(new_futures)
         return actions
 
     def _fail_attempt(
-        self, record: TaskRecord, exception: BaseException, *, may_retry: bool = True
+        self, record: TaskRecord, raised: BaseException, *, may_retry: bool = True
     ) -> Sequence[graph.Action]:
+        exception = as_exception(raised, record.describe())
         record.outcome = Outcome(None, exception)
         failure = note_failure(record, exception, self._retries, may_retry=may_retry and not self._closed)
         actions = self._handle(failure)
@@ -339,7 +334,7 @@ class TaskRunner:
 
     def _on_foreign_done(self, future: Future[Any]) -> None:
         with self._lock:
-            key = self._foreign.pop(future)
+            key = self._open.done(future)
             actions = self._graph.handle(graph.DependencyDone(key, has_failed(future)))
         self._perform(actions)
 
@@ -393,6 +388,7 @@ class TaskRunner:
         """When the executors have ended: work off their last outcomes, and fail what is left."""
         if not self._thread.stop(_LAST_CALLBACKS_S):
             logger.warning("a callback of a future does not end; cleaning up goes on without it")
+        self._failures.summarize()
         left = [record for record in list(self.tasks.values()) if record.status not in self._final_counts]
         # All at once, past the graph: nothing is launched any more, and there may be a million of them.
         with self._lock:

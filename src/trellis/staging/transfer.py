@@ -80,7 +80,7 @@ class _Wrapper:
 class FetchFirst(_Wrapper):
     """Brings a file and then runs the function."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         self.transfer(self.file)
         return self.func(*args, **kwargs)
 
@@ -88,7 +88,7 @@ class FetchFirst(_Wrapper):
 class SendAfter(_Wrapper):
     """Runs the function and then takes a file away."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         make_parent(self.file.filepath)
         result = self.func(*args, **kwargs)
         self.transfer(self.file)

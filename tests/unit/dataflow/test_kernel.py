@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, wait
@@ -15,7 +16,15 @@ from trellis.config import Config
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
 from trellis.dataflow.kernel import DataFlowKernel
 from trellis.dataflow.memoization import Memoizer
-from trellis.errors import ConfigurationError, DataFlowException, ManagerLost, WorkerLost
+from trellis.errors import (
+    ConfigurationError,
+    DataFlowException,
+    DependencyError,
+    JoinError,
+    ManagerLost,
+    TaskExited,
+    WorkerLost,
+)
 from trellis.executors.base import TrellisExecutor
 
 TIMEOUT_S = 30
@@ -303,3 +312,74 @@ def test_many_threads_may_submit(dfk: DataFlowKernel, executor: Manual) -> None:
         thread.join()
     assert wait(futures, TIMEOUT_S).not_done == set()
     assert sorted(future.result() for future in futures) == list(range(200))
+
+
+@pytest.mark.parametrize("raised", [SystemExit(0), KeyboardInterrupt(), GeneratorExit()])
+def test_a_task_that_exits_fails_with_an_exception(
+    dfk: DataFlowKernel, executor: Manual, raised: BaseException
+) -> None:
+    future = dfk.submit(app, (1,))
+    for _ in range(2):
+        executor.end(executor.wait_for_launch(), exception=raised)
+    with pytest.raises(TaskExited, match=r"^task 0 \(app app\) ended with"):
+        future.result(TIMEOUT_S)
+
+
+def test_the_body_of_a_join_app_may_exit(dfk: DataFlowKernel) -> None:
+    future = dfk.submit(sys.exit, (3,), executors="_parsl_internal", join=True)
+    with pytest.raises(TaskExited, match=r"sys.exit\(3\)"):
+        future.result(TIMEOUT_S)
+
+
+def test_a_retry_handler_that_exits_fails_its_task(executor: Manual, tmp_path: Path) -> None:
+    config = Config(executors=[executor], retries=1, retry_handler=lambda *_: sys.exit(1), run_dir=str(tmp_path))
+    with DataFlowKernel(config) as kernel:
+        future = kernel.submit(app, (1,))
+        executor.end(executor.wait_for_launch(), exception=ValueError())
+        with pytest.raises(TaskExited, match="retry handler of task 0"):
+            future.result(TIMEOUT_S)
+
+
+def test_a_dependency_that_failed_is_named_with_its_place(dfk: DataFlowKernel) -> None:
+    good, bad, worse = Future[int](), Future[int](), Future[int]()
+    future = dfk.submit(app, ([good, bad],), app_kwargs={"right": {"x": worse}})
+    good.set_result(1)
+    bad.set_exception(ValueError("one"))
+    worse.cancel()
+    worse.set_running_or_notify_cancel()
+    error = future.exception(TIMEOUT_S)
+    assert isinstance(error, DependencyError)
+    assert [name for _, name in error.dependent_exceptions_tids] == ["a Future, argument 0", "a Future, argument right"]
+
+
+def test_an_element_of_a_join_that_failed_is_named(dfk: DataFlowKernel) -> None:
+    bad = Future[int]()
+    bad.set_exception(ValueError("one"))
+    future = dfk.submit(lambda: [Future(), bad][1:], (), executors="_parsl_internal", join=True)
+    error = future.exception(TIMEOUT_S)
+    assert isinstance(error, JoinError)
+    assert [name for _, name in error.dependent_exceptions_tids] == ["a Future, element 0"]
+
+
+def test_failures_for_good_are_in_the_log(
+    dfk: DataFlowKernel, executor: Manual, caplog: pytest.LogCaptureFixture
+) -> None:
+    future = dfk.submit(app, (1,))
+    executor.end(executor.wait_for_launch(), exception=ValueError("first"))
+    dependent = dfk.submit(app, (future,))
+    executor.end(executor.wait_for_launch(), exception=ValueError("no value\x00"))
+    assert dependent.exception(TIMEOUT_S) is not None
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert errors[0] == "task 0 (app app) failed: ValueError: no value\x00"
+    assert errors[1].startswith("task 1 (app app) failed: DependencyError: ")
+
+
+def test_a_flood_of_failures_is_counted(dfk: DataFlowKernel, caplog: pytest.LogCaptureFixture) -> None:
+    bad = Future[int]()
+    futures = [dfk.submit(app, (bad,)) for _ in range(300)]
+    bad.set_exception(ValueError("one"))
+    assert all(future.exception(TIMEOUT_S) for future in futures)
+    dfk.cleanup()
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 102
+    assert errors[-1] == "app app failed 300 times with DependencyError"

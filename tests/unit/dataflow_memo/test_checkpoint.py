@@ -241,3 +241,14 @@ def test_results_by_pickle_and_else_by_value() -> None:
     assert type(load_result(dump_result(Result()))) is Result
     assert load_result(dump_result(lambda: 3))() == 3
     assert type(load_result(dump_result(Local()))).__name__ == "Local"
+
+
+def test_a_run_without_results_may_be_named(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("checkpoint", "checkpoint/tasks.ckpt"):
+        assert load_checkpoints([tmp_path / name]) == {}
+        assert "its run has written none" in caplog.text
+        caplog.clear()
+    (tmp_path / "checkpoint").mkdir()
+    assert load_checkpoints([tmp_path / "checkpoint"]) == {}
+    with pytest.raises(BadCheckpoint):
+        load_checkpoints([tmp_path / "no-such-run" / "checkpoint"])

@@ -275,7 +275,7 @@ def test_input_files_count_with_their_content(tmp_path: pathlib.Path) -> None:
 
 
 def test_large_input_files_count_with_size_and_time(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis.dataflow.memo_keys._FILE_CONTENT_LIMIT_BYTES", 2)
+    monkeypatch.setattr("trellis.dataflow.memo_values._FILE_CONTENT_LIMIT_BYTES", 2)
     path = tmp_path / "in.txt"
     path.write_text("one")
     before = id_for_memo(File(path))
@@ -409,3 +409,27 @@ def test_registered_types_count_by_their_handler_within_objects() -> None:
 
 def test_paths_count_by_name() -> None:
     assert id_for_memo(pathlib.Path("a/b")) == id_for_memo(pathlib.Path("a") / "b") != id_for_memo("a/b")
+
+
+# -- handlers of users -----------------------------------------------------------------------------------------
+
+
+class Labelled:
+    def __init__(self, label: object) -> None:
+        self.label = label
+
+
+@id_for_memo.register(Labelled)
+def label_of(value: Labelled, output_ref: bool = False) -> Any:
+    return value.label
+
+
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value], lambda value: {"x": {"y": (value,)}}])
+def test_a_handler_may_give_text(wrap: Callable[[Any], Any]) -> None:
+    assert key(f, wrap(Labelled("a"))) == key(f, wrap(Labelled("a")))
+    assert key(f, wrap(Labelled("a"))) != key(f, wrap(Labelled("b")))
+
+
+def test_a_handler_that_gives_something_else_is_named() -> None:
+    with pytest.raises(TypeError, match=r"label_of, the handler of id_for_memo for Labelled, must give bytes or str"):
+        key(f, [Labelled(5)])

@@ -1,0 +1,69 @@
+"""One command line in a shell: its length, and what an error says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trellis.app import shell
+from trellis.app.bash_runner import BashRunner
+from trellis.errors import BashExitFailure
+
+WORDS = "word " * 60_000  # 300 kB; an argument may have 128
+
+
+def failure(command: str, **kwargs: Any) -> str:
+    def app(**kwargs: Any) -> str:
+        return command
+
+    with pytest.raises(BashExitFailure) as caught:
+        BashRunner(app)(**kwargs)
+    return str(caught.value)
+
+
+def test_a_command_may_be_longer_than_an_argument(tmp_path: Path) -> None:
+    with open(tmp_path / "out", "w") as out:
+        assert shell.run(f"# a remark\nset -- {WORDS}\necho $# $0; exit 3", out, None, None) == 3
+    assert (tmp_path / "out").read_text() == "60000 /bin/bash\n"
+
+
+def test_programs_of_a_long_command_have_the_same_descriptors_as_those_of_a_short_one(tmp_path: Path) -> None:
+    counts = []
+    for beginning in ("", f": {WORDS}\n"):
+        with open(tmp_path / "out", "w") as out:
+            assert (
+                shell.run(f"{beginning}python3 -c 'import os; print(os.listdir(\"/proc/self/fd\"))'", out, None, 60)
+                == 0
+            )
+        counts.append((tmp_path / "out").read_text())
+    assert counts[0] == counts[1]
+
+
+def test_a_failure_names_the_command() -> None:
+    assert "no-such-program --level 7" in failure("no-such-program --level 7 2>&-")
+    long = failure(f"false 'beginning' {WORDS} 'end'")
+    assert "beginning" in long
+    assert "'end'" in long
+    assert len(long) < 400
+
+
+def test_a_failure_tells_the_end_of_its_own_standard_error(tmp_path: Path) -> None:
+    path = tmp_path / "err.txt"
+    path.write_text("of an earlier command\n")
+    text = failure("echo licence has expired >&2; exit 3", stderr=str(path))
+    assert text.endswith(f"its standard error, in {path}, ends with: licence has expired")
+    assert failure("exit 3", stderr=str(path)).endswith(f"its standard error, in {path}, is empty")
+    assert failure("seq 10000 >&2; exit 3", stderr=(str(path), "w")).endswith("9999\n10000")
+
+
+@pytest.mark.parametrize("target", ["/dev/null"])
+def test_what_cannot_be_read_back_is_named(target: str) -> None:
+    assert failure("exit 3", stderr=target).endswith(f"its standard error went to {target}")
+
+
+def test_a_bash_app_may_have_a_parameter_named_self() -> None:
+    app: Callable[..., str] = lambda self: f"exit {self}"  # noqa: E731
+    assert BashRunner(app)(self=0) == 0
