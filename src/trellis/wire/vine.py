@@ -51,7 +51,7 @@ class FileSpec(Part):
 
     id: int
     kind: str  # one of KINDS
-    source: str  # absolute path on the manager's host (a file or a directory), or URL; empty: buffer, temp
+    source: str  # absolute path on the manager's host, URL, or a temp's name; empty: buffer, result at workers
     level: str  # one of LEVELS
     peer_transfer: bool = True  # workers may pass it on to each other
     unpack: bool = False  # a tar archive: workers unpack it once, and tasks see the directory

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from trellis.executors.taskvine.files import TEMP_SCHEME, TaskVineFile
 from trellis.executors.taskvine.paths import fingerprint, free_path, sandbox_path
 from trellis.executors.taskvine.streams import AppendedStreams, appends
+from trellis.executors.taskvine.temp_names import TempNames
 from trellis.staging.files import File
 from trellis.wire.vine import FileSpec, Mount
 
@@ -75,8 +76,9 @@ class FileTable:
         self._peer_transfers = peer_transfers
         self._logs = os.path.join(os.path.abspath(logs), "")
         self._streams = AppendedStreams(f"{self._logs}streams-{secrets.token_hex(4)}")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # temporary files are declared while it is held
         self._next = 0
+        self._temps = TempNames(lambda name: self.new("temp", f"{TEMP_SCHEME}://{name}"), drop)
         self._numbers: dict[object, int] = {}  # by what identifies a file and its content
         self._outputs: dict[int, _Output] = {}  # of tasks without an outcome
 
@@ -150,22 +152,20 @@ class FileTable:
             number = self.shared("url", file.url, properties)
         elif file.scheme == TEMP_SCHEME:
             path = _temp_path(file)
-            number = self._temp(file)
+            with self._lock:
+                number = self._temps.read(file.netloc + file.path)
         else:
             return file
         path = free_path(path, number, mounts)
         mounts[path] = Mount(number, path)
         return _placed(file, path)
 
-    def _temp(self, file: File) -> int:
-        """What its producer and its readers say of its life at the workers does not make it another file."""
-        return self.shared("temp", "", Properties(), file.netloc + file.path)
-
     def _stage_out(self, file: Any, mounts: dict[str, Mount], level: str = "") -> Any:
         if not isinstance(file, File):
             return file
         if file.scheme == TEMP_SCHEME:
-            number = self._temp(file)
+            with self._lock:
+                number = self._temps.make(file.netloc + file.path)
             path = free_path(_temp_path(file), number, mounts)
             mounts[path] = Mount(number, path)
             return _placed(file, path)

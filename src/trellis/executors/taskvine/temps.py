@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from trellis.errors import TaskVineTaskFailure
 from trellis.wire.payload import load_result
 
 
@@ -26,13 +27,16 @@ class TempResult:
             timeout: seconds; None: as long as it takes.
 
         Raises:
-            TaskVineTaskFailure: no worker has it any more, and it could not be made again.
+            TaskVineTaskFailure: no worker has it any more, and it could not be made again; with what went wrong then.
             TimeoutError: it took longer.
             DeserializationError: the value cannot be made again here.
         """
-        from trellis.executors.taskvine.remote.runner import parse_payload
+        from trellis.executors.taskvine.remote.runner import ERROR, parse_payload
 
-        _, buffers, _, _ = parse_payload(self._fetch(self.number).result(timeout))
+        kind, buffers, _, _ = parse_payload(self._fetch(self.number).result(timeout))
+        if kind == ERROR:
+            text = load_result(buffers[0])[1]
+            raise TaskVineTaskFailure(f"it was lost, and its task failed when it ran again:\n{text}", "input_missing")
         return load_result(buffers if len(buffers) > 1 else buffers[0])
 
     def __reduce__(self) -> Any:

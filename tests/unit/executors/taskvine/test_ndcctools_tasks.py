@@ -60,6 +60,7 @@ class Pretended:
         self.dropped: list[Thing] = []
         self.cancelled: list[int] = []
         self.labels: dict[str, str] = {}
+        self.graph = ""
 
     def file(self, *made_of: Any) -> Thing:
         return Thing("file", *made_of)
@@ -98,6 +99,9 @@ class Pretended:
     def install_library(self, library: Task) -> None:
         self.libraries.append(library)
 
+    def task_graph(self) -> str:
+        return self.graph
+
     def label_category(self, category: str, mode: str) -> None:
         self.labels[category] = mode
 
@@ -116,11 +120,19 @@ class Books:
         self.libraries.declare(LibrarySpec("idx", slots=2), dump_call((), {}, "test"))
 
     def add(self, shape: int = 1, **fields: Any) -> Task:
-        new = {"inputs": (), "outputs": (), "result_file": -1, "function": 1, **fields}
-        task = NewTask(id=7, shape=shape, arguments=dump_call((-1,), {}, "test"), **new)
-        self.tasks.announce([task])
-        assert self.tasks.add(task) is None
+        assert self.offer(shape, **fields) is None
         return self.vine.tasks[-1]
+
+    def offer(self, shape: int = 1, **fields: Any) -> VineTaskFailed | None:
+        """Gives why it is not taken."""
+        new = {"id": 7, "inputs": (), "outputs": (), "result_file": -1, "function": 1, **fields}
+        task = NewTask(shape=shape, arguments=dump_call((-1,), {}, "test"), **new)
+        self.tasks.announce([task])
+        return self.tasks.add(task)
+
+    def end(self, task: Task) -> Any:
+        (end,) = self.tasks.ended(task)
+        return end
 
 
 @pytest.fixture
@@ -141,7 +153,7 @@ def test_a_regular_task_takes_everything_as_buffers(books: Books) -> None:
     }
     assert task.set["set_cores"] == (1,)
     task.outputs[mapping.RESULT].content = result(1)
-    done = books.tasks.ended(task)
+    done = books.end(task)
     assert isinstance(done, Done)
     assert (done.id, done.failed, done.started, load_result(done.payload)) == (7, False, 5.0, 1)
     assert task.inputs[mapping.ARGUMENTS] in books.vine.dropped
@@ -161,7 +173,7 @@ def test_a_task_with_all_its_outputs_but_one_fails_by_that_name(books: Books, tm
     assert task.command.startswith("mkdir -p out && ")
     task.outputs[mapping.RESULT].content = result(1)
     task.result = "output missing"
-    failed = books.tasks.ended(task)
+    failed = books.end(task)
     assert isinstance(failed, VineTaskFailed)
     assert failed.status == "output_missing"
     assert str(tmp_path / "never") in failed.reason
@@ -171,7 +183,7 @@ def test_an_apps_error_counts_more_than_an_output_that_is_missing(books: Books) 
     task = books.add()
     task.outputs[mapping.RESULT].content = member.encode(runner.ERROR, (b"error",))
     task.result = "output missing"
-    done = books.tasks.ended(task)
+    done = books.end(task)
     assert isinstance(done, Done)
     assert done.failed
 
@@ -181,13 +193,14 @@ def test_of_a_result_that_stays_the_head_is_enough(books: Books) -> None:
     task = books.add(result_file=3)
     assert task.outputs[mapping.RESULT].made_of == ("temp",)
     task.outputs[mapping.REPORT].content = result(1)[:21]
-    done = books.tasks.ended(task)
+    done = books.end(task)
     assert isinstance(done, Done)
     assert (done.started, done.duration_s) == (5.0, 0.5)
 
 
 def test_the_same_file_twice_is_mounted_once(books: Books) -> None:
     books.files.declare(FileSpec(3, "temp", "", "workflow"), b"")
+    books.add(result_file=3)
     assert ".result-3" in books.add(inputs=[Mount(3, ".result-3"), Mount(3, ".result-3")]).inputs
 
 
@@ -280,7 +293,7 @@ def end_call(books: Books, content: bytes, **fields: Any) -> Any:
         task.outputs["outfile"].content = dumps({"Result": content, "Success": True, "Reason": None})
     for name, value in fields.items():
         setattr(task, name, value)
-    return books.tasks.ended(task)
+    return books.end(task)
 
 
 def test_the_ends_of_calls(books: Books) -> None:
@@ -307,9 +320,9 @@ def test_tasks_are_cancelled_by_our_numbers_and_given_up_in_silence(books: Books
     books.tasks.cancel([7, 8])
     assert books.vine.cancelled == [task.id]
     assert books.tasks.calls_of("idx") == [7]
-    books.tasks.give_up(7)
+    assert books.tasks.give_up(7, "missing_library", "why") == [VineTaskFailed(7, "missing_library", "why")]
     assert books.vine.cancelled == [task.id, task.id]
-    assert books.tasks.ended(task) is None
+    assert books.tasks.ended(task) == []
 
 
 def test_categories_are_labelled_once() -> None:
@@ -338,6 +351,8 @@ def test_a_library_that_worked_may_end_now_and_then(books: Books) -> None:
     ("spec", "expected"),
     [
         (FileSpec(1, "file", "/a", "worker"), ("file", "/a", "worker", True)),
+        # It cannot have the name of a content that is still to be made.
+        (FileSpec(1, "file", "/a", "worker", made=True), ("file", "/./a", "workflow", True)),
         (FileSpec(1, "file", "/a", "forever", peer_transfer=False), ("file", "/a", "forever", False)),
         (FileSpec(1, "buffer", "", "workflow"), ("buffer", b"content", "workflow")),
         (FileSpec(1, "temp", "", "workflow"), ("temp",)),
@@ -385,3 +400,96 @@ def test_warnings_come_with_the_tasks(books: Books) -> None:
     (warning,) = books.tasks.announce(tasks)
     assert warning.startswith("Library idx may have several instances")
     assert books.tasks.announce(tasks) == []
+
+
+# -- files that TaskVine would get wrong or wait for ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["task", "workflow"])
+def test_each_version_of_a_file_has_a_path_of_its_own_which_is_the_files(
+    books: Books, tmp_path: Path, level: str
+) -> None:
+    (tmp_path / "data").write_text("here")
+    paths = []
+    for number in range(40):
+        books.files.declare(FileSpec(number, "file", str(tmp_path / "data"), level), b"")
+        paths.append(books.files.get(number).made_of[1])
+    assert len(set(paths)) == 40
+    assert {Path(path).read_text() for path in paths} == {"here"}
+
+
+def temps(books: Books, *numbers: int) -> None:
+    for number in numbers:
+        books.files.declare(FileSpec(number, "temp", f"taskvinetemp://t{number}", "workflow"), b"")
+
+
+def test_a_temp_that_nobody_makes_fails_its_reader_by_its_name(books: Books) -> None:
+    temps(books, 3)
+    failed = books.offer(inputs=[Mount(3, "t3")])
+    assert failed is not None
+    assert (failed.status, failed.reason) == (
+        "input_missing",
+        "taskvinetemp://t3: no worker has it, and no task makes it",
+    )
+
+
+def test_who_waits_for_a_temp_fails_with_the_last_task_that_makes_it(books: Books) -> None:
+    temps(books, 3, 4, 5)
+    makers = [books.add(id=number, outputs=[Mount(3, "t3")]) for number in (1, 2)]
+    books.add(id=5, inputs=[Mount(3, "t3")], outputs=[Mount(4, "t4")])
+    books.add(id=6, inputs=[Mount(4, "t4")])
+    books.add(id=7, outputs=[Mount(5, "t5")])  # has nothing to do with it
+    for maker in makers:
+        maker.result, maker.exit_code = "unknown", 1
+    assert [end.id for end in books.tasks.ended(makers[0])] == [1]
+    first, *others = books.tasks.ended(makers[1])
+    assert first.id == 2
+    assert [(end.id, end.status) for end in others if isinstance(end, VineTaskFailed)] == [
+        (5, "input_missing"),
+        (6, "input_missing"),
+    ]
+    assert len(books.tasks) == 1
+    assert books.offer(inputs=[Mount(3, "t3")]) is not None
+
+
+def test_a_temp_that_was_made_can_be_read_until_it_is_dropped(books: Books) -> None:
+    temps(books, 3)
+    maker = books.add(id=1, outputs=[Mount(3, "t3")])
+    books.add(id=2, inputs=[Mount(3, "t3")])
+    maker.outputs[mapping.RESULT].content = result(1)
+    assert len(books.tasks.ended(maker)) == 1
+    books.add(id=3, inputs=[Mount(3, "t3")])
+    books.tasks.drop_files([3])
+    assert books.offer(id=4, inputs=[Mount(3, "t3")]) is not None
+
+
+def test_what_comes_with_a_directory_is_not_put_there_once_more(books: Books) -> None:
+    books.files.declare(FileSpec(1, "file", "/home/data", "workflow"), b"")
+    books.files.declare(FileSpec(2, "file", "/home/data/deep/c", "workflow"), b"")
+    for inputs in ([Mount(1, "data"), Mount(2, "data/deep/c")], [Mount(2, "data/deep/c"), Mount(1, "data")]):
+        assert [path for path in books.add(inputs=inputs).inputs if path.startswith("data")] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "inputs", "outputs", "words"),
+    [
+        (1, ["data", "data/other"], [], "data/other would be within data"),
+        (1, [".trellis/x"], [], ".trellis itself"),
+        (1, [], [".taskvine.stdout"], ".taskvine.stdout itself"),
+        (2, ["infile"], [], "infile itself for calls"),
+        (2, [], ["outfile"], "outfile itself for calls"),
+        (1, [], ["results", "results/a"], "the outputs results and results/a"),
+    ],
+)
+def test_files_that_cannot_be_where_they_should_are_refused(
+    books: Books, shape: int, inputs: list[str], outputs: list[str], words: str
+) -> None:
+    numbers = iter(range(9))
+    mounts = [[Mount(next(numbers), path) for path in paths] for paths in (inputs, outputs)]
+    for mount in (*mounts[0], *mounts[1]):
+        books.files.declare(FileSpec(mount.file, "file", f"/home/{mount.file}", "workflow"), b"")
+    failed = books.offer(shape, inputs=mounts[0], outputs=mounts[1])
+    assert failed is not None
+    assert words in failed.reason
+    if shape == 2:  # elsewhere it is a name like others
+        books.add(1, inputs=mounts[0], outputs=mounts[1])

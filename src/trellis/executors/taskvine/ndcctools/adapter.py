@@ -201,6 +201,14 @@ class TaskVine:
         workers: list[dict[str, Any]] = json.loads(_ESCAPE.sub(_as_json, text))
         return workers
 
+    def task_graph(self) -> str:
+        """The log of tasks and what they read and make."""
+        try:
+            return Path(self._manager.logging_directory, "taskgraph").read_text(errors="replace")
+        except OSError as error:
+            logger.warning("TaskVine's graph of tasks cannot be read: %s", error)
+            return ""
+
     def close(self) -> None:
         """End the workers, and the manager."""
         self._manager.workers_shutdown(0)

@@ -15,6 +15,7 @@ from trellis.wire.vine import FileSpec
 # A server that takes longer than this to say that it has a file is believed to have it.
 _HEAD_TIMEOUT_S = 5.0
 _GONE = (404, 410)
+_NAMED_BY_CONTENT = ("worker", "forever")
 
 
 def problem_of_url(url: str) -> str:
@@ -27,6 +28,15 @@ def problem_of_url(url: str) -> str:
             return f"{error.code} {error.reason}" if error.code in _GONE else ""
     except (OSError, ValueError):  # workers may be where it can be reached
         return ""
+
+
+def own_path(path: str, number: int) -> str:
+    """Another way to write an absolute path, for each number.
+
+    TaskVine's name of a file is made of its path, its size and the second of its last change: of two states within
+    that second, workers that have the first one would never get the other.
+    """
+    return f"{number:b}".replace("1", "/.").replace("0", "/") + path
 
 
 class FileBook:
@@ -65,6 +75,10 @@ class FileBook:
             case "url":
                 return self._vine.url(spec.source, spec.level, peer)
             case _:
+                if spec.level not in _NAMED_BY_CONTENT:
+                    return self._vine.file(own_path(spec.source, spec.id), spec.level, peer)
+                if spec.made:  # it would have the name of what is in its place now
+                    return self._vine.file(own_path(spec.source, spec.id), "workflow", peer)
                 return self._vine.file(spec.source, spec.level, peer)
 
     def drop(self, ids: Iterable[int]) -> None:
@@ -85,6 +99,11 @@ class FileBook:
         KeyError: nobody has declared it.
         """
         return self._specs[id_]
+
+    def name(self, id_: int) -> str:
+        """What the user calls it."""
+        spec = self._specs.get(id_)
+        return spec.source if spec is not None and spec.source else "a result that stays at the workers"
 
     def problem(self, ids: Iterable[int]) -> str:
         """Why tasks with these inputs cannot run; empty when they can."""

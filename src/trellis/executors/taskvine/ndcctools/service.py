@@ -19,6 +19,7 @@ from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.executors.taskvine.ndcctools.fetches import Fetched, Fetches
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.links import Links
@@ -90,6 +91,7 @@ class NdcctoolsService:
         source = Path(runner.__file__).read_bytes()
         mode = mapping.CATEGORY_MODES.get(settings.autolabel, "")
         self._tasks = TaskBook(self._vine, self._files, self._libraries, settings.import_paths, source, mode)
+        self._fetches = Fetches(self._vine, self._files)
         self._workers = WorkerBook()
         keys = load_server_keys(Path(settings.cert_dir))
         self._context = new_context()
@@ -179,10 +181,12 @@ class NdcctoolsService:
         count = 0
         while count < _BATCH and (task := self._vine.step()) is not None:
             count += 1
-            if end := self._tasks.ended(task):
-                if not self._ends:
-                    self._report_at = time.monotonic() + _HOLD_S
-                self._ends.append(end)
+            if not self._ends:
+                self._report_at = time.monotonic() + _HOLD_S
+            if fetched := self._fetches.ended(task):
+                self._send_fetched(fetched)
+            else:
+                self._ends += self._tasks.ended(task)
         if self._ends and (len(self._ends) >= len(self._tasks) or time.monotonic() >= self._report_at):
             ends, self._ends = self._ends, []
             self._report(ends)
@@ -224,11 +228,15 @@ class NdcctoolsService:
         if not words:
             return
         logger.info("TaskVine says: %s", words.strip())
+        lost, ends = self._tasks.lost_temps(words)
+        self._report(ends)
+        for fetched in self._fetches.lost(lost):
+            self._send_fetched(fetched)
         for name, (reason, hopeless) in self._libraries.failed(words).items():
             self._send(Notice(reason))
             for id_ in self._tasks.calls_of(name) if hopeless else ():
-                self._tasks.give_up(id_)
-                self._report([VineTaskFailed(id_, "missing_library", reason)])
+                if self._tasks.has(id_):  # not given up with another one
+                    self._report(self._tasks.give_up(id_, "missing_library", reason))
 
     # -- submit side -------------------------------------------------------------------------------------------
 
@@ -263,7 +271,7 @@ class NdcctoolsService:
                 for spec, content in zip(files, unpack(message.sizes, frames), strict=True):
                     self._files.declare(spec, content)
             case DropFiles(ids=ids):
-                self._files.drop(ids)
+                self._tasks.drop_files(ids)
             case InstallLibraries(libraries=libraries):
                 for library, arguments in zip(libraries, unpack(message.sizes, frames), strict=True):
                     self._libraries.declare(library, arguments)
@@ -274,7 +282,8 @@ class NdcctoolsService:
             case CancelVineTasks(ids=ids):
                 self._tasks.cancel(ids)
             case FetchFile(request=request, file=file):
-                self._fetch(request, file)
+                if fetched := self._fetches.start(request, file):
+                    self._send_fetched(fetched)
             case VineStatusRequest(request=request):
                 self._send(self._status(request))
             case Shutdown():
@@ -301,14 +310,9 @@ class NdcctoolsService:
             if failed is not None:
                 self._report([failed])
 
-    def _fetch(self, request: int, file: int) -> None:
-        error, content = "", b""
-        try:
-            content = self._vine.fetch(self._files.get(file))
-        except (KeyError, OSError, ValueError) as problem:
-            error = f"TaskVine cannot bring it: {problem}"
-        sizes, frames = pack([content])
-        self._send(FileFetched(request, error, sizes), frames)
+    def _send_fetched(self, fetched: Fetched) -> None:
+        sizes, frames = pack([fetched.content])
+        self._send(FileFetched(fetched.request, fetched.error, sizes), frames)
 
     def _status(self, request: int) -> VineStatus:
         """What TaskVine does not count (bytes between workers, cache hits) is 0."""

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trellis.executors.taskvine.ndcctools import mapping
+from trellis.executors.taskvine.ndcctools import mapping, mounts
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, NO_TIME, encode, event
+from trellis.executors.taskvine.ndcctools.temp_book import MOST_REMAKINGS, TempBook, maker_of
 from trellis.executors.taskvine.remote import fit, runner
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.payload import loads
@@ -50,6 +51,8 @@ class _Held(NamedTuple):
     report: Any  # buffer with its result, or with the head of one that stays at the worker
     buffers: list[Any]  # that are of no use when it has ended
     library: str
+    reads: frozenset[int] = frozenset()  # temporary files
+    makes: frozenset[int] = frozenset()
     limit_s: float = 0.0  # of a call
 
 
@@ -88,6 +91,8 @@ class TaskBook:
         self._shapes: dict[int, tuple[TaskShape, list[mapping.Call]]] = {}
         self._held: dict[int, _Held] = {}  # by TaskVine's number
         self._numbers: dict[int, int] = {}  # TaskVine's, by ours
+        self._temps = TempBook()
+        self._made_by: dict[int, frozenset[int]] = {}  # temporary files, by TaskVine's number of who made them
 
     def __len__(self) -> int:
         return len(self._held)
@@ -134,10 +139,10 @@ class TaskBook:
         complaint = self._libraries.complaint(shape.library) if shape.library else ""
         if complaint:
             return VineTaskFailed(new.id, "missing_library", complaint)
-        problem = self._files.problem(mount.file for mount in new.inputs)
-        if problem:
-            return VineTaskFailed(new.id, "input_missing", problem)
         try:
+            problem = self._problem(new, shape)
+            if problem:
+                return VineTaskFailed(new.id, "input_missing", problem)
             held = self._new_call(new, shape) if shape.mode == "serverless" else self._new_regular(new, shape)
             for name, values in calls:
                 getattr(held.task, name)(*values)
@@ -145,9 +150,32 @@ class TaskBook:
             number = self._vine.submit(held.task)
         except (ValueError, TypeError, OSError, KeyError) as error:
             return VineTaskFailed(new.id, "unknown", f"TaskVine does not take it: {type(error).__name__}: {error}")
-        self._held[number] = held
+        reads, makes = self._temps_of(new)
+        self._held[number] = held._replace(reads=reads, makes=makes)
         self._numbers[new.id] = number
+        self._temps.added(new.id, reads, makes)
         return None
+
+    def _problem(self, new: NewTask, shape: TaskShape) -> str:
+        """Why TaskVine could never run it; empty when it can.
+
+        Raises:
+            KeyError: nobody has declared a file of it.
+            ValueError: two inputs are in the same place.
+        """
+        reads, _ = self._temps_of(new)
+        missing = [self._files.name(file) for file in self._temps.missing(reads)]
+        if missing:
+            return f"{', '.join(missing)}: no worker has it, and no task makes it"
+        problem = self._files.problem(mount.file for mount in new.inputs)
+        paths = mounts.placed(new.inputs, self._files.spec)
+        return problem or mounts.complaint(paths, new.outputs, call=shape.mode == "serverless")
+
+    def _temps_of(self, new: NewTask) -> tuple[frozenset[int], frozenset[int]]:
+        """Temporary files that it reads, and that it makes."""
+        reads = {mount.file for mount in new.inputs if self._files.spec(mount.file).kind == "temp"}
+        makes = {mount.file for mount in new.outputs if self._files.spec(mount.file).kind == "temp"}
+        return frozenset(reads), frozenset(makes | ({new.result_file} if new.result_file >= 0 else set()))
 
     def _label(self, category: str) -> None:
         if self._category_mode and category not in self._categories:
@@ -193,11 +221,10 @@ class TaskBook:
             task.add_input(self._function_file(function), mapping.FUNCTION)
         task.add_output(report, "outfile")
         self._mount(task, new, mapping.RESULT)
-        return _Held(new, task, report, [arguments, report], library, shape.time_max_s)
+        return _Held(new, task, report, [arguments, report], library, limit_s=shape.time_max_s)
 
     def _mount(self, task: Any, new: NewTask, result: str) -> None:
-        # Each once: TaskVine would try again and again to put a second one into the first one's place.
-        for path, mount in {mapping.mount_path(mount): mount for mount in new.inputs}.items():
+        for path, mount in mounts.placed(new.inputs, self._files.spec).items():
             # Links to packages: they may have thousands of files, and stay loaded when the sandbox is gone.
             task.add_input(self._files.get(mount.file), path, mount_symlink=mount.path == ON_IMPORT_PATH)
         for mount in new.outputs:
@@ -215,24 +242,59 @@ class TaskBook:
         """Calls of a library that have not ended."""
         return [held.new.id for held in self._held.values() if held.library == library]
 
-    def give_up(self, id_: int) -> None:
-        """It was reported as failed: end it, and say no more of it."""
-        number = self._numbers.pop(id_)
-        del self._held[number]
-        self._vine.cancel(number)
+    def has(self, id_: int) -> bool:
+        """Whether it has not ended."""
+        return id_ in self._numbers
+
+    def drop_files(self, ids: Iterable[int]) -> None:
+        """Nobody will name these any more."""
+        self._temps.forget(ids)
+        self._files.drop(ids)
 
     # -- ends --------------------------------------------------------------------------------------------------
 
-    def ended(self, task: Any) -> Done | VineTaskFailed | None:
-        """What came of a task that TaskVine gives back; None: of one that was given up."""
+    def give_up(self, id_: int, status: str, reason: str) -> list[VineTaskFailed]:
+        """End it, and all that wait for what it makes; say no more of them when they have ended."""
+        number = self._numbers.pop(id_)
+        held = self._held.pop(number)
+        self._vine.cancel(number)
+        return [VineTaskFailed(id_, status, reason), *self._give_up_readers(held, False)]
+
+    def _give_up_readers(self, held: _Held, well: bool) -> list[VineTaskFailed]:
+        """Of a task that has ended: those that wait for what nobody makes any more."""
+        stuck = self._temps.ended(held.new.id, held.reads, held.makes, well)
+        return self._give_up_all(stuck, held.makes, "the task that makes it has failed")
+
+    def _give_up_all(self, ids: Iterable[int], files: Iterable[int], reason: str) -> list[VineTaskFailed]:
+        names = ", ".join(self._files.name(file) for file in sorted(files))
+        ends: list[VineTaskFailed] = []
+        for id_ in ids:
+            if id_ in self._numbers:
+                ends += self.give_up(id_, "input_missing", f"{names}: {reason}")
+        return ends
+
+    def lost_temps(self, words: str) -> tuple[frozenset[int], list[VineTaskFailed]]:
+        """What TaskVine wrote: temporary files that it makes again in vain, and what that means for their readers."""
+        files: frozenset[int] = frozenset()
+        for name in self._temps.hopeless(words):
+            number = maker_of(name, self._vine.task_graph())
+            files |= self._made_by.pop(number, frozenset()) if number is not None else frozenset()
+        reason = f"its workers are gone, and the task that had made it made it {MOST_REMAKINGS} times in vain"
+        return files, self._give_up_all(self._temps.lost(files), files, reason)
+
+    def ended(self, task: Any) -> list[Done | VineTaskFailed]:
+        """What came of a task that TaskVine gives back, and of others with it; nothing of one that was given up."""
         held = self._held.pop(task.id, None)
         if held is None:
-            return None
+            return []
         self._numbers.pop(held.new.id, None)
         end = self._read_call(held) if held.library else self._read_regular(held)
         for buffer in held.buffers:
             self._vine.drop(buffer)
-        return end
+        well = isinstance(end, Done) and not end.failed
+        if well and held.makes:
+            self._made_by[task.id] = held.makes
+        return [end, *self._give_up_readers(held, well)]
 
     def _read_regular(self, held: _Held) -> Done | VineTaskFailed:
         content = held.report.contents() or b""

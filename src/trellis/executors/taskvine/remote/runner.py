@@ -85,8 +85,15 @@ def _read(file: Any, size: int, content: bool) -> tuple[bytes, tuple[Any, ...], 
 
 
 def load_result_file(path: str) -> Any:
-    """The value that another task has left in a file."""
-    return _load(read_payload(path)[1])
+    """The value that another task has left in a file.
+
+    Raises:
+        RuntimeError: it has an error there: it ran again because its result was lost, and failed then.
+    """
+    kind, buffers, _, _ = read_payload(path)
+    if kind == ERROR:
+        raise RuntimeError(f"a result was lost, and its task failed when it ran again:\n{_load(buffers)[1]}")
+    return _load(buffers)
 
 
 # -- to objects ----------------------------------------------------------------------------------------------------
