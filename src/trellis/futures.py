@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from trellis.core.light_future import LightFuture
+from trellis.core.whereabouts import in_forked_child
+from trellis.errors import DataFlowException
 
 if TYPE_CHECKING:
     from trellis.core.interfaces import RunInfo
@@ -27,6 +29,14 @@ def _cannot_be_pickled(future: Future[Any]) -> NoReturn:
         f"{future!r} cannot be pickled: a future lives in the process that made it. Pass it as an argument of an app "
         "(Trellis then passes its result), and do not use it in an app's body as a global or hidden in an object"
     )
+
+
+def _check_process(task: TaskRecord) -> None:
+    """Raises:
+    DataFlowException: this is a forked child of the process whose task it is: nothing will ever be told here.
+    """
+    if getattr(task.dfk, "left_behind", False):
+        raise DataFlowException(in_forked_child(f"the result of {task.describe()} does not come here"))
 
 
 def _await(future: Future[T]) -> Generator[Any, None, T]:
@@ -93,6 +103,10 @@ class AppFuture(LightFuture[T]):
         if self.done():
             return False
         return self.task_record.dfk.cancel_task(self.task_record)
+
+    def _wait(self, timeout: float | None) -> None:
+        _check_process(self.task_record)
+        super()._wait(timeout)
 
     def _set_cancelled(self) -> None:
         """For the kernel, when it has decided."""
@@ -165,6 +179,11 @@ class DataFuture(LightFuture["File"]):
     def filename(self) -> str:
         """The same as ``filepath``."""
         return self.filepath
+
+    def _wait(self, timeout: float | None) -> None:
+        if isinstance(self.parent, AppFuture):
+            _check_process(self.parent.task_record)
+        super()._wait(timeout)
 
     def cancel(self) -> bool:
         """Cancel the task that makes the file."""

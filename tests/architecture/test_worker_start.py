@@ -14,6 +14,7 @@ ALLOWED = {
     "trellis",
     "trellis.core",
     "trellis.core.users_errors",
+    "trellis.core.whereabouts",
     "trellis.errors",
     "trellis.executors",
     "trellis.executors.common",

@@ -162,7 +162,9 @@ def test_failures_run_down_a_chain_and_name_the_root() -> None:
     future: Any = fail("the root")
     for _ in range(1_000):
         future = add(future)
-    with pytest.raises(DependencyError, match=r"because of task \d+ \(app fail\): ValueError: the root$"):
+    with pytest.raises(
+        DependencyError, match=r"because of task \d+ \(app fail\), argument 0 of task \d+: ValueError: the root$"
+    ):
         future.result(TIMEOUT_S)
     assert future.task_status() == "dep_fail"
 

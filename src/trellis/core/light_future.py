@@ -9,6 +9,7 @@ work as ever.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 # Of all futures. Only ``concurrent.futures.wait`` and its kind hold it for longer than a few instructions.
 _condition = threading.Condition(threading.RLock())
 _acquire, _release = _condition.acquire, _condition.release
+# A forked child has one thread, which does not hold it.
+os.register_at_fork(after_in_child=_condition._at_fork_reinit)  # type: ignore[attr-defined]
 
 _OVER = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 

@@ -27,5 +27,8 @@ def describe(error: BaseException) -> str:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether this may be the user's Ctrl-C, which only the main thread gets: not to be taken for a task's failure."""
-    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+    """Whether this may be the user's Ctrl-C, or the end that a signal's handler wants: not to be taken for a failure.
+
+    Only the main thread gets them.
+    """
+    return isinstance(error, KeyboardInterrupt | SystemExit) and threading.current_thread() is threading.main_thread()

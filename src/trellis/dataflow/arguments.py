@@ -56,16 +56,18 @@ def has_failed(future: Future[Any]) -> bool:
     return future.cancelled() or future.exception() is not None
 
 
-def failures(futures: Iterable[Future[Any]], places: Mapping[Future[Any], str]) -> list[tuple[BaseException, str]]:
+def failures(
+    futures: Iterable[Future[Any]], places: Mapping[Future[Any], str], task_id: int
+) -> list[tuple[BaseException, str]]:
     """Why futures (all done) have no result: pairs of the exception and a description of its future.
 
-    ``places``: where the futures were given, as ``places_in_call`` says.
+    ``places``: where the futures were given to the task ``task_id``, as ``places_in_call`` says.
     """
     found: list[tuple[BaseException, str]] = []
     for future in futures:
         exception = CancelledError("it was cancelled") if future.cancelled() else future.exception()
         if exception is not None:
-            place = f", {places[future]}" if future in places else ""
+            place = f", {places[future]} of task {task_id}" if future in places else ""
             found.append((exception, (describe(future) or f"a {type(future).__name__}") + place))
     return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import ClassVar
 
 from trellis.config import Config
 from trellis.core.validation import check_type
+from trellis.core.whereabouts import in_forked_child, no_kernel_here
 from trellis.dataflow.kernel import DataFlowKernel
 from trellis.errors import ConfigurationError, NoDataFlowKernelError
 
@@ -29,7 +31,7 @@ class DataFlowKernelLoader:
         """
         check_type("load", "config", config, Config, None)
         with cls._lock:
-            if cls._dfk is not None and not cls._dfk.cleanup_called:
+            if cls._dfk is not None and not cls._dfk.cleanup_called and not cls._dfk.left_behind:
                 raise ConfigurationError(
                     "a Config has already been loaded: call trellis.dfk().cleanup() before the next load(), "
                     "or use `with trellis.load(...):`"
@@ -47,14 +49,20 @@ class DataFlowKernelLoader:
         """The kernel of the program.
 
         Raises:
-            NoDataFlowKernelError: there is none, or it was cleaned up.
+            NoDataFlowKernelError: there is none, it was cleaned up, or it is that of the process that forked this.
         """
         if cls._dfk is None or cls._dfk.cleanup_called:
             cls._dfk = None
-            raise NoDataFlowKernelError("no configuration is loaded: call trellis.load() first")
+            raise NoDataFlowKernelError(no_kernel_here())
+        if cls._dfk.left_behind:
+            raise NoDataFlowKernelError(in_forked_child("there is no kernel here"))
         return cls._dfk
 
     @classmethod
     def wait_for_current_tasks(cls) -> None:
         """Wait for all tasks known now; see ``DataFlowKernel.wait_for_current_tasks``."""
         cls.dfk().wait_for_current_tasks()
+
+
+# Another thread of the parent may have been loading; in a child nobody would ever open the lock.
+os.register_at_fork(after_in_child=lambda: DataFlowKernelLoader._lock._at_fork_reinit())  # type: ignore[attr-defined]

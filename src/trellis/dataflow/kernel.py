@@ -11,7 +11,7 @@ import os
 import random
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +19,7 @@ from trellis.core.interfaces import Executor, ExecutorContext
 from trellis.dataflow.calls import is_simple_call, prepare
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.dataflow.exits import clean_up_at_exit, forget
+from trellis.dataflow.left_behind import LeftBehind
 from trellis.dataflow.lifting import GETATTR, GETITEM
 from trellis.dataflow.retries import RetryPolicy
 from trellis.dataflow.rundirs import make_rundir
@@ -63,7 +64,8 @@ class DataFlowKernel:
         self._labels: tuple[str, ...] = ()  # what executors="all" stands for
         self._task_ids = itertools.count()
         self._undo_logging = config.start_logging(self.run_dir)
-        self._runner = TaskRunner(
+        self.left_behind = False  # in a forked child of the process that made it
+        self._runner: TaskRunner | LeftBehind = TaskRunner(
             f"trellis-kernel-{os.path.basename(self.run_dir)}",
             self.executors,
             self.memoizer,
@@ -92,7 +94,7 @@ class DataFlowKernel:
         return self._runner.task_count
 
     @property
-    def tasks(self) -> dict[int, TaskRecord]:
+    def tasks(self) -> Mapping[int, TaskRecord]:
         """The records of tasks by id; without those that are final, if ``Config.garbage_collect``."""
         return self._runner.tasks
 
@@ -244,6 +246,11 @@ class DataFlowKernel:
             logger.exception("closing the memoizer failed")
         self.log_task_states()
         self._undo_logging()
+
+    def leave_behind(self) -> None:
+        """In a forked child: tasks and executors are the parent's, calls are refused, and ``cleanup`` ends nothing."""
+        self.left_behind = True
+        self._runner = LeftBehind()
 
     def _shut_down_executors(self) -> None:
         for executor in reversed(self.executors.values()):

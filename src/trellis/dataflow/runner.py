@@ -220,11 +220,11 @@ class TaskRunner:
         return self._finish(record, States.failed, None, outcome.exception)
 
     def _fail_dependent(self, record: TaskRecord) -> Sequence[graph.Action]:
-        causes = failures(record.depends, places_in_call(self._resolver, record.args, record.kwargs))
+        causes = failures(record.depends, places_in_call(self._resolver, record.args, record.kwargs), record.id)
         return self._finish(record, States.dep_fail, None, DependencyError(causes, record.id))
 
     def _finish_join(self, record: TaskRecord) -> Sequence[graph.Action]:
-        causes = failures(futures_of_join(record.joins), places_in_join(record.joins))
+        causes = failures(futures_of_join(record.joins), places_in_join(record.joins), record.id)
         if causes:
             exception = JoinError(causes, record.id)
             record.outcome = Outcome(None, exception)

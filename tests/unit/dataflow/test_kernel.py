@@ -349,7 +349,10 @@ def test_a_dependency_that_failed_is_named_with_its_place(dfk: DataFlowKernel) -
     worse.set_running_or_notify_cancel()
     error = future.exception(TIMEOUT_S)
     assert isinstance(error, DependencyError)
-    assert [name for _, name in error.dependent_exceptions_tids] == ["a Future, argument 0", "a Future, argument right"]
+    assert [name for _, name in error.dependent_exceptions_tids] == [
+        "a Future, argument 0 of task 0",
+        "a Future, argument right of task 0",
+    ]
 
 
 def test_an_element_of_a_join_that_failed_is_named(dfk: DataFlowKernel) -> None:
@@ -358,7 +361,7 @@ def test_an_element_of_a_join_that_failed_is_named(dfk: DataFlowKernel) -> None:
     future = dfk.submit(lambda: [Future(), bad][1:], (), executors="_parsl_internal", join=True)
     error = future.exception(TIMEOUT_S)
     assert isinstance(error, JoinError)
-    assert [name for _, name in error.dependent_exceptions_tids] == ["a Future, element 0"]
+    assert [name for _, name in error.dependent_exceptions_tids] == ["a Future, element 0 of task 0"]
 
 
 def test_failures_for_good_are_in_the_log(

@@ -20,6 +20,7 @@ from typing import Any
 import setproctitle
 
 from trellis.core.users_errors import describe
+from trellis.core.whereabouts import WORKER_MARK
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.htex.board import MAX_MESSAGE_BYTES, NUDGE_SIGNAL, Board
@@ -234,6 +235,7 @@ def main() -> None:
     if cpus:
         bind(cpus)
     setproctitle.setproctitle("trellis: worker")
+    setattr(sys.modules["__main__"], WORKER_MARK, True)
     for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
         if path not in sys.path:
             sys.path.append(path)

@@ -362,7 +362,11 @@ def hold_lifeline(lifeline: int) -> None:
 
 
 def add_import_paths() -> None:
-    """Those of the user's program, after our own; those of what was packed for it, before."""
+    """Those of the user's program, after our own; those of what was packed for it, before.
+
+    What has them runs tasks: this is marked as ``trellis.core.whereabouts`` says, should an app be called there.
+    """
+    vars(sys.modules["__main__"])["_trellis_worker"] = True
     for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
         if path not in sys.path:
             sys.path.append(path)
