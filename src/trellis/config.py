@@ -52,6 +52,8 @@ class Config:
         strategy: how executors with blocks scale: ``"simple"``, ``"none"`` or ``"htex_auto_scale"``.
         strategy_period: seconds between two decisions on scaling.
         max_idletime: seconds that a block is idle before it may be given up.
+        lost_block_timeout: seconds for which a block's job may run after its managers have all gone (killed, or silent
+            because the job was suspended), before it is cancelled to make room for another; None: it keeps its place.
         infrastructure_retries: how often a task is tried again because its worker, its manager or the interchange
             died, apart from ``retries``. None: such a loss is charged to ``retries`` like any failure. With a
             ``retry_handler`` it does not count: that one judges all failures.
@@ -92,6 +94,7 @@ class Config:
         initialize_logging: Any = True,
         memoizer: Memoizer | None = None,
         infrastructure_retries: int | None = None,
+        lost_block_timeout: float | None = 120.0,
     ) -> None:
         def check(name: str, value: Any, *types: type | None) -> None:
             check_type("Config", name, value, *types)
@@ -151,6 +154,12 @@ class Config:
         self.strategy_period = strategy_period
         check("max_idletime", max_idletime, *NUMBER)
         self.max_idletime = max_idletime
+        check("lost_block_timeout", lost_block_timeout, *NUMBER, None)
+        if lost_block_timeout is not None and not 0 < lost_block_timeout < float("inf"):
+            raise ConfigurationError(
+                f"Config: lost_block_timeout must be above 0 s, or None for never, not {lost_block_timeout!r}"
+            )
+        self.lost_block_timeout = lost_block_timeout
 
         if monitoring is not None:
             raise NotImplementedError("Config: monitoring is not available in this version of Trellis; leave it out")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trellis.blocks.pool import (
+from trellis.blocks.pool import BlockPool
+from trellis.blocks.pool_events import (
     Action,
-    BlockPool,
     BlocksWanted,
     CancelJob,
     DrainWanted,
@@ -17,6 +18,7 @@ from trellis.blocks.pool import (
     JobRejected,
     JobSubmitted,
     ManagersSeen,
+    ReplaceWanted,
     ScaleInWanted,
     StatusesObserved,
     SubmitJob,
@@ -24,6 +26,9 @@ from trellis.blocks.pool import (
 from trellis.core.jobs import JobState, JobStatus
 
 LIMIT = 3
+# Reasons for which a job waits: daily life, one that may pass, one that never does.
+NEVER = "pending: BadConstraints"
+REASONS = [None, "pending: Priority", "pending: QOSMaxJobsPerUserLimit", NEVER]
 OBSERVABLE = [state for state in JobState if state is not JobState.SCALED_IN]
 
 
@@ -38,6 +43,7 @@ class PoolModel(RuleBasedStateMachine):
         self.connected: set[str] = set()
         self.unwanted: set[str] = set()  # blocks that we have asked to end
         self.draining: set[str] = set()  # blocks that we have asked to end when their work is done
+        self.verdicts: dict[str, JobState] = {}  # of blocks that are of no use: how they will end
         self.to_cancel: set[str] = set()  # those for which a CancelJob came
 
     def handle(self, event: Any) -> list[Action]:
@@ -75,17 +81,23 @@ class PoolModel(RuleBasedStateMachine):
             self.ended[block] = JobState.FAILED
             self.handle(JobRejected(block, "no"))
 
-    @rule(data=st.data(), state=st.sampled_from(OBSERVABLE))
-    def status_comes(self, data: st.DataObject, state: JobState) -> None:
+    @rule(data=st.data(), state=st.sampled_from(OBSERVABLE), reason=st.sampled_from(REASONS))
+    def status_comes(self, data: st.DataObject, state: JobState, reason: str | None) -> None:
         if not self.jobs:
             return
         block = data.draw(st.sampled_from(sorted(self.jobs)))
-        actions = self.handle(StatusesObserved({self.jobs[block]: JobStatus(state)}))
+        hopeless = state in (JobState.PENDING, JobState.HELD) and reason == NEVER
+        if hopeless and block in self.live - self.unwanted:
+            self.unwanted.add(block)
+            self.verdicts[block] = JobState.FAILED
+        actions = self.handle(StatusesObserved({self.jobs[block]: JobStatus(state, reason)}))
         if block in self.ended:
             assert actions == []
         elif JobStatus(state).terminal:
             assert actions == []
-            if block in self.unwanted | self.draining:
+            if block in self.verdicts:
+                self.ended[block] = self.verdicts[block]
+            elif block in self.unwanted | self.draining:
                 self.ended[block] = JobState.SCALED_IN
             else:
                 self.ended[block] = state if block in self.connected else JobState.MISSING
@@ -101,9 +113,25 @@ class PoolModel(RuleBasedStateMachine):
             self.connected.add(block)
 
     @rule(numbers=st.lists(st.integers(0, 8), max_size=3))
+    def time_passes_without_managers(self, numbers: list[int]) -> None:
+        seen = [block for block in self.jobs if block in self.connected]
+        self.handle(ManagersSeen(seen, [str(n) for n in numbers]))
+        self.now += 100
+        deserted = set(self.pool.troubles(self.now, 60).deserted)
+        assert deserted <= (self.live & self.connected) - self.unwanted - self.draining
+        assert not deserted - {str(n) for n in numbers}, "it has a manager"
+
+    @rule(numbers=st.lists(st.integers(0, 8), max_size=3))
     def want_the_end(self, numbers: list[int]) -> None:
         self.unwanted |= {str(n) for n in numbers} & self.live
         self.handle(ScaleInWanted([str(n) for n in numbers]))
+
+    @rule(numbers=st.lists(st.integers(0, 8), max_size=3))
+    def want_others_in_their_place(self, numbers: list[int]) -> None:
+        for block in ({str(n) for n in numbers} & self.live) - self.unwanted:
+            self.verdicts[block] = JobState.CANCELLED
+        self.unwanted |= {str(n) for n in numbers} & self.live
+        self.handle(ReplaceWanted([str(n) for n in numbers], "of no use"))
 
     @rule(numbers=st.lists(st.integers(0, 8), max_size=3))
     def want_the_end_of_work(self, numbers: list[int]) -> None:
@@ -115,7 +143,7 @@ class PoolModel(RuleBasedStateMachine):
         if self.to_cancel:
             block = data.draw(st.sampled_from(sorted(self.to_cancel)))
             self.handle(JobCancelled(block))
-            self.ended.setdefault(block, JobState.SCALED_IN)
+            self.ended.setdefault(block, self.verdicts.get(block, JobState.SCALED_IN))
 
     @invariant()
     def pool_agrees(self) -> None:
@@ -125,6 +153,8 @@ class PoolModel(RuleBasedStateMachine):
         assert set(self.pool.draining()) == (self.live & self.draining) - self.unwanted
         assert self.pool.may_start(self.now + 10_000) > 0 or self.pool.staying(), "no block could ever be started"
         assert self.pool.jobs() == self.jobs
+        troubles = set(itertools.chain(*self.pool.troubles(self.now + 10_000, 60)))
+        assert troubles <= set(self.pool.staying()), "a block that shall end, or has, is no trouble"
         ended = {block: status.state for block, status in self.pool.statuses().items() if status.terminal}
         assert ended == self.ended
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from trellis.blocks import pool_events as events
 from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
 from trellis.blocks.polling import PollSchedule
-from trellis.blocks.pool import (
-    BlockPool,
-    BlocksWanted,
-    CancelJob,
-    DrainWanted,
-    Event,
-    JobCancelled,
-    JobRejected,
-    JobSubmitted,
-    ManagersSeen,
-    ScaleInWanted,
-    StatusesObserved,
-    SubmitJob,
-)
+from trellis.blocks.pool import BlockPool
 from trellis.blocks.scaling import ScalingSnapshot, choose_blocks, is_drained, plan_scaling
 from trellis.blocks.telling import Teller
 from trellis.core.clock import Clock, MonotonicClock
@@ -33,8 +22,6 @@ from trellis.errors import ScalingFailed
 
 logger = logging.getLogger(__name__)
 
-# How long a job may run before a manager of it connects, until the user is told: several times what imports need.
-SILENT_BLOCK_S = 10.0
 # close() waits this long for the thread, which may be in the middle of a command of the batch system.
 CLOSE_TIMEOUT_S = 30.0
 # At the end nobody looks at the jobs again: what could not be cancelled is tried after these pauses.
@@ -108,7 +95,7 @@ class BlockController:
         with self._lock:
             if self._closing:
                 return []
-            started = self._handle(BlocksWanted(blocks))
+            started = self._handle(events.BlocksWanted(blocks))
             if len(started) < blocks:
                 logger.info("%s: max_blocks allow %d of %d new blocks", self._executor.label, len(started), blocks)
             return [block for block in started if block in self._jobs]
@@ -207,9 +194,9 @@ class BlockController:
         # After the question, so that a manager which has connected before its job ended is known by now.
         load = self._executor.load()
         with self._lock:
-            self._handle(ManagersSeen(list(load.blocks)))
-            self._handle(StatusesObserved(observed))
-        self._look_after_running_blocks(load)
+            self._see_managers(load)
+            self._handle(events.StatusesObserved(observed))
+        self._look_after_live_blocks()
         self._handle_errors()
 
     def _ask(self, job_ids: list[Any]) -> dict[Any, JobStatus]:
@@ -246,13 +233,18 @@ class BlockController:
             with self._lock:
                 self._end_blocks(list(self._pool.live()))
 
-    def _look_after_running_blocks(self, load: PoolLoad) -> None:
+    def _see_managers(self, load: PoolLoad) -> None:
+        deserted = [block_id for block_id, block in load.blocks.items() if block.managers == 0]
+        self._handle(events.ManagersSeen(list(load.blocks), deserted))
+
+    def _look_after_live_blocks(self) -> None:
         with self._lock:
-            silent = self._pool.silent(self._clock.now(), SILENT_BLOCK_S)
+            troubles = self._pool.troubles(self._clock.now(), self._context.lost_block_timeout_s)
+            jobs = {block: (self._jobs[block], self._statuses[block]) for block in itertools.chain(*troubles)}
             self._end_drained()
-        self._teller.tell_of_silence(
-            {block: (self._jobs[block], self._statuses[block]) for block in silent}, SILENT_BLOCK_S
-        )
+            reason = "its managers had all gone while its job ran"
+            self._end_blocks(troubles.deserted, events.ReplaceWanted(troubles.deserted, reason))
+        self._teller.tell_of_troubles(troubles, jobs)
 
     def _plan(self) -> None:
         if self._executor.bad_state_is_set:
@@ -264,8 +256,8 @@ class BlockController:
         elif self._idle_since is None:
             self._idle_since = now
         with self._lock:
-            self._handle(ManagersSeen(list(load.blocks)))
-        self._look_after_running_blocks(load)
+            self._see_managers(load)
+        self._look_after_live_blocks()
         refused = False
         with self._lock:
             plan = plan_scaling(self._snapshot(load, now))
@@ -289,7 +281,7 @@ class BlockController:
         for _ in range(number):
             if self._closing:
                 break
-            new = self._handle(BlocksWanted(1))
+            new = self._handle(events.BlocksWanted(1))
             if not all(block_id in self._jobs for block_id in new):
                 return False
         return True
@@ -314,7 +306,7 @@ class BlockController:
         with self._lock:
             self._end_blocks(list(self._pool.live()))
             for pause_s in LAST_PAUSES_S:
-                left = [CancelJob(block, job) for block, job in self._pool.live().items() if job is not None]
+                left = [events.CancelJob(block, job) for block, job in self._pool.live().items() if job is not None]
                 if not left:
                     return
                 time.sleep(pause_s)
@@ -328,7 +320,7 @@ class BlockController:
         return {block_id: load.blocks.get(block_id) for block_id in self._pool.staying()}
 
     def _drain_blocks(self, block_ids: Sequence[str]) -> None:
-        self._handle(DrainWanted(block_ids))
+        self._handle(events.DrainWanted(block_ids))
         self._end_drained()
 
     def _end_drained(self) -> None:
@@ -345,41 +337,43 @@ class BlockController:
         load = self._executor.load()
         self._end_blocks([block_id for block_id in draining if is_drained(load.blocks.get(block_id))])
 
-    def _end_blocks(self, block_ids: Sequence[str]) -> None:
+    def _end_blocks(self, block_ids: Sequence[str], wish: events.Event | None = None) -> None:
         if block_ids:
             # First no more tasks go there: one sent to a block on its end would be lost.
             try:
                 self._executor.release(block_ids)
             except Exception:  # a broken executor is no reason to leave jobs running
                 logger.exception("%s: could not release blocks %s", self._executor.label, ", ".join(block_ids))
-            self._handle(ScaleInWanted(block_ids))
+            self._handle(wish or events.ScaleInWanted(block_ids))
 
-    def _handle(self, event: Event) -> list[str]:
+    def _handle(self, event: events.Event) -> list[str]:
         """Pass an event to the pool and do what it asks for; give the blocks this was about."""
         actions = self._pool.handle(event, self._clock.now())
         self._publish()
-        cancels = [action for action in actions if isinstance(action, CancelJob)]
+        cancels = [action for action in actions if isinstance(action, events.CancelJob)]
         if cancels:
             self._cancel(cancels)
         for action in actions:
-            if isinstance(action, SubmitJob):
+            if isinstance(action, events.SubmitJob):
                 self._submit(action.block_id)
         return [action.block_id for action in actions]
 
     def _submit(self, block_id: str) -> None:
-        event: Event
+        event: events.Event
         try:
             if self._closing:
                 raise ScalingFailed(self._executor, "it is shutting down")
             command = self._executor.launch_command(block_id)
             job_id = self._provider.submit(command, 1, f"parsl.{self._executor.label}.block-{block_id}")
-            event = JobSubmitted(block_id, job_id) if job_id is not None else JobRejected(block_id, "no job id")
+            if job_id is None:
+                raise ScalingFailed(self._executor, "its provider gave no job id")
+            event = events.JobSubmitted(block_id, job_id)
         except Exception as error:
             logger.warning("%s: block %s was not started: %s", self._executor.label, block_id, error)
-            event = JobRejected(block_id, f"{type(error).__name__}: {error}")
+            event = events.JobRejected(block_id, f"{type(error).__name__}: {error}")
         self._handle(event)
 
-    def _cancel(self, cancels: Sequence[CancelJob]) -> None:
+    def _cancel(self, cancels: Sequence[events.CancelJob]) -> None:
         try:
             results = self._provider.cancel([cancel.job_id for cancel in cancels])
         except Exception as error:
@@ -388,7 +382,7 @@ class BlockController:
             return
         for cancel, done in zip(cancels, results, strict=True):
             if done:
-                self._handle(JobCancelled(cancel.block_id))
+                self._handle(events.JobCancelled(cancel.block_id))
 
     def _publish(self) -> None:
         before, self._statuses = self._statuses, self._pool.statuses()

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from trellis.blocks.pool_events import (
+    Action,
+    BlocksWanted,
+    CancelJob,
+    DrainWanted,
+    Event,
+    JobCancelled,
+    JobRejected,
+    JobSubmitted,
+    ManagersSeen,
+    ReplaceWanted,
+    ScaleInWanted,
+    StatusesObserved,
+    SubmitJob,
+)
 from trellis.core.jobs import JobState, JobStatus
+from trellis.core.waiting import never_starts, why_it_waits
 
 # Failures one after the other, without a success in between, make the next block wait: no time after the first, then
 # this long, doubled each time up to the limit. A broken site gets a few jobs per hour, not a storm.
@@ -18,86 +34,12 @@ STEADY_S = 60.0
 MOST_AT_ONCE = 20
 # So long after its submission, and after its start, a block without a manager is young: if it fails, it fails now.
 YOUNG_S = 60.0
+# How long a job may run before a manager of it connects, until the user is told: several times what imports need.
+SILENT_S = 10.0
+# How long a job may wait for a reason that is more than its turn, until the user is told: most of them pass sooner.
+WAITING_S = 60.0
 
 _FAILED = (JobState.FAILED, JobState.MISSING)
-
-
-# -- events ------------------------------------------------------------------------------------------------------
-
-
-class BlocksWanted(NamedTuple):
-    """So many more blocks shall be started."""
-
-    number: int
-
-
-class JobSubmitted(NamedTuple):
-    block_id: str
-    job_id: Any
-
-
-class JobRejected(NamedTuple):
-    """The provider took no job for this block."""
-
-    block_id: str
-    reason: str
-
-
-class StatusesObserved(NamedTuple):
-    """What the provider says of jobs, by job id. Jobs that are not named keep their status."""
-
-    statuses: Mapping[Any, JobStatus]
-
-
-class ManagersSeen(NamedTuple):
-    """Blocks from which a manager has ever connected."""
-
-    block_ids: Sequence[str]
-
-
-class ScaleInWanted(NamedTuple):
-    """These blocks shall end."""
-
-    block_ids: Sequence[str]
-
-
-class DrainWanted(NamedTuple):
-    """These blocks shall end when their work is done: somebody will say ``ScaleInWanted`` then."""
-
-    block_ids: Sequence[str]
-
-
-class JobCancelled(NamedTuple):
-    """The provider has ended the job of this block."""
-
-    block_id: str
-
-
-Event = (
-    BlocksWanted
-    | JobSubmitted
-    | JobRejected
-    | StatusesObserved
-    | ManagersSeen
-    | DrainWanted
-    | ScaleInWanted
-    | JobCancelled
-)
-
-
-# -- actions -----------------------------------------------------------------------------------------------------
-
-
-class SubmitJob(NamedTuple):
-    block_id: str
-
-
-class CancelJob(NamedTuple):
-    block_id: str
-    job_id: Any
-
-
-Action = SubmitJob | CancelJob
 
 
 # -- the machine -------------------------------------------------------------------------------------------------
@@ -114,10 +56,27 @@ class _Block:
     draining: bool = False  # we want its end, when its work is done
     leaving: bool = False  # we want its end now
     running_since: float | None = None
+    deserted_since: float | None = None  # it had managers, and has none
+    starts_again: bool = False  # its job was requeued: managers have to come once more
+    waits_since: float | None = None  # for a reason that is worth a word
+    verdict: JobStatus | None = None  # what its end will be, when we want that for a reason of its own
 
     @property
     def unwanted(self) -> bool:
         return self.draining or self.leaving
+
+    @property
+    def suspended(self) -> bool:
+        return self.status.state is JobState.HELD and self.running_since is not None and self.waits_since is None
+
+
+class Troubles(NamedTuple):
+    """Blocks that live, and are not well; each list oldest first."""
+
+    silent: list[str]  # their jobs run, and no manager has connected
+    waiting: list[str]  # they wait for another reason than that others come first
+    suspended: list[str]  # their jobs have been stopped
+    deserted: list[str]  # their jobs run, and all their managers have gone
 
 
 @dataclass(slots=True)
@@ -157,8 +116,8 @@ class BlockPool:
         match event:
             case StatusesObserved(statuses):
                 return self._on_statuses(statuses, now)
-            case ManagersSeen(block_ids):
-                self._on_managers(block_ids, now)
+            case ManagersSeen(block_ids, deserted):
+                self._on_managers(block_ids, deserted, now)
             case BlocksWanted(number):
                 return [self._new_block(now) for _ in range(min(number, self.limit - len(self._live)))]
             case JobSubmitted(block_id, job_id):
@@ -173,9 +132,12 @@ class BlockPool:
                         live.draining = True
             case ScaleInWanted(block_ids):
                 return self._on_scale_in(block_ids)
+            case ReplaceWanted(block_ids, reason):
+                blocks = [live for block_id in block_ids if (live := self._live.get(block_id)) and not live.leaving]
+                return [action for live in blocks for action in self._give_up(live, JobState.CANCELLED, reason, now)]
             case JobCancelled(block_id):
                 if live := self._live.get(block_id):
-                    self._end(live, self._last_words(live, JobState.SCALED_IN))
+                    self._end(live, live.verdict or _with_words(live.status, JobState.SCALED_IN))
         return []
 
     # -- what readers may ask --
@@ -200,16 +162,19 @@ class BlockPool:
         """Blocks that shall end when their work is done, oldest first."""
         return [block_id for block_id, block in self._live.items() if block.draining and not block.leaving]
 
-    def silent(self, now: float, longer_than_s: float) -> list[str]:
-        """Blocks that run for longer than this, and no manager has ever connected."""
-        return [
-            block_id
-            for block_id, block in self._live.items()
-            if block.connected_at is None
-            and not block.unwanted
-            and block.running_since is not None
-            and now - block.running_since >= longer_than_s
-        ]
+    def troubles(self, now: float, deserted_s: float | None = None) -> Troubles:
+        """Blocks that have been in such a state for long: deserted ones for ``deserted_s``, or for ever (None)."""
+
+        def since(begin: float | None, limit_s: float | None) -> bool:
+            return begin is not None and limit_s is not None and now - begin >= limit_s
+
+        staying = [block for block in self._live.values() if not block.unwanted]
+        return Troubles(
+            [b.block_id for b in staying if b.connected_at is None and since(b.running_since, SILENT_S)],
+            [b.block_id for b in staying if since(b.waits_since, WAITING_S)],
+            [b.block_id for b in staying if b.suspended],
+            [b.block_id for b in staying if b.running_since is not None and since(b.deserted_since, deserted_s)],
+        )
 
     def young_since(self, now: float) -> float | None:
         """When the oldest young block was submitted, or began to run; None when there is no young one.
@@ -269,7 +234,14 @@ class BlockPool:
                 actions.append(CancelJob(block_id, block.job_id))
         return actions
 
-    def _on_managers(self, block_ids: Sequence[str], now: float) -> None:
+    def _give_up(self, block: _Block, state: JobState, reason: str, now: float) -> list[Action]:
+        """End a block that is of no use, and count it as one that has died."""
+        if not block.draining and (state in _FAILED or not block.steady):
+            self._deaths.add(block, now)
+        block.verdict = _with_words(block.status, state, reason)
+        return self._on_scale_in([block.block_id])
+
+    def _on_managers(self, block_ids: Sequence[str], deserted: Collection[str], now: float) -> None:
         for block_id in block_ids:
             block = self._live.get(block_id)
             if block is None:
@@ -280,6 +252,12 @@ class BlockPool:
                 # Once for each block: one that has worked for days says nothing of those that fail now.
                 block.steady = True
                 self._deaths = _Row()
+        here = set(block_ids).difference(deserted)
+        for block in self._live.values():
+            if block.block_id in here:
+                block.deserted_since, block.starts_again = None, False
+            elif block.connected_at is not None and block.deserted_since is None and not block.starts_again:
+                block.deserted_since = now
 
     def _on_statuses(self, statuses: Mapping[Any, JobStatus], now: float) -> list[Action]:
         actions: list[Action] = []
@@ -294,35 +272,47 @@ class BlockPool:
                 self._end(block, status)
                 continue
             block.status = status
-            if status.state is JobState.PENDING:  # perhaps again: batch systems requeue jobs
-                block.running_since = None
-            elif status.state is JobState.RUNNING and block.running_since is None:
-                block.running_since = now
             if block.leaving:  # the provider could not cancel it: try again
                 actions.append(CancelJob(block.block_id, job_id))
+            else:
+                actions += self._on_live_status(block, status, now)
         return actions
+
+    def _on_live_status(self, block: _Block, status: JobStatus, now: float) -> list[Action]:
+        waits = status.state in (JobState.PENDING, JobState.HELD)
+        cause = why_it_waits(status.message or "") if waits else None
+        if cause is not None and not cause.passes:
+            return self._give_up(block, JobState.FAILED, never_starts(status.message or ""), now)
+        if cause is None:
+            block.waits_since = None
+        elif block.waits_since is None:
+            block.waits_since = now
+        if status.state is JobState.PENDING:  # perhaps again: batch systems requeue jobs
+            block.starts_again = block.starts_again or block.running_since is not None
+            block.running_since = block.deserted_since = None
+        elif status.state is JobState.RUNNING and block.running_since is None:
+            block.running_since = now
+        return []
 
     def _end(self, block: _Block, status: JobStatus) -> None:
         block.status = status
         del self._live[block.block_id]
         self._by_job.pop(block.job_id, None)
 
-    @staticmethod
-    def _last_words(block: _Block, state: JobState) -> JobStatus:
-        known = block.status
-        return JobStatus(state, known.message, known.exit_code, known.stdout_path, known.stderr_path)
+
+def _with_words(status: JobStatus, state: JobState, message: str | None = None) -> JobStatus:
+    """Another state, with what is known of the job."""
+    return JobStatus(state, message or status.message, status.exit_code, status.stdout_path, status.stderr_path)
 
 
 def _judge(block: _Block, status: JobStatus) -> JobStatus:
     """What the end of a job means for its block."""
+    if block.verdict is not None:
+        return _with_words(status, block.verdict.state, block.verdict.message)
     if block.unwanted:
-        state, message = JobState.SCALED_IN, status.message
-    elif block.connected_at is None and status.state is not JobState.MISSING:
+        return _with_words(status, JobState.SCALED_IN)
+    if block.connected_at is None and status.state is not JobState.MISSING:
         # It may have ended with exit code 0 and still done nothing for us: wrong address, firewall, missing package.
-        state = JobState.MISSING
         message = f"its job ended ({status.state.name}) before any of its managers had connected"
-        if status.message:
-            message += f": {status.message}"
-    else:
-        return status
-    return JobStatus(state, message, status.exit_code, status.stdout_path, status.stderr_path)
+        return _with_words(status, JobState.MISSING, f"{message}: {status.message}" if status.message else message)
+    return status

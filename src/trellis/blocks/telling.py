@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from trellis.blocks.pool import SILENT_S, WAITING_S, Troubles
 from trellis.core.diagnosis import diagnose
 from trellis.core.jobs import JobState, JobStatus
+from trellis.core.waiting import why_it_waits
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +102,43 @@ class Teller:
         for cause, blocks in by_cause(failed.items()).items():
             self.tell(f"{name_blocks(blocks)} failed: {cause}", _hint(failed[blocks[0]]) or cause)
 
-    def tell_of_silence(self, running: Mapping[str, tuple[Any, JobStatus]], longer_than_s: float) -> None:
+    def tell_of_troubles(self, troubles: Troubles, jobs: Mapping[str, tuple[Any, JobStatus]]) -> None:
+        """Of live blocks that are not well; ``jobs`` has the job's id and status of each."""
+
+        def of(blocks: Sequence[str]) -> dict[str, tuple[Any, JobStatus]]:
+            return {block_id: jobs[block_id] for block_id in blocks}
+
+        self._tell_of_silence(of(troubles.silent))
+        self._tell_of_waiting(of(troubles.waiting))
+        for block_id, (job_id, _) in of(troubles.suspended).items():
+            self.tell(
+                f"block {block_id} (job {job_id}) has been suspended, by the batch system or by somebody: its tasks "
+                "stand still, and are given up when its managers have been silent for too long",
+                "suspended",
+            )
+        for block_id, (job_id, _) in of(troubles.deserted).items():
+            self.tell(
+                f"block {block_id} (job {job_id}) is cancelled and makes room for another: its job runs, but all its "
+                "managers have gone (Config(lost_block_timeout=...) says how long that may last)",
+                "deserted",
+            )
+
+    def _tell_of_waiting(self, waiting: Mapping[str, tuple[Any, JobStatus]]) -> None:
+        """Of blocks that wait for a reason which may pass: each reason once."""
+        groups: dict[str, list[str]] = {}
+        for block_id, (_, job) in waiting.items():
+            groups.setdefault(job.message or "", []).append(block_id)
+        for reason, blocks in groups.items():
+            cause = why_it_waits(reason)
+            if cause is not None:  # otherwise its reason has changed meanwhile
+                jobs = _first([waiting[block_id][0] for block_id in blocks])
+                self.tell(
+                    f"{name_blocks(blocks)} (job {jobs}) has not started for more than {WAITING_S:.0f} s: {reason}\n"
+                    f"  likely cause: {cause.hint}",
+                    f"waiting: {cause.hint}",
+                )
+
+    def _tell_of_silence(self, running: Mapping[str, tuple[Any, JobStatus]]) -> None:
         """Of blocks (with job ids and status) that have been running for so long without any manager."""
         groups: dict[str, list[str]] = {}
         for block_id in running.keys() - self._silent:
@@ -110,7 +148,7 @@ class Teller:
             blocks = [block_id for block_id in running if block_id in group]  # oldest first
             text = (
                 f"{name_blocks(blocks)} (job {_first([running[block_id][0] for block_id in blocks])}) has been running "
-                f"for more than {longer_than_s:.0f} s, but no manager has connected"
+                f"for more than {SILENT_S:.0f} s, but no manager has connected"
             )
             self.tell(
                 f"{text}; its job says:\n{words}"

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 
+from trellis.core.waiting import why_never
+
 # A hint quotes no more of a name from the text than this.
 _LONGEST_QUOTE = 200
 
 
 def diagnose(text: str) -> str | None:
     """The likely cause that this text speaks of and what to try, as one line; None when it says nothing known."""
+    if never := why_never(text):
+        return never
     for pattern, hint in _RULES:
         match = pattern.search(text)
         if match is not None:
@@ -132,12 +136,17 @@ _BATCH = _rules(
         "the job was ended at its walltime: give it more with walltime=, or smaller tasks",
     ),
     (
-        r"time limit is invalid|PartitionTimeLimit|exceeds? .*(time limit|max(imum)? walltime|resource limits)|"
-        r"walltime .*exceed",
+        r"time limit is invalid|PartitionTimeLimit|MaxWallDurationPerJob|"
+        r"exceeds? .*(time limit|max(imum)? walltime|resource limits)|walltime .*exceed",
         "the walltime is longer than this partition or queue allows: ask for less with walltime=",
     ),
     (
-        r"violates accounting/QOS policy|violates queue|submit limit|too many jobs|max(imum)? number of jobs",
+        r"MaxSubmit|too many jobs|max(imum)? number of jobs|only \d+ jobs are allowed",
+        "no more jobs of yours are taken (a limit of the site on their number, waiting ones included): lower "
+        "max_blocks, or wait until others of your jobs have ended",
+    ),
+    (
+        r"violates accounting/QOS policy|violates queue|submit limit",
         "a limit of the site on jobs (their number, size or time) is reached: lower max_blocks, nodes_per_block or "
         "walltime, or wait until others of your jobs have ended",
     ),

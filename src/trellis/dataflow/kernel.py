@@ -125,6 +125,7 @@ class DataFlowKernel:
             strategy=config.strategy,
             strategy_period_s=config.strategy_period,
             max_idletime_s=config.max_idletime,
+            lost_block_timeout_s=config.lost_block_timeout,
             notify=_notify,
         )
         for given in executors:

@@ -285,18 +285,21 @@ class BatchProvider(ExecutionProvider):
         except ExecutionProviderException as error:
             self._orphans.forget(request.name)
             raise SubmitException(request.name, str(error)) from error
-        if result.exit_code != 0:
+        job_id = self.parse_job_id(result.stdout)
+        if result.exit_code != 0 and not job_id:
             self._orphans.forget(request.name)
             advice = find_advice(f"{result.stderr}\n{result.stdout}", self.hints)
             message = f"{argv[0]} refused {request.script_path}" + (f" ({advice})" if advice else "")
             raise SubmitException(request.name, message, result.stdout, result.stderr, result.exit_code)
-        job_id = self.parse_job_id(result.stdout)
         if not job_id:
             self._give_up_hearing(request.name)
             message = f"{argv[0]} gave no job id that could be recognized"
             raise SubmitException(request.name, message, result.stdout, result.stderr, result.exit_code)
         self._orphans.watch(job_id, self.cancel_argv([job_id]))
         self._orphans.forget(request.name)
+        if result.exit_code != 0:  # there is a job all the same: to give it up would leave it behind
+            said = result.stderr.strip()
+            logger.warning("%s made job %s, and ended with exit code %d: %s", argv[0], job_id, result.exit_code, said)
         return job_id
 
     def _give_up_hearing(self, name: str) -> None:

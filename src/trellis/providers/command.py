@@ -13,6 +13,7 @@ import psutil
 
 from trellis.core.interfaces import CommandResult
 from trellis.errors import ExecutionProviderException
+from trellis.providers.job_environment import without_outer_job
 
 # Where waiting for processes to die looks again: at first at once, later twenty times a second.
 _FIRST_PAUSE_S = 0.001
@@ -26,7 +27,10 @@ class CommandTimeout(ExecutionProviderException):
 
 
 class SubprocessRunner:
-    """Runs the commands of a batch system (``sbatch``, ``qstat`` …) as processes."""
+    """Runs the commands of a batch system (``sbatch``, ``qstat`` …) as processes.
+
+    They see nothing of a job in which this program itself may run: what they submit is no part of it.
+    """
 
     def run(self, argv: Sequence[str], timeout_s: float) -> CommandResult:
         """Run a command to its end; a non-zero exit code is a result, not an error.
@@ -44,6 +48,7 @@ class SubprocessRunner:
                 text=True,
                 errors="replace",
                 start_new_session=True,
+                env=without_outer_job(os.environ),
             )
         except OSError as error:
             raise ExecutionProviderException(f"cannot run {argv[0]}: {error.strerror}; is it on PATH?") from error

@@ -547,6 +547,79 @@ def test_the_user_is_told_once_of_a_block_that_runs_without_a_manager(
     assert "python: command not found" in caplog.text
 
 
+def test_a_job_that_can_never_start_fails_its_block_at_once_with_what_to_try() -> None:
+    house = House(handler=True)
+    house.executor.outstanding = 1
+    house.step()
+    house.provider.set_status("job-0", JobStatus(JobState.PENDING, "pending: PartitionTimeLimit"))
+    house.step(1)
+    assert house.provider.cancelled == ["job-0"]
+    assert house.states == {"0": "FAILED"}
+    text = str(house.executor.executor_exception)
+    assert "its job can never start: pending: PartitionTimeLimit" in text
+    assert "likely cause: the walltime is longer than" in text
+
+
+def test_the_user_is_told_once_of_jobs_that_wait_for_a_reason_which_may_pass() -> None:
+    told: list[str] = []
+    context = ExecutorContext(notify=told.append)
+    house = House(context=context, init_blocks=3, max_blocks=3, status_polling_interval=60)
+    house.executor.outstanding = 3
+    house.step()
+    limit = JobStatus(JobState.PENDING, "pending: QOSMaxJobsPerUserLimit")
+    house.provider.set_status("job-0", limit)
+    house.provider.set_status("job-1", limit)
+    house.provider.set_status("job-2", JobStatus(JobState.PENDING, "pending: Resources"))
+    house.step(50)
+    assert told == []
+    house.step(30)
+    assert len(told) == 1
+    assert told[0].startswith(
+        "fake_executor: blocks 0, 1 (job job-0, job-1) has not started for more than 60 s: pending: "
+    )
+    assert "likely cause: a limit of your account or quality of service" in told[0]
+    house.step(3600)
+    assert len(told) == 1
+    assert house.states == dict.fromkeys("012", "PENDING")
+
+
+def test_the_user_is_told_once_of_a_suspended_job() -> None:
+    told: list[str] = []
+    house = House(context=ExecutorContext(notify=told.append))
+    house.executor.outstanding = 1
+    house.executor.connect("0")
+    house.step()
+    house.provider.run()
+    house.step(1)
+    house.provider.set_status("job-0", JobStatus(JobState.HELD, "suspended"))
+    house.step(60)
+    assert [text for text in told if "block 0 (job job-0) has been suspended" in text] == told
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(("limit_s", "replaced_after_s"), [(30.0, 35), (120.0, 125), (None, None)])
+def test_a_block_whose_managers_have_all_gone_is_replaced(limit_s: float | None, replaced_after_s: int | None) -> None:
+    told: list[str] = []
+    house = House(context=ExecutorContext(lost_block_timeout_s=limit_s, notify=told.append))
+    house.executor.outstanding = 1
+    house.step()
+    house.provider.run()
+    house.executor.connect("0")
+    house.step(10)
+    house.executor.blocks["0"] = BlockLoad(0, 0, 0.0, 0)
+    if replaced_after_s is None:
+        house.step(3600)
+        assert (house.states, told) == ({"0": "RUNNING"}, [])
+        return
+    house.step(replaced_after_s - 10)
+    assert house.states == {"0": "RUNNING"}
+    house.step(10)
+    assert house.states == {"0": "CANCELLED", "1": "PENDING"}
+    assert ("release", ("0",)) in house.executor.calls
+    assert len(told) == 1
+    assert "lost_block_timeout" in told[0]
+
+
 def test_the_user_is_told_why_blocks_fail_with_the_likely_cause_once(tmp_path: Path) -> None:
     told: list[str] = []
     house = House(context=ExecutorContext(notify=told.append), init_blocks=4, max_blocks=4, status_polling_interval=60)

@@ -6,13 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from trellis.blocks.pool import (
-    BACKOFF_LIMIT_S,
-    BACKOFF_S,
-    MOST_AT_ONCE,
-    STEADY_S,
-    YOUNG_S,
-    BlockPool,
+from trellis.blocks.pool import BACKOFF_LIMIT_S, BACKOFF_S, MOST_AT_ONCE, STEADY_S, YOUNG_S, BlockPool
+from trellis.blocks.pool_events import (
     BlocksWanted,
     CancelJob,
     DrainWanted,
@@ -20,6 +15,7 @@ from trellis.blocks.pool import (
     JobRejected,
     JobSubmitted,
     ManagersSeen,
+    ReplaceWanted,
     ScaleInWanted,
     StatusesObserved,
     SubmitJob,
@@ -153,8 +149,108 @@ def test_silent_blocks_run_for_long_without_a_manager() -> None:
     observe(pool, now=10, job_0=JobState.RUNNING, job_1=JobState.RUNNING)
     observe(pool, now=15, job_0=JobState.RUNNING)
     pool.handle(ManagersSeen(["1"]), 15)
-    assert pool.silent(19.9, 10) == []
-    assert pool.silent(20, 10) == ["0"]
+    assert pool.troubles(19.9).silent == []
+    assert pool.troubles(20).silent == ["0"]
+
+
+# -- blocks that are of no use -----------------------------------------------------------------------------------
+
+
+def waiting(reason: str) -> JobStatus:
+    return JobStatus(JobState.PENDING, f"pending: {reason}")
+
+
+def test_a_job_that_can_never_start_is_cancelled_at_once_and_has_failed() -> None:
+    pool = pool_of(2)
+    actions = observe(pool, job_0=waiting("PartitionTimeLimit"), job_1=waiting("Resources"))
+    assert actions == [CancelJob("0", "job-0")]
+    assert states(pool) == [JobState.PENDING, JobState.PENDING]
+    # The cancel failed: it is tried again, and nothing takes the block's place so far.
+    assert observe(pool, now=2, job_0=waiting("PartitionTimeLimit")) == [CancelJob("0", "job-0")]
+    assert list(pool.live()) == ["0", "1"]
+    pool.handle(JobCancelled("0"), 3)
+    assert states(pool) == [JobState.FAILED, JobState.PENDING]
+    assert pool.statuses()["0"].message == "its job can never start: pending: PartitionTimeLimit"
+
+
+def test_jobs_that_can_never_start_are_not_submitted_in_a_storm() -> None:
+    pool = pool_of(1)
+    for number in range(1, 4):
+        observe(pool, now=number, **{f"job_{number - 1}": waiting("BadConstraints")})
+        pool.handle(JobCancelled(str(number - 1)), number)
+        pool.handle(BlocksWanted(1), number)
+        pool.handle(JobSubmitted(str(number), f"job-{number}"), number)
+    assert pool.may_start(4) == 0
+
+
+def test_a_job_that_is_held_for_good_after_it_has_run_has_failed() -> None:
+    pool = pool_of(1)
+    observe(pool, job_0=JobState.RUNNING)
+    pool.handle(ManagersSeen(["0"]), 1)
+    held = JobStatus(JobState.HELD, "pending: launch failed requeued held")
+    assert observe(pool, now=2, job_0=held) == [CancelJob("0", "job-0")]
+    observe(pool, now=3, job_0=JobStatus(JobState.CANCELLED, "cancelled", 15))
+    status = pool.statuses()["0"]
+    assert (status.state, status.exit_code) == (JobState.FAILED, 15)
+    assert "launch failed requeued held" in (status.message or "")
+
+
+def test_a_reason_that_may_pass_is_a_trouble_after_a_minute_and_not_when_it_passes() -> None:
+    pool = pool_of(3)
+    for now in (10, 40):
+        assert observe(pool, now=now, job_0=waiting("QOSMaxJobsPerUserLimit"), job_1=waiting("Priority")) == []
+    observe(pool, now=40, job_2=JobStatus(JobState.HELD, "JobHeldUser"))
+    assert pool.troubles(69).waiting == []
+    assert pool.troubles(70).waiting == ["0"]
+    assert pool.troubles(100).waiting == ["0", "2"]
+    observe(pool, now=101, job_0=waiting("Resources"))
+    assert pool.troubles(200).waiting == ["2"]
+
+
+def test_only_jobs_that_have_run_are_suspended() -> None:
+    pool = pool_of(3)
+    observe(pool, now=1, job_0=JobState.RUNNING, job_1=JobState.RUNNING)
+    held = JobStatus(JobState.HELD, "suspended")
+    observe(pool, now=2, job_0=held, job_1=JobStatus(JobState.HELD, "JobHeldAdmin"), job_2=held)
+    assert pool.troubles(2).suspended == ["0"]
+    observe(pool, now=3, job_0=JobState.RUNNING)
+    assert pool.troubles(3).suspended == []
+
+
+def test_a_block_is_deserted_when_its_managers_have_been_away_for_long() -> None:
+    pool = pool_of(4)
+    observe(pool, now=1, job_0=JobState.RUNNING, job_1=JobState.RUNNING, job_2=JobState.RUNNING)
+    pool.handle(ManagersSeen(["0", "1", "2", "3"]), 2)  # 3 is not known to run
+    pool.handle(ManagersSeen(["0", "1", "3"], deserted=["0", "3"]), 10)  # 2 is not even named
+    pool.handle(ManagersSeen(["0", "1", "2"], deserted=["0"]), 50)  # and comes back
+    assert pool.troubles(69, 60).deserted == []
+    assert pool.troubles(70, 60).deserted == ["0"]
+    assert pool.troubles(10_000, None).deserted == []
+
+
+def test_a_deserted_block_is_cancelled_and_has_not_failed() -> None:
+    pool = pool_of(1)
+    observe(pool, now=1, job_0=JobState.RUNNING)
+    pool.handle(ManagersSeen(["0"]), 2)
+    assert pool.handle(ReplaceWanted(["0", "9"], "they have gone"), 100) == [CancelJob("0", "job-0")]
+    assert pool.handle(ReplaceWanted(["0"], "they have gone"), 101) == []
+    pool.handle(JobCancelled("0"), 102)
+    assert states(pool) == [JobState.CANCELLED]
+    assert pool.statuses()["0"].message == "they have gone"
+
+
+def test_the_managers_of_a_job_that_was_requeued_are_waited_for_again() -> None:
+    pool = pool_of(1)
+    observe(pool, now=1, job_0=JobState.RUNNING)
+    pool.handle(ManagersSeen(["0"]), 2)
+    pool.handle(ManagersSeen(["0"], ["0"]), 3)
+    observe(pool, now=4, job_0=waiting("BeginTime"))
+    observe(pool, now=50, job_0=JobState.RUNNING)
+    pool.handle(ManagersSeen(["0"], ["0"]), 51)
+    assert pool.troubles(1000, 60).deserted == []
+    pool.handle(ManagersSeen(["0"]), 1001)
+    pool.handle(ManagersSeen(["0"], ["0"]), 1002)
+    assert pool.troubles(1062, 60).deserted == ["0"]
 
 
 # -- how many may be started -------------------------------------------------------------------------------------
@@ -288,10 +384,10 @@ def test_a_job_that_waits_again_has_not_begun_to_run() -> None:
     pool = pool_of(1)
     observe(pool, now=10, job_0=JobState.RUNNING)
     observe(pool, now=15, job_0=JobState.PENDING)
-    assert pool.silent(30, 10) == []
+    assert pool.troubles(30).silent == []
     observe(pool, now=40, job_0=JobState.RUNNING)
-    assert pool.silent(49, 10) == []
-    assert pool.silent(50, 10) == ["0"]
+    assert pool.troubles(49).silent == []
+    assert pool.troubles(50).silent == ["0"]
 
 
 def test_blocks_that_shall_end_are_neither_young_nor_silent() -> None:
@@ -299,7 +395,7 @@ def test_blocks_that_shall_end_are_neither_young_nor_silent() -> None:
     observe(pool, now=1, job_0=JobState.RUNNING)
     pool.handle(DrainWanted(["0"]), 1)
     assert pool.young_since(2) is None
-    assert pool.silent(100, 10) == []
+    assert pool.troubles(100).silent == []
 
 
 def test_the_invariants_notice_a_pool_that_contradicts_itself() -> None:

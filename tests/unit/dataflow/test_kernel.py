@@ -96,13 +96,20 @@ def app(x: Any = 0, **kwargs: Any) -> Any:
 def test_executors_are_told_of_the_run(tmp_path: Path) -> None:
     executor = Manual()
     config = Config(
-        executors=[executor], run_dir=str(tmp_path), strategy="none", strategy_period=1.5, max_idletime=7, retries=0
+        executors=[executor],
+        run_dir=str(tmp_path),
+        strategy="none",
+        strategy_period=1.5,
+        max_idletime=7,
+        lost_block_timeout=8,
+        retries=0,
     )
     with DataFlowKernel(config) as kernel:
         context = executor.context
         assert context is not None
         assert (context.run_dir, context.run_id) == (kernel.run_dir, kernel.run_id)
         assert (context.strategy, context.strategy_period_s, context.max_idletime_s) == ("none", 1.5, 7)
+        assert context.lost_block_timeout_s == 8
     assert executor.shutdowns == 1
 
 

@@ -74,6 +74,15 @@ def test_a_refusal_without_known_advice(tmp_path: Path) -> None:
         it.provider.submit("x", 1)
 
 
+def test_a_job_that_was_made_although_the_command_failed_is_not_left_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = stage(tmp_path, sbatch=CommandResult(1, "Submitted batch job 7\n", "the site's plugin failed\n"))
+    assert it.provider.submit("x", 1) == "7"
+    assert it.guard.watched == {"7": ["scancel", "7"]}
+    assert "sbatch made job 7, and ended with exit code 1: the site's plugin failed" in caplog.text
+
+
 def test_a_command_that_is_missing_is_named(tmp_path: Path) -> None:
     it = stage(tmp_path, sbatch=ExecutionProviderException("cannot run sbatch: No such file; is it on PATH?"))
     with pytest.raises(SubmitException, match="is it on PATH"):

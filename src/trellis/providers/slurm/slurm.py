@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Sequence
 from typing import ClassVar
@@ -10,9 +12,12 @@ from trellis.core.validation import NUMBER, check_at_least, check_type
 from trellis.errors import ConfigurationError, ExecutionProviderException
 from trellis.launchers.base import Launcher
 from trellis.providers.batch import BatchProvider
+from trellis.providers.job_environment import ignored_settings, sbatch_defaults
 from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest, format_walltime
 from trellis.providers.slurm import text
+
+logger = logging.getLogger(__name__)
 
 # How squeue and scontrol say that they have forgotten a job (Slurm keeps ended ones for MinJobAge, 5 minutes).
 _FORGOTTEN = "Invalid job id"
@@ -120,6 +125,8 @@ class SlurmProvider(BatchProvider):
         self.gpus_per_node = gpus_per_node
         self.gres = gres
         self.status_batch_size = status_batch_size
+        if ignored := ignored_settings(os.environ):
+            logger.warning("SlurmProvider: blocks do not use %s; its own parameters say all", ", ".join(ignored))
 
     def render_script(self, request: JobRequest) -> str:
         """Give the script for ``sbatch``."""
@@ -133,6 +140,7 @@ class SlurmProvider(BatchProvider):
             memory_mb = int(self.mem_per_node * 1024)
             exports += f"export PARSL_MEMORY_GB={self.mem_per_node / request.tasks_per_node:g}\n"
         options = [
+            *sbatch_defaults(os.environ),
             f"--nodes={self.nodes_per_block}",
             f"--ntasks-per-node={request.tasks_per_node}",
             f"--time={format_walltime(self.walltime_s)}",
@@ -156,7 +164,8 @@ class SlurmProvider(BatchProvider):
         )
 
     def submit_argv(self, script_path: str) -> list[str]:
-        return ["sbatch", script_path]
+        # The cluster not only in the script: there Slurm would look for it after SLURM_CLUSTERS.
+        return ["sbatch", *self._cluster(), script_path]
 
     def parse_job_id(self, stdout: str) -> str | None:
         match = re.search(self.regex_job_id, stdout)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trellis.core.jobs import JobState
 from trellis.providers.reports import Hint, JobReport
-from trellis.providers.script import JobRequest, render_body, render_directives
+from trellis.providers.script import JobRequest, render_body, render_directives, render_redirection
 
 SQUEUE_FORMAT = "%i|%T|%r"
 SACCT_FIELDS = "JobID,State,ExitCode"
@@ -17,6 +17,18 @@ HINTS = (
     Hint(r"invalid account|account/partition combination", "`sacctmgr show assoc user=$USER` lists your accounts"),
     Hint(r"invalid qos|invalid quality of service", "`sacctmgr show assoc user=$USER format=account,qos` lists yours"),
     Hint(r"invalid feature", "`sinfo -o '%f'` lists the features that constraint= can name"),
+    Hint(
+        r"MaxSubmit",
+        "your account may have no more jobs, also waiting ones (`sacctmgr show assoc user=$USER`): lower max_blocks=",
+    ),
+    Hint(
+        r"MaxWall|PartitionTimeLimit", "`sinfo -o '%P %l'` and `sacctmgr show qos` tell time limits; shorten walltime="
+    ),
+    Hint(
+        r"job violates accounting|job submit limit",
+        "a limit of your account or quality of service is reached, on the number of jobs, their size or their time: "
+        "`sacctmgr show assoc user=$USER`, `sacctmgr show qos`; lower max_blocks= first",
+    ),
     Hint(r"time limit", "`sinfo -o '%P %l'` tells the partitions' time limits; shorten walltime="),
     Hint(r"memory specification", "mem_per_node= is in GB and more than a node has: `sinfo -o '%P %m'` (MB)"),
     Hint(
@@ -24,7 +36,6 @@ HINTS = (
         "no node is like that: `sinfo -o '%P %D %c %m %G'` tells their number, cores, memory (MB) and GPUs",
     ),
     Hint(r"invalid (generic resource|gres)", "`sinfo -o '%P %G'` tells which GPUs and other resources there are"),
-    Hint(r"job violates accounting|MaxSubmit|job submit limit", "a limit of your account is reached"),
     Hint(r"unable to contact|connection refused|socket timed out", "the Slurm controller does not answer"),
 )
 
@@ -57,26 +68,34 @@ _STATES = {
 }
 _HOLDS = ("JobHeldUser", "JobHeldAdmin")
 
+# A job with --export=NONE among its options would have its own srun start the managers without PATH, PYTHONPATH and
+# what worker_init has set.
+_EXPORT_ALL = "unset SLURM_EXPORT_ENV\n"
+
 
 def render_script(
     request: JobRequest, *, options: Sequence[str | None], scheduler_options: str, worker_init: str, exports: str
 ) -> str:
     """Give a script for ``sbatch``: its own needs, then ``options``, then the user's ``scheduler_options``."""
+    # From a path with a backslash Slurm takes that away, and a line ends at a newline: the script can do better.
+    beyond_slurm = bool(set("\\\n") & set(request.script_path))
+    redirection = render_redirection(request) if beyond_slurm else ""
     head = render_directives(
         "#SBATCH",
         [
             f"--job-name={request.name}",
-            f"--output={_quote(request.stdout_path)}",
-            f"--error={_quote(request.stderr_path)}",
+            f"--output={'/dev/null' if beyond_slurm else _quote(request.stdout_path)}",
+            f"--error={'/dev/null' if beyond_slurm else _quote(request.stderr_path)}",
             *options,
         ],
     )
-    return f"#!/bin/bash\n{head}{scheduler_options}\n{exports}{render_body(request, worker_init)}"
+    start = f"{redirection}{_EXPORT_ALL}{exports}"
+    return f"#!/bin/bash\n{head}{scheduler_options}\n{start}{render_body(request, worker_init)}"
 
 
 def _quote(path: str) -> str:
-    # Slurm fills in %j and others; \ and " would end its quotes.
-    return '"' + re.sub(r'(["\\])', r"\\\1", path).replace("%", "%%") + '"'
+    # Slurm fills in %j and others; " would end its quotes.
+    return '"' + path.replace('"', '\\"').replace("%", "%%") + '"'
 
 
 def parse_squeue(text: str) -> dict[str, JobReport]:
