@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.failures.conftest import REPORT_VARIABLE, WAIT_S, Detected, wait_until
 from tests.integration.htex.conftest import StartExecutor
-from trellis.blocks import controller
+from trellis.blocks import pool
 from trellis.core.interfaces import ExecutorContext
 from trellis.core.jobs import JobState
 from trellis.errors import BadStateException, SubmitException
@@ -32,7 +32,7 @@ def test_no_block_can_work(start_htex: StartExecutor, detected: Detected) -> Non
 
 def test_workers_never_come_up(tmp_path: Path, detected: Detected, monkeypatch: pytest.MonkeyPatch) -> None:
     if REPORT_VARIABLE not in os.environ:  # the real time is for those who measure
-        monkeypatch.setattr(controller, "SILENT_BLOCK_S", 0.5)
+        monkeypatch.setattr(pool, "SILENT_S", 0.5)
     said: list[tuple[float, str]] = []
     executor = HighThroughputExecutor(
         launch_cmd="echo waiting for the licence server >&2; sleep 600; {block_id}", max_workers_per_node=1

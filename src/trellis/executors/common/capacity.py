@@ -6,7 +6,9 @@ Others read files and variables (see ``host``); here is what they mean.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from trellis.errors import ConfigurationError
 
@@ -121,17 +123,43 @@ def usable_memory_bytes(environ: Mapping[str, str], total: int, cgroup_bytes: fl
     return int(min(total, cgroup_bytes, slurm_memory_bytes(environ)))
 
 
-def ends_in_s(environ: Mapping[str, str], walltime_s: float | None, now: float) -> float | None:
+def slurm_job_to_ask_for(environ: Mapping[str, str]) -> str | None:
+    """The Slurm job that runs here, if its environment does not say when it ends: Slurm before 23.02 does not."""
+    known = not _in_slurm_job(environ) or _number(environ, "SLURM_JOB_END_TIME")
+    return None if known else environ["SLURM_JOB_ID"]
+
+
+def parse_slurm_end(text: str) -> float | None:
+    """Seconds since the epoch, from ``scontrol show job``: infinite without a limit, None when nothing is said.
+
+    The time there is this host's; the user's options may have made it another one than the provider asked for.
+    """
+    match = re.search(r"\bEndTime=(\S+)", text)
+    if match is None:
+        return None
+    if match[1] == "Unknown":
+        return math.inf
+    try:
+        return datetime.fromisoformat(match[1]).timestamp()
+    except ValueError:
+        return None
+
+
+def ends_in_s(
+    environ: Mapping[str, str], walltime_s: float | None, now: float, said_end: float | None = None
+) -> float | None:
     """Seconds until the batch system ends the job of one that starts now; None when nobody says.
 
     Args:
         environ: of the job.
         walltime_s: as the provider asked for it; for batch systems that do not tell the job.
         now: seconds since the epoch.
+        said_end: as ``parse_slurm_end`` gives it.
     """
     end = _number(environ, "SLURM_JOB_END_TIME") if _in_slurm_job(environ) else 0.0
-    if end:
-        return max(0.0, end - now)
+    if end or said_end:
+        left_s = max(0.0, (end or said_end or 0.0) - now)
+        return None if left_s == math.inf else left_s
     pbs_s = _number(environ, "PBS_WALLTIME") if "PBS_JOBID" in environ else 0.0
     return pbs_s or walltime_s
 

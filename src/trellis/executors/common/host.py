@@ -20,6 +20,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # For commands that answer by themselves, and do not have to ask anybody.
 _COMMAND_TIMEOUT_S = 30
+# For a question that can be done without: a batch system that is overloaded is not waited for.
+_CONTROLLER_TIMEOUT_S = 10
 
 
 def allowed_cpus() -> list[int]:
@@ -90,8 +92,29 @@ def usable(environ: Mapping[str, str], walltime_s: float | None, now: float) -> 
         cpus,
         capacity.usable_cores(environ, len(cpus), cgroup_cpus),
         capacity.usable_memory_bytes(environ, total_memory_bytes(), cgroup_bytes),
-        capacity.ends_in_s(environ, walltime_s, now),
+        capacity.ends_in_s(environ, walltime_s, now, _slurm_end(environ)),
     )
+
+
+def _slurm_end(environ: Mapping[str, str]) -> float | None:
+    """When the job that runs here ends, as Slurm's controller says: asked once, and only if the job was not told."""
+    job_id = capacity.slurm_job_to_ask_for(environ)
+    if job_id is None:
+        return None
+    try:
+        done = subprocess.run(
+            ["scontrol", "--oneliner", "show", "job", job_id],
+            env={**environ, "SLURM_TIME_FORMAT": "standard"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_CONTROLLER_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return capacity.parse_slurm_end(done.stdout)
 
 
 def oom_kills() -> int:

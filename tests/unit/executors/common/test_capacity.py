@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 import pytest
 
@@ -15,6 +16,8 @@ from trellis.executors.common.capacity import (
     parse_cpu_quota,
     parse_memory_limit,
     parse_oom_kills,
+    parse_slurm_end,
+    slurm_job_to_ask_for,
     usable_cores,
     usable_memory_bytes,
 )
@@ -122,6 +125,28 @@ def test_memory_is_the_least_that_anybody_allows(environ: dict[str, str], cgroup
 )
 def test_the_end_of_the_job(environ: dict[str, str], walltime_s: float | None, seconds: float | None) -> None:
     assert ends_in_s(environ, walltime_s, now=1000.0) == seconds
+
+
+def test_slurm_is_asked_for_the_end_only_where_it_has_not_told_the_job() -> None:
+    assert slurm_job_to_ask_for({**SLURM, "SLURM_JOB_ID": "7"}) == "7"
+    assert slurm_job_to_ask_for({**SLURM, "SLURM_JOB_END_TIME": "1500"}) is None
+    assert slurm_job_to_ask_for({"SLURM_JOB_ID": "7"}) is None  # on a login node
+    assert slurm_job_to_ask_for({}) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        # The options of the user's are stronger than the provider's walltime.
+        ("StartTime=1970-01-02T00:00:00 EndTime=1970-01-02T00:01:00 Deadline=N/A", 60.0),
+        ("EndTime=Unknown", None),
+        ("", 600.0),
+        ("EndTime=tomorrow", 600.0),
+    ],
+)
+def test_the_end_of_the_job_as_slurms_controller_says(said: str, seconds: float | None) -> None:
+    now = datetime(1970, 1, 2).timestamp()
+    assert ends_in_s(SLURM, 600.0, now, parse_slurm_end(said)) == seconds
 
 
 @pytest.mark.parametrize(

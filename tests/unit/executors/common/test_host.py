@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_what_is_usable_is_the_least_of_all(groups: Path, monkeypatch: pytest.Mo
     assert host.usable({}, 60.0, 0.0) == ([0, 2, 3, 5], 3, 8_000, 60.0)
     job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n", "SLURM_CPUS_ON_NODE": "2", "SLURM_JOB_END_TIME": "150"}
     assert host.usable(job, 60.0, 100.0) == ([0, 2, 3, 5], 2, 8_000, 50.0)
+
+
+def test_slurm_says_when_a_job_ends_that_was_not_told(groups: Path, tmp_path: Path) -> None:
+    command = tmp_path / "scontrol"
+    command.write_text('#!/bin/sh\necho "$4 $SLURM_TIME_FORMAT JobId=$4 EndTime=2026-11-30T18:00:00"\n')
+    command.chmod(0o755)
+    job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n", "PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_TIME_FORMAT": "%s"}
+    now = datetime(2026, 11, 30, 17).timestamp()
+    assert host.usable(job, 60.0, now).ends_in_s == 3600.0
+    command.unlink()
+    assert host.usable(job, 60.0, now).ends_in_s == 60.0
 
 
 def test_a_file_in_a_strange_form_says_nothing(groups: Path) -> None:
