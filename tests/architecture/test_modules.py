@@ -23,7 +23,7 @@ LONGER = {
     "trellis.executors.htex.interchange": 425,
     "trellis.executors.htex.interchange_service": 415,
     "trellis.executors.htex.manager": 410,
-    "trellis.wire.messages": 410,  # every message
+    "trellis.wire.messages": 430,  # every message
     "trellis.wire.vine": 470,  # every message of TaskVine
 }
 

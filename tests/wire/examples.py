@@ -108,6 +108,7 @@ EXAMPLES: list[Message] = [
         resumed=True,
         holding=[1, 70_000],
         started=[1],
+        memory="a boot 25 1000",
     ),
     Results(
         manager="a1b2c3",

@@ -57,6 +57,32 @@ def create_keys(directory: Path) -> None:
     _write(directory / _CLIENT_FILE, {"public": client_public, "secret": client_secret, "server_public": server_public})
 
 
+def check_keys(directory: Path) -> None:
+    """Whether keys that a user has put there can be used, and by nobody else.
+
+    Raises:
+        ConfigurationError: they are not there, do not fit together, or others could read or replace them.
+    """
+    server, client = load_server_keys(directory), load_client_keys(directory)
+    if (client.server_public, server.client_public) != (server.public, client.public):
+        raise ConfigurationError(
+            f"{_SERVER_FILE} and {_CLIENT_FILE} in {directory} are not of one pair: copy both again"
+        )
+    for path, forbidden, whom in (
+        (directory, 0o022, "can be written to"),
+        (directory / _SERVER_FILE, 0o077, "can be read"),
+        (directory / _CLIENT_FILE, 0o077, "can be read"),
+    ):
+        found = path.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid not in (os.geteuid(), 0):
+            raise ConfigurationError(
+                f"{path} belongs to another user (uid {found.st_uid}): who has the keys can run tasks"
+            )
+        if mode & forbidden:
+            raise ConfigurationError(f"{path} has mode {mode:04o} and {whom} by others: chmod go-rwx {path}")
+
+
 def keys_from_password(password: bytes) -> tuple[ServerKeys, ClientKeys]:
     """The keys of all who know a password: it authenticates both sides, and encrypts what they say.
 

@@ -1,4 +1,4 @@
-"""Which of several addresses leads to a listening port. All are tried at once."""
+"""Which of several addresses leads to a listening port. All are tried at once, and all that a name means."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 # How often an only address that refuses is tried again.
 _AGAIN_S = 0.2
 
 
 def first_reachable(addresses: Sequence[str], port: int, timeout_s: float) -> str:
-    """The address that accepts a TCP connection first.
+    """The address that accepts a TCP connection first; of a name, the address that it stands for.
 
     An only address that refuses is tried again: who listens there may be about to be restarted.
 
@@ -40,15 +40,15 @@ def _try_all(addresses: Sequence[str], port: int, deadline: float, no_answer: st
     with selectors.DefaultSelector() as selector:
         try:
             for address in addresses:
-                reason = _begin(selector, address, port)
-                if reason is not None:
+                for reason in _begin(selector, address, port):
                     failures[address] = reason
             while selector.get_map():
                 for key, _ in selector.select(max(0.0, deadline - time.monotonic())):
                     code = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # type: ignore[union-attr]
+                    name, address = key.data
                     if code == 0:
-                        return str(key.data), failures
-                    failures[key.data] = os.strerror(code)
+                        return address, failures
+                    failures[name] = os.strerror(code)
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
                 if time.monotonic() >= deadline:
@@ -59,20 +59,23 @@ def _try_all(addresses: Sequence[str], port: int, deadline: float, no_answer: st
     return None, failures
 
 
-def _begin(selector: selectors.BaseSelector, address: str, port: int) -> str | None:
-    """Start connecting; why not, when that is known at once."""
+def _begin(selector: selectors.BaseSelector, name: str, port: int) -> Iterator[str]:
+    """Start connecting to all that it stands for; why not, when that is known at once."""
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        return str(error)
-    try:
-        probe = socket.socket(family, kind, protocol)
-    except OSError as error:  # a host without IPv6
-        return str(error)
-    probe.setblocking(False)
-    code = probe.connect_ex(target)
-    if code not in (0, errno.EINPROGRESS):
-        probe.close()
-        return os.strerror(code)
-    selector.register(probe, selectors.EVENT_WRITE, address)
-    return None
+        yield str(error)
+        return
+    for family, kind, protocol, _, target in infos:
+        try:
+            probe = socket.socket(family, kind, protocol)
+        except OSError as error:  # a host without IPv6
+            yield str(error)
+            continue
+        probe.setblocking(False)
+        code = probe.connect_ex(target)
+        if code in (0, errno.EINPROGRESS):
+            selector.register(probe, selectors.EVENT_WRITE, (name, str(target[0])))
+        else:
+            probe.close()
+            yield os.strerror(code)

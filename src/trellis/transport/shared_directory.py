@@ -6,6 +6,7 @@ next executor of this user does.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -27,6 +28,19 @@ def make_directory() -> str | None:
         return None
     _held[str(held.path)] = held
     return str(held.path)
+
+
+def memory_id() -> str:
+    """Names the file system that the directory is in, and this user; empty when there is none.
+
+    A process that gives the same can open the files: it is of the same boot of the same kernel and sees the same file
+    system, which neither a host's name nor an address tells of a container.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.stat(_ROOT).st_dev} {os.geteuid()}"
+    except OSError:  # no Linux
+        return ""
 
 
 def remove_directory(path: str | None) -> None:

@@ -12,11 +12,13 @@ import errno
 import itertools
 import mmap
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from trellis.errors import BadMessage
 from trellis.wire.codec import INLINE_LIMIT_BYTES, Buffer, Payload, payload_buffers
@@ -31,7 +33,7 @@ _MOST_BYTES = 4 * 2**30
 
 class _Reference(msgspec.Struct, array_like=True):
     path: str
-    lengths: list[int]
+    lengths: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -88,18 +90,28 @@ def read(payload: Payload, directory: str, delete: bool = False) -> Payload:
     """What a reference stands for; its buffers may be written to. ``delete``: nobody else will read the file.
 
     Raises:
-        BadMessage: this is no reference into ``directory``.
+        BadMessage: this is no reference into ``directory``, or the file is not what it says.
         OSError: the file is not there.
     """
     reference = _parse(payload, directory)
-    descriptor = os.open(reference.path, os.O_RDONLY)
+    # Whatever is there, opening it does not wait, and leads nowhere else.
+    descriptor = os.open(reference.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
+        _check_size(descriptor, reference)
         if delete:
             os.unlink(reference.path)
         buffers = _map(descriptor, reference.lengths) if _MAPS_FREELY else _copy(descriptor, reference.lengths)
     finally:
         os.close(descriptor)
     return buffers[0] if len(buffers) == 1 else tuple(buffers)
+
+
+def _check_size(descriptor: int, reference: _Reference) -> None:
+    """Before memory is taken for what a reference announces."""
+    found = os.fstat(descriptor)
+    *_, (offset, length) = _places(reference.lengths)
+    if not stat.S_ISREG(found.st_mode) or not 0 < offset + length <= found.st_size:
+        raise BadMessage(f"a reference to {offset + length} bytes in {reference.path}, which has {found.st_size}")
 
 
 # Before Python 3.13 a mapping keeps a file descriptor of its own: a program that holds a thousand results would have
@@ -140,14 +152,22 @@ def delete(payload: Payload, directory: str) -> None:
         os.unlink(_parse(payload, directory).path)
 
 
+def bring(payload: Payload, directory: str) -> Payload:
+    """For who cannot open files there: what a reference stands for, if it can be had; all else as it is."""
+    if is_reference(payload):
+        with contextlib.suppress(OSError, BadMessage):  # its task has ended, or it will fail where it runs
+            return read(payload, directory)
+    return payload
+
+
 def _parse(payload: Payload, directory: str) -> _Reference:
     try:
         reference = _decoder.decode(bytes(payload[5:]))  # type: ignore[arg-type]
     except msgspec.DecodeError as error:
         raise BadMessage(f"no reference to a file: {error}") from None
     # Whoever sends it is authenticated; still, no reference leads out of the directory.
-    if os.path.dirname(reference.path) != directory:
-        raise BadMessage(f"a reference to {reference.path}, which is not in {directory}")
+    if os.path.dirname(reference.path) != directory or "\0" in reference.path:
+        raise BadMessage(f"a reference to {reference.path!r}, which is not in {directory}")
     return reference
 
 

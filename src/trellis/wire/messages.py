@@ -147,6 +147,7 @@ class Register(Message, tag=20):
     resumed: bool = False  # it was registered before
     holding: list[int] = []  # tasks that it has from before, started or not
     started: list[int] = []  # those of them that may have started
+    memory: str = ""  # names the file system in memory that it sees: who sees the same can open each other's files
 
 
 class Results(Message, tag=21):

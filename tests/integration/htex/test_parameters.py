@@ -24,6 +24,7 @@ from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSele
 from trellis.providers import LocalProvider
 from trellis.staging.base import Staging
 from trellis.staging.transfer import place_in_working_dir
+from trellis.transport.keys import create_keys, load_client_keys
 
 WAIT_S = 30
 
@@ -92,14 +93,49 @@ def test_another_loopback_address(start_htex: StartExecutor) -> None:
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.5"}
 
 
-def test_an_explicit_address(start_htex: StartExecutor) -> None:
-    executor = start_htex(address="localhost")
+def addresses_listened_at(executor: HighThroughputExecutor) -> set[str]:
+    """By all processes of this program."""
+    found: set[str] = set()
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            found |= {c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN}
+    return {address.removeprefix("::ffff:") for address in found}
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.2"])
+def test_an_explicit_address(start_htex: StartExecutor, address: str) -> None:
+    executor = start_htex(address=address)
     assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
-    assert " -a localhost " in executor.launch_command("0")
-    interchange = psutil.Process(executor._client._process.pid)  # type: ignore[union-attr]
-    listening = {c.laddr for c in interchange.net_connections() if c.status == psutil.CONN_LISTEN}
-    # With an address of this host's own, managers may come from anywhere.
-    assert {address.ip for address in listening if address.port == executor._ports.worker} <= {"::", "0.0.0.0"}
+    assert f" -a {address} " in executor.launch_command("0")
+    listening = addresses_listened_at(executor)
+    assert listening <= {"127.0.0.1", "::1", address}
+    assert address in listening or address == "localhost"
+
+
+def test_large_arguments_are_files_whatever_the_address(start_htex: StartExecutor) -> None:
+    executor = start_htex(address="127.0.0.1")
+    assert executor.submit(len, {}, "").result(WAIT_S) == 0
+    future = executor.submit(_look_into, {}, bytes(1_000_000), executor._client._settings.shared_dir)  # type: ignore[union-attr]
+    assert future.result(WAIT_S) == 1
+
+
+def _look_into(argument: bytes, directory: str) -> int:
+    import os
+
+    return len([name for name in os.listdir(directory) if name.startswith("arguments-")])
+
+
+def test_keys_of_the_users_own_are_used(start_htex: StartExecutor, tmp_path: Path) -> None:
+    create_keys(tmp_path / "keys")
+    before = load_client_keys(tmp_path / "keys")
+    executor = start_htex()
+    executor.shutdown()
+    executor.cert_dir = tmp_path / "keys"
+    executor.start(ExecutorContext(run_dir=str(tmp_path / "run"), run_id="keys"))
+    assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
+    assert f"--cert_dir {tmp_path / 'keys'} " in executor.launch_command("0")
+    assert load_client_keys(tmp_path / "keys") == before
+    assert not (Path(executor.logdir) / "certificates").exists()
 
 
 def test_an_address_that_does_not_answer_in_time_is_named(start_htex: StartExecutor) -> None:

@@ -239,6 +239,18 @@ def test_address(start: Start) -> None:
     assert shlex.split(executor.worker_command)[4] == "127.0.0.1"
 
 
+@pytest.mark.parametrize("address", [None, "127.0.0.2"])
+def test_only_the_address_of_the_manager_is_listened_at(start: Start, address: str | None) -> None:
+    executor = start({"address": address}, {"min_workers": 2, "max_workers": 2})
+    assert ask(executor, abs, -1) == 1
+    listening = set()
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            listening |= {c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN}
+    # The submit side's own port is always at 127.0.0.1.
+    assert {found.removeprefix("::ffff:") for found in listening} == {"127.0.0.1", address or "127.0.0.1"}
+
+
 def test_project_name(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "projects"))
     executor = start({"project_name": "search"})

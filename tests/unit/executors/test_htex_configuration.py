@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from trellis.core.interfaces import ExecutorContext
 from trellis.errors import ConfigurationError, ParameterTypeError, SerializationError
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.manager_options import parse_arguments
@@ -94,6 +95,17 @@ def test_managers_on_other_hosts_try_every_address() -> None:
 def test_only_loopback_listens_when_the_managers_run_here() -> None:
     assert interchange_settings(HighThroughputExecutor()).worker_address == "127.0.0.1"
     assert interchange_settings(HighThroughputExecutor(loopback_address="::1")).worker_address == "::1"
+
+
+def test_keys_are_set_before_the_start(tmp_path: Path) -> None:
+    executor = HighThroughputExecutor(encrypted=False)
+    executor.cert_dir = str(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"cert_dir is .*, but encrypted is False"):
+        executor.start(ExecutorContext(run_dir=str(tmp_path), run_id="keys"))
+    executor.cert_dir = None
+    assert executor.cert_dir is None
+    with pytest.raises(ParameterTypeError, match="cert_dir"):
+        executor.cert_dir = 3  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from trellis.errors import ConfigurationError
 from trellis.transport.keys import (
+    check_keys,
     create_keys,
     keys_from_password,
     keys_from_password_file,
@@ -53,6 +54,34 @@ def test_keys_are_new_each_time(tmp_path: Path) -> None:
     former = load_client_keys(tmp_path)
     create_keys(tmp_path)
     assert load_client_keys(tmp_path) != former
+
+
+def test_keys_of_a_users_own_are_checked(tmp_path: Path) -> None:
+    create_keys(tmp_path / "keys")
+    check_keys(tmp_path / "keys")
+    with pytest.raises(ConfigurationError, match=r"cannot read the encryption keys in .*/nowhere"):
+        check_keys(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "words"),
+    [("", 0o770, "written to"), ("client.json", 0o644, "read"), ("server.json", 0o640, "read")],
+)
+def test_keys_that_others_have_are_none(tmp_path: Path, name: str, mode: int, words: str) -> None:
+    create_keys(tmp_path / "keys")
+    path = tmp_path / "keys" / name
+    path.chmod(mode)
+    with pytest.raises(ConfigurationError, match=f"{path} has mode {mode:04o} and can be {words} by others: chmod"):
+        check_keys(tmp_path / "keys")
+
+
+def test_keys_of_two_pairs_are_none(tmp_path: Path) -> None:
+    create_keys(tmp_path / "keys")
+    former = (tmp_path / "keys" / "client.json").read_bytes()
+    create_keys(tmp_path / "keys")
+    (tmp_path / "keys" / "client.json").write_bytes(former)
+    with pytest.raises(ConfigurationError, match="not of one pair"):
+        check_keys(tmp_path / "keys")
 
 
 @pytest.mark.parametrize("load", [load_server_keys, load_client_keys])

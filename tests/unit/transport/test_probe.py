@@ -57,6 +57,14 @@ def test_a_single_address_that_does_not_answer_is_named(silent_port: int) -> Non
         first_reachable(["127.0.0.1"], silent_port, 0.05)
 
 
+def test_all_that_a_name_stands_for_is_tried(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = listener.getsockname()[1]
+    entry = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+    found = [(*entry, ("127.0.0.2", port)), (*entry, ("127.0.0.1", port))]
+    monkeypatch.setattr(probe.socket, "getaddrinfo", lambda *_, **__: found)
+    assert first_reachable(["login"], port, 10) == "127.0.0.1"
+
+
 def test_names_that_mean_nothing_do_not_matter(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     assert first_reachable(["256.0.0.1", "127.0.0.1"], port, 10) == "127.0.0.1"

@@ -6,12 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from trellis.errors import BadMessage
 from trellis.transport import shared_directory, shared_files
-from trellis.transport.shared_files import Arguments, Writer, delete, is_large, is_reference, read
+from trellis.transport.shared_files import Arguments, Writer, bring, delete, is_large, is_reference, read
 from trellis.wire.codec import INLINE_LIMIT_BYTES, Payload
 from trellis.wire.payload import dump_call, dump_result, load_result
 
@@ -30,6 +31,36 @@ def test_there_and_back(tmp_path: Path, payload: Payload, maps: bool, monkeypatc
         assert [bytes(buffer) for buffer in again] == list(payload)  # type: ignore[arg-type]
     else:
         assert bytes(again) == payload  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lengths", [[2**50], [100_000, 1], [0], [], [-1], [2**64 - 1], [1] * 2_000])
+def test_a_reference_that_promises_more_than_there_is_takes_no_memory(tmp_path: Path, lengths: list[int]) -> None:
+    (tmp_path / "f").write_bytes(bytes(100_000))
+    with pytest.raises(BadMessage):
+        read(b"\x00file" + msgspec.msgpack.encode([str(tmp_path / "f"), lengths]), str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["f\0", "fifo", "link", "..", ".", ""])
+def test_a_reference_to_what_is_no_file(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    reference = b"\x00file" + msgspec.msgpack.encode([f"{tmp_path}/{name}", [10]])
+    with pytest.raises((BadMessage, OSError)):
+        read(reference, str(tmp_path))
+    delete(reference, str(tmp_path))
+
+
+def test_for_who_cannot_open_files(tmp_path: Path) -> None:
+    reference = Writer(str(tmp_path), "w").write(b"x" * 100_000)
+    assert reference is not None
+    assert bytes(bring(reference, str(tmp_path))) == b"x" * 100_000  # type: ignore[arg-type]
+    assert bring(b"small", str(tmp_path)) == b"small"
+    delete(reference, str(tmp_path))
+    assert bring(reference, str(tmp_path)) is reference
+
+
+def test_the_file_system_in_memory_has_a_name() -> None:
+    assert shared_directory.memory_id() == shared_directory.memory_id() != ""
 
 
 def test_what_the_reader_writes_is_its_own(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from trellis.errors import BadMessage
 from trellis.wire.codec import Buffer, Payload, encode_header, pack, unpack
@@ -10,9 +10,15 @@ from trellis.wire.messages import DefineFunctions, Demand, Tasks
 
 
 class Cargo:
-    """Kept of each task until it has ended: it may have to be sent once more."""
+    """Kept of each task until it has ended: it may have to be sent once more.
 
-    def __init__(self) -> None:
+    Args:
+        bring: what is sent to managers that are far in place of a payload.
+    """
+
+    def __init__(self, bring: Callable[[Payload], Payload] = lambda payload: payload) -> None:
+        self._bring = bring
+        self._far: set[str] = set()
         self._functions: dict[int, Payload] = {}
         self._tasks: dict[int, tuple[int, Payload, float]] = {}  # function, arguments, walltime
         self._demands: dict[int, Demand] = {}  # of tasks that have one
@@ -64,12 +70,15 @@ class Cargo:
 
     # -- to managers -------------------------------------------------------------------------------------------
 
-    def welcome(self, manager: str) -> None:
-        """It may get tasks."""
+    def welcome(self, manager: str, far: bool = False) -> None:
+        """It may get tasks. ``far``: it cannot open this host's files."""
         self._known[manager] = set()
+        if far:
+            self._far.add(manager)
 
     def lose(self, manager: str) -> None:
         self._known.pop(manager, None)
+        self._far.discard(manager)
 
     def doubt(self, manager: str) -> None:
         """Its connection broke: what was sent last may never have arrived."""
@@ -82,7 +91,7 @@ class Cargo:
         definitions = self._define(manager, set(functions))
         if definitions is not None:
             yield definitions
-        sizes, frames = pack(arguments)
+        sizes, frames = pack(map(self._bring, arguments) if manager in self._far else arguments)
         demands = list(map(self._demands.get, ids)) if self._demands else ()
         header = Tasks(
             ids,

@@ -6,10 +6,10 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
+from trellis.core.validation import check_type
 from trellis.errors import (
     BadStateException,
     CommandClientBadError,
@@ -25,9 +25,8 @@ from trellis.executors.htex.reports import block_loads, describe_manager, worker
 from trellis.executors.htex.resources import Request, read_specification
 from trellis.executors.htex.selection import ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.settings import Ports
-from trellis.executors.htex.wiring import interchange_settings, runs_here
+from trellis.executors.htex.wiring import interchange_settings, provide_keys, runs_here
 from trellis.executors.scalable import BlockProviderExecutor
-from trellis.transport.keys import create_keys
 from trellis.transport.shared_directory import make_directory
 from trellis.utils import RepresentationMixin
 from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLost, ManagerPutAside, ManagerRefused, StatusReply
@@ -50,8 +49,8 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         launch_cmd: command that starts a manager, with ``{placeholders}`` (see ``htex/launch.py``); ``{{block_id}}`` is
             filled in per block.
         interchange_launch_cmd: command (list of words) that starts the interchange.
-        address: how workers reach this host (name or address); None: every address of this host is tried, or only
-            ``loopback_address`` when the blocks run on this host.
+        address: how workers reach this host (name or address), and the only one of its addresses that is listened at;
+            None: every address of this host, or only ``loopback_address`` when the blocks run on this host.
         loopback_address: what this process and the interchange use between them.
         worker_ports: fixed port for managers; the first of the two is used.
         worker_port: newer spelling of the same: one port.
@@ -150,6 +149,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         self.worker_logdir_root = worker_logdir_root
         self.manager_selector = RandomManagerSelector() if manager_selector is None else manager_selector
         self.encrypted = encrypted
+        self._cert_dir: str | None = None
         self._ports = Ports(0, 0)
         self._client: InterchangeClient | None = None
         check_parameters(self)
@@ -179,8 +179,16 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
 
     @property
     def cert_dir(self) -> str | None:
-        """Directory of the keys; None without encryption."""
-        return os.path.join(self.logdir, "certificates") if self.encrypted else None
+        """Directory of the keys; None without encryption.
+
+        New ones are made in the run directory, unless a directory that has some is set here before the start.
+        """
+        return self._cert_dir or (os.path.join(self.logdir, "certificates") if self.encrypted else None)
+
+    @cert_dir.setter
+    def cert_dir(self, directory: str | os.PathLike[str] | None) -> None:
+        check_type(type(self).__name__, "cert_dir", directory, str, os.PathLike, None)
+        self._cert_dir = None if directory is None else os.path.abspath(directory)
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Raise ``InvalidResourceSpecification`` unless the keys are among these, with values that make sense.
@@ -199,6 +207,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         """Start the interchange, and ask for the first blocks.
 
         Raises:
+            ConfigurationError: the keys in ``cert_dir`` cannot be used.
             ExecutorError: the interchange does not start.
         """
         from trellis.executors.htex.client import InterchangeClient, Notices
@@ -211,8 +220,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         self._notify = context.notify or logger.warning
         self._joined = {}
         os.makedirs(self.logdir, exist_ok=True)
-        if self.cert_dir is not None:
-            create_keys(Path(self.cert_dir))
+        provide_keys(self, given=self._cert_dir is not None)
         command = list(self.interchange_launch_cmd or interchange_command())
         notices = Notices(
             manager_joined=self._on_manager_joined,

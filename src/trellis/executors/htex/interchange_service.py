@@ -35,7 +35,8 @@ from trellis.transport.context import new_context
 from trellis.transport.endpoint import Incoming, ServerEndpoint
 from trellis.transport.keys import load_server_keys
 from trellis.transport.service import TURN, Loop
-from trellis.transport.shared_directory import remove_directory
+from trellis.transport.shared_directory import memory_id, remove_directory
+from trellis.transport.shared_files import bring
 from trellis.version import VERSION
 from trellis.wire.codec import Buffer, Decoder, encode_header
 from trellis.wire.messages import (
@@ -106,7 +107,8 @@ class InterchangeService:
         self._client_name = settings.client_name.encode()
         self._from_client: Decoder[Message] = Decoder(FromSubmitSide)
         self._from_manager: Decoder[Message] = Decoder(FromManager)
-        self._cargo = Cargo()
+        self._memory = memory_id()
+        self._cargo = Cargo(lambda payload: bring(payload, settings.shared_dir or ""))
         self._connections = Connections()
         self._serves_managers = False
         self._client_complaints = Complaints(logger, "a message of the submit side is dropped%s: %s")
@@ -355,9 +357,11 @@ class InterchangeService:
                 self._to_client(ManagerPutAside(manager, block, hostname, reason))
 
     def _welcome(self, manager: str) -> None:
-        self._cargo.welcome(manager)
         registration = self._state.managers[manager].registration
-        self._to_manager(manager, Welcome(self._settings.import_paths, self._settings.shared_dir or ""))
+        near = bool(self._memory) and registration.memory == self._memory
+        self._cargo.welcome(manager, far=not near)
+        shared_dir = self._settings.shared_dir if near else None
+        self._to_manager(manager, Welcome(self._settings.import_paths, shared_dir or ""))
         self._to_client(ManagerJoined(manager, registration.block, registration.hostname, registration.workers))
 
     # Sending to a manager that is just gone does nothing: the end of its connection is reported on its own.

@@ -18,6 +18,7 @@ from trellis.executors.htex.manager import ManagerSettings
 from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS, is_open_mpi
 from trellis.executors.htex.placement import worker_count
 from trellis.executors.htex.slots import Slot, count_accelerators, plan_slots, worker_variables
+from trellis.transport.shared_directory import memory_id
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION, Register, Welcome
 
@@ -110,6 +111,7 @@ def make_registration(options: argparse.Namespace, plan: NodePlan, name: str) ->
         gpus=size.gpus,
         nodes=len(size.nodes),
         ends_in_s=plan.ends_in_s,
+        memory=memory_id(),
     )
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from trellis.core.interfaces import Attempt, Outcome, RunInfo
 from trellis.errors import (
     AppTimeout,
-    BadMessage,
+    DeserializationError,
     InternalConsistencyError,
     InvalidResourceSpecification,
     MemoryLimitExceeded,
@@ -53,8 +53,6 @@ def outcomes_of(
     outcomes = []
     for position in positions:
         payload = payloads[position]
-        if directory is not None and is_reference(payload):
-            payload = _open(payload, directory)
         run_info = RunInfo(
             *where,
             message.manager,
@@ -62,16 +60,16 @@ def outcomes_of(
             message.started[position],
             message.durations_s[position],
         )
+        try:
+            if directory is not None and is_reference(payload):
+                payload = read(payload, directory, delete=True)
+        except Exception as error:  # whatever is wrong with it: the others of this report have nothing to do with it
+            logger.error("a result is lost: %s", error)
+            lost = DeserializationError(f"the result is lost: {type(error).__name__}: {error}")
+            outcomes.append(Outcome(None, lost, run_info))
+            continue
         outcomes.append(outcome_of(payload, position in failed, run_info))
     return outcomes
-
-
-def _open(reference: Payload, directory: str) -> Payload:
-    try:
-        return read(reference, directory, delete=True)
-    except (OSError, BadMessage) as error:
-        logger.error("a result is lost: %s", error)
-        return b""  # cannot be unpickled: that task fails
 
 
 def failure(cause: object, attempt: Attempt, label: str) -> BaseException:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trellis.addresses import get_all_addresses
-from trellis.errors import SerializationError
+from trellis.errors import ConfigurationError, SerializationError
+from trellis.executors.common.listening import EVERYWHERE, listening_address
 from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.settings import Settings
+from trellis.transport.keys import check_keys, create_keys
 from trellis.wire.payload import dumps
 
 if TYPE_CHECKING:
@@ -21,8 +24,8 @@ _ANY_PORT = (1024, 65536)
 
 
 def runs_here(executor: HighThroughputExecutor) -> bool:
-    """Whether the managers run on this host, so that nothing has to listen beyond loopback."""
-    return executor.address is None and bool(getattr(executor.provider, "same_host", False))
+    """Whether the blocks run on this host, so that nothing has to listen beyond loopback."""
+    return bool(getattr(executor.provider, "same_host", False))
 
 
 def worker_addresses(executor: HighThroughputExecutor) -> list[str]:
@@ -30,6 +33,32 @@ def worker_addresses(executor: HighThroughputExecutor) -> list[str]:
     if executor.address is not None:
         return [executor.address]
     return [executor.loopback_address] if runs_here(executor) else sorted(get_all_addresses())
+
+
+def _listening_address(executor: HighThroughputExecutor) -> str:
+    """Where the interchange listens for managers."""
+    if executor.address is not None:
+        return listening_address(executor.address, runs_here(executor))
+    return executor.loopback_address if runs_here(executor) else EVERYWHERE
+
+
+def provide_keys(executor: HighThroughputExecutor, given: bool) -> None:
+    """Check the keys that were ``given``, or make new ones, if there shall be any.
+
+    Raises:
+        ConfigurationError: those that were given cannot be used.
+    """
+    directory = executor.cert_dir
+    if directory is None:
+        return
+    if not executor.encrypted:
+        raise ConfigurationError(
+            f"{type(executor).__name__}: cert_dir is {directory}, but encrypted is False: without keys, leave it None"
+        )
+    if given:
+        check_keys(Path(directory))
+    else:
+        create_keys(Path(directory))
 
 
 def interchange_settings(executor: HighThroughputExecutor) -> Settings:
@@ -42,7 +71,7 @@ def interchange_settings(executor: HighThroughputExecutor) -> Settings:
     return Settings(
         client_address=executor.loopback_address,
         client_ports=executor.interchange_port_range or _ANY_PORT,
-        worker_address=executor.loopback_address if runs_here(executor) else "*",
+        worker_address=_listening_address(executor),
         worker_ports=_worker_ports(executor),
         cert_dir=executor.cert_dir,
         logdir=executor.logdir,

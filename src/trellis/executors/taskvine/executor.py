@@ -15,6 +15,7 @@ from typing import Any
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
 from trellis.core.validation import check_type
 from trellis.errors import BadStateException, ConfigurationError, ExecutorError, TrellisError
+from trellis.executors.common.listening import EVERYWHERE, listening_address
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.executors.taskvine.batch import provider_of
@@ -179,8 +180,13 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         client = VineClient(self.label, process, settings, notices)
         ports = client.start()
         self._calls = Calls(client, config, self.function_exec_mode, self.run_dir)
-        addresses = [config.address] if config.address else ["127.0.0.1"] if self._runs_here else reachable_addresses()
-        self._around = Surroundings(engine, addresses, ports.worker, password_file, config.autolabel)
+        if config.address is not None:
+            addresses = [config.address]
+        else:
+            addresses = ["127.0.0.1"] if self._for_this_host else reachable_addresses()
+        # The real TaskVine listens everywhere, whatever it is told.
+        near = "127.0.0.1" if engine != "embedded" or settings.worker_address == EVERYWHERE else settings.worker_address
+        self._around = Surroundings(engine, addresses, ports.worker, password_file, config.autolabel, near)
         return client
 
     def _start_workers(self, context: ExecutorContext) -> None:
@@ -226,12 +232,18 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         return given.resolve()
 
     @property
-    def _runs_here(self) -> bool:
+    def _for_this_host(self) -> bool:
         """Whether all workers run on this host, so that nothing has to listen beyond loopback."""
-        config = self.manager_config
-        if config.address is not None or config.project_name is not None or self.worker_launch_method == "manual":
+        if self.manager_config.project_name is not None or self.worker_launch_method == "manual":
             return False
         return self.provider is None or bool(getattr(self.provider, "same_host", False))
+
+    @property
+    def _listening_address(self) -> str:
+        address = self.manager_config.address
+        if address is not None:
+            return listening_address(address, self._for_this_host)
+        return "127.0.0.1" if self._for_this_host else EVERYWHERE
 
     def _settings(self, engine: str, password_file: Path) -> VineSettings:
         config, port = self.manager_config, self.manager_config.port
@@ -242,7 +254,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         return VineSettings(
             client_address="127.0.0.1",
             client_ports=_ANY_PORT,
-            worker_address="127.0.0.1" if self._runs_here else "*",
+            worker_address=self._listening_address,
             worker_ports=(port, port + 1) if port else _ANY_PORT,
             any_port=port == DEFAULT_PORT,
             cert_dir=str(Path(self.logdir) / "certificates"),

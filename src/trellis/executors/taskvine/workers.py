@@ -29,6 +29,7 @@ class Surroundings:
     port: int
     password_file: Path
     measure: bool  # what tasks use
+    near: str = "127.0.0.1"  # address of the manager for what runs on its host
 
 
 def reachable_addresses() -> list[str]:
@@ -91,7 +92,7 @@ def factory_process(
         return ServiceProcess(label, "TaskVine factory", command, real, FactoryReady, "factory.log")
     settings = FactorySettings(
         worker_command(around, config),
-        "127.0.0.1",
+        around.near,
         around.port,
         str(around.password_file),
         config.min_workers,

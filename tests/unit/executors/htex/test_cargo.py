@@ -72,3 +72,16 @@ def test_nothing_is_kept_of_tasks_that_have_ended(cargo: Cargo) -> None:
     cargo.drop([1, 2, 3, 4, 99])
     assert len(cargo) == 0
     assert not cargo._demands
+
+
+def test_managers_that_are_far_get_what_a_reference_stands_for() -> None:
+    cargo = Cargo(lambda payload: b"<" + bytes(payload) + b">")  # type: ignore[arg-type]
+    cargo.add_functions(DefineFunctions([7], [1]), [b"f"])
+    cargo.add_tasks(Tasks([1], [7], [1]), [b"a"])
+    cargo.welcome("near")
+    cargo.welcome("far", far=True)
+    assert sent(cargo, "near", 1)[-1] == (Tasks([1], [7], [1]), [b"a"])
+    assert sent(cargo, "far", 1)[-1] == (Tasks([1], [7], [3]), [b"<a>"])
+    cargo.lose("far")
+    cargo.welcome("far")
+    assert sent(cargo, "far", 1)[-1] == (Tasks([1], [7], [1]), [b"a"])

@@ -27,14 +27,15 @@ class PeerServer:
 
     Args:
         keys: those who do not have the client's half are turned away; None: nobody is, on loopback only.
+        address: of this host, by which other workers come; it listens at no other.
     """
 
-    def __init__(self, loop: Loop, context: Context, keys: ServerKeys | None, cache: Cache) -> None:
+    def __init__(self, loop: Loop, context: Context, keys: ServerKeys | None, cache: Cache, address: str) -> None:
         self._cache = cache
         self._decoder: Decoder[Message] = Decoder(FromVineWorker)
         self._authenticator = None if keys is None else Authenticator(context, keys.client_public)
         self._endpoint = ServerEndpoint(context, keys)
-        self.port = self._endpoint.bind("127.0.0.1" if keys is None else "*", _ANY_PORT)
+        self.port = self._endpoint.bind("127.0.0.1" if keys is None else address.strip("[]"), _ANY_PORT)
         loop.add_source(self._endpoint, self._on_requests)
         if self._authenticator is not None:
             loop.add_source(self._authenticator, self._authenticator.answer_all)

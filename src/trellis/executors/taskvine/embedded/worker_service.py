@@ -91,7 +91,7 @@ class WorkerService:
         self._workspace = workspace
         self._cache = cache
         self._lifeline = Lifeline()
-        self._peers = PeerServer(self._loop, context, None if keys is None else keys[0], cache)
+        self._peers = PeerServer(self._loop, context, keys and keys[0], cache, registration.transfer_address)
         self._transfers = Transfers(
             self._loop,
             context,
