@@ -147,7 +147,7 @@ class Dispatcher:
         answer = [id_.decode() for id_ in selector.sort_managers(records, set(records))]
         if len(set(answer)) < len(answer) or not set(answer) <= set(names):
             raise ValueError(f"it gave {answer}, and was given {names}")
-        return [*answer, *(name for name in names if name not in answer)]
+        return [*reversed(answer), *(name for name in names if name not in answer)]
 
     # -- tasks that wait at the wrong place --------------------------------------------------------------------
 

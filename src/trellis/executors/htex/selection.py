@@ -31,16 +31,17 @@ class ManagerRecord(TypedDict):
 
 
 class ManagerSelector(ABC):
-    """Orders managers that can take tasks: tasks go to the first until it is full, then to the next.
+    """Orders managers that can take tasks, as Parsl's do: tasks go to the last until it is full, then to the one before.
 
-    Workers that idle come before places to wait: tasks wait at the first only when no other has an idle worker.
+    Workers that idle come before places to wait: tasks wait at the last only when no other has an idle worker.
     """
 
     @abstractmethod
     def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
         """Order the ids in ``manager_list``; ``ready_managers`` has a ``ManagerRecord`` for each.
 
-        It is called once for each round of tasks, in the interchange's process. Those that are left out come last.
+        The favourite is the last. It is called once for each round of tasks, in the interchange's process. Those that are
+        left out get tasks when all others are full.
         """
 
 
@@ -62,18 +63,19 @@ class RandomManagerSelector(ManagerSelector, RepresentationMixin):
 
 
 class BlockIdManagerSelector(ManagerSelector, RepresentationMixin):
-    """Lowest block first (by number): keeps the latest blocks idle, so that they can be scaled in."""
+    """The newest block is the favourite: old ones become idle, and can be scaled in before their time is up."""
 
     def __init__(self) -> None:
         pass
 
     def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
-        return sorted(manager_list, key=lambda id_: (block_order(ready_managers[id_]["block_id"] or ""), id_))
+        first = sorted(manager_list, key=lambda id_: (block_order(ready_managers[id_]["block_id"] or ""), id_))
+        return first[::-1]
 
 
 def block_order(block_id: str) -> tuple[int, int, str]:
-    """Sort key of block ids: numbers by value, before everything else."""
-    return (0, int(block_id), "") if block_id.isdecimal() else (1, 0, block_id)
+    """Sort key of block ids, favourites first: numbers by value, the highest first, before everything else."""
+    return (0, -int(block_id), "") if block_id.isdecimal() else (1, 0, block_id)
 
 
 class ReadySet:

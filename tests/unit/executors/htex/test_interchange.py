@@ -140,10 +140,10 @@ def test_lower_priorities_come_first_and_equal_ones_in_order_of_arrival(house: H
     assert house.register("a", workers=4) == [WelcomeManager("a"), SendTasks("a", [3, 2, 4, 1])]
 
 
-def test_by_block_the_lowest_number_is_filled_first(house: House) -> None:
-    house.register("late", workers=1, block="10")
-    house.register("early", workers=2, block="9")
-    assert house.submit(1, 2, 3) == [SendTasks("early", [1, 2]), SendTasks("late", [3])]
+def test_by_block_the_newest_is_filled_first(house: House) -> None:
+    house.register("old", workers=1, block="9")
+    house.register("new", workers=2, block="10")
+    assert house.submit(1, 2, 3) == [SendTasks("new", [1, 2]), SendTasks("old", [3])]
 
 
 def test_by_chance_the_generator_decides() -> None:
@@ -233,7 +233,7 @@ def test_free_capacity_everywhere_comes_before_anything_ahead(house: House) -> N
     house.register("a", block="0")
     house.submit(0)
     house(TasksEnded("a", [0], duration_s=0.0))
-    house.register("b", workers=1, prefetch=2, block="1")
+    house.register("b", workers=1, prefetch=2, block="spare")
     assert house.submit(1, 2, 3, 4) == [SendTasks("a", [1]), SendTasks("b", [2, 3, 4])]
     assert house.submit(5) == [SendTasks("a", [5])]
 
@@ -255,7 +255,7 @@ def with_idle_elsewhere(waiting: int = 3, idle: int = 2) -> House:
     house = House()
     house.register("a", workers=1, prefetch=waiting)
     house.submit(*range(1, waiting + 2))
-    house.register("b", workers=idle, block="1")
+    house.register("b", workers=idle, block="spare")
     return house
 
 
@@ -350,7 +350,7 @@ def test_what_comes_back_does_not_go_where_it_would_wait_again() -> None:
     house = House("block_id")
     house.register("a", workers=1, prefetch=5)
     house.submit(1, 2, 3)
-    house.register("b", workers=1, prefetch=5, block="1")
+    house.register("b", workers=1, prefetch=5, block="spare")
     assert house.wait(REBALANCE_S) == [AskBack("a", 1)]
     assert house(TasksReturned("a", [3])) == [SendTasks("b", [3])]
 
@@ -735,7 +735,7 @@ def test_a_late_result_of_a_lost_manager_cancels_the_second_run(house: House) ->
 
 def test_nobody_reports_a_task_as_cancelled_that_another_has(house: House) -> None:
     house.register("a", block="0")
-    house.register("b", block="1")
+    house.register("b", block="spare")
     house.submit(1, 2, 3)
     assert house.state.may_report("a", [1, 2, 3, 99]) == [1, 99]
 
@@ -823,7 +823,7 @@ def test_after_a_break_a_manager_is_told_again_what_to_cancel_and_what_to_drop(h
     house.register("a", workers=2)
     house.submit(1, 2)
     house(CancelRequested([2]))
-    house.register("b", block="1")
+    house.register("b", block="spare")
     house.submit(3)
     house(ManagerDisconnected("a"))
     assert house.come_back("a", workers=2, holding=[1, 2, 3, 99]) == [
@@ -931,7 +931,7 @@ def test_who_was_held_before_is_held_when_it_comes_back(house: House) -> None:
 
 def test_a_drained_block_gives_back_what_has_not_started_and_is_dismissed_when_idle(house: House) -> None:
     house.register("a", workers=2)
-    house.register("b", block="1")
+    house.register("b", block="spare")
     house.submit(1, 2, 3)
     house(TasksEnded("b", [3]))
     house.start("a", 1)
@@ -977,7 +977,7 @@ def kill_workers(house: House, name: str, times: int = WORKER_DEATHS) -> list[Ac
 
 def test_a_node_whose_workers_die_is_put_aside_while_others_fare_better(house: House) -> None:
     house.register("a", workers=2)
-    house.register("b", block="1")
+    house.register("b", block="spare")
     house.submit(*range(20))
     house(TasksEnded("b", [2], 1.0))
     assert kill_workers(house, "a") == [ASIDE, AskBack("a", 1)]
@@ -990,7 +990,7 @@ def test_a_node_whose_workers_die_is_put_aside_while_others_fare_better(house: H
 
 def test_a_task_that_runs_to_its_end_clears_a_node(house: House) -> None:
     house.register("a", workers=2)
-    house.register("b", block="1")
+    house.register("b", block="spare")
     house.submit(*range(20))
     assert kill_workers(house, "a", WORKER_DEATHS - 1) == []
     house(TasksEnded("a", [min(house.state.managers["a"].tasks)], 1.0))
@@ -1002,7 +1002,7 @@ def test_a_task_that_runs_to_its_end_clears_a_node(house: House) -> None:
 def test_a_node_is_not_put_aside_when_nobody_fares_better(house: House, others: list[Event]) -> None:
     house.register("a", workers=2)
     if others:
-        house.register("b", block="1")
+        house.register("b", block="spare")
     house.submit(*range(20))
     for event in others:
         house(event)
@@ -1012,7 +1012,7 @@ def test_a_node_is_not_put_aside_when_nobody_fares_better(house: House, others: 
 
 def test_when_all_others_are_gone_a_node_that_was_put_aside_is_better_than_none(house: House) -> None:
     house.register("a", workers=1)
-    house.register("b", block="1")
+    house.register("b", block="spare")
     house.submit(*range(20))
     kill_workers(house, "a")
     sent = house(ManagerLeft("b", "gone"))
@@ -1022,7 +1022,7 @@ def test_when_all_others_are_gone_a_node_that_was_put_aside_is_better_than_none(
 
 def test_who_is_held_as_well_stays_so(house: House) -> None:
     house.register("a", workers=1)
-    house.register("b", block="1")
+    house.register("b", block="spare")
     house.submit(*range(20))
     kill_workers(house, "a")
     house(HoldRequested(["a"], []))

@@ -116,10 +116,10 @@ def test_tasks_of_several_slots_go_to_the_emptiest_manager() -> None:
     assert house.submit(10, demand=WIDE) == [SendTasks(emptiest, [10])]
 
 
-def test_by_block_they_go_to_the_lowest_block_with_room(house: House) -> None:
-    house.register("10", workers=4)
+def test_by_block_they_go_to_the_newest_block_with_room(house: House) -> None:
     house.register("9", workers=4)
-    assert house.submit(1, 2, 3, demand=WIDE) == [SendTasks("9", [1, 2]), SendTasks("10", [3])]
+    house.register("10", workers=4)
+    assert house.submit(1, 2, 3, demand=WIDE) == [SendTasks("10", [1, 2]), SendTasks("9", [3])]
 
 
 def test_small_tasks_cannot_keep_a_large_one_out_for_ever(house: House) -> None:
@@ -332,7 +332,7 @@ def test_tasks_with_walltimes_are_not_asked_back_where_nodes_end(house: House) -
 
 
 class Own(ManagerSelector):
-    """By name, the last first; or what a test wants."""
+    """By name, so that the first by name is the last; or what a test wants."""
 
     def __init__(self, answer: object = None) -> None:
         self.answer = answer
@@ -345,15 +345,15 @@ class Own(ManagerSelector):
         return sorted(manager_list, reverse=True) if self.answer is None else self.answer  # type: ignore[return-value]
 
 
-def test_tasks_go_to_the_first_until_it_is_full_then_to_the_next() -> None:
+def test_tasks_go_to_the_last_until_it_is_full_then_to_the_one_before() -> None:
     selector = Own()
     house = House(selector)
     for name in "abc":
         house.register(name, workers=2)
     assert selector.calls == []  # nothing waited
-    assert house.submit(1, 2, 3) == [SendTasks("c", [1, 2]), SendTasks("b", [3])]
-    assert house.submit(4, 5) == [SendTasks("b", [4]), SendTasks("a", [5])]
-    assert [names for _, names in selector.calls] == [{b"a", b"b", b"c"}, {b"a", b"b"}]
+    assert house.submit(1, 2, 3) == [SendTasks("a", [1, 2]), SendTasks("b", [3])]
+    assert house.submit(4, 5) == [SendTasks("b", [4]), SendTasks("c", [5])]
+    assert [names for _, names in selector.calls] == [{b"a", b"b", b"c"}, {b"b", b"c"}]
 
 
 def test_a_selector_is_told_what_there_is_to_know() -> None:

@@ -14,12 +14,12 @@ from trellis.executors.htex.selection import (
 
 
 def test_block_numbers_are_ordered_by_value_and_names_come_last() -> None:
-    assert sorted(["10", "9", "b", "", "a", "0"], key=block_order) == ["0", "9", "10", "", "a", "b"]
+    assert sorted(["10", "9", "b", "", "a", "0"], key=block_order) == ["10", "9", "0", "", "a", "b"]
 
 
-def test_the_block_selector_puts_the_lowest_block_first() -> None:
+def test_the_block_selector_puts_its_favourite_the_newest_block_last() -> None:
     records = {b"x": {"block_id": "10"}, b"y": {"block_id": "2"}, b"z": {"block_id": None}, b"w": {"block_id": "2"}}
-    assert BlockIdManagerSelector().sort_managers(records, [b"x", b"y", b"z", b"w"]) == [b"w", b"y", b"x", b"z"]
+    assert BlockIdManagerSelector().sort_managers(records, [b"x", b"y", b"z", b"w"]) == [b"z", b"y", b"w", b"x"]
 
 
 def test_the_random_selector_keeps_all_and_varies() -> None:
