@@ -28,7 +28,7 @@ from trellis.dataflow.spec import AppSpec
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import ConfigurationError
-from trellis.executors.adapter import adapt
+from trellis.executors.adapter import adapt, bypassed, start
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.futures import AppFuture
 
@@ -56,7 +56,8 @@ class DataFlowKernel:
         self.run_dir = make_rundir(config.run_dir)
         self.run_id = str(uuid.uuid4())
         self.cleanup_called = False
-        self.executors: dict[str, Any] = {}
+        self.executors: dict[str, Any] = {}  # as they were given; the runner has them as it calls them
+        self._adapted: dict[str, Executor] = {}
         self.resolver = config.dependency_resolver or DEEP_DEPENDENCY_RESOLVER
         self.memoizer = config.make_memoizer()
         self.monitoring = None
@@ -67,7 +68,7 @@ class DataFlowKernel:
         self.left_behind = False  # in a forked child of the process that made it
         self._runner: TaskRunner | LeftBehind = TaskRunner(
             f"trellis-kernel-{os.path.basename(self.run_dir)}",
-            self.executors,
+            self._adapted,
             self.memoizer,
             resolver=self.resolver,
             retries=RetryPolicy(config.retries, config.retry_handler, config.infrastructure_retries),
@@ -132,8 +133,12 @@ class DataFlowKernel:
             executor: Executor = adapt(given)
             if executor.label in self.executors:
                 raise ConfigurationError(f"there are two executors with the label {executor.label!r}")
-            self.executors[executor.label] = executor  # first: one that fails in start() may have begun things
-            executor.start(context)
+            # First: one that fails in start() may have begun things.
+            self.executors[executor.label], self._adapted[executor.label] = given, executor
+            warning = bypassed(given)
+            if warning:
+                _notify(warning)
+            start(given, context)
             self._labels = tuple(label for label in self.executors if label != INTERNAL_LABEL)
 
     # -- submission, in the user's thread ----------------------------------------------------------------------
@@ -254,7 +259,7 @@ class DataFlowKernel:
         self._runner = LeftBehind()
 
     def _shut_down_executors(self) -> None:
-        for executor in reversed(self.executors.values()):
+        for executor in reversed(self._adapted.values()):
             try:
                 executor.shutdown()
             except Exception:

@@ -1,20 +1,44 @@
-"""Users' own executors written for Parsl's base class, made to look like ours. Knows nothing of the kernel.
+"""Executors that users have written, on Parsl's base class or on ours, made to look like ours.
 
-Such an executor has ``submit(func, resource_specification, *args, **kwargs) -> Future``, and is told of its
-surroundings by attributes set from outside.
+One in Parsl's style has ``submit(func, resource_specification, *args, **kwargs) -> Future``, and is told of its
+surroundings by attributes set from outside. A subclass of ours may be both: what it overrides is called. Nothing here knows the kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from trellis.core.foreign import can_call, is_foreign, overridden
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
+from trellis.executors.base import TrellisExecutor
+
+# What Parsl's executors call of themselves and its kernel of them, and Trellis does not: overriding it changes nothing
+# unless the program calls it.
+_NEVER_CALLED = (
+    "create_monitoring_info",
+    "initialize_scaling",
+    "poll_facade",
+    "scale_in",
+    "scale_in_facade",
+    "scale_out_facade",
+    "send_monitoring_info",
+    "status",
+    "status_facade",
+    "_filter_scale_in_ids",
+    "_get_block_and_job_ids",
+    "_hold_block",
+    "_launch_block",
+    "_make_status_dict",
+    "_scale_out",
+    "_start_local_interchange_process",
+    "_start_result_queue_thread",
+    "_result_queue_worker",
+)
 
 
 class ForeignExecutor(Executor):
-    """Wraps ``inner``, an executor in Parsl's style."""
+    """Gives attempts to ``inner.submit``; what the kernel needs else is asked of ``inner``."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
@@ -29,11 +53,10 @@ class ForeignExecutor(Executor):
         return getattr(self.inner, "working_dir", None)
 
     def start(self, context: ExecutorContext | None = None) -> None:
-        """Set ``run_dir`` and ``run_id``, then start the executor."""
         if context is not None:
-            self.inner.run_dir = context.run_dir
-            self.inner.run_id = context.run_id
-        self.inner.start()
+            start(self.inner, context)
+        else:
+            self.inner.start()
 
     def launch(self, attempt: Attempt) -> None:
         """Submit; whatever ``submit`` raises is the attempt's outcome."""
@@ -43,11 +66,11 @@ class ForeignExecutor(Executor):
 
         try:
             future = self.inner.submit(attempt.func, dict(attempt.resources or {}), *attempt.args, **attempt.kwargs)
+            future.add_done_callback(on_done)
         except Exception as e:
             attempt.sink.deliver(((attempt, Outcome(None, e)),))
             return
         attempt.executor_id = future
-        future.add_done_callback(on_done)
 
     def cancel(self, attempt: Attempt) -> bool:
         """What the executor's own future says to ``cancel()``."""
@@ -60,16 +83,49 @@ class ForeignExecutor(Executor):
     def shutdown(self) -> None:
         self.inner.shutdown()
 
-    def submit(
-        self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> Future[Any]:
-        future: Future[Any] = self.inner.submit(func, resource_specification, *args, **kwargs)
+    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = self.inner.submit(*args, **kwargs)
         return future
 
 
 def adapt(executor: Any) -> Any:
-    """The executor itself if it is one of ours, otherwise one of ours around it."""
-    return executor if hasattr(executor, "launch") else ForeignExecutor(executor)
+    """The executor itself if it is one of ours, otherwise one of ours around it.
+
+    One that overrides our ``submit`` and not our ``launch`` means to be asked for each task, and is.
+    """
+    if not hasattr(executor, "launch"):
+        return ForeignExecutor(executor)
+    if is_foreign(executor, "submit") and not is_foreign(executor, "launch"):
+        return ForeignExecutor(executor)
+    return executor
+
+
+def start(executor: Any, context: ExecutorContext) -> None:
+    """Start an executor whose ``start`` takes the context, or nothing, as in Parsl."""
+    executor.run_dir, executor.run_id = context.run_dir, context.run_id
+    if can_call(executor.start, context):
+        executor.start(context)
+        return
+    if isinstance(executor, TrellisExecutor):
+        executor.context = context
+    try:
+        executor.start()
+    finally:
+        if isinstance(executor, TrellisExecutor):
+            executor.context = None
+
+
+def bypassed(executor: Any) -> str:
+    """What a user has to know of overrides that nothing calls; empty if there are none."""
+    if not isinstance(executor, TrellisExecutor):
+        return ""
+    names = overridden(executor, _NEVER_CALLED)
+    if not names:
+        return ""
+    return (
+        f"executor {executor.label}: {type(executor).__name__} overrides {', '.join(names)}, which Trellis does not call "
+        "by itself (its blocks are scaled by a plan); docs/coming-from-parsl.md says what can be overridden"
+    )
 
 
 def _outcome_of(future: Future[Any]) -> Outcome:

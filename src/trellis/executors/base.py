@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Self
@@ -65,22 +65,60 @@ class _ExecutorFuture(LightFuture[Any]):
                 self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep otherwise
 
 
-class TrellisExecutor(Executor):
-    """Base of Trellis's executors.
+class ParslExecutor(ABC):
+    """Base of executors that programs bring along, as in Parsl: ``start``, ``submit`` and ``shutdown`` are enough.
 
-    A subclass gives ``start``, ``launch``, ``cancel`` and ``shutdown``; see ``trellis.core.interfaces.Executor``.
+    Before ``start()`` the kernel sets ``run_dir`` and ``run_id``.
     """
 
     label: str = "undefined"
     storage_access: Sequence[Any] | None = None
     working_dir: str | None = None
+    run_dir: str = "."
+    run_id: str = ""
 
-    def __init__(self) -> None:
-        self.run_dir = "."
-        self.run_id = ""
+    @abstractmethod
+    def start(self) -> None:
+        """Get ready for tasks."""
+
+    @abstractmethod
+    def submit(
+        self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """Run ``func(*args, **kwargs)``, and give its future."""
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """End everything that was started."""
+
+    def monitor_resources(self) -> bool:
+        """Whether resource monitoring makes sense for tasks of this executor."""
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.shutdown()
+
+
+class TrellisExecutor(ParslExecutor, Executor):
+    """Base of Trellis's executors.
+
+    A subclass gives ``start``, ``launch``, ``cancel`` and ``shutdown``; see ``trellis.core.interfaces.Executor``.
+    """
+
+    # What start() goes by when it is not told: so a subclass may have start(self), as in Parsl, and call ours from it.
+    context: ExecutorContext | None = None
 
     @abstractmethod
     def start(self, context: ExecutorContext | None = None) -> None: ...
+
+    def _told(self, context: ExecutorContext | None) -> ExecutorContext:
+        """For ``start``: the context that holds; ``run_dir`` and ``run_id`` are set from it."""
+        context = context or self.context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id)
+        self.run_dir, self.run_id = context.run_dir, context.run_id
+        return context
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Raise ``InvalidResourceSpecification`` for keys or values that this executor does not take."""
@@ -103,17 +141,3 @@ class TrellisExecutor(Executor):
         future._attempt = attempt
         self.launch(attempt)
         return future
-
-    def monitor_resources(self) -> bool:
-        """Whether resource monitoring makes sense for tasks of this executor."""
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.shutdown()
-
-
-# Parsl's name for the base class.
-ParslExecutor = TrellisExecutor

@@ -43,8 +43,12 @@ class BlockProviderExecutor(TrellisExecutor):
     # -- given by subclasses -----------------------------------------------------------------------------------
 
     @abstractmethod
+    def _get_launch_command(self, block_id: str) -> str:
+        """The command that starts this block's managers. By this name a subclass may change it, as in Parsl."""
+
     def launch_command(self, block_id: str) -> str:
         """The command that starts this block's managers, for the provider to run on each node."""
+        return self._get_launch_command(block_id)
 
     @abstractmethod
     def load(self) -> PoolLoad:
@@ -144,18 +148,18 @@ class BlockProviderExecutor(TrellisExecutor):
         """
         return self._need_controller().scale_out(n)
 
-    def scale_in(self, n: int, max_idletime: float | None = None, force: bool = True) -> list[str]:
-        """End up to ``n`` blocks, idle ones first; give the ids of those chosen.
+    def scale_in(self, blocks: int, max_idletime: float | None = None, force: bool = True) -> list[str]:
+        """End some blocks, idle ones first; give the ids of those chosen.
 
         Args:
-            n: How many at most.
+            blocks: How many at most.
             max_idletime: Only such as have been idle for so many seconds.
             force: Without ``max_idletime``, end busy blocks too, and what they run; False spares them.
 
         Raises:
             ScalingFailed: there is no provider, or the executor is not started.
         """
-        return self._need_controller().scale_in(n, force, max_idletime)
+        return self._need_controller().scale_in(blocks, force, max_idletime)
 
     def scale_in_facade(self, n: int, max_idletime: float | None = None) -> list[str]:
         return self.scale_in(n, max_idletime)

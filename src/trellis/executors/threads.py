@@ -75,8 +75,7 @@ class ThreadPoolExecutor(TrellisExecutor):
 
     def start(self, context: ExecutorContext | None = None) -> None:
         """Get ready; threads are made when there is work."""
-        if context is not None:
-            self.run_dir, self.run_id = context.run_dir, context.run_id
+        self._told(context)
         if self._run is None:
             self._run = _Run()
 

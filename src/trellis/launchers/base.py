@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
+from trellis.core.foreign import can_call
 from trellis.core.validation import check_type
 
 
@@ -27,6 +29,13 @@ class Launcher(ABC):
 
         ``script_dir`` is where a launcher may put further files; it is empty when there is no such place.
         """
+
+    def script(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
+        """What providers call: a launcher of three arguments, as those for Parsl are, is not told of ``script_dir``."""
+        arguments: tuple[Any, ...] = (command, tasks_per_node, nodes_per_block)
+        if can_call(self, *arguments, script_dir):
+            arguments = (*arguments, script_dir)
+        return self(*arguments)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))

@@ -207,7 +207,7 @@ class BatchProvider(ExecutionProvider):
         name = unique_name(job_name, time.time_ns())
         request = JobRequest(
             name,
-            self.launcher(command, tasks_per_node, self.nodes_per_launch, self.script_dir),
+            self.launcher.script(command, tasks_per_node, self.nodes_per_launch, self.script_dir),
             tasks_per_node,
             os.path.join(self.script_dir, f"{name}.sh"),
             render_environment(sys.executable, os.environ),

@@ -215,8 +215,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
 
         if self._client is not None:
             return
-        context = context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id)
-        self.run_dir, self.run_id = context.run_dir, context.run_id
+        context = self._told(context)
         self._notify = context.notify or logger.warning
         self._joined = {}
         os.makedirs(self.logdir, exist_ok=True)
@@ -296,8 +295,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
 
     # -- for the block controller ------------------------------------------------------------------------------
 
-    def launch_command(self, block_id: str) -> str:
-        """The command that starts a manager of this block."""
+    def _get_launch_command(self, block_id: str) -> str:
         return for_block(self._launch_template(), block_id)
 
     def load(self) -> PoolLoad:

@@ -31,7 +31,7 @@ class ManagerRecord(TypedDict):
 
 
 class ManagerSelector(ABC):
-    """Orders managers that can take tasks, as Parsl's do: tasks go to the last until it is full, then to the one before.
+    """Orders managers that can take tasks: tasks go to the last until it is full, then to the one before.
 
     Workers that idle come before places to wait: tasks wait at the last only when no other has an idle worker.
     """
@@ -40,8 +40,8 @@ class ManagerSelector(ABC):
     def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
         """Order the ids in ``manager_list``; ``ready_managers`` has a ``ManagerRecord`` for each.
 
-        The favourite is the last. It is called once for each round of tasks, in the interchange's process. Those that are
-        left out get tasks when all others are full.
+        The favourite is the last, as it is for Parsl. This is called once for each round of tasks, in the interchange's
+        process. Those that are left out get tasks when all others are full.
         """
 
 

@@ -143,8 +143,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         """
         if self._client is not None:
             return
-        context = context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id)
-        self.run_dir, self.run_id = context.run_dir, context.run_id
+        context = self._told(context)
         self._notify = context.notify or logger.warning
         engine, reason = choose_engine(self.engine)
         logger.info("executor %s uses the %s engine of TaskVine: %s", self.label, engine, reason)
@@ -335,8 +334,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
 
     # -- for the block controller, and introspection -------------------------------------------------------------
 
-    def launch_command(self, block_id: str) -> str:
-        """The command that starts a worker of this block."""
+    def _get_launch_command(self, block_id: str) -> str:
         if self._around.engine != "embedded":
             # It knows a worker's factory, but not its block: the one takes the other's place.
             return f"env PARSL_WORKER_BLOCK_ID={block_id} {self.worker_command} --from-factory {block_id}"

@@ -118,7 +118,7 @@ class LocalProvider(ExecutionProvider):
             raise SubmitException(job_name, "script_dir is not set; an executor does that when it starts")
         name = f"{job_name}.{time.time_ns()}"
         script_path = os.path.join(self.script_dir, f"{name}.sh")
-        launched = self.launcher(command, tasks_per_node, self.nodes_per_block, self.script_dir)
+        launched = self.launcher.script(command, tasks_per_node, self.nodes_per_block, self.script_dir)
         try:
             with open(script_path, "x") as file:
                 file.write(_SCRIPT.format(job_name=shlex.quote(name), worker_init=self.worker_init, command=launched))
