@@ -87,7 +87,9 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         value = getattr(import_module(_MODULES[name]), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from trellis.core.submodules import submodule
+
+        value = submodule(__name__, name)
     globals()[name] = value  # found at once from now on
     return value
 

@@ -158,7 +158,7 @@ class BashApp(AppBase[P, int]):
         )
 
 
-class JoinApp(AppBase[P, R]):
+class JoinApp(PythonApp[P, R]):
     """An app whose function runs in this process and gives futures; the app's result is theirs. See ``AppBase``."""
 
     def __init__(

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from trellis.core.missing import not_in_trellis
 from trellis.core.validation import NUMBER, check_at_least, check_callable, check_choice, check_type
 from trellis.errors import ConfigurationError, ParameterTypeError
 from trellis.executors.threads import ThreadPoolExecutor
@@ -67,7 +68,7 @@ class Config:
     Raises:
         ParameterTypeError: a parameter has the wrong type.
         ConfigurationError: a parameter, or two together, cannot work.
-        NotImplementedError: monitoring was asked for.
+        NotInTrellis: monitoring was asked for.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class Config:
         self.lost_block_timeout = lost_block_timeout
 
         if monitoring is not None:
-            raise NotImplementedError("Config: monitoring is not available in this version of Trellis; leave it out")
+            raise not_in_trellis("Config(monitoring=...)", "leave it out; trellis.log tells of the run")
         self.monitoring = None
         if usage_tracking not in (0, 1, 2, 3):
             raise ConfigurationError(f"Config: usage_tracking must be 0, 1, 2 or 3, not {usage_tracking!r}")

@@ -47,6 +47,10 @@ class OptionalModuleMissing(TrellisError):
         return f"{self.reason} (install {', '.join(self.module_names)} to use it)"
 
 
+class NotInTrellis(TrellisError, NotImplementedError):
+    """Something of Parsl's was used that Trellis does not have (yet); the message says what to do instead."""
+
+
 class InternalConsistencyError(TrellisError):
     """Trellis contradicts itself: a defect in Trellis, please report it."""
 

@@ -1,1 +1,9 @@
 """Public modules for apps, and what runs on workers on behalf of apps. Imports nothing by itself."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -1,5 +1,6 @@
 """Public names of what apps raise; they are defined in ``trellis.errors``."""
 
+from trellis.app.exception_wrapping import RemoteExceptionWrapper, wrap_error
 from trellis.errors import (
     AppBadFormatting,
     AppException,
@@ -8,10 +9,12 @@ from trellis.errors import (
     BashAppNoReturn,
     BashExitFailure,
     MissingOutputs,
+    ParslError,
     RemoteError,
     RemoteTraceback,
     TrellisError,
 )
+from trellis.staging.files import File
 
 __all__ = [
     "AppBadFormatting",
@@ -20,8 +23,12 @@ __all__ = [
     "BadStdStreamFile",
     "BashAppNoReturn",
     "BashExitFailure",
+    "File",
     "MissingOutputs",
+    "ParslError",
     "RemoteError",
+    "RemoteExceptionWrapper",
     "RemoteTraceback",
     "TrellisError",
+    "wrap_error",
 ]

@@ -1,5 +1,8 @@
 """Public names of the futures of apps; they are defined in ``trellis.futures``."""
 
-from trellis.futures import AppFuture, DataFuture
+from concurrent.futures import Future
 
-__all__ = ["AppFuture", "DataFuture"]
+from trellis.futures import AppFuture, DataFuture
+from trellis.staging.files import File
+
+__all__ = ["AppFuture", "DataFuture", "File", "Future"]

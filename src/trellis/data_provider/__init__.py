@@ -1,1 +1,9 @@
 """Public names for files and staging, under the paths that Parsl gives them; all is made in ``trellis.staging``."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -1,5 +1,9 @@
 """Public name of the interface of staging providers."""
 
-from trellis.staging.base import Staging
+from concurrent.futures import Future
 
-__all__ = ["Staging"]
+from trellis.futures import DataFuture
+from trellis.staging.base import Staging
+from trellis.staging.files import File
+
+__all__ = ["DataFuture", "File", "Future", "Staging"]

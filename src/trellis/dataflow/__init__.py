@@ -1,1 +1,9 @@
 """The data-flow kernel: tasks, their dependencies, retries and states."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -1,5 +1,8 @@
-"""Public name of ``AppFuture``; it is defined in ``trellis.futures``."""
+"""Public names of futures; they are defined in ``trellis.futures``."""
 
-from trellis.futures import AppFuture
+from concurrent.futures import Future
 
-__all__ = ["AppFuture"]
+from trellis.dataflow.taskrecord import TaskRecord
+from trellis.futures import AppFuture, DataFuture
+
+__all__ = ["AppFuture", "DataFuture", "Future", "TaskRecord"]

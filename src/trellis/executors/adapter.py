@@ -1,7 +1,8 @@
 """Executors that users have written, on Parsl's base class or on ours, made to look like ours.
 
 One in Parsl's style has ``submit(func, resource_specification, *args, **kwargs) -> Future``, and is told of its
-surroundings by attributes set from outside. A subclass of ours may be both: what it overrides is called. Nothing here knows the kernel.
+surroundings by attributes set from outside. A subclass of ours may be both: what it overrides is called. Nothing here
+knows the kernel.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def bypassed(executor: Any) -> str:
     if not names:
         return ""
     return (
-        f"executor {executor.label}: {type(executor).__name__} overrides {', '.join(names)}, which Trellis does not call "
-        "by itself (its blocks are scaled by a plan); docs/coming-from-parsl.md says what can be overridden"
+        f"executor {executor.label}: {type(executor).__name__} overrides {', '.join(names)}, which Trellis does not "
+        "call by itself (its blocks are scaled by a plan); docs/coming-from-parsl.md says what can be overridden"
     )
 
 

@@ -5,6 +5,7 @@ from trellis.errors import (
     BadStateException,
     ExecutorError,
     InvalidResourceSpecification,
+    ParslError,
     ScalingFailed,
     UnsupportedFeatureError,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "BadStateException",
     "ExecutorError",
     "InvalidResourceSpecification",
+    "ParslError",
     "ScalingFailed",
     "UnsupportedFeatureError",
 ]

@@ -42,13 +42,13 @@ class BlockProviderExecutor(TrellisExecutor):
 
     # -- given by subclasses -----------------------------------------------------------------------------------
 
-    @abstractmethod
-    def _get_launch_command(self, block_id: str) -> str:
-        """The command that starts this block's managers. By this name a subclass may change it, as in Parsl."""
-
     def launch_command(self, block_id: str) -> str:
         """The command that starts this block's managers, for the provider to run on each node."""
         return self._get_launch_command(block_id)
+
+    def _get_launch_command(self, block_id: str) -> str:
+        """The same, by the name under which a subclass changes it that was written for Parsl."""
+        raise NotImplementedError(f"{type(self).__name__} says nowhere how the managers of block {block_id} are started")
 
     @abstractmethod
     def load(self) -> PoolLoad:

@@ -1,5 +1,15 @@
 """Public path of the base of executors that scale by blocks."""
 
+from trellis.core.jobs import JobState, JobStatus
+from trellis.errors import BadStateException, ScalingFailed
+from trellis.executors.base import ParslExecutor
 from trellis.executors.scalable import BlockProviderExecutor
 
-__all__ = ["BlockProviderExecutor"]
+__all__ = [
+    "BadStateException",
+    "BlockProviderExecutor",
+    "JobState",
+    "JobStatus",
+    "ParslExecutor",
+    "ScalingFailed",
+]

@@ -1,1 +1,9 @@
 """Public paths for states of jobs and for block error handlers."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

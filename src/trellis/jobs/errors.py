@@ -1,5 +1,5 @@
 """Public path of the jobs' exception."""
 
-from trellis.errors import TooManyJobFailuresError
+from trellis.errors import ParslError, TooManyJobFailuresError
 
-__all__ = ["TooManyJobFailuresError"]
+__all__ = ["ParslError", "TooManyJobFailuresError"]

@@ -1,5 +1,7 @@
 """How the command of a block is started on the block's nodes."""
 
+from typing import Any
+
 from trellis.launchers.base import Launcher
 from trellis.launchers.launchers import (
     AprunLauncher,
@@ -27,3 +29,9 @@ __all__ = [
     "SrunMPILauncher",
     "WrappedLauncher",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -1,5 +1,5 @@
 """Public path of the launchers' exception."""
 
-from trellis.errors import BadLauncher
+from trellis.errors import BadLauncher, ExecutionProviderException
 
-__all__ = ["BadLauncher"]
+__all__ = ["BadLauncher", "ExecutionProviderException"]

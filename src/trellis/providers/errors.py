@@ -2,6 +2,7 @@
 
 from trellis.errors import (
     ExecutionProviderException,
+    ParslError,
     ScaleOutFailed,
     SchedulerMissingArgs,
     ScriptPathError,
@@ -10,6 +11,7 @@ from trellis.errors import (
 
 __all__ = [
     "ExecutionProviderException",
+    "ParslError",
     "ScaleOutFailed",
     "SchedulerMissingArgs",
     "ScriptPathError",

@@ -1,5 +1,7 @@
 """Objects to bytes and back, as Trellis itself does it; see ``trellis.serialize.facade``."""
 
+from typing import Any
+
 from trellis.serialize.facade import (
     deserialize,
     pack_apply_message,
@@ -19,3 +21,9 @@ __all__ = [
     "unpack_apply_message",
     "unpack_res_spec_apply_message",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -51,3 +51,18 @@ def test_repr_shows_the_settings() -> None:
 def test_what_is_no_launcher_is_a_bad_launcher() -> None:
     with pytest.raises(BadLauncher, match="SimpleLauncher"):
         LocalProvider(launcher=SimpleLauncher)  # type: ignore[arg-type]
+
+
+class OfThree(Launcher):
+    def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int) -> str:  # type: ignore[override]
+        return f"{command} {tasks_per_node} {nodes_per_block}"
+
+
+class OfFour(Launcher):
+    def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
+        return f"{command} {tasks_per_node} {nodes_per_block} {script_dir}"
+
+
+def test_a_launcher_of_three_arguments_is_called_with_three() -> None:
+    assert OfThree().script("work", 2, 3, "/scripts") == "work 2 3"
+    assert OfFour().script("work", 2, 3, "/scripts") == "work 2 3 /scripts"

@@ -1,1 +1,9 @@
 """Where Parsl's programs look for the HighThroughputExecutor; it lives in ``trellis.executors.htex``."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -40,7 +40,9 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)
 
 
 def __dir__() -> list[str]:

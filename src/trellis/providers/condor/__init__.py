@@ -1,5 +1,13 @@
 """Blocks from HTCondor."""
 
+from typing import Any
+
 from trellis.providers.condor.condor import CondorProvider
 
 __all__ = ["CondorProvider"]
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

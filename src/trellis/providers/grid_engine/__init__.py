@@ -1,5 +1,13 @@
 """Blocks from Grid Engine."""
 
+from typing import Any
+
 from trellis.providers.grid_engine.grid_engine import GridEngineProvider
 
 __all__ = ["GridEngineProvider"]
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -1,0 +1,9 @@
+"""Ready configurations, under the paths that Parsl gives them."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -1,0 +1,13 @@
+"""Public path of a stand-in; it is made in ``trellis.executors.missing``."""
+
+from typing import Any
+
+from trellis.executors.missing import WorkQueueExecutor
+
+__all__ = ["WorkQueueExecutor"]
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

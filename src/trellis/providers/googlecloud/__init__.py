@@ -1,0 +1,13 @@
+"""Public path of a stand-in; it is made in ``trellis.providers.missing``."""
+
+from typing import Any
+
+from trellis.providers.missing import GoogleCloudProvider
+
+__all__ = ["GoogleCloudProvider"]
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

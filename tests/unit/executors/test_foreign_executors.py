@@ -1,0 +1,172 @@
+"""What users have written on Parsl's base classes, and on ours, is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trellis
+from trellis import Config
+from trellis.core.interfaces import ExecutorContext
+from trellis.dataflow.kernel import DataFlowKernel
+from trellis.executors.adapter import ForeignExecutor, adapt, bypassed, start
+from trellis.executors.base import ParslExecutor, TrellisExecutor
+from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.taskvine.executor import TaskVineExecutor
+from trellis.executors.threads import ThreadPoolExecutor
+
+Load = Callable[[Any], DataFlowKernel]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    kernels: list[DataFlowKernel] = []
+
+    def load(executor: Any) -> DataFlowKernel:
+        kernels.append(DataFlowKernel(Config(executors=[executor], run_dir=str(tmp_path))))
+        return kernels[-1]
+
+    yield load
+    for kernel in kernels:
+        kernel.cleanup()
+
+
+class Here(ParslExecutor):
+    label = "here"
+
+    def start(self) -> None:
+        self.started_in = self.run_dir
+
+    def submit(self, func: Any, resource_specification: Any, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result((resource_specification, func(*args, **kwargs)))
+        return future
+
+    def shutdown(self) -> None:
+        self.ended = True
+
+
+def test_three_methods_on_parsls_base_class_make_an_executor(load: Load) -> None:
+    here = Here()
+    kernel = load(here)
+    assert kernel.submit(abs, (-1,)).result(10) == ({}, 1)
+    assert here.started_in == kernel.run_dir
+    assert kernel.executors["here"] is here
+    kernel.cleanup()
+    assert here.ended
+
+
+def test_parsls_base_class_needs_three_methods() -> None:
+    with pytest.raises(TypeError, match="shutdown"):
+        type("Less", (ParslExecutor,), {"start": print, "submit": print})()
+
+
+@pytest.mark.parametrize("executor", [ThreadPoolExecutor, HighThroughputExecutor, TaskVineExecutor])
+def test_our_executors_are_parsls(executor: type) -> None:
+    assert issubclass(executor, ParslExecutor)
+    assert issubclass(executor, TrellisExecutor)
+
+
+class Asked(ThreadPoolExecutor):
+    def submit(self, func: Any, resource_specification: Any, *args: Any, **kwargs: Any) -> Future[Any]:
+        if func is len:
+            raise PermissionError("refused by policy")
+        return super().submit(func, resource_specification, *args, **kwargs)
+
+
+def test_who_overrides_submit_is_asked_for_each_task(load: Load) -> None:
+    asked = Asked(label="asked")
+    kernel = load(asked)
+    assert kernel.submit(abs, (-1,)).result(10) == 1
+    assert isinstance(kernel.submit(len, ("",)).exception(10), PermissionError)
+    assert kernel.executors["asked"] is asked
+
+
+def test_a_submit_that_was_put_on_the_object_is_asked() -> None:
+    pool = ThreadPoolExecutor()
+    pool.submit = lambda *args, **kwargs: Future()  # type: ignore[method-assign]
+    assert isinstance(adapt(pool), ForeignExecutor)
+
+
+def test_who_overrides_launch_too_knows_our_seam() -> None:
+    class Launches(Asked):
+        def launch(self, attempt: Any) -> None:
+            super().launch(attempt)
+
+    it = Launches()
+    assert adapt(it) is it
+
+
+def test_a_walltime_holds_for_who_overrides_submit(load: Load) -> None:
+    load(Asked(label="asked"))
+
+    def forever() -> None:
+        while True:
+            pass
+
+    app = trellis.python_app(forever, data_flow_kernel=load(Asked(label="asked")))
+    assert isinstance(app(walltime=0.1).exception(20), trellis.app.errors.AppTimeout)
+
+
+class Plain(ThreadPoolExecutor):
+    started: ExecutorContext | None = None
+
+    def start(self) -> None:  # type: ignore[override]
+        self.started = self.context
+        super().start()
+
+
+def test_a_start_without_arguments_is_called_and_ours_knows_what_it_would_have_been_told() -> None:
+    plain, context = Plain(), ExecutorContext(run_dir="/r", run_id="id")
+    start(plain, context)
+    assert (plain.started, plain.run_dir, plain.run_id, plain.context) == (context, "/r", "id", None)
+    plain.shutdown()
+
+
+def test_htex_goes_by_the_context_that_it_was_not_given(tmp_path: Path) -> None:
+    class Mine(HighThroughputExecutor):
+        def start(self) -> None:  # type: ignore[override]
+            super().start()
+
+    told: list[str] = []
+    mine = Mine(max_workers_per_node=1)
+    start(mine, ExecutorContext(run_dir=str(tmp_path), notify=told.append))
+    try:
+        assert mine._notify == told.append
+        assert mine.submit(abs, {}, -1).result(60) == 1
+    finally:
+        mine.shutdown()
+
+
+@pytest.mark.parametrize("base", [HighThroughputExecutor, TaskVineExecutor])
+def test_the_launch_command_can_be_changed(base: Any) -> None:
+    class Marked(base):  # type: ignore[misc]
+        def _get_launch_command(self, block_id: str) -> str:
+            return f"mark {block_id}"
+
+    assert Marked().launch_command("7") == "mark 7"
+
+
+def test_overrides_that_nothing_calls_are_told_of() -> None:
+    class Scales(HighThroughputExecutor):
+        def scale_in(self, *args: Any, **kwargs: Any) -> list[str]:
+            return []
+
+        def _hold_block(self, block_id: str) -> None:
+            pass
+
+    assert "executor HighThroughputExecutor: Scales overrides scale_in, _hold_block, which" in bypassed(Scales())
+    assert bypassed(Asked()) == bypassed(HighThroughputExecutor()) == bypassed(Here()) == ""
+
+
+def test_they_are_told_of_when_the_configuration_is_loaded(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    class Scales(ThreadPoolExecutor):
+        def scale_in(self, *args: Any) -> list[str]:
+            return []
+
+    load(Scales(label="scales"))
+    assert "executor scales: Scales overrides scale_in" in capsys.readouterr().err
