@@ -48,7 +48,7 @@ class BlockProviderExecutor(TrellisExecutor):
 
     def _get_launch_command(self, block_id: str) -> str:
         """The same, by the name under which a subclass changes it that was written for Parsl."""
-        raise NotImplementedError(f"{type(self).__name__} says nowhere how the managers of block {block_id} are started")
+        raise NotImplementedError(f"{type(self).__name__} does not say how managers of block {block_id} are started")
 
     @abstractmethod
     def load(self) -> PoolLoad:
