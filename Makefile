@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-network fuzz check bench clean
+.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-network fuzz mutants check bench clean
 
 venv: $(STAMP)
 
@@ -40,6 +40,11 @@ test-network: venv
 # A million malformed messages. make fuzz FUZZ="--frames 10000 --seed 2" passes options on.
 fuzz: venv
 	$(BIN)/python -m tests.fuzz.run $(FUZZ)
+
+# Every parameter of the documents made to do nothing, and the test that is named there run: it must fail. Minutes.
+# make mutants MUTANTS="TaskVineFactoryConfig" takes those of one class.
+mutants: venv
+	$(BIN)/python -m tests.mutants.run $(MUTANTS)
 
 check: venv
 	$(BIN)/ruff check .
