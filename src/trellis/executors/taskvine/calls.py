@@ -20,7 +20,7 @@ from trellis.executors.taskvine.file_table import FileTable
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
 from trellis.executors.taskvine.requests import Held, VineTask
-from trellis.executors.taskvine.specification import parse_specification
+from trellis.executors.taskvine.specification import check_specification, parse_specification
 from trellis.executors.taskvine.temps import ResultHere, TempResult
 from trellis.wire.payload import dump_call
 from trellis.wire.vine import Amount, LibrarySpec, Mount, TaskShape
@@ -115,7 +115,7 @@ class Calls:
             self._files.ended(files.outputs)
             raise
         result_file = -1
-        if resources.get("temp_output"):
+        if "temp_output" in resources and check_specification(resources).get("temp_output"):
             result_file = self._files.new("temp")
             self._results.add(result_file)
         attempt.executor_id = self._client.next_id()
