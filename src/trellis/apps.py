@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from trellis.app.bash_runner import BashRunner
+from trellis.core.light_future import this_thread_waits
 from trellis.core.validation import check_at_least, check_callable, check_type
 from trellis.dataflow.spec import AppSpec, special_keywords
 from trellis.errors import ParameterTypeError
@@ -117,6 +118,8 @@ class AppBase(Generic[P, R]):
         for arguments in zip(*iterables, strict=False):
             # What can be submitted without waiting goes ahead; otherwise the oldest is handed out, and only when
             # there is none, this waits for a task to end.
+            if not ahead:
+                this_thread_waits()
             while len(ahead) >= max_outstanding or not free.acquire(blocking=not ahead):
                 yield ahead.popleft()
             future = self(*arguments)

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from trellis.core.light_future import LightFuture
+from trellis.core.light_future import LightFuture, this_thread_waits
 from trellis.core.whereabouts import in_forked_child
 from trellis.errors import DataFlowException
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Future[Any])
+
+# Who waits for longer looks whether a callback of another future holds everything up.
+_LOOK_S = 6.0
 
 
 def _cannot_be_pickled(future: Future[Any]) -> NoReturn:
@@ -106,12 +109,21 @@ class AppFuture(LightFuture[T]):
 
     def _wait(self, timeout: float | None) -> None:
         _check_process(self.task_record)
-        super()._wait(timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            wait_s = _LOOK_S if deadline is None else min(_LOOK_S, max(0.0, deadline - time.monotonic()))
+            try:
+                return super()._wait(wait_s)
+            except TimeoutError:
+                if deadline is not None and deadline <= time.monotonic():
+                    raise
+                self.task_record.dfk.look_after_callbacks()
 
-    def _set_cancelled(self) -> None:
-        """For the kernel, when it has decided."""
-        super().cancel()
+    def _set_cancelled(self) -> bool:
+        """For the kernel, when it has decided; the callbacks are called by it. False: there are none."""
+        has_callbacks = self.end_as_cancelled()
         self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep for mere cancel()
+        return has_callbacks
 
     def __await__(self) -> Generator[Any, None, T]:
         return _await(self)
@@ -225,6 +237,7 @@ def as_completed(futures: Iterable[F], timeout: float | None = None) -> Iterator
             outstanding -= 1
             yield done.get()
     while outstanding:
+        this_thread_waits()
         try:
             future = done.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
         except queue.Empty:

@@ -16,6 +16,8 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from typing import Any, TypeVar
 
+from trellis.core.users_errors import is_interrupt
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,21 @@ _condition = threading.Condition(threading.RLock())
 _acquire, _release = _condition.acquire, _condition.release
 # A forked child has one thread, which does not hold it.
 os.register_at_fork(after_in_child=_condition._at_fork_reinit)  # type: ignore[attr-defined]
+
+_waiting = threading.local()
+
+
+def when_this_thread_waits(function: Callable[[], object]) -> None:
+    """Have ``function()`` called before this thread waits for a future: somebody else may have to do its work."""
+    _waiting.function = function
+
+
+def this_thread_waits() -> None:
+    """It is about to wait for something that tasks bring about."""
+    function = getattr(_waiting, "function", None)
+    if function is not None:
+        function()
+
 
 _OVER = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 
@@ -46,7 +63,8 @@ class LightFuture(Future[T]):
 
     @property
     def _waiters(self) -> list[Any]:  # type: ignore[override]
-        """For ``concurrent.futures.wait``, which holds the lock."""
+        """For ``concurrent.futures.wait``, which holds the lock, and is going to wait."""
+        this_thread_waits()
         waiters = self._waiter_list
         if waiters is None:
             waiters = self._waiter_list = []
@@ -84,6 +102,8 @@ class LightFuture(Future[T]):
     def _wait(self, timeout: float | None) -> None:
         """Return when finished; raise CancelledError or TimeoutError."""
         if self._state not in _OVER:
+            if timeout is None or timeout > 0:
+                this_thread_waits()
             with _condition:
                 event = self._event
                 if event is None:
@@ -99,11 +119,20 @@ class LightFuture(Future[T]):
             if self._state not in _OVER:
                 self._callbacks = (*self._callbacks, fn)
                 return
-        self._call(fn)
+        self.call(fn)
 
     # -- telling -----------------------------------------------------------------------------------------------
 
     def set_result(self, result: T) -> None:
+        if self.end_with(result):
+            self._call_all()
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        if self.end_with_exception(exception):
+            self._call_all()
+
+    def end_with(self, result: T) -> bool:
+        """As ``set_result``, but the callbacks are left to the caller; False: there are none."""
         _acquire()
         try:
             if self._state in _OVER:
@@ -115,9 +144,10 @@ class LightFuture(Future[T]):
                     waiter.add_result(self)
         finally:
             _release()
-        self._announce()
+        return self._wake()
 
-    def set_exception(self, exception: BaseException | None) -> None:
+    def end_with_exception(self, exception: BaseException | None) -> bool:
+        """As ``set_exception``, but the callbacks are left to the caller; False: there are none."""
         _acquire()
         try:
             if self._state in _OVER:
@@ -128,7 +158,7 @@ class LightFuture(Future[T]):
                 waiter.add_exception(self)
         finally:
             _release()
-        self._announce()
+        return self._wake()
 
     def cancel(self) -> bool:
         with _condition:
@@ -137,8 +167,17 @@ class LightFuture(Future[T]):
             if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
                 return True
             self._state = CANCELLED
-        self._announce()
+        if self._wake():
+            self._call_all()
         return True
+
+    def end_as_cancelled(self) -> bool:
+        """As ``cancel``, but the callbacks are left to the caller; False: there are none, or it was done already."""
+        with _condition:
+            if self._state in _OVER or self._state == RUNNING:
+                return False
+            self._state = CANCELLED
+        return self._wake()
 
     def set_running_or_notify_cancel(self) -> bool:
         with _condition:
@@ -152,18 +191,29 @@ class LightFuture(Future[T]):
             self._state = RUNNING
             return True
 
-    def _announce(self) -> None:
+    def _wake(self) -> bool:
         # The state is set: no callback and no event can be added any more.
         if self._event is not None:
             self._event.set()
-        for callback in self._callbacks:
-            self._call(callback)
+        return bool(self._callbacks)
 
-    def _call(self, callback: Callable[[Any], object]) -> None:
+    def _call_all(self) -> None:
+        for callback in self._callbacks:
+            self.call(callback)
+
+    def call(self, callback: Callable[[Any], object]) -> None:
+        """Call a callback; what it raises is logged."""
         try:
             callback(self)
-        except Exception:
+        except BaseException as error:  # a callback that exits must not keep others from being called
             logger.exception("exception calling callback for %r", self)
+            if is_interrupt(error):
+                raise
+
+    @property
+    def callbacks(self) -> tuple[Callable[[Any], object], ...]:
+        """To be called when it is done."""
+        return self._callbacks
 
     @property
     def _done_callbacks(self) -> list[Callable[[Any], object]]:

@@ -205,6 +205,10 @@ class DataFlowKernel:
         """A task that gives ``result.name`` of a future."""
         return self.submit_app(GETATTR, (future, name), {})
 
+    def look_after_callbacks(self) -> None:
+        """Somebody waits: a callback that takes too long shall hold nobody up."""
+        self._runner.look_after_callbacks()
+
     def cancel_task(self, record: TaskRecord) -> bool:
         """See ``AppFuture.cancel``."""
         return self._runner.cancel(record)

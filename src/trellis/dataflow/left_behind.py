@@ -34,6 +34,9 @@ class LeftBehind:
         """As if it were closed already: what the kernel has started is the parent's to end."""
         return False
 
+    def look_after_callbacks(self) -> None:
+        return None
+
     def deliver(self, outcomes: Any) -> None:
         return None
 

@@ -98,6 +98,7 @@ class TaskRunner:
         }
         self._thread = CompletionThread(name)
         self._thread.start()
+        self.look_after_callbacks = self._thread.look
 
     @property
     def state_counts(self) -> dict[States, int]:
@@ -261,13 +262,15 @@ class TaskRunner:
             self._final_counts[state] += 1
         try:
             if exception is None:
-                future.set_result(value)
+                has_callbacks = future.end_with(value)
             elif state is States.cancelled:
-                future._set_cancelled()
+                has_callbacks = future._set_cancelled()
             else:
                 self._failures.note(record, exception)
-                future.set_exception(exception)
-        except BaseException:  # a user's callback raised SystemExit, or completed the future itself
+                has_callbacks = future.end_with_exception(exception)
+            if has_callbacks:  # later: dependents and other tasks do not wait for what users do there
+                self._thread.call_back(future)
+        except Exception:  # the user has completed the future
             logger.exception("completing the future of %s failed", record.describe())
         if self._garbage_collect:
             del self.tasks[record.id]
