@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 
 
+class EndedBySignal(SystemExit):
+    """A signal ends the program: no task has raised this."""
+
+
 def text_of(error: BaseException) -> str:
     """Its message, or a placeholder: its own ``__str__`` may raise anything, even what would end a program."""
     try:
@@ -31,4 +35,6 @@ def is_interrupt(error: BaseException) -> bool:
 
     Only the main thread gets them.
     """
-    return isinstance(error, KeyboardInterrupt | SystemExit) and threading.current_thread() is threading.main_thread()
+    return (
+        isinstance(error, KeyboardInterrupt | EndedBySignal) and threading.current_thread() is threading.main_thread()
+    )

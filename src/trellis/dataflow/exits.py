@@ -9,10 +9,11 @@ import atexit
 import logging
 import os
 import signal
-import sys
 import threading
 from types import FrameType
 from typing import Protocol
+
+from trellis.core.users_errors import EndedBySignal
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def _end_program(number: int, frame: FrameType | None) -> None:
     if not _live:  # nothing to clean up
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    sys.exit(128 + number)
+    raise EndedBySignal(128 + number)
 
 
 def _clean_up() -> None:
