@@ -66,6 +66,11 @@ class _Block:
         return self.draining or self.leaving
 
     @property
+    def has_begun(self) -> bool:
+        """Whether its job must have run, also if nobody has seen it."""
+        return self.connected_at is not None or "susp" in (self.status.message or "").lower()
+
+    @property
     def suspended(self) -> bool:
         return self.status.state is JobState.HELD and self.running_since is not None and self.waits_since is None
 
@@ -287,10 +292,12 @@ class BlockPool:
             block.waits_since = None
         elif block.waits_since is None:
             block.waits_since = now
+        # Between two looks it may have begun to run, and have been stopped.
+        stopped = status.state is JobState.HELD and cause is None and block.has_begun
         if status.state is JobState.PENDING:  # perhaps again: batch systems requeue jobs
             block.starts_again = block.starts_again or block.running_since is not None
             block.running_since = block.deserted_since = None
-        elif status.state is JobState.RUNNING and block.running_since is None:
+        elif (status.state is JobState.RUNNING or stopped) and block.running_since is None:
             block.running_since = now
         return []
 

@@ -83,6 +83,8 @@ class Teller:
         self._told: set[str] = set()  # topics
         self._ended: set[str] = set()  # blocks whose end was looked at
         self._silent: set[str] = set()  # blocks whose silence was
+        self._waiting: set[str] = set()  # blocks whose waiting was
+        self._suspended: set[str] = set()
 
     def tell(self, text: str, topic: str | None = None) -> None:
         """Warn the user, but only once of a topic (by itself, the text)."""
@@ -109,8 +111,12 @@ class Teller:
             return {block_id: jobs[block_id] for block_id in blocks}
 
         self._tell_of_silence(of(troubles.silent))
-        self._tell_of_waiting(of(troubles.waiting))
+        self._tell_of_waiting(of([block_id for block_id in troubles.waiting if block_id not in self._waiting]))
+        self._waiting.update(troubles.waiting)
         for block_id, (job_id, _) in of(troubles.suspended).items():
+            if block_id in self._suspended:
+                continue
+            self._suspended.add(block_id)
             self.tell(
                 f"block {block_id} (job {job_id}) has been suspended, by the batch system or by somebody: its tasks "
                 "stand still, and are given up when its managers have been silent for too long",

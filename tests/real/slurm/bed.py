@@ -50,6 +50,7 @@ KillWait=5
 OverTimeLimit=0
 MinJobAge=60
 MessageTimeout=5
+Prolog={directory}/prolog
 {nodes}
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=short Nodes=ALL MaxTime=00:01:00 State=UP
@@ -61,6 +62,10 @@ def start(bed: Bed) -> None:
     start_munge(bed)
     configuration = bed.directory / "slurm.conf"
     configuration.write_text(_configuration(bed))
+    # Runs on a node before a job does. Where it fails, Slurm puts the job back, and on hold.
+    prolog = bed.directory / "prolog"
+    prolog.write_text(f"#!/bin/sh\n[ ! -e {bed.directory}/prolog-fails ]\n")
+    prolog.chmod(0o755)
     # Nothing here uses cgroups, but slurmd looks for them, and gives up where there are none. It believes this.
     (bed.directory / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
     bed.environment["SLURM_CONF"] = str(configuration)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tests.real.bed import MARK
 
+NODES = ("sinfo", "--noheader", "--Node", "--partition=debug")
+
 
 def command(*argv: str) -> str:
     """Run a command of Slurm, and give what it prints."""
@@ -29,7 +31,20 @@ def running() -> list[str]:
 
 
 def nodes() -> list[str]:
-    return command("sinfo", "--noheader", "--Node", "--partition=debug", "--format=%T").split()
+    return command(*NODES, "--format=%T").split()
+
+
+@contextmanager
+def prolog_fails() -> Iterator[None]:
+    """Jobs cannot be launched, and nodes that tried it are put aside; afterwards they serve again."""
+    flag = Path(os.environ[MARK]) / "prolog-fails"
+    flag.touch()
+    try:
+        yield
+    finally:
+        flag.unlink()
+        for node in command(*NODES, "--states=drain", "--format=%N").split():
+            command("scontrol", "update", f"node={node}", "state=resume")
 
 
 @contextmanager

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.real.programs import wait_for
+
 # Its block is two cores of a node; it says what that got, and what Slurm knows of the job.
 PROGRAM = """
 import json
+import os
 import subprocess
 import trellis
 from trellis import Config, HighThroughputExecutor
@@ -34,8 +37,9 @@ with trellis.load(Config(executors=[htex], run_dir={run_dir!r})):
     said = subprocess.run(["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True).stdout
     fields = dict(word.split("=", 1) for word in said.split() if "=" in word)
     workers = [manager["worker_count"] for manager in htex.connected_managers()]
-    with open({output!r}, "w") as file:
+    with open({output!r} + ".new", "w") as file:
         json.dump({{"task": task, "job": fields, "workers": workers}}, file)
+os.rename({output!r} + ".new", {output!r})
 """
 
 
@@ -61,18 +65,18 @@ def run(argv: list[str], directory: Path, output: Path, **environment: str) -> d
         timeout=120,
         check=False,
     )
-    logs = [path.read_text(errors="replace") for path in directory.glob("driver.*") if path.suffix != ".py"]
-    assert output.exists(), "\n".join([done.stdout, done.stderr, *logs])
+    assert done.returncode == 0, done.stderr
+    wait_for(f"the program has answered; its words are in {directory}/driver.err", output.exists)
     answer: dict[str, Any] = json.loads(output.read_text())
     return answer
 
 
 def submit(directory: Path, program: Path, *options: str, before: str = "") -> list[str]:
-    """The command that runs the program as a job, and waits for its end."""
+    """The command that submits the program as a job."""
     script = directory / "driver.sh"
     script.write_text(f"#!/bin/bash\n{before}\nexec {shlex.quote(sys.executable)} {shlex.quote(str(program))}\n")
     logs = [f"--output={directory}/driver.out", f"--error={directory}/driver.err"]
-    return ["sbatch", "--wait", *logs, *options, str(script)]
+    return ["sbatch", *logs, *options, str(script)]
 
 
 @pytest.mark.parametrize(
@@ -107,3 +111,19 @@ def test_a_driver_in_a_job_hands_nothing_of_it_on(
     assert answer["job"]["Partition"] == "debug"
     assert answer["job"]["TimeLimit"] == "00:07:00"
     assert not {name for name in answer["task"] if name.startswith("SBATCH_")}
+
+
+def test_a_driver_in_an_allocation_has_blocks_of_its_own(tmp_path: Path) -> None:
+    program, output = write(tmp_path, "exclusive=True, partition='debug'")
+    answer = run(["salloc", "--mem=100", "--ntasks=1", sys.executable, str(program)], tmp_path, output)
+    assert answer["workers"] == [2]
+    assert answer["task"]["SLURM_JOB_NUM_NODES"] == "1"
+
+
+def test_a_block_on_purpose_inside_of_the_allocation_has_its_nodes(tmp_path: Path) -> None:
+    # What the LocalProvider starts belongs to the job: srun has to know it.
+    program, output = write(tmp_path, "nodes_per_block=2", "LocalProvider")
+    answer = run(["salloc", "--nodes=2", "--exclusive", sys.executable, str(program)], tmp_path, output)
+    assert answer["workers"] == [2, 2]
+    assert answer["task"]["SLURM_JOB_NUM_NODES"] == "2"
+    assert answer["task"]["SLURMD_NODENAME"] in ("n1", "n2")

@@ -19,9 +19,9 @@ from trellis.errors import BadStateException, ManagerLost
 
 def test_a_job_at_its_walltime_makes_place_for_the_next(load: Load, notes: Path) -> None:
     # One worker has a task that never ends. The other's tasks take longer than the job may, and nothing of theirs is
-    # lost: the manager stops to take them some seconds before the minute is over. Slurm ends it then, or at its next
-    # look, which it takes twice a minute.
-    htex = load(partition="short", walltime="00:01:00", max_blocks=1, htex={"max_workers_per_node": 2})
+    # lost: the manager stops to take them some seconds before the minute is over, which it knows from Slurm, since the
+    # provider's walltime is not what counts. Slurm ends it then, or at its next look, which it takes twice a minute.
+    htex = load(scheduler_options="#SBATCH --time=1", max_blocks=1, htex={"max_workers_per_node": 2})
     endless = run(notes, -1, 1000.0)
     futures = [run(notes, i, 4.0) for i in range(20)]
     assert isinstance(endless.exception(timeout=150), ManagerLost)

@@ -208,13 +208,25 @@ def test_a_reason_that_may_pass_is_a_trouble_after_a_minute_and_not_when_it_pass
 
 
 def test_only_jobs_that_have_run_are_suspended() -> None:
-    pool = pool_of(3)
+    pool = pool_of(5)
     observe(pool, now=1, job_0=JobState.RUNNING, job_1=JobState.RUNNING)
-    held = JobStatus(JobState.HELD, "suspended")
-    observe(pool, now=2, job_0=held, job_1=JobStatus(JobState.HELD, "JobHeldAdmin"), job_2=held)
-    assert pool.troubles(2).suspended == ["0"]
+    pool.handle(ManagersSeen(["3"]), 1)
+    held = JobStatus(JobState.HELD)
+    suspended = JobStatus(JobState.HELD, "suspended")
+    by_admin = JobStatus(JobState.HELD, "JobHeldAdmin")
+    # Nobody has seen 2, 3 and 4 run; of 3 and 4 it must be so.
+    observe(pool, now=2, job_0=held, job_1=by_admin, job_2=held, job_3=held, job_4=suspended)
+    assert pool.troubles(2).suspended == ["0", "3", "4"]
     observe(pool, now=3, job_0=JobState.RUNNING)
-    assert pool.troubles(3).suspended == []
+    assert pool.troubles(3).suspended == ["3", "4"]
+
+
+def test_a_block_is_deserted_though_its_job_was_never_seen_to_run() -> None:
+    pool = pool_of(1)
+    pool.handle(ManagersSeen(["0"]), 1)
+    observe(pool, now=2, job_0=JobStatus(JobState.HELD, "suspended"))
+    pool.handle(ManagersSeen(["0"], ["0"]), 10)
+    assert pool.troubles(70, 60).deserted == ["0"]
 
 
 def test_a_block_is_deserted_when_its_managers_have_been_away_for_long() -> None:

@@ -18,10 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-import setproctitle
-
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common.connections import Connections
+from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, open_log, read_settings
 from trellis.executors.htex import interchange as machine
 from trellis.executors.htex import interchange_events as events
@@ -385,7 +384,7 @@ def _header(incoming: Incoming) -> Buffer:
 
 def main() -> int:
     """Entry point: ``python -m trellis.executors.htex.interchange_service``."""
-    setproctitle.setproctitle("trellis: interchange")
+    show_as("interchange")
     settings = read_settings(sys.stdin.fileno(), Settings)
     open_log(Path(settings.logdir) / "interchange.log", settings.debug)
     allow_many_connections()

@@ -15,10 +15,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import setproctitle
-
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common import host
+from trellis.executors.common.process_title import show_as
 from trellis.executors.htex import manager as machine
 from trellis.executors.htex import manager_events as events
 from trellis.executors.htex.complaints import Complaints
@@ -340,7 +339,7 @@ def _serve(options: argparse.Namespace, name: str, endpoint: ClientEndpoint, pla
 def main() -> int:
     """Entry point; the exit code is non-zero when the node or the connection was to blame for the end."""
     options = parse_arguments()
-    setproctitle.setproctitle("trellis: manager")
+    show_as("manager")
     name = secrets.token_hex(6)
     start_log(options, name)
     context = new_context()

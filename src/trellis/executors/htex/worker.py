@@ -17,12 +17,11 @@ from collections.abc import Callable
 from io import BufferedReader
 from typing import Any
 
-import setproctitle
-
 from trellis.core.users_errors import describe
 from trellis.core.whereabouts import WORKER_MARK
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
+from trellis.executors.common.process_title import show_as
 from trellis.executors.htex.board import MAX_MESSAGE_BYTES, NUDGE_SIGNAL, Board
 from trellis.executors.htex.task_environment import CPUS_VARIABLE, bind, in_force, load_environment
 from trellis.transport.shared_files import Writer, is_large, is_reference, read
@@ -234,7 +233,7 @@ def main() -> None:
     cpus = os.environ.pop(CPUS_VARIABLE, "")
     if cpus:
         bind(cpus)
-    setproctitle.setproctitle("trellis: worker")
+    show_as("worker")
     setattr(sys.modules["__main__"], WORKER_MARK, True)
     for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
         if path not in sys.path:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import setproctitle
-
+from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, open_log, read_settings
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.version import VERSION
@@ -27,7 +26,7 @@ class ManagerService(Protocol):
 
 def run_manager(title: str, make: Callable[[VineSettings], ManagerService]) -> int:
     """Read the settings, serve until told to end, and give the exit code."""
-    setproctitle.setproctitle(f"trellis: {title}")
+    show_as(title)
     settings = read_settings(sys.stdin.fileno(), VineSettings)
     open_log(Path(settings.logdir) / "manager.log", settings.debug)
     try:

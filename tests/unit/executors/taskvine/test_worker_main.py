@@ -30,7 +30,7 @@ def as_before() -> Iterator[None]:
 
 def test_a_defect_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_main, "_serve", lambda *_: 1 // 0)
-    monkeypatch.setattr(worker_main.setproctitle, "setproctitle", lambda _: None)
+    monkeypatch.setattr(worker_main, "show_as", lambda _: None)
     monkeypatch.setattr(
         "sys.argv", ["worker", "127.0.0.1", "1", "--log", str(tmp_path / "log"), "--workspace", str(tmp_path / "w")]
     )
@@ -41,7 +41,7 @@ def test_a_defect_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_variable_that_makes_no_sense_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(worker_main.setproctitle, "setproctitle", lambda _: None)
+    monkeypatch.setattr(worker_main, "show_as", lambda _: None)
     monkeypatch.setenv("PARSL_CORES", "many")
     assert worker_main.main(["127.0.0.1", "1", "--workspace", str(tmp_path / "w")]) == 1
     assert "PARSL_CORES must be a number of at least 1, not 'many'" in capsys.readouterr().err

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 import msgspec
-import setproctitle
 
 from trellis.errors import BadMessage
+from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, open_log, read_settings
 from trellis.executors.taskvine.embedded import factory as machine
 from trellis.executors.taskvine.embedded.child import Child
@@ -159,7 +159,7 @@ class FactoryService:
 
 def main() -> int:
     """Entry point: ``python -m trellis.executors.taskvine.embedded.factory_service``."""
-    setproctitle.setproctitle("trellis: vine factory")
+    show_as("vine factory")
     settings = read_settings(sys.stdin.fileno(), FactorySettings)
     open_log(Path(settings.logdir) / "factory.log", debug=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides

@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import setproctitle
-
 from trellis.errors import ConfigurationError
 from trellis.executors.common import host
+from trellis.executors.common.process_title import show_as
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.worker import VineWorkerSettings
 from trellis.executors.taskvine.embedded.worker_events import Exit
@@ -72,7 +71,7 @@ def _offer(options: argparse.Namespace, workspace: Path, usable: host.Usable) ->
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; the exit code is non-zero when the host or the connection was to blame for the end."""
     options = parse_arguments(argv)
-    setproctitle.setproctitle("trellis: vine worker")
+    show_as("vine worker")
     _start_log(options)
     _on_signals(_leave)
     try:

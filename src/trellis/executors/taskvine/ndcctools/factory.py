@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-import setproctitle
 
 from trellis.core.process_end import exit_reason, peak_bytes
+from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import read_settings
 from trellis.executors.taskvine.embedded.factory_service import FactoryReady
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings
@@ -90,7 +90,7 @@ def _end_of(factory: subprocess.Popen[bytes]) -> str:
 
 def main() -> int:
     """Entry point: ``python -m trellis.executors.taskvine.ndcctools.factory``."""
-    setproctitle.setproctitle("trellis: vine factory (ndcctools)")
+    show_as("vine factory (ndcctools)")
     settings = read_settings(sys.stdin.fileno(), RealFactorySettings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
     if shutil.which(settings.command[0]) is None:

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import setproctitle
 
 from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.core.users_errors import describe
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
+from trellis.executors.common.process_title import show_as
 from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
 from trellis.executors.taskvine.remote.context import keep
 from trellis.executors.taskvine.remote.forks import Ended, Forks, flush_output
@@ -81,7 +81,7 @@ class Library:
             return
         words, function, arguments = message.payloads
         setup = msgspec.json.decode(words, type=LibrarySetup)
-        setproctitle.setproctitle(f"trellis: library {setup.name}")
+        show_as(f"library {setup.name}")
         self._home = setup.directory
         os.chdir(self._home)
         _load_context(self._channel.open(function), self._channel.open(arguments))
