@@ -19,6 +19,7 @@ ALLOWED = {
     "trellis.executors",
     "trellis.executors.common",
     "trellis.executors.common.lifeline",
+    "trellis.executors.common.process_title",
     "trellis.executors.htex",
     "trellis.executors.htex.board",
     "trellis.executors.htex.task_environment",
