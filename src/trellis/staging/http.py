@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from trellis.core.download import read_url
 from trellis.staging.base import Staging
 from trellis.staging.files import File
 from trellis.staging.transfer import FetchFirst, place_in_working_dir, submit_fetch, whole_file
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from trellis.futures import DataFuture
     from trellis.staging.data_manager import DataManager
 
-# A server that says nothing for a minute will say nothing; this does not limit the length of a transfer.
-_SILENCE_LIMIT_S = 60
-_CHUNK_BYTES = 1 << 20
-
 
 def download(file: File) -> None:
     """Fetch ``file.url`` to ``file.local_path``.
@@ -26,21 +22,8 @@ def download(file: File) -> None:
     Raises:
         OSError: the message names the URL and what the server said, or what broke.
     """
-    from http.client import HTTPException
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
-
-    try:
-        with urlopen(file.url, timeout=_SILENCE_LIMIT_S) as response, whole_file(file.filepath) as target:
-            shutil.copyfileobj(response, target, _CHUNK_BYTES)
-            expected = response.headers.get("Content-Length")
-            if expected is not None and target.tell() != int(expected):
-                raise OSError(f"the connection closed after {target.tell()} of {expected} bytes")
-    except HTTPError as error:
-        error.close()
-        raise OSError(f"cannot fetch {file.url}: HTTP status {error.code} {error.reason}") from None
-    except (OSError, HTTPException) as error:
-        raise OSError(f"cannot fetch {file.url}: {error}") from error
+    with whole_file(file.filepath) as target:
+        read_url(file.url, target)
 
 
 def _http_stage_in(parent_fut: object, outputs: Sequence[File]) -> None:
