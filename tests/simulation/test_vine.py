@@ -67,7 +67,6 @@ def test_every_task_has_its_one_report_whatever_fails() -> None:
         "cancelled",
         "library_exit",
         "resource_exhaustion",
-        "fixed_location_missing",
     }
 
 
@@ -93,7 +92,6 @@ def test_without_faults_tasks_end_as_they_are_meant_to() -> None:
         "missing_library",
         "input_missing",
         "resource_exhaustion",
-        "fixed_location_missing",
     }
     assert outcomes["done"] > sum(outcomes.values()) * 0.6
 

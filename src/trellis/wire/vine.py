@@ -56,6 +56,7 @@ class FileSpec(Part):
     peer_transfer: bool = True  # workers may pass it on to each other
     unpack: bool = False  # a tar archive: workers unpack it once, and tasks see the directory
     made: bool = False  # by a task: ``source`` is where it comes home to, whatever is there now
+    fit: bool = False  # an environment's archive: where it was unpacked, what conda-pack has put in it is run
 
 
 # Path of a mount that is not for the sandbox: the directory that the file was unpacked to is searched for imports.
@@ -331,6 +332,7 @@ class FileChunk(Message, tag=1047):
     mode: int = 0o644
     archive: bool = False  # the content is a tar archive of a directory
     error: str = ""  # there is no such content, for this reason
+    version: str = ""  # another one when the file was written to since
 
 
 class WorkerLeaving(Message, tag=1048):
@@ -359,6 +361,8 @@ class GetFile(Message, tag=1062):
     level: str
     size: int  # bytes; -1: not known
     unpack: bool = False
+    fit: bool = False  # as in ``FileSpec``
+    version: str = ""  # of a URL: which state of the file its name is for; empty: any
 
 
 class SendFile(Message, tag=1063):

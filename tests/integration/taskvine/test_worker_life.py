@@ -243,14 +243,18 @@ def _tar(files: dict[str, bytes], mode: int = 0o644) -> bytes:
     return stream.getvalue()
 
 
-def test_archive_of_conda_pack_is_fitted_to_its_place(it: Bed) -> None:
+@pytest.mark.parametrize("environment", [True, False])
+def test_archive_of_conda_pack_is_fitted_to_its_place_where_it_is_an_environment(it: Bed, environment: bool) -> None:
     it.start()
     script = b'#!/bin/sh\ncd "$(dirname "$0")/.." && pwd > place\n'
     python = b'#!/bin/sh\nexec /bin/sh "$@"\n'
-    it.give("e", _tar({"bin/conda-unpack": script, "bin/python": python}, mode=0o755), unpack=True)
-    place = it.result(it.run(read, "in/place", inputs=[("e", "in")])).strip()
-    assert place.endswith("/cache/e.d")
-    assert os.path.isdir(place)
+    it.give("e", _tar({"bin/conda-unpack": script, "bin/python": python}, mode=0o755), True, fit=environment)
+    place = it.result(it.run(read, "in/place", inputs=[("e", "in")]))
+    if environment:
+        assert place.strip().endswith("/cache/e.d")
+        assert os.path.isdir(place.strip())
+    else:
+        assert isinstance(place, FileNotFoundError)
 
 
 def test_evicted_file_is_gone(it: Bed) -> None:

@@ -173,10 +173,10 @@ class Bed:
     def call(self, function: Callable[..., Any], *args: Any, instance: int = 0, **options: Any) -> int:
         return self.run(function, *args, amount=None, instance=instance, **options)
 
-    def give(self, name: str, content: bytes, unpack: bool = False, level: str = "workflow") -> None:
+    def give(self, name: str, content: bytes, unpack: bool = False, level: str = "workflow", fit: bool = False) -> None:
         """Have the worker get a file from here."""
         self.files[name] = content
-        self.get(GetFile(name, "", level, len(content), unpack))
+        self.get(GetFile(name, "", level, len(content), unpack, fit))
 
     def get(self, order: GetFile, worker: str = "") -> None:
         """Have a worker get a file, and wait until it has it."""

@@ -42,7 +42,8 @@ class Environments:
         if self._config.env_pack is None:
             return -1
         with self._lock:
-            return self._declare(pack_environment(self._config.env_pack, self._directory))
+            archive = pack_environment(self._config.env_pack, self._directory)
+            return self._declare(archive, _PACK._replace(fit=True))
 
     def modules(self, number: int, func: Callable[..., Any]) -> list[Mount]:
         """What a function imports, if it is to be packed.
@@ -60,5 +61,5 @@ class Environments:
                 self._of_functions[number] = mounts
             return mounts
 
-    def _declare(self, archive: Path) -> int:
-        return self._files.shared("file", str(archive), _PACK, fingerprint(str(archive)))
+    def _declare(self, archive: Path, properties: Properties = _PACK) -> int:
+        return self._files.shared("file", str(archive), properties, fingerprint(str(archive)))

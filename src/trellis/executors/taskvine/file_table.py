@@ -40,6 +40,7 @@ class Properties(NamedTuple):
     level: str = "workflow"
     peer: bool = True
     unpack: bool = False
+    fit: bool = False  # an environment, which is fitted to its place
 
 
 class _Output(NamedTuple):
@@ -91,22 +92,23 @@ class FileTable:
         peer: bool = True,
         unpack: bool = False,
         made: bool = False,
+        fit: bool = False,
     ) -> int:
         """Declare a file that is like no other; ``made``: by a task."""
         with self._lock:
             number = self._next
             self._next += 1
-            self._declare(FileSpec(number, kind, source, level, peer and self._peer_transfers, unpack, made))
+            self._declare(FileSpec(number, kind, source, level, peer and self._peer_transfers, unpack, made, fit))
             return number
 
     def shared(self, kind: str, source: str, properties: Properties, content: object = None) -> int:
         """The number of a file, declared when it is not known; ``content`` tells one state of it from another."""
-        level, peer, unpack = properties
+        level, peer, unpack, fit = properties
         key = (kind, source, properties, content)
         with self._lock:
             number = self._numbers.get(key)
         if number is None:
-            number = self.new(kind, source, level, peer=peer, unpack=unpack)
+            number = self.new(kind, source, level, peer=peer, unpack=unpack, fit=fit)
             with self._lock:
                 number = self._numbers.setdefault(key, number)
         return number
@@ -142,7 +144,8 @@ class FileTable:
         properties = _properties(file)
         here = file.path if file.scheme == "file" else file.local_path  # fetched by a staging provider
         if here is not None:
-            if self._shared_fs or os.path.isabs(here):
+            # What is to be unpacked travels in any case: where it is, it is packed.
+            if not properties.unpack and (self._shared_fs or os.path.isabs(here)):
                 return _placed(file, os.path.abspath(here))
             path = sandbox_path(here)
             source = os.path.abspath(here)

@@ -11,7 +11,7 @@ from trellis.wire.vine import VineTaskFailed
 # What each of TaskVine's result codes means, for people who do not know them.
 MEANINGS = {
     "input_missing": "an input file could not be had",
-    "output_missing": "an output file is not there",
+    "output_missing": "an output could not be had",
     "stdout_missing": "its standard output is not there",
     "signal": "it was killed by a signal",
     "resource_exhaustion": "it used more than it was given",

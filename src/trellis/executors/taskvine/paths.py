@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Mapping
 
+from trellis.core.plain_files import status_of
+from trellis.executors.taskvine.remote import trees
 from trellis.wire.vine import Mount
 
 
@@ -25,19 +28,24 @@ def free_path(path: str, number: int, taken: Mapping[str, Mount]) -> str:
 
 
 def fingerprint(path: str) -> tuple[object, ...]:
-    """Changes when the file, or anything in the directory, does.
+    """Changes when the file, or anything in the directory, does: also when it is replaced by one as large and as old.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or a link to it leads nowhere.
+        PermissionError: it cannot be read.
+        OSError: it is a FIFO, a socket or a device, or has one in it.
     """
-    status = os.stat(path)
-    if not os.path.isdir(path):
-        return (status.st_size, status.st_mtime_ns)
-    found = []
-    for directory, names, files in os.walk(path):
-        names.sort()
-        found.append((os.path.relpath(directory, path), 0, 0))
-        for name in sorted(files):
-            inner = os.lstat(os.path.join(directory, name))
-            found.append((os.path.join(os.path.relpath(directory, path), name), inner.st_size, inner.st_mtime_ns))
-    return (hash(tuple(found)),)
+    status = status_of(path)
+    if not os.access(path, os.R_OK):
+        raise PermissionError(13, "it cannot be read", path)
+    if not stat.S_ISDIR(status.st_mode):
+        return _state(status)
+    found: list[object] = []
+    for name, inner in trees.entries(path):
+        trees.check(os.path.join(path, name), inner)
+        found.append((name, *_state(inner)) if not stat.S_ISDIR(inner.st_mode) else (name, inner.st_mode))
+    return (status.st_mode, hash(tuple(found)))
+
+
+def _state(status: os.stat_result) -> tuple[object, ...]:
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

@@ -33,7 +33,11 @@ class TempResult:
         """
         from trellis.executors.taskvine.remote.runner import ERROR, parse_payload
 
-        kind, buffers, _, _ = parse_payload(self._fetch(self.number).result(timeout))
+        content = self._fetch(self.number).result(timeout)
+        try:
+            kind, buffers, _, _ = parse_payload(content)
+        except ValueError as error:
+            raise TaskVineTaskFailure(f"the result did not come whole: {error}", "input_missing") from None
         if kind == ERROR:
             text = load_result(buffers[0])[1]
             raise TaskVineTaskFailure(f"it was lost, and its task failed when it ran again:\n{text}", "input_missing")

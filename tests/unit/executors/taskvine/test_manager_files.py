@@ -267,17 +267,15 @@ def test_temps_have_as_many_replicas_as_is_asked_for() -> None:
     ]
 
 
-def test_a_temp_that_is_not_passed_on_is_used_where_it_is() -> None:
+def test_a_temp_that_workers_do_not_pass_on_goes_through_the_manager() -> None:
     manager = Manager()
     workers(manager, "a", "b")
     manager.submit(1, shape=tied(manager, "b"), result_file=_temp(manager, 1, peer=False))
     manager.cached("b", 1)
     manager.ended("b", 1)
     assert manager.submit(2, inputs=(1,)) == [run("b", 2)]
-    words = "f1: workers do not pass it on, and those that have it cannot run the task"
-    assert manager.submit(3, shape=tied(manager, "a"), inputs=(1,)) == [
-        events.ReportFailed(3, "fixed_location_missing", words)
-    ]
+    assert manager.submit(3, shape=tied(manager, "a"), inputs=(1,)) == [events.OrderFile("a", "f1", "")]
+    assert manager.cached("a", 1) == [run("a", 3)]
 
 
 # -- transfers that fail ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tarfile
 import threading
@@ -74,7 +75,7 @@ def test_an_output_is_like_no_other_file_whatever_is_there(origin: Origin, tmp_p
 def test_a_file_that_is_not_there_has_a_name_and_no_content(origin: Origin, tmp_path: Path) -> None:
     named = declared(origin, a_file(tmp_path / "missing"))
     chunk, data = origin.serve(SendFile(named.name, 0, 10))
-    assert "not there" in chunk.error
+    assert chunk.error == f"{tmp_path}/missing: No such file or directory"
     assert data == b""
 
 
@@ -86,7 +87,7 @@ def test_the_same_directory_has_the_same_name(origin: Origin, tmp_path: Path) ->
     assert first.name == second.name
     assert first.unpack
     with tarfile.open(first.path) as archive:
-        assert archive.getnames() == ["sub", "sub/f"]
+        assert archive.getnames() == [".", "sub", "sub/f"]
 
 
 def test_buffers(origin: Origin) -> None:
@@ -200,26 +201,42 @@ def test_a_file_comes_home_and_replaces_what_was_there(origin: Origin, tmp_path:
     assert [path.name for path in home.parent.iterdir()] == ["f"]
 
 
-def test_a_directory_comes_home_to_one_that_is_there(origin: Origin, tmp_path: Path) -> None:
-    home = tmp_path / "d"
-    (home / "sub").mkdir(parents=True)
-    (home / "sub" / "old").write_text("old")
-    (home / "sub" / "both").write_text("old")
-    named = declared(origin, a_file(home, made=True))
-    arrived = origin.arriving(named.name)
-    (arrived / "sub").mkdir(parents=True)
-    (arrived / "sub" / "both").write_text("new")
+def test_a_place_that_is_a_link_is_written_through(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    for name in ("there", "not-yet"):
+        (tmp_path / name).symlink_to(tmp_path / "large" / name)
+    (tmp_path / "large" / "there").write_text("old")
+    for name in ("there", "not-yet"):
+        named = declared(origin, a_file(tmp_path / name, made=True))
+        origin.arriving(named.name).write_text("new")
+        assert origin.came_home(named.name)
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "large" / name).read_text() == "new"
+
+
+def test_what_comes_home_never_stands_beside_its_place_under_another_name(origin: Origin, tmp_path: Path) -> None:
+    named = declared(origin, a_file(tmp_path / ("n" * 255), made=True))
+    origin.arriving(named.name).write_text("half")
+    assert [path.name for path in tmp_path.iterdir()] == ["spool"]
+    assert origin.came_home(named.name)
+
+
+def test_a_file_that_came_home_is_there_for_workers_again(origin: Origin, tmp_path: Path) -> None:
+    named = declared(origin, a_file(tmp_path / "f", made=True))
+    assert not origin.has(named.name)
+    origin.arriving(named.name).write_text("made")
     origin.came_home(named.name)
-    assert {path.name: path.read_text() for path in (home / "sub").iterdir()} == {"old": "old", "both": "new"}
-    assert not arrived.exists()
+    origin.is_home(named.name)
+    assert content_of(origin, named.name) == b"made"
+    origin.forget(named.name)
+    assert (tmp_path / "f").exists()
 
 
 def test_a_place_that_cannot_be(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("a file")
     named = declared(origin, a_file(tmp_path / "f" / "below", made=True))
-    with pytest.raises(FileExistsError):
-        origin.arriving(named.name)
-    origin.give_up(named.name)
+    with pytest.raises((FileExistsError, NotADirectoryError)):
+        origin.place_of(named.name)
     directory = tmp_path / "d"
     directory.mkdir()
     named = declared(origin, a_file(directory, made=True))
@@ -228,6 +245,45 @@ def test_a_place_that_cannot_be(origin: Origin, tmp_path: Path) -> None:
         origin.came_home(named.name)
     origin.give_up(named.name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f", "spool"]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_place_that_is_something_special_stays_what_it_is(origin: Origin, tmp_path: Path, linked: bool) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "fifo")
+    named = declared(origin, a_file(tmp_path / ("link" if linked else "fifo"), made=True))
+    with pytest.raises(OSError, match="it is a FIFO"):
+        origin.place_of(named.name)
+
+
+def test_a_file_named_by_its_content_is_not_sent_with_another(origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("one")
+    named = declared(origin, a_file(path, "forever"))
+    assert content_of(origin, named.name) == b"one"
+    path.write_text("two")
+    chunk, _ = origin.serve(SendFile(named.name, 0, 10))
+    assert "was written to after the task was submitted" in chunk.error
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("level", ["workflow", "forever"])
+def test_something_special_is_no_input_and_holds_nobody_up(
+    origin: Origin, tmp_path: Path, level: str, inside: bool
+) -> None:
+    (tmp_path / "d").mkdir()
+    os.mkfifo(tmp_path / "d" / "fifo")
+    named = declared(origin, a_file(tmp_path / "d" if inside else tmp_path / "d" / "fifo", level))
+    chunk, _ = origin.serve(SendFile(named.name, 0, 10))
+    assert f"{tmp_path}/d/fifo: it is a FIFO" in chunk.error
+
+
+def test_the_same_content_packed_and_unpacked_are_two_files(origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / "f.tar"
+    path.write_text("content")
+    specs = [FileSpec(0, "file", str(path), "forever", unpack=u, fit=f) for u, f in ((False, False), (True, False))]
+    specs.append(FileSpec(0, "file", str(path), "forever", unpack=True, fit=True))
+    assert len({name_file(spec, origin.spool).name for spec in specs}) == 3
 
 
 def test_an_input_does_not_come_home(origin: Origin, tmp_path: Path) -> None:

@@ -3,22 +3,33 @@
 ``cache/NAME`` is a file's content; ``cache/NAME.d`` what a tar archive was unpacked to; ``cache/NAME.json`` says what
 it is, for the next worker in the same workspace. Files arrive in ``transfer/`` and are renamed when they are whole.
 
-Tasks see these very files, by hard links: so files that are kept cannot be written to (but by the superuser).
+Tasks see these very files, by hard links: so files that are kept cannot be written to. Where that does not help (the
+superuser writes all the same) tasks get copies. Who changes a mode first can still do harm: what is not as it came is
+not used again, nor passed on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from trellis.core.plain_files import open_plain
+from trellis.executors.taskvine.remote import trees
 from trellis.executors.taskvine.remote.fetch import protect
 
 # Kept for workers to come; everything else goes with its worker.
 _KEPT = "forever"
+# How names of files begin that stay at the workers.
+TEMP = "temp-"
+# Names that have the content's digest in them.
+_CONTENT_NAME = re.compile(r"(?:file|buffer)-([0-9a-f]{32})(?:-|$)")
 
 
 class Entry(msgspec.Struct):
@@ -28,6 +39,16 @@ class Entry(msgspec.Struct):
     size: int
     level: str
     source: str = ""  # for people
+    mode: int = 0o644  # as it came: what is kept cannot be written to
+    state: str = ""  # of the content, and of what it was unpacked to: another one, when somebody has written to it
+
+
+class Content(NamedTuple):
+    """Where a file is, and what it was when it came; or a directory, as an archive."""
+
+    path: Path
+    entry: Entry | None = None
+    archive: bool = False
 
 
 class Cache:
@@ -39,7 +60,7 @@ class Cache:
         for directory in (self._directory, self._transfer):
             directory.mkdir(parents=True, exist_ok=True)
         for leftover in self._transfer.iterdir():
-            _remove(leftover)
+            trees.remove(leftover)
         self._entries = self._load()
 
     def _load(self) -> dict[str, Entry]:
@@ -48,13 +69,21 @@ class Cache:
         for path in self._directory.glob("*.json"):
             with contextlib.suppress(OSError, msgspec.DecodeError):
                 entry = msgspec.json.decode(path.read_bytes(), type=Entry)
-                if entry.level == _KEPT and self.path(entry.name).exists():
+                if entry.level == _KEPT and self._state(entry.name) == entry.state and self._is_itself(entry.name):
                     entries[entry.name] = entry
         known = {name + suffix for name in entries for suffix in ("", ".d", ".json")}
         for path in self._directory.iterdir():
             if path.name not in known:
-                _remove(path)
+                trees.remove(path)
         return entries
+
+    def _is_itself(self, name: str) -> bool:
+        """Whether the content is that of its name: a host that lost its power may have kept something else."""
+        match = _CONTENT_NAME.match(name)
+        if match is None:
+            return True
+        with open(open_plain(self.path(name)), "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest() == match[1]
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
@@ -91,6 +120,30 @@ class Cache:
         """Whether tasks see a directory."""
         return self.mounted(name).is_dir()
 
+    def is_intact(self, name: str) -> bool:
+        """Whether a file is there and as it came: nobody has written to it."""
+        entry = self._entries.get(name)
+        try:
+            return entry is not None and self._state(name) == entry.state
+        except OSError:
+            return False
+
+    def _state(self, name: str) -> str:
+        """Raises:
+        OSError: it is not there.
+        """
+        status = os.stat(self.path(name))
+        states = [f"{status.st_size} {status.st_mtime_ns}"]
+        unpacked = self.directory(name)
+        if unpacked.is_dir():
+            words = hashlib.blake2b(digest_size=16)
+            for below, inner in trees.entries(os.fspath(unpacked)):
+                # A directory that somebody has looked into may have files of others beside it: only its name counts.
+                times = (inner.st_size, inner.st_mtime_ns) if inner.st_mode & 0o170000 == 0o100000 else ()
+                words.update(repr((below, inner.st_mode, times)).encode(errors="surrogateescape"))
+            states.append(words.hexdigest())
+        return " ".join(states)
+
     def arriving(self, name: str) -> Path:
         """Where to put a file while it is not whole."""
         return self._transfer / self.path(name).name
@@ -107,9 +160,10 @@ class Cache:
         """
         arrived = self.arriving(name)
         status = arrived.stat()
-        entry = Entry(name, status.st_size, level, source)
+        entry = Entry(name, status.st_size, level, source, status.st_mode & 0o777)
         protect(arrived)
         arrived.replace(self.path(name))
+        entry.state = self._state(name)
         if level == _KEPT:
             self.path(f"{name}.json").write_bytes(msgspec.json.encode(entry))
         self._entries[name] = entry
@@ -124,24 +178,24 @@ class Cache:
         shutil.move(path, self.arriving(name))
         return self.add(name, level)
 
+    def content(self, name: str) -> Content:
+        """What others may be sent of a file.
+
+        Raises:
+            ValueError: as ``path``.
+        """
+        return Content(self.path(name), self._entries.get(name), self.is_directory(name))
+
     def remove(self, name: str) -> None:
         """Forget a file; one that is not there is no error."""
         self._entries.pop(name, None)
         for suffix in ("", ".d", ".json"):
-            _remove(self.path(name + suffix))
-            _remove(self._transfer / (name + suffix))
+            trees.remove(self.path(name + suffix))
+            trees.remove(self._transfer / (name + suffix))
 
     def close(self) -> None:
         """Keep what is kept for ever, remove everything else."""
         for entry in self.entries():
             if entry.level != _KEPT:
                 self.remove(entry.name)
-        _remove(self._transfer)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        trees.remove(self._transfer)

@@ -35,7 +35,7 @@ class Declarations:
         self._origin = origin
         self._declared = declared
         self._by_name: dict[str, FileSpec] = {}
-        self._unpacked: set[str] = set()  # names of archives that workers unpack
+        self._named: dict[str, Named] = {}
         self._child: Child | None = None
         self._waiting: tuple[Sequence[FileSpec], Sequence[Payload]] = ((), ())
 
@@ -49,9 +49,9 @@ class Declarations:
     def level(self, name: str) -> str:
         return self._by_name[name].level
 
-    def unpacks(self, name: str) -> bool:
-        """Whether workers unpack it."""
-        return name in self._unpacked
+    def named(self, name: str) -> Named:
+        """What is known of a file that was declared."""
+        return self._named[name]
 
     # -- changes -----------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class Declarations:
         """Nobody needs these any more."""
         for name in names:
             self._by_name.pop(name, None)
-            self._unpacked.discard(name)
+            self._named.pop(name, None)
             self._origin.forget(name)
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class Declarations:
             answers = {spec.id: named for spec, named in zip(slow, found, strict=True)}
         except (OSError, ValueError, msgspec.MsgspecError):
             logger.error("files could not be named: %s", child.words())
-            answers = {spec.id: Named(f"{spec.kind}-lost-{spec.id}") for spec in slow}  # its tasks fail for it
+            answers = {spec.id: _lost(spec, child.words()) for spec in slow}  # its tasks fail for it
         self._note(specs, contents, answers, True)
 
     def _note(
@@ -104,8 +104,7 @@ class Declarations:
             names.append(named.name)
             sizes.append(named.size)
             self._by_name[named.name] = spec
-            if named.unpack:
-                self._unpacked.add(named.name)
+            self._named[named.name] = named
             self._origin.declare(spec, named)
         self._declared(events.FilesDeclared(specs, names, sizes), waited)
 
@@ -114,4 +113,8 @@ class Declarations:
             return naming.name_file(spec, self._origin.spool, content)
         except OSError as error:  # its tasks fail for it
             logger.error("file %s cannot be declared: %s", spec.source or spec.id, error)
-            return Named(f"{spec.kind}-lost-{spec.id}")
+            return _lost(spec, str(error))
+
+
+def _lost(spec: FileSpec, reason: str) -> Named:
+    return Named(f"{spec.kind}-lost-{spec.id}", error=f"{spec.source or spec.kind}: {reason}")

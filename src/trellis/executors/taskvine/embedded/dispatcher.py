@@ -69,7 +69,7 @@ class Dispatcher:
                 if self._has_cache_room(task, store.workers[instance.worker]):
                     break
             else:
-                self._pass_over(task, passed, now)
+                passed.append(task)
                 continue
             self._place(task, store.workers[instance.worker], None, instance, now)
             library.note_room(instance)
@@ -97,7 +97,7 @@ class Dispatcher:
             if roomy and self._find_worker(task, roomy, now):
                 placed = True
                 continue
-            self._pass_over(task, passed, now)
+            passed.append(task)
             if not roomy and not task.maximum:
                 break  # nor is there room for the others of its shape
         for task in passed:
@@ -121,7 +121,7 @@ class Dispatcher:
     def _find_worker(self, task: Task, roomy: list[tuple[Worker, Amount]], now: float) -> bool:
         amounts = {worker.name: amount for worker, amount in roomy}
         replicas = self._store.replicas
-        suitable = [worker for worker, _ in roomy if can_host(worker, task, now, replicas)]
+        suitable = [worker for worker, _ in roomy if can_host(worker, task, now)]
         for worker in rank_workers(suitable, task.inputs, self._policy, replicas, self._rng):
             if self._has_cache_room(task, worker) and self._instances.make_room(worker, amounts[worker.name], now):
                 self._place(task, worker, amounts[worker.name], None, now)
@@ -144,26 +144,9 @@ class Dispatcher:
     def fits_somewhere(self, task: Task, now: float) -> bool:
         """Whether there is a worker that could take the task if it had nothing else to do."""
         store = self._store
-        return any(
-            self._fits(task, worker) and can_host(worker, task, now, store.replicas)
-            for worker in store.workers.values()
-        )
+        return any(self._fits(task, worker) and can_host(worker, task, now) for worker in store.workers.values())
 
     # -- common parts ------------------------------------------------------------------------------------------
-
-    def _pass_over(self, task: Task, passed: list[Task], now: float) -> None:
-        """It has no place now; if it can never have one, where its inputs are, it fails."""
-        replicas = self._store.replicas
-        bound = [name for name in task.inputs if replicas.is_bound(name)]
-        if not bound or any(
-            self._fits(task, worker) and all(replicas.is_ready(name, worker.name) for name in bound)
-            for worker in self._store.workers.values()
-        ):
-            passed.append(task)
-            return
-        self._store.wait(task, set())  # it is in no queue
-        reason = f"{', '.join(bound)}: workers do not pass it on, and those that have it cannot run the task"
-        self._lifecycle.fail(task, now, "fixed_location_missing", reason)
 
     def _fits(self, task: Task, worker: Worker) -> bool:
         """Whether the worker could take the task, by what both are."""
@@ -181,7 +164,7 @@ class Dispatcher:
             queue.waits_since = now
             for worker in self._store.workers.values():
                 amount = allocate(want, worker.total)
-                if amount is None or not can_host(worker, first, now, self._store.replicas):
+                if amount is None or not can_host(worker, first, now):
                     continue
                 if self._is_before(queue, worker) and self._instances.drain(worker, amount):
                     return
@@ -199,8 +182,7 @@ class Dispatcher:
         victims = make_cache_room(self._store, worker, task.inputs)
         if victims:
             self._store.actions.append(EvictFiles(worker.name, victims))
-        # A task that can go nowhere else does not wait for room that may never be.
-        return victims is not None or any(self._store.replicas.is_bound(name) for name in task.inputs)
+        return victims is not None
 
     def _place(self, task: Task, worker: Worker, amount: Amount | None, instance: Instance | None, now: float) -> None:
         store = self._store

@@ -6,8 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from trellis.core.plain_files import open_plain
 from trellis.executors.taskvine.embedded.child import Child
 from trellis.executors.taskvine.embedded.origin import Origin
 from trellis.executors.taskvine.embedded.pieces import Pull
@@ -15,7 +15,7 @@ from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer
 from trellis.wire.vine import FileChunk, SendFile
 
-_UNPACK = [sys.executable, "-P", "-m", "trellis.executors.taskvine.remote.fetch", "unpack"]
+_FETCH = [sys.executable, "-P", "-m", "trellis.executors.taskvine.remote.fetch"]
 
 
 class Homecoming:
@@ -45,15 +45,16 @@ class Homecoming:
         self._moved = moved
         self._pulls: dict[str, tuple[str, Pull, float]] = {}  # by name: the worker that sends it, since when
         self._requests: dict[str, list[int]] = {}  # that want the content, by name
-        self._children: dict[Child, str] = {}  # that unpack
+        self._children: dict[Child, str] = {}  # that put them in their places
 
     def bring(self, worker: str, name: str) -> None:
         """Fetch a file from a worker. One that is coming already is not fetched twice."""
         if name in self._pulls:
             return
         try:
-            path = self._origin.arriving(name)
-            pull = Pull(name, path, lambda request: self._ask(worker, request))
+            if self._origin.has_home(name):
+                self._origin.place_of(name)
+            pull = Pull(name, self._origin.arriving(name), lambda request: self._ask(worker, request))
         except OSError as error:
             self._end(name, f"it cannot be written: {error}")
             return
@@ -71,10 +72,16 @@ class Homecoming:
             return
         del self._pulls[chunk.name]
         self._moved(worker, chunk.name, pull.received, time.monotonic() - since)
-        if not pull.error and pull.archive and self._origin.has_home(chunk.name):
-            self._unpack(chunk.name)
-        else:
+        if pull.error or not self._origin.has_home(chunk.name):
             self._end(chunk.name, pull.error)
+            return
+        try:
+            if pull.archive or not self._origin.came_home(chunk.name):
+                self._place(chunk.name, "place-directory" if pull.archive else "place")
+                return
+            self._end(chunk.name, "")
+        except OSError as error:
+            self._end(chunk.name, str(error))
 
     def worker_left(self, worker: str) -> list[int]:
         """Nothing more comes from there; gives the requests that wait for something that did."""
@@ -94,37 +101,33 @@ class Homecoming:
             child.end()
             self._origin.give_up(name)
 
-    def _unpack(self, name: str) -> None:
-        """A directory came as an archive; a large one takes its time."""
-        archive = self._origin.arriving(name)
+    def _place(self, name: str, action: str) -> None:
+        """What takes its time: directories come as archives, places may be on other file systems."""
         log = self._origin.spool / f"{name}.log"
-        words = [*_UNPACK, str(archive), f"{archive}.d"]
-        child = Child(self._loop, words, log, self._on_unpacked, cwd=self._origin.spool, environment=os.environ)
+        words = [*_FETCH, action, str(self._origin.arriving(name)), str(self._origin.place_of(name))]
+        child = Child(self._loop, words, log, self._on_placed, cwd=self._origin.spool, environment=os.environ)
         self._children[child] = name
 
-    def _on_unpacked(self, child: Child, code: int) -> None:
-        name = self._children.pop(child)
-        error = child.words() if code else ""
-        if not error:
-            try:
-                archive = self._origin.arriving(name)
-                archive.unlink()
-                Path(f"{archive}.d").rename(archive)
-            except OSError as problem:
-                error = str(problem)
-        self._end(name, error)
+    def _on_placed(self, child: Child, code: int) -> None:
+        self._end(self._children.pop(child), child.words() if code else "")
 
     def _end(self, name: str, error: str) -> None:
         for request in self._requests.pop(name, ()):
-            self._answer(request, error, b"" if error else self._origin.arriving(name).read_bytes())
+            self._answer(request, *self._content(name, error))
         if not self._origin.has_home(name):
             self._origin.give_up(name)
             return
-        if not error:
-            try:
-                self._origin.came_home(name)
-            except OSError as problem:
-                error = str(problem)
         if error:
             self._origin.give_up(name)
+        else:
+            self._origin.is_home(name)
         self._came(name, error)
+
+    def _content(self, name: str, error: str) -> tuple[str, bytes]:
+        if not error:
+            try:
+                with open(open_plain(self._origin.arriving(name)), "rb") as file:
+                    return "", file.read()
+            except OSError as problem:
+                error = str(problem)
+        return error, b""

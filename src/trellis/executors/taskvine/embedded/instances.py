@@ -65,7 +65,7 @@ class Instances:
         workers.sort(key=lambda worker: (-(worker.free.cores or 0), worker.name))
         if only_for is not None:
             calls = min(calls, 1)
-            workers = [w for w in workers if self._lacks(w, library) and can_host(w, only_for, now, store.replicas)]
+            workers = [w for w in workers if self._lacks(w, library) and can_host(w, only_for, now)]
         rested = [worker for worker in workers if worker.paused.get(spec.name, 0.0) <= now]
         if not rested and library.failures < MIN_LIBRARY_FAILURES:
             rested = workers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +15,10 @@ from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import tail
 from trellis.executors.taskvine.embedded.companion import Companion
-from trellis.executors.taskvine.embedded.processes import TaskStart, after, in_environment, python_of
-from trellis.executors.taskvine.embedded.sandbox import Sandbox
+from trellis.executors.taskvine.embedded.processes import TaskStart, after, in_environment, python_of, variables_of
+from trellis.executors.taskvine.embedded.sandbox import Collected, Sandbox, written_to
 from trellis.executors.taskvine.embedded.workspace import Workspace
-from trellis.executors.taskvine.remote import runner
+from trellis.executors.taskvine.remote import runner, trees
 from trellis.executors.taskvine.remote.channel import KILL, SETUP, Message
 from trellis.executors.taskvine.remote.library import LibrarySetup
 from trellis.transport.service import Loop
@@ -83,7 +82,7 @@ class LibraryProcess:
         self._payloads = workspace.payloads / str(start.instance)
         self._log = self._files / "output"
         try:
-            for directory in (self._files, self._payloads):
+            for directory in (self._files, self._payloads, self._files / "tmp"):
                 directory.mkdir()
             # Its own files are in a sandbox too; those of calls are beside it.
             self._home = Sandbox(self._files / "home", cache, start.inputs, ())
@@ -95,7 +94,6 @@ class LibraryProcess:
         self._process.send(SETUP, payloads=(setup, start.context_function, start.context_arguments))
 
     def _start(self, start: LibraryStart, lifeline: Lifeline) -> None:
-        home = str(self._home.path)
         self._process = Companion(
             self._loop,
             lifeline,
@@ -107,8 +105,7 @@ class LibraryProcess:
             cwd=self._home.path,
             environment={
                 **in_environment(self._cache, start.environment, start.variables),
-                "VINE_SANDBOX": home,
-                "TMPDIR": str(self._home.path / "tmp"),
+                **variables_of(self._home.path, self._files / "tmp"),
             },
         )
 
@@ -151,41 +148,38 @@ class LibraryProcess:
             self.discard(start.id)
             raise
 
-    def collect(self, id_: int, result: Payload | None) -> tuple[list[tuple[str, int]], bool]:
+    def collect(self, id_: int, result: Payload | None) -> tuple[Collected, bool]:
         """A call has ended, with ``result`` or (None) an exception: take its outputs into the cache.
 
-        Gives their names and sizes in bytes, and whether the result is one of them.
-
-        Raises:
-            MissingOutput: it has not made one of them.
-            OSError: one of them cannot be kept.
+        Gives what came of them, and whether the result is among them.
         """
         if id_ not in self._calls:
-            return [], False
+            return Collected([], ""), False
         sandbox, start = self._calls.pop(id_)
-        try:
-            if result is None:
-                with contextlib.suppress(OSError):  # what it raised says more
-                    return [] if sandbox is None else sandbox.collect(start.outputs, failed=True), False
-                return [], False
-            made = [] if sandbox is None else sandbox.collect(start.outputs)
-            if start.result_name:
+        made, complaint = Collected([], "") if sandbox is None else sandbox.collect(start.outputs, result is None)
+        if sandbox is not None:
+            sandbox.remove()
+        if result is None:
+            return Collected(made, ""), False  # what it raised says more
+        if start.result_name and not complaint:
+            try:
                 made.append((start.result_name, self._keep_result(start.result_name, result)))
-            return made, bool(start.result_name)
-        finally:
-            if sandbox is not None:
-                sandbox.remove()
+            except OSError as error:
+                complaint = f"its result cannot be kept: {error}"
+        return Collected(made, complaint), bool(start.result_name)
+
+    def spoilt(self, id_: int) -> list[str]:
+        """Inputs that a call has written to, which has ended and whose outputs are still here."""
+        return written_to(self._cache, self._calls[id_][1].inputs) if id_ in self._calls else []
 
     def _keep_result(self, name: str, result: Payload) -> int:
         path = self._cache.arriving(name)
         runner.write_payload(str(path), runner.RESULT, payload_buffers(result))
         return self._cache.add(name, "workflow").size
 
-    def discard(self, id_: int) -> None:
-        """A call ended without a result."""
-        sandbox, _ = self._calls.pop(id_, (None, None))
-        if sandbox is not None:
-            sandbox.remove()
+    def discard(self, id_: int) -> list[tuple[str, int]]:
+        """A call ended without a result; gives the outputs that are in the cache now, and their sizes in bytes."""
+        return self.collect(id_, None)[0].made
 
     def kill_call(self, id_: int) -> None:
         self._process.send(KILL, id_)
@@ -222,4 +216,4 @@ class LibraryProcess:
 
     def _remove_files(self) -> None:
         for directory in (self._files, self._payloads):
-            shutil.rmtree(directory, ignore_errors=True)
+            trees.remove(directory)

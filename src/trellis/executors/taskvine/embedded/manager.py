@@ -324,9 +324,14 @@ class VineManagerState:
         for id_ in tasks:
             task = store.tasks.get(id_)
             if task is not None:
+                failure = None
                 if isinstance(task.place, Returning):
                     store.actions.append(events.DropResults(name, [id_]))
-                self._lifecycle.requeue(task, now)
+                    failure = task.place.failure
+                if failure is not None:  # it is known what became of it; only what it has made does not come
+                    self._lifecycle.fail(task, now, *failure)
+                else:
+                    self._lifecycle.requeue(task, now)
         self._instances.lose_worker(worker, now)
         del store.workers[name]
         temps = store.replicas.temps_at(name)

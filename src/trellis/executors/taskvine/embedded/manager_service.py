@@ -267,12 +267,10 @@ class VineManagerService:
                 self._performer.transactions.cached(name, names, sizes, seconds, sent)
                 self._handle(events.CacheUpdated(name, names, sizes))
             case SendFile():
-                chunk, data = self._performer.origin.serve(message)
-                self._performer.traffic.sent_by_manager += len(data)
-                self._workers.send(name.encode(), [encode_header(chunk), data])
+                self._performer.serve(name, message)
             case FileChunk():
                 self._handle(events.WorkerHeard(name))
-                self._performer.homecoming.on_chunk(name, message, frames[0] if frames else b"")
+                self._performer.on_chunk(name, message, frames[0] if frames else b"")
             case Heartbeat():
                 self._handle(events.WorkerHeard(name))
                 self._performer.to_worker(name, Heartbeat())

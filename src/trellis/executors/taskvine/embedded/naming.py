@@ -11,20 +11,20 @@ import contextlib
 import hashlib
 import os
 import secrets
+import stat
 import sys
-import tarfile
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from trellis.core.download import ask_version
+from trellis.core.plain_files import open_plain, status_of
+from trellis.executors.taskvine.remote import trees
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.vine import FileSpec
 
 _PERSISTENT = ("worker", "forever")
-# A server is asked about a URL once, before it is needed; one that takes longer than this names its file by the URL.
-_HEAD_TIMEOUT_S = 10.0
 # What is read in less than about 10 ms is named at once.
 _QUICK_BYTES = 8 * 2**20
 _QUICK_ENTRIES = 200
@@ -37,6 +37,9 @@ class Named(msgspec.Struct):
     size: int = -1  # bytes; -1: not known
     unpack: bool = False
     path: str = ""  # where its content is; empty: not on this host
+    fit: bool = False  # as in ``FileSpec``
+    version: str = ""  # of a URL: which state of it this is; of a file named by its content: when that was read
+    error: str = ""  # why it has no content
 
 
 def takes_long(spec: FileSpec) -> bool:
@@ -78,20 +81,25 @@ def name_file(spec: FileSpec, spool: Path, content: Payload = b"") -> Named:
     if spec.kind == "buffer":
         return _name_buffer(spec, spool, content)
     if spec.kind == "url":
-        return Named(_url_name(spec), -1, spec.unpack)
-    if spec.kind == "file" and not spec.made and os.access(spec.source, os.R_OK):
-        return _name_file(spec, spool)
-    return Named(f"{spec.kind}-{secrets.token_hex(8)}")
+        return _name_url(spec)
+    named = Named(f"{spec.kind}-{secrets.token_hex(8)}")
+    if spec.kind == "file" and not spec.made:
+        try:
+            return _name_file(spec, spool)
+        except OSError as error:
+            named.error = f"{error.filename or spec.source}: {error.strerror or error}"
+    return named
 
 
 def _name_buffer(spec: FileSpec, spool: Path, content: Payload) -> Named:
     buffers = payload_buffers(content)
-    name = f"buffer-{secrets.token_hex(8)}"
+    suffix = "-unpacked" if spec.unpack else ""
+    name = f"buffer-{secrets.token_hex(8)}{suffix}"
     if spec.level in _PERSISTENT:
         digest = hashlib.blake2b(digest_size=16)
         for buffer in buffers:
             digest.update(buffer)
-        name = f"buffer-{digest.hexdigest()}"
+        name = f"buffer-{digest.hexdigest()}{suffix}"
     path = spool / name
     with open(path, "wb") as file:
         size = sum(file.write(buffer) for buffer in buffers)
@@ -100,22 +108,28 @@ def _name_buffer(spec: FileSpec, spool: Path, content: Payload) -> Named:
 
 def _name_file(spec: FileSpec, spool: Path) -> Named:
     path, unpack = Path(spec.source), spec.unpack
-    if path.is_dir():
+    if stat.S_ISDIR(status_of(path).st_mode):
         path, unpack = _archive(path, spool), True
-    status = path.stat()
-    if spec.level in _PERSISTENT:
-        name = f"file-{_digest(path)}"
-    elif path.parent == spool:
-        name = f"file-{secrets.token_hex(8)}"
-    else:
-        words = f"{os.path.realpath(spec.source)}\0{status.st_size}\0{status.st_mtime_ns}"
-        name = f"file-meta-{_digest_of(words)}"
-    return Named(name, status.st_size, unpack, str(path))
+    descriptor = open_plain(path)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        version = ""
+        if spec.level in _PERSISTENT:
+            name = f"file-{hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()}"
+            version = state_of(status)
+        elif path.parent == spool:
+            name = f"file-{secrets.token_hex(8)}"
+        else:
+            words = f"{os.path.realpath(spec.source)}\0{state_of(status)}"
+            name = f"file-meta-{_digest_of(words)}"
+    # The same content may be wanted packed as well, and is another thing then.
+    name += "-fit" if spec.fit else "-unpacked" if unpack else ""
+    return Named(name, status.st_size, unpack, str(path), spec.fit, version)
 
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def state_of(status: os.stat_result) -> str:
+    """Differs when a file was written to, or replaced."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _digest_of(words: str) -> str:
@@ -125,26 +139,23 @@ def _digest_of(words: str) -> str:
 def _archive(directory: Path, spool: Path) -> Path:
     """A tar archive of a directory, the same for the same content."""
     path = spool / f"archive-{secrets.token_hex(8)}.tar"
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
-        for entry in sorted(directory.rglob("*")):
-            archive.add(entry, entry.relative_to(directory), recursive=False)
+    try:
+        trees.pack(directory, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 
-def _url_name(spec: FileSpec) -> str:
+def _name_url(spec: FileSpec) -> Named:
+    suffix = "-unpacked" if spec.unpack else ""
     if spec.level not in _PERSISTENT:
-        return f"url-{secrets.token_hex(8)}"
-    words = f"url\0{spec.source}"
-    try:
-        request = urllib.request.Request(spec.source, method="HEAD")
-        with urllib.request.urlopen(request, timeout=_HEAD_TIMEOUT_S) as response:
-            for header in ("Content-MD5", "ETag", "Last-Modified"):
-                if response.headers.get(header):
-                    words = f"{header}\0{spec.source}\0{response.headers[header]}"
-                    break
-    except (OSError, ValueError):  # the worker will say what is wrong with it
-        pass
-    return f"url-{_digest_of(words)}"
+        return Named(f"url-{secrets.token_hex(8)}{suffix}", -1, spec.unpack)
+    version = ""
+    with contextlib.suppress(OSError, ValueError):  # the worker will say what is wrong with it
+        version = ask_version(spec.source)
+    words = f"{spec.source}\0{version}"
+    return Named(f"url-{_digest_of(words)}{suffix}", -1, spec.unpack, version=version)
 
 
 # -- as a process ----------------------------------------------------------------------------------------------

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
 
-from trellis.executors.taskvine.embedded.naming import Named
+from trellis.core.plain_files import check_mode
+from trellis.executors.taskvine.embedded.cache import Content
+from trellis.executors.taskvine.embedded.naming import Named, state_of
 from trellis.executors.taskvine.embedded.pieces import read_piece
+from trellis.executors.taskvine.remote import trees
 from trellis.wire.vine import FileChunk, FileSpec, SendFile
 
 
 class Origin:
     """Files of the manager's host.
 
+    What comes home arrives in the spool, so that nothing of ours ever stands beside the user's files.
+
     Args:
-        spool: directory for buffers, and for archives of directories; emptied at the end.
+        spool: directory for buffers, for archives of directories, and for what is not whole; emptied at the end.
     """
 
     def __init__(self, spool: Path) -> None:
@@ -25,21 +29,28 @@ class Origin:
         spool.mkdir(parents=True)
         self._paths: dict[str, Path] = {}  # where to read each file, by cache name
         self._homes: dict[str, Path] = {}  # where each file that comes home belongs
+        self._versions: dict[str, str] = {}  # of files that are named by their content: their states then
+        self._errors: dict[str, str] = {}  # why others have no content
 
     def declare(self, spec: FileSpec, named: Named) -> None:
         """Workers may ask for it, or it may come home."""
         if spec.made:
             self._homes[named.name] = Path(spec.source)
+        if named.error:
+            self._errors[named.name] = named.error
         if not named.path:
             return
         former = self._paths.get(named.name)
         path = self._paths[named.name] = Path(named.path)
+        if path.parent != self.spool and named.version:
+            self._versions[named.name] = named.version
         if former is not None and former != path:  # the same content once more
             self._remove(former)
 
     def forget(self, name: str) -> None:
         """Nobody needs it any more; what was made for it goes."""
-        self._homes.pop(name, None)
+        for known in (self._homes, self._versions, self._errors):
+            known.pop(name, None)
         path = self._paths.pop(name, None)
         if path is not None:
             self._remove(path)
@@ -56,9 +67,26 @@ class Origin:
     def serve(self, request: SendFile) -> tuple[FileChunk, bytes]:
         """A piece of a file, or the reason why there is none."""
         path = self._paths.get(request.name)
-        if path is None:
-            return FileChunk(request.name, request.offset, 0, error="it is not there on the manager's host"), b""
-        return read_piece(path, request)
+        error = self._errors.get(request.name, "it is not there on the manager's host")
+        if path is not None:
+            error = self._changed(request.name, path)
+            if not error:
+                return read_piece(Content(path), request)
+        return FileChunk(request.name, request.offset, 0, error=error), b""
+
+    def has(self, name: str) -> bool:
+        """Whether its content is on this host."""
+        return name in self._paths
+
+    def _changed(self, name: str, path: Path) -> str:
+        """Of a file that is named by its content: whether it has that still. Workers would keep it for ever."""
+        version = self._versions.get(name)
+        try:
+            if version is None or state_of(os.stat(path)) == version:
+                return ""
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        return f"{path} was written to after the task was submitted"
 
     # -- home --------------------------------------------------------------------------------------------------
 
@@ -67,36 +95,39 @@ class Origin:
         return name in self._homes
 
     def arriving(self, name: str) -> Path:
-        """Where to put a file that is coming, while it is not whole: beside its place, so that it need not be copied.
+        """Where to put a file that is coming, while it is not whole."""
+        return self.spool / f"home-{name}"
+
+    def place_of(self, name: str) -> Path:
+        """Where it belongs: of a link to a place the place, as if it were opened. The directories above are made.
 
         Raises:
-            OSError: there is no such place, and it cannot be made.
+            OSError: nothing can be there.
         """
-        home = self._homes.get(name)
-        if home is None:
-            return self.spool / f"home-{name}"
-        home.parent.mkdir(parents=True, exist_ok=True)
-        return home.parent / f".{home.name}.{name}"
+        place = Path(os.path.realpath(self._homes[name]))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            check_mode(place, place.stat().st_mode)
+        return place
 
-    def came_home(self, name: str) -> None:
-        """It is whole: put it in its place.
+    def came_home(self, name: str) -> bool:
+        """It is whole, and no directory: put it in its place. False: that takes long, and is a child's work.
 
         Raises:
             OSError: that cannot be done.
         """
-        home = self._homes[name]
-        arrived = self.arriving(name)
-        if arrived.is_dir() and home.is_dir():  # as if the task had run here: what else is there stays
-            shutil.copytree(arrived, home, symlinks=True, dirs_exist_ok=True, copy_function=os.replace)
-            shutil.rmtree(arrived)
-        else:
-            arrived.replace(home)
+        place, arrived = self.place_of(name), self.arriving(name)
+        if place.parent.stat().st_dev != arrived.stat().st_dev:
+            return False
+        os.replace(arrived, place)
+        return True
+
+    def is_home(self, name: str) -> None:
+        """It is in its place, where workers may get it again."""
+        place = Path(os.path.realpath(self._homes[name]))
+        if place.is_file():
+            self._paths[name] = place
 
     def give_up(self, name: str) -> None:
         """Remove what has come of it."""
-        with contextlib.suppress(OSError):
-            arrived = self.arriving(name)
-            if arrived.is_dir():
-                shutil.rmtree(arrived)
-            else:
-                arrived.unlink()
+        trees.remove(self.arriving(name))

@@ -50,11 +50,11 @@ class PeerServer:
                 request = self._decoder.decode(incoming.frames[0] if incoming.frames else b"")
                 if not isinstance(request, SendFile):
                     raise BadMessage(f"a {type(request).__name__} from another worker")
-                path = self._cache.path(request.name)
+                content = self._cache.content(request.name)
             except (BadMessage, ValueError) as error:
                 logger.warning("a request of another worker is dropped: %s", error)
                 continue
-            chunk, data = read_piece(path, request, self._cache.is_directory(request.name))
+            chunk, data = read_piece(content, request)
             self._endpoint.send(incoming.peer, [encode_header(chunk), data])
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from trellis.executors.taskvine.embedded.declarations import Declarations
 from trellis.executors.taskvine.embedded.homecoming import Homecoming
 from trellis.executors.taskvine.embedded.manager import VineManagerState
 from trellis.executors.taskvine.embedded.origin import Origin
+from trellis.executors.taskvine.embedded.relay import Relay
 from trellis.executors.taskvine.embedded.task_book import Frames, TaskBook
 from trellis.executors.taskvine.embedded.traffic import MANAGER, URL, WORKER, Traffic
 from trellis.executors.taskvine.embedded.transactions import Transactions
@@ -23,10 +24,12 @@ from trellis.wire.codec import Buffer, encode_header, pack
 from trellis.wire.messages import DismissManager, Message, Refused
 from trellis.wire.vine import (
     Evict,
+    FileChunk,
     FileFetched,
     GetFile,
     KillTasks,
     Notice,
+    SendFile,
     StopLibrary,
     VineStatus,
     VineTaskFailed,
@@ -71,6 +74,7 @@ class Performer:
         )
         self.book = TaskBook(state.file_name, self.declarations.level)
         self.traffic = Traffic()
+        self.relay = Relay(self._holders, self.to_worker, self._send_piece)
         self._fetches: dict[int, int] = {}  # by request of the submit side that has no answer yet: the file
         self._done = self._failed = 0
 
@@ -88,6 +92,29 @@ class Performer:
         if waited:
             self._resume()
         self._handle(declared)
+
+    # -- files that workers ask for ----------------------------------------------------------------------------
+
+    def serve(self, worker: str, request: SendFile) -> None:
+        """A worker wants a piece of a file: of this host, or of one that only other workers have."""
+        if not self.origin.has(request.name) and self.relay.request(worker, request):
+            return
+        chunk, data = self.origin.serve(request)
+        self._send_piece(worker, chunk, data)
+
+    def on_chunk(self, worker: str, chunk: FileChunk, data: Buffer) -> None:
+        """A worker has sent a piece of a file."""
+        self.homecoming.on_chunk(worker, chunk, data)
+        if self.relay.on_chunk(worker, chunk, data):
+            self._handle(events.CacheFailed(worker, chunk.name, chunk.error))
+
+    def _holders(self, name: str) -> set[str]:
+        file = self._state.store.replicas.get(name)
+        return set() if file is None else file.ready
+
+    def _send_piece(self, worker: str, chunk: FileChunk, data: Buffer) -> None:
+        self.traffic.sent_by_manager += len(data)
+        self._workers.send(worker.encode(), [encode_header(chunk), data])
 
     # -- files that the submit side asks for -------------------------------------------------------------------
 
@@ -128,6 +155,7 @@ class Performer:
             case events.ForgetFiles(names):
                 self.declarations.forget(names)
                 self.traffic.forgotten(names)
+                self.relay.forgotten(names)
             case events.KillTasks(worker, ids):
                 self.to_worker(worker, KillTasks(ids))
             case events.BringHome(worker, name):
@@ -182,6 +210,7 @@ class Performer:
         self.transactions.disconnected(worker, left.reason)
         self.book.worker_left(worker)
         self.traffic.left(worker)
+        self.relay.worker_left(worker)
         self.to_client(left)
         for request in self.homecoming.worker_left(worker):  # another worker may have it
             self._handle(events.FetchRequested(request, self._fetches[request]))
@@ -192,7 +221,9 @@ class Performer:
         if peer is not None:
             source = peer.registration.transfer_address
         self.traffic.ordered(worker, name, WORKER if peer is not None else URL if source else MANAGER)
-        self.to_worker(worker, GetFile(name, source, file.level, file.size, self.declarations.unpacks(name)))
+        named = self.declarations.named(name)
+        version = named.version if file.kind == "url" else ""
+        self.to_worker(worker, GetFile(name, source, file.level, file.size, named.unpack, named.fit, version))
 
     # Sending to a worker that is just gone does nothing: the end of its connection is reported on its own.
 

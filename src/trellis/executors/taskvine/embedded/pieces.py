@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from trellis.core.plain_files import open_plain, write_piece
+from trellis.executors.taskvine.embedded.cache import Content
 from trellis.wire.codec import Buffer
 from trellis.wire.vine import FileChunk, SendFile
 
@@ -19,19 +21,28 @@ PIECE_BYTES = 2**20
 WINDOW = 4
 
 
-def read_piece(path: Path, request: SendFile, archive: bool = False) -> tuple[FileChunk, bytes]:
-    """The answer to a request for a piece of the file at ``path``; a file that cannot be read is an answer too."""
+def read_piece(content: Content, request: SendFile) -> tuple[FileChunk, bytes]:
+    """The answer to a request for a piece of a file; one that cannot be read is an answer too.
+
+    What somebody has written to since it came into a cache is not passed on.
+    """
+    path, entry, archive = content
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = open_plain(path)
         try:
             status = os.fstat(descriptor)
-            data = os.pread(descriptor, min(max(request.length, 0), PIECE_BYTES), request.offset)
+            data = os.pread(descriptor, min(max(request.length, 0), PIECE_BYTES), max(request.offset, 0))
         finally:
             os.close(descriptor)
     except OSError as error:
-        return FileChunk(request.name, request.offset, 0, error=f"{path}: {error.strerror}"), b""
-    mode = status.st_mode & 0o777 | 0o200  # caches take the right to write away; where it arrives is another's matter
-    return FileChunk(request.name, request.offset, status.st_size, mode, archive), data
+        return FileChunk(request.name, request.offset, 0, error=f"{path}: {error.strerror or error}"), b""
+    version = f"{status.st_size} {status.st_mtime_ns}"
+    mode = status.st_mode & 0o777
+    if entry is not None:
+        mode = entry.mode  # the cache has taken rights away, which where it arrives are another's matter
+        if entry.state.split()[:2] != version.split():
+            return FileChunk(request.name, request.offset, 0, error=f"{path}: somebody has written to it"), b""
+    return FileChunk(request.name, request.offset, status.st_size, mode, archive, version=version), data
 
 
 class Pull:
@@ -51,6 +62,7 @@ class Pull:
         self._ask = ask
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._total: int | None = None
+        self._version = ""  # of the first piece
         self._next = 0
         self._awaited: set[int] = set()  # offsets of pieces that were asked for
         self._request()
@@ -69,10 +81,13 @@ class Pull:
             self.error = chunk.error
         elif self._total is None:
             self._total = chunk.total
+            self._version = chunk.version
             self.archive = chunk.archive
-            os.fchmod(self._file, chunk.mode)
+            os.fchmod(self._file, chunk.mode & 0o777)
         elif chunk.total != self._total:
             self.error = f"its size changed from {self._total} to {chunk.total} bytes while it was sent"
+        elif chunk.version != self._version:
+            self.error = "it changed while it was sent"
         if not self.error:
             self._write(chunk, data)
         if self.error or self.received == self._total:
@@ -86,7 +101,7 @@ class Pull:
             self.error = f"a piece of {len(data)} bytes came from offset {chunk.offset} of {self._total}"
             return
         try:
-            os.pwrite(self._file, data, chunk.offset)
+            write_piece(self._file, data, chunk.offset)
         except OSError as error:
             self.error = f"it cannot be written: {error.strerror}"
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import py_compile
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child
-from trellis.executors.taskvine.embedded.sandbox import MissingOutput, Sandbox
+from trellis.executors.taskvine.embedded.sandbox import Sandbox, written_to
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.embedded.zygotes import Fork, Zygotes
-from trellis.executors.taskvine.remote import runner
+from trellis.executors.taskvine.remote import runner, trees
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer, Payload, payload_buffers
 from trellis.wire.vine import Amount, TaskShape
@@ -51,6 +50,7 @@ class TaskEnd(NamedTuple):
     duration_s: float
     missing: str
     made: list[tuple[str, int]]  # outputs that are in the cache now, and their sizes in bytes
+    spoilt: list[str]  # inputs that it has written to
 
 
 class _Process(NamedTuple):
@@ -111,13 +111,13 @@ class Processes:
         if not function.exists():
             runner.write_payload(str(function), runner.CALL, (self.function(start.function),))
         files = self._workspace.tasks / str(start.id)
-        files.mkdir()
+        (files / "tmp").mkdir(parents=True)
         try:
             sandbox = Sandbox(files / "sandbox", self._cache, start.inputs, [path for _, path, _ in start.outputs])
             runner.write_payload(str(files / "arguments"), runner.CALL, payload_buffers(start.arguments))
             child = self._spawn(start, sandbox, files, environment)
         except BaseException:
-            shutil.rmtree(files, ignore_errors=True)
+            trees.remove(files)
             raise
         self._running[start.id] = _Process(start, child, environment, sandbox, files)
 
@@ -134,7 +134,7 @@ class Processes:
 
     def _spawn(self, start: TaskStart, sandbox: Sandbox, files: Path, environment: Mapping[str, str]) -> Child | Fork:
         output = files / "output"
-        environment = {**environment, "VINE_SANDBOX": str(sandbox.path), "TMPDIR": str(sandbox.path / "tmp")}
+        environment = {**environment, **variables_of(sandbox.path, files / "tmp")}
         arguments = [str(self._function_path(start.function)), str(files / "arguments"), str(files / "result")]
         if not start.environment and not start.shape.init_command:
             fork = self._zygotes.start(
@@ -164,32 +164,31 @@ class Processes:
     def _ended(self, id_: int, code: int) -> None:
         process = self._running.pop(id_)
         end = self._read_end(process, code)
-        shutil.rmtree(process.files, ignore_errors=True)
+        trees.remove(process.files)
         self._on_end(id_, end)
 
     def _read_end(self, process: _Process, code: int) -> TaskEnd:
         result = process.files / "result"
-        kept = process.start.result_name
+        start, kept = process.start, process.start.result_name
+        spoilt = written_to(self._cache, start.inputs)
         try:
             kind, buffers, started, duration_s = runner.read_payload(str(result), content=not kept)
             failed = kind == runner.ERROR
             if failed and kept:
                 _, buffers, _, _ = runner.read_payload(str(result))
         except (OSError, ValueError):
-            return TaskEnd(code, process.child.words(), None, True, 0.0, 0.0, "", [])
+            made, _ = process.sandbox.collect(start.outputs, failed=True)
+            return TaskEnd(code, process.child.words(), None, True, 0.0, 0.0, "", made, spoilt)
         payload: Payload = b"" if kept and not failed else buffers[0] if len(buffers) == 1 else buffers
-        made: list[tuple[str, int]] = []
-        missing = ""
-        try:
-            made = process.sandbox.collect(process.start.outputs, failed)
-            if kept and not failed:
+        made, complaint = process.sandbox.collect(start.outputs, failed)
+        missing = "" if failed else complaint  # what it raised says more
+        if kept and not failed and not missing:
+            try:
                 entry = self._cache.adopt(kept, result, "workflow")
                 made.append((entry.name, entry.size))
-        except MissingOutput as error:
-            missing = f"not there when the task had ended: {error}"
-        except OSError as error:
-            missing = "" if failed else f"its outputs cannot be kept: {error}"  # what it raised says more
-        return TaskEnd(code, process.child.reason, payload, failed, started, duration_s, missing, made)
+            except OSError as error:
+                missing = f"its result cannot be kept: {error}"
+        return TaskEnd(code, process.child.reason, payload, failed, started, duration_s, missing, made, spoilt)
 
     def measure(self, id_: int, suspicious_mb: float) -> Amount:
         """What a task uses now: memory of all its processes (see ``host.memory_mb``), disk in its sandbox."""
@@ -206,6 +205,11 @@ class Processes:
             if isinstance(process.child, Child):
                 process.child.end()
         self._running.clear()
+
+
+def variables_of(sandbox: Path, temporary: Path) -> dict[str, str]:
+    """Variables that name directories of a task. Its temporary files are not in its sandbox, where its user's are."""
+    return {"VINE_SANDBOX": str(sandbox), "PWD": str(sandbox), "TMPDIR": str(temporary)}
 
 
 def after(init_command: str, words: list[str]) -> list[str]:

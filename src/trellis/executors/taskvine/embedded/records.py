@@ -54,6 +54,7 @@ class Returning:
     worker: str
     names: set[str]
     failed: bool = False  # it raised, which is its outcome whether they come or not
+    failure: tuple[str, str, int] | None = None  # it has no result: status, reason, exit code
 
 
 Place = Waiting | Queued | Staging | Running | Returning

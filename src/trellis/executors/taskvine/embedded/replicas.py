@@ -105,17 +105,8 @@ class ReplicaTable:
         """Whether workers pass this file on to each other."""
         return self._worker_limit > 0 and file.shared
 
-    def is_bound(self, name: str) -> bool:
-        """Whether it is where it was made, and comes to no other worker."""
-        file = self._files[name]
-        return file.kind == "temp" and not self.is_shared(file)
-
     def is_ready(self, name: str, worker: str) -> bool:
         return worker in self._files[name].ready
-
-    def can_have(self, name: str, worker: str) -> bool:
-        """Whether the worker has it, or can get it."""
-        return worker in self._files[name].ready or not self.is_bound(name)
 
     def names_at(self, worker: str) -> Collection[str]:
         """Ready or on their way, least recently used first; not to be changed."""
@@ -331,8 +322,8 @@ class ReplicaTable:
                 return min(peers, key=lambda peer: (self._outgoing.get(peer, 0), peer))
         if file.kind == "url":
             return file.source if self._may_send(file.source, self._url_limit, now) else None
-        if file.kind == "temp":
-            return None  # only workers have it
+        if file.kind == "temp" and (shared or file.lost):
+            return None  # only workers have it; what they do not pass on themselves goes through the manager
         under_way = sum(source == MANAGER for source in file.creating.values())
         if shared and (under_way >= MANAGER_COPIES or self._peer_can_send(file, now)):
             return None

@@ -77,9 +77,16 @@ class Reports:
     def _there(self, names: Sequence[str], worker: Worker) -> Sequence[str]:
         return [name for name in names if self._store.replicas.is_ready(name, worker.name)]
 
-    def _bring_home(self, task: Task, worker: Worker, home: Sequence[str], failed: bool) -> None:
+    def _bring_home(
+        self,
+        task: Task,
+        worker: Worker,
+        home: Sequence[str],
+        failed: bool,
+        failure: tuple[str, str, int] | None = None,
+    ) -> None:
         store = self._store
-        task.place = Returning(worker.name, set(home), failed)
+        task.place = Returning(worker.name, set(home), failed, failure)
         worker.tasks.add(task.id)
         worker.idle_since = None
         for name in home:
@@ -93,11 +100,14 @@ class Reports:
             task = store.tasks[id_]
             place = task.place
             assert isinstance(place, Returning)
-            if error and not place.failed:
-                self._lifecycle.fail(task, now, "output_transfer_error", f"{file}: {error}")
-                continue
+            if error and not place.failed and place.failure is None:  # the others come all the same
+                place.failure = ("output_transfer_error", f"{file}: {error}", 0)
             place.names.discard(file)
-            if not place.names:
+            if place.names:
+                continue
+            if place.failure is not None:
+                self._lifecycle.fail(task, now, *place.failure)
+            else:
                 store.leave(task, now)
                 kept = [id_] if self._lifecycle.finish(task, place.worker) else []
                 store.actions.append(events.ReportDone(place.worker, [id_], kept))
@@ -116,17 +126,27 @@ class Reports:
         elif event.status == "cancelled":  # it was too slow
             self._lifecycle.requeue(task, now)
         elif event.status in _EXHAUSTED:
-            self._exhausted(task, task.place, event, now)
+            self._exhausted(task, worker, event, now)
         elif event.status == "library_exit":
-            self._library_exit(task, event, now)
+            self._library_exit(task, worker, event, now)
         elif event.status == "forsaken":
             self._forsaken(task, worker, event, now)
         else:
-            self._lifecycle.fail(task, now, event.status, event.reason, event.exit_code)
+            self._fail(task, worker, (event.status, event.reason, event.exit_code), now)
 
-    def _exhausted(self, task: Task, place: Running, event: events.TaskFailed, now: float) -> None:
+    def _fail(self, task: Task, worker: Worker, failure: tuple[str, str, int], now: float) -> None:
+        """It has no result; what it has made tells why, and comes home first."""
+        home = () if task.recovers else self._there(task.home, worker)
+        if home:
+            self._store.leave(task, now)
+            self._bring_home(task, worker, home, failed=True, failure=failure)
+        else:
+            self._lifecycle.fail(task, now, *failure)
+
+    def _exhausted(self, task: Task, worker: Worker, event: events.TaskFailed, now: float) -> None:
         """With what the user asked for, more of the same is no help; with a label or a share of a worker, more is."""
-        category = self._store.category(task)
+        place, category = task.place, self._store.category(task)
+        assert isinstance(place, Running)
         category.seen = largest(category.seen, event.measured)
         most = [enlarge(task.shape.amount, worker.total) for worker in self._store.workers.values()]
         helps = any(_is_more(amount, place.amount) for amount in most)
@@ -135,13 +155,13 @@ class Reports:
             task.maximum = True
             self._lifecycle.requeue(task, now)
         else:
-            self._lifecycle.fail(task, now, event.status, event.reason, event.exit_code)
+            self._fail(task, worker, (event.status, event.reason, event.exit_code), now)
 
-    def _library_exit(self, task: Task, event: events.TaskFailed, now: float) -> None:
+    def _library_exit(self, task: Task, worker: Worker, event: events.TaskFailed, now: float) -> None:
         task.library_exits += 1
         if task.library_exits >= MAX_LIBRARY_EXITS:
             reason = f"{event.reason} ({task.library_exits} times)"
-            self._lifecycle.fail(task, now, event.status, reason, event.exit_code)
+            self._fail(task, worker, (event.status, reason, event.exit_code), now)
         else:
             self._lifecycle.requeue(task, now)
 

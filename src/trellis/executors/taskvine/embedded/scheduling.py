@@ -43,7 +43,7 @@ def rank_instances(
     """The library's instances that may take this call, in the order in which to try them: those with a free slot, then
     those that it may be sent to ahead of time; of each, where most bytes of its inputs are."""
     for among in (library.free, library.ahead):
-        suitable = (i for i in among.values() if can_host(workers[i.worker], task, now, replicas))
+        suitable = (i for i in among.values() if can_host(workers[i.worker], task, now))
         if task.inputs:
             yield from sorted(
                 suitable, key=lambda i: (-replicas.bytes_at(task.inputs, i.worker), len(i.calls), i.number)
@@ -57,7 +57,7 @@ def offers(worker: Worker, task: Task) -> bool:
     return not task.shape.features or set(task.shape.features) <= set(worker.registration.features)
 
 
-def can_host(worker: Worker, task: Task, now: float, replicas: ReplicaTable) -> bool:
+def can_host(worker: Worker, task: Task, now: float) -> bool:
     """Whether the worker may take this task, whatever it does now."""
     if worker.drained:
         return False
@@ -65,6 +65,4 @@ def can_host(worker: Worker, task: Task, now: float, replicas: ReplicaTable) -> 
         return False
     if not offers(worker, task):
         return False
-    if worker.ends_at is not None and now + task.shape.time_min_s >= worker.ends_at:
-        return False
-    return not task.inputs or all(replicas.can_have(name, worker.name) for name in task.inputs)
+    return worker.ends_at is None or now + task.shape.time_min_s < worker.ends_at

@@ -116,7 +116,7 @@ class Transfers:
         if not order.source:
             self._from_manager[order.name] = Pull(order.name, path, self._ask_manager)
         elif "://" in order.source:
-            self._run(order.name, ["download", order.source, str(path)])
+            self._run(order.name, ["download", order.source, str(path), order.version])
         else:
             peer = self._peers.get(order.source) or self._connect(order.source)
             endpoint = peer.endpoint
@@ -210,7 +210,8 @@ class Transfers:
     def _on_whole(self, name: str, archive: bool = False, unpacked: bool = False) -> None:
         arrival = self._arrivals[name]
         if (arrival.order.unpack or archive) and not unpacked:
-            self._run(name, ["unpack", str(self._cache.arriving(name)), str(self._cache.directory(name))])
+            action = "fit" if arrival.order.fit else "unpack"
+            self._run(name, [action, str(self._cache.arriving(name)), str(self._cache.directory(name)), ""])
             return
         del self._arrivals[name]
         try:
@@ -228,7 +229,7 @@ class Transfers:
             self._loop,
             [*_FETCH, *words, str(lifeline)],
             output,
-            lambda child, code: self._on_child_end(child, code, unpacked=words[0] == "unpack"),
+            lambda child, code: self._on_child_end(child, code, unpacked=words[0] != "download"),
             cwd=self._log_directory,
             environment=os.environ,
             pass_fds=(lifeline,),

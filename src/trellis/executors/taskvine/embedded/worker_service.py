@@ -16,12 +16,12 @@ from trellis.executors.taskvine.embedded import worker as machine
 from trellis.executors.taskvine.embedded import worker_events as events
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.libraries import LibraryProcess, LibraryStart
+from trellis.executors.taskvine.embedded.losses import Losses
 from trellis.executors.taskvine.embedded.orders import library_start, task_starts
 from trellis.executors.taskvine.embedded.peer_server import PeerServer
 from trellis.executors.taskvine.embedded.pieces import read_piece
 from trellis.executors.taskvine.embedded.processes import Processes, TaskEnd, TaskStart
 from trellis.executors.taskvine.embedded.results import Reports
-from trellis.executors.taskvine.embedded.sandbox import MissingOutput
 from trellis.executors.taskvine.embedded.task_environment import Environments
 from trellis.executors.taskvine.embedded.transfers import Transfers
 from trellis.executors.taskvine.embedded.workspace import Workspace
@@ -37,7 +37,6 @@ from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
 from trellis.wire.messages import DefineFunctions, DismissManager, ForgetFunctions, Heartbeat, Message, Refused
 from trellis.wire.vine import (
     Amount,
-    CacheFailed,
     DefineShapes,
     Evict,
     FileChunk,
@@ -83,6 +82,7 @@ class WorkerService:
     ) -> None:
         self._endpoint = endpoint
         self._reports = Reports(endpoint)
+        self._losses = Losses(cache, self._reports)
         self._registration = registration
         self._settings = settings
         self._decoder: Decoder[Message] = Decoder(ToVineWorker)
@@ -217,8 +217,7 @@ class WorkerService:
             case GetFile():
                 self._transfers.get(message)
             case SendFile():
-                cache, name = self._cache, message.name
-                chunk, data = read_piece(cache.path(name), message, cache.is_directory(name))
+                chunk, data = read_piece(self._cache.content(message.name), message)
                 self._endpoint.send([encode_header(chunk), data])
             case Evict(names=names):
                 for name in names:
@@ -272,18 +271,12 @@ class WorkerService:
             self._processes.start(start, variables)
         except (OSError, ValueError) as error:
             self._environments.end(owner)
-            self._tell_of_lost(start.inputs)
+            self._losses.gone(start.inputs)
             self._handle(events.ProcessFailed(id_, f"it could not be started: {error}"))
-
-    def _tell_of_lost(self, inputs: Sequence[tuple[str, str]]) -> None:
-        """Files that the manager thinks are here, and that somebody has removed: it sends them again."""
-        for name, _ in inputs:
-            if not self._cache.mounted(name).exists():
-                self._cache.remove(name)
-                self._reports.send(CacheFailed(name, "", "it has gone from the worker's cache"))
 
     def _on_process_end(self, id_: int, end: TaskEnd) -> None:
         self._environments.end(("task", id_))
+        self._losses.spoilt(end.spoilt)
         self._reports.made(end.made, end.duration_s)
         self._ends[id_] = end
         self._handle(events.ProcessEnded(id_, end.exit_code, end.reason, end.payload is not None, end.missing))
@@ -318,7 +311,7 @@ class WorkerService:
                 library.call(start, self._processes.function(start.function))
             except (OSError, ValueError) as error:
                 reason = f"it could not be started: {error}"
-                self._tell_of_lost(start.inputs)
+                self._losses.gone(start.inputs)
                 self._handle(events.CallDied(instance, id_, 0, reason, "forsaken"))
 
     def _on_library_message(self, instance: int, message: LibraryMessage) -> None:
@@ -329,7 +322,8 @@ class WorkerService:
                 self._handle(events.LibraryReady(instance))
             case _ if message.kind == DIED:
                 library = self._libraries[instance]
-                library.discard(message.id)
+                self._losses.spoilt(library.spoilt(message.id))
+                self._reports.made(library.discard(message.id), 0.0)
                 reason = f"the call ended without a result: {bytes(message.payloads[0]).decode()}"
                 written = library.last_words()
                 reason += f"; its library's output ends with:\n{written}" if written else ""
@@ -338,15 +332,18 @@ class WorkerService:
     def _on_call_end(self, instance: int, message: LibraryMessage) -> None:
         id_, failed = message.id, message.kind == stream.ERROR
         library = self._libraries[instance]
+        self._losses.spoilt(library.spoilt(id_))
         try:
             payload = library.open(message.payloads[0])
-            made, kept = library.collect(id_, None if failed else payload)
-        except (MissingOutput, OSError) as error:
-            missing = isinstance(error, MissingOutput)
-            what = "not there when the call had ended" if missing else "its result or outputs cannot be kept"
-            self._handle(events.CallDied(instance, id_, 0, f"{what}: {error}", "output_missing"))
+        except OSError as error:
+            self._reports.made(library.discard(id_), message.duration_s)
+            self._handle(events.CallDied(instance, id_, 0, f"its result cannot be had: {error}", "output_missing"))
             return
+        (made, complaint), kept = library.collect(id_, None if failed else payload)
         self._reports.made(made, message.duration_s)
+        if complaint:
+            self._handle(events.CallDied(instance, id_, 0, complaint, "output_missing"))
+            return
         if self._state.counts(id_):
             self._reports.results.add(id_, failed, message.started, message.duration_s, b"" if kept else payload)
         self._handle(events.CallsEnded(instance, [id_]))

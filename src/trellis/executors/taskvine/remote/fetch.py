@@ -1,81 +1,121 @@
-"""Gets and unpacks files for a worker, as a process of its own. Nothing else.
+"""What would hold up a worker or a manager, as a process of its own: downloads, archives, files on their last way.
 
-``download URL PATH`` and ``unpack ARCHIVE DIRECTORY``; what goes wrong is told on standard error, with exit code 1.
+``download URL PATH VERSION``, ``unpack ARCHIVE DIRECTORY``, ``fit ARCHIVE DIRECTORY`` (an environment, in which
+``conda-unpack`` is run), ``place ARRIVED HOME`` and ``place-directory ARRIVED HOME``. What goes wrong is told on
+standard error, with exit code 1.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
+from trellis.executors.taskvine.remote import trees
 from trellis.executors.taskvine.remote.runner import hold_lifeline
 
-# A server that says nothing for so long is given up.
-_TIMEOUT_S = 60.0
 
-
-def download(url: str, path: Path) -> None:
+def download(url: str, path: Path, version: str = "") -> None:
     """Raises:
-    OSError: the URL cannot be read, or the file not be written.
+    OSError: the URL cannot be read to its end, or the file not be written.
     """
-    import urllib.request  # here: most of what it brings along is for downloads alone
+    from trellis.core.download import read_url  # here: most of what it brings along is for downloads alone
 
     part = path.with_name(path.name + ".part")
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, open(part, "wb") as file:
-        shutil.copyfileobj(response, file, 2**20)
+    with open(part, "wb") as file:
+        read_url(url, file, version)
     part.rename(path)
 
 
 def unpack(archive: Path, directory: Path) -> None:
-    """A tar archive, compressed or not; one that conda-pack has made is fitted to its new place.
+    """A tar archive, compressed or not, as tasks will see it. It is data: nothing in it is run.
 
     Raises:
-        OSError: it cannot be read, or the files not be written.
-        tarfile.TarError: it is no tar archive, or one that would write elsewhere.
+        OSError: it cannot be read, has something special in it, would write elsewhere, or cannot be written.
+        tarfile.TarError: it is no tar archive.
+    """
+    trees.remove(directory)
+    modes = trees.unpack(archive, directory)
+    protect_all(directory)
+    trees.give_modes(directory, modes)
+
+
+def fit(archive: Path, directory: Path) -> None:
+    """The archive of an environment, which is fitted to its place if conda-pack has made it.
+
+    Raises:
+        OSError, tarfile.TarError: as ``unpack``.
         subprocess.CalledProcessError: it cannot be fitted to its place.
     """
-    shutil.rmtree(directory, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        # Permissions and links as packed, but nothing outside of the directory.
-        tar.extractall(directory, filter="tar")
-    fit = directory / "bin" / "conda-unpack"
-    if fit.exists():
+    trees.remove(directory)
+    modes = trees.unpack(archive, directory)
+    command = directory / "bin" / "conda-unpack"
+    if command.exists():
         # By the interpreter that is in there: the script's first line is among what it has to fit.
-        subprocess.run([directory / "bin" / "python", fit], check=True)
+        subprocess.run([directory / "bin" / "python", command], check=True)
     protect_all(directory)
+    trees.give_modes(directory, modes)
+
+
+def place(arrived: Path, home: Path) -> None:
+    """Put a file that has come home in its place.
+
+    Raises:
+        OSError: it cannot be there.
+    """
+    trees.move(arrived, home)
+
+
+def place_directory(archive: Path, home: Path) -> None:
+    """Put a directory that has come home, as an archive, in its place: what else is there stays.
+
+    Raises:
+        OSError: it cannot be there; what is there is as it was, or has some of its files already.
+        tarfile.TarError: it is no tar archive.
+    """
+    unpacked = archive.with_name(f"{archive.name}.d")
+    try:
+        modes = trees.unpack(archive, unpacked)
+        there = {"."} if home.exists() else set()
+        home.mkdir(exist_ok=True)
+        there |= trees.merge(unpacked, home)
+        trees.give_modes(home, {name: mode for name, mode in modes.items() if name not in there})
+        archive.unlink()
+    finally:
+        trees.remove(unpacked)
 
 
 def protect_all(directory: Path) -> None:
     """Nobody may write to the files in there; there may be new ones."""
-    for place, _, files in os.walk(directory):
+    for path, _, files in os.walk(directory):
         for file in files:
-            protect(Path(place, file))
+            protect(Path(path, file))
 
 
 def protect(path: Path) -> None:
-    """Nobody may write to this file (but the superuser)."""
-    if not path.is_symlink():
+    """Nobody may write to this file. The superuser may all the same: so its tasks get copies, with the file's mode."""
+    if os.geteuid() and not path.is_symlink():
         path.chmod(path.stat().st_mode & ~0o222)
 
 
 def main() -> int:
-    """Entry point: ``python -m trellis.executors.taskvine.remote.fetch ACTION SOURCE TARGET [LIFELINE]``."""
-    action, source, target, *lifeline = sys.argv[1:]
+    """Entry point: ``python -m trellis.executors.taskvine.remote.fetch ACTION SOURCE TARGET [VERSION LIFELINE]``."""
+    action, source, target, version, lifeline = (*sys.argv[1:], "", "")[:5]
     if lifeline:
-        hold_lifeline(int(lifeline[0]))
+        hold_lifeline(int(lifeline))
     try:
         if action == "download":
-            download(source, Path(target))
+            download(source, Path(target), version)
         else:
-            unpack(Path(source), Path(target))
-    except (OSError, ValueError, tarfile.TarError, subprocess.CalledProcessError) as error:
-        print(f"{source}: {error}", file=sys.stderr)
+            _ACTIONS[action](Path(source), Path(target))
+    except Exception as error:  # a broken archive may raise anything
+        print(f"{source}: {error or type(error).__name__}", file=sys.stderr)
         return 1
     return 0
+
+
+_ACTIONS = {"unpack": unpack, "fit": fit, "place": place, "place-directory": place_directory}
 
 
 if __name__ == "__main__":

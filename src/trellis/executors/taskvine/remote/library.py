@@ -83,7 +83,7 @@ class Library:
         setup = msgspec.json.decode(words, type=LibrarySetup)
         show_as(f"library {setup.name}")
         self._home = setup.directory
-        os.chdir(self._home)
+        _go_to(self._home)
         _load_context(self._channel.open(function), self._channel.open(arguments))
         flush_output()
         self._channel.send(stream.READY)
@@ -118,7 +118,7 @@ class Library:
         result: Payload
         try:
             if sandbox:
-                os.chdir(bytes(sandbox))
+                _go_to(os.fsdecode(bytes(sandbox)))
             function = self._functions.get(message.function)
             result = dump_result(_apply(function, self._channel.open(arguments)))
         except BaseException as error:  # sys.exit() in a call ends the call, not the library
@@ -139,7 +139,7 @@ class Library:
         while self._take_messages():
             if self._waiting:
                 self._call(self._waiting.popleft())
-                os.chdir(self._home)
+                _go_to(self._home)
 
     def _take_messages(self) -> bool:
         """All that have come; wait only when there is no call to run. False: the worker is gone."""
@@ -183,6 +183,11 @@ class Library:
         # Also of one that seems well: a call may have ended its process with exit code 0.
         words = exit_reason(end.status, peak_bytes(end.usage)).encode() if end.status else b"exit code 0"
         self._channel.send(DIED, end.message.id, os.waitstatus_to_exitcode(end.status), (words,))
+
+
+def _go_to(directory: str) -> None:
+    os.chdir(directory)
+    os.environ["PWD"] = directory
 
 
 def _load_context(function: Payload, arguments: Payload) -> None:

@@ -50,13 +50,13 @@ def write_payload(
 
 
 def read_payload(path: str, content: bool = True) -> tuple[bytes, tuple[Any, ...], float, float]:
-    """Kind, buffers, time of start and duration. Without ``content``: no buffers.
+    """Kind, buffers, time of start and duration. Without ``content``: no buffers. A FIFO there is not waited for.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not what ``write_payload`` writes.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         return _read(file, os.fstat(file.fileno()).st_size, content)
 
 
@@ -70,7 +70,7 @@ def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float]:
 
 
 def _read(file: Any, size: int, content: bool) -> tuple[bytes, tuple[Any, ...], float, float]:
-    head = file.read(_HEAD.size)
+    head = file.read(_HEAD.size) or b""
     kind, count, started, duration_s = _HEAD.unpack(head) if len(head) == _HEAD.size else (b"", 0, 0.0, 0.0)
     table = file.read(count * _LENGTH.size)
     lengths = [length for (length,) in _LENGTH.iter_unpack(table[: len(table) // _LENGTH.size * _LENGTH.size])]
