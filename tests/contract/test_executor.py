@@ -184,8 +184,10 @@ def test_objects_that_would_end_a_program_fail_their_own_attempt(
 ) -> None:
     bad = Attempt(func, (argument,), {}, sink=sink)
     others = [Attempt(double, (n,), {}, sink=sink) for n in range(20)]
-    for attempt in [*others[:10], bad, *others[10:]]:
-        executor.launch(attempt)
+    # As a kernel does for a task that waited: in the main thread it might be the program that shall end.
+    thread = threading.Thread(target=lambda: [executor.launch(each) for each in (*others[:10], bad, *others[10:])])
+    thread.start()
+    thread.join()
     assert [sink.of(attempt).value for attempt in others] == [2 * n for n in range(20)]
     if not isinstance(executor, ThreadPoolExecutor):  # where nothing is sent, nothing is wrong with most of them
         assert isinstance(sink.of(bad).exception, TrellisError)

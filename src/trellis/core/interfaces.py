@@ -37,6 +37,7 @@ class Attempt:
         "executor_id",
         "executor_note",
         "func",
+        "future",
         "key",
         "kwargs",
         "name",
@@ -56,12 +57,14 @@ class Attempt:
         name: str = "",
         resources: Mapping[str, Any] | None = None,
         walltime_s: float | None = None,
+        future: Future[Any] | None = None,
     ) -> None:
         self.func = func
         self.args = args
         self.kwargs = kwargs
         self.sink = sink
         self.key = key  # the maker's own handle; executors leave it alone
+        self.future = future  # in which its maker's user waits, if there is one
         self.name = name or getattr(func, "__name__", "task")
         self.resources = resources
         self.walltime_s = walltime_s  # enforced by the executor when it says enforces_walltime

@@ -44,6 +44,7 @@ def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: At
         func,
         args,
         kwargs,
+        future=record.app_fu,
         sink=sink,
         key=record,
         name=record.func_name,

@@ -137,7 +137,8 @@ class TrellisExecutor(ParslExecutor, Executor):
         resource_specification = check(owner, "resource_specification", resource_specification, SPECIFICATION) or {}
         self.validate_resource_spec(resource_specification)
         future = _ExecutorFuture(self)
-        attempt = Attempt(func, args, kwargs, sink=_FUTURE_SINK, key=future, resources=resource_specification or None)
+        resources = resource_specification or None
+        attempt = Attempt(func, args, kwargs, sink=_FUTURE_SINK, key=future, resources=resources, future=future)
         future._attempt = attempt
         self.launch(attempt)
         return future

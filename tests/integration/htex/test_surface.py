@@ -13,6 +13,7 @@ from tests.integration.htex.test_parameters import wait_until
 from trellis.core.interfaces import ExecutorContext
 from trellis.core.jobs import JobState
 from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.providers import LocalProvider
 from trellis.serialize import deserialize, pack_apply_message, serialize
 
 WAIT_S = 30
@@ -45,9 +46,23 @@ def test_tasks_that_have_no_result_yet(start_htex: StartExecutor) -> None:
     executor = start_htex(max_workers_per_node=1)
     assert executor.tasks == {}
     future = executor.submit(time.sleep, {}, 60)
-    wait_until(lambda: [attempt.name for attempt in executor.tasks.values()] == ["sleep"], "the task is there")
+    assert list(executor.tasks.values()) == [future]  # at once
+    assert executor.outstanding == 1
+    executor.submit(lambda: 1, {})  # the function of which is sent, too
+    assert executor.outstanding == len(executor.tasks) == 2
     future.cancel()
-    wait_until(lambda: executor.tasks == {}, "the task is gone")
+    wait_until(lambda: executor.tasks == {}, "the tasks are gone")
+    assert executor.outstanding == 0
+
+
+class SeldomAsked(LocalProvider):
+    status_polling_interval = 3_600
+
+
+def test_a_block_whose_manager_is_there_runs(start_htex: StartExecutor) -> None:
+    executor = start_htex(max_workers_per_node=1, provider=SeldomAsked(init_blocks=1, max_blocks=1))
+    executor.submit(len, {}, "").result(WAIT_S)
+    assert {block: status.state for block, status in executor.status().items()} == {"0": JobState.RUNNING}
 
 
 def test_a_job_that_ended_without_its_managers_is_missing(start_htex: StartExecutor) -> None:

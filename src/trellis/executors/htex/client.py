@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -152,11 +152,11 @@ class InterchangeClient(SubmitThread):
     @property
     def outstanding(self) -> int:
         """Tasks without an outcome."""
-        return self._machine.outstanding + len(self._inbox)
+        return len(self._outstanding)
 
-    def attempts(self) -> dict[int, Attempt]:
-        """All without an outcome, by number."""
-        return self._outstanding.snapshot()
+    def futures(self) -> dict[int, Future[Any]]:
+        """Of all tasks without an outcome, by number."""
+        return self._outstanding.futures()
 
     def submit(self, attempt: Attempt, priority: float, demand: Demand | None = None) -> None:
         """Take an attempt.
@@ -314,7 +314,6 @@ class InterchangeClient(SubmitThread):
 
     def _submit(self, batch: list[Attempt]) -> None:
         ids = [attempt.executor_id for attempt in batch]
-        self._outstanding.add(ids, batch)
         self._sending = batch
         self._perform(self._machine.handle(machine.TasksSubmitted(ids)))
         self._sending = []

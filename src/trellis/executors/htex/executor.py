@@ -289,9 +289,12 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         return 0 if self._client is None else self._client.outstanding
 
     @property
-    def tasks(self) -> dict[int, Attempt]:
-        """Tasks without a result, by number, as they are now."""
-        return {} if self._client is None else self._client.attempts()
+    def tasks(self) -> dict[int, Future[Any]]:
+        """The futures of tasks without a result, by number, as they are now."""
+        return {} if self._client is None else self._client.futures()
+
+    def _blocks_with_managers(self) -> set[str]:
+        return {joined.block for joined in list(self._joined.values())}
 
     # -- for the block controller ------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.executors.common.functions import FunctionTable
@@ -47,7 +49,7 @@ class Outstanding:
     # -- any thread --------------------------------------------------------------------------------------------
 
     def prepare(self, attempt: Attempt, priority: float, demand: Demand | None) -> None:
-        """Give it a number, and note what it carries.
+        """Give it a number, and note what it carries: from now on it is owed an outcome.
 
         Raises:
             SerializationError: its function or its arguments cannot be serialized.
@@ -61,12 +63,17 @@ class Outstanding:
         except BaseException:
             self._functions.release((number,))
             raise
-        attempt.executor_id = id_
         attempt.executor_note = Call(number, arguments, priority, demand)
+        attempt.executor_id = id_
+        self._attempts[id_] = attempt
 
-    def snapshot(self) -> dict[int, Attempt]:
-        """All that there are now, by number."""
-        return self._attempts.copy()
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def futures(self) -> dict[int, Future[Any]]:
+        """Of all that there are now, by number."""
+        found = self._attempts.copy()
+        return {id_: attempt.future for id_, attempt in found.items() if attempt.future is not None}
 
     def _as_file(self, id_: int, files: Arguments, arguments: Payload) -> Payload:
         reference = files.write(arguments)
@@ -76,9 +83,6 @@ class Outstanding:
         return reference
 
     # -- the owner ---------------------------------------------------------------------------------------------
-
-    def add(self, ids: Iterable[int], attempts: Iterable[Attempt]) -> None:
-        self._attempts.update(zip(ids, attempts, strict=True))
 
     def get(self, ids: Iterable[int]) -> list[Attempt]:
         return [self._attempts[id_] for id_ in ids]

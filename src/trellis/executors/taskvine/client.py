@@ -123,12 +123,18 @@ class VineClient(SubmitThread):
     @property
     def outstanding(self) -> int:
         """Tasks without an outcome."""
-        return len(self._held) + len(self._inbox)
+        return len(self._held)
+
+    def futures(self) -> dict[int, Future[Any]]:
+        """Of all tasks without an outcome, by number."""
+        held = self._held.copy()
+        return {id_: task.attempt.future for id_, task in held.items() if task.attempt.future is not None}
 
     def next_id(self) -> int:
         return next(self._ids)
 
     def submit(self, task: VineTask) -> None:
+        self._held[task.id] = Held(task.attempt, task.function, task.outputs, task.result_file)
         self._put(task)
 
     def cancel(self, id_: int) -> None:
@@ -271,11 +277,8 @@ class VineClient(SubmitThread):
             self._submit(batch)
 
     def _submit(self, batch: list[VineTask]) -> None:
-        self._held.update(
-            (task.id, Held(task.attempt, task.function, task.outputs, task.result_file)) for task in batch
-        )
         if self._cause is not None:
-            self._fail([task.id for task in batch], self._cause)
+            self._fail([task.id for task in batch if task.id in self._held], self._cause)
             return
         ids, functions, shapes, arguments, inputs, outputs, result_files, _ = zip(*batch, strict=True)
         sizes, frames = pack(arguments)

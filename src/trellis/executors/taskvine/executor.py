@@ -9,6 +9,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,14 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     def outstanding(self) -> int:
         """Tasks without a result."""
         return 0 if self._client is None else self._client.outstanding
+
+    @property
+    def tasks(self) -> dict[int, Future[Any]]:
+        """The futures of tasks without a result, by number, as they are now."""
+        return {} if self._client is None else self._client.futures()
+
+    def _blocks_with_managers(self) -> set[str]:
+        return {joined.block for joined in list(self._workers.values())}
 
     # -- notices, on the client's thread -----------------------------------------------------------------------
 

@@ -200,7 +200,7 @@ class Performer:
         self.transactions.connected(worker, registration.transfer_address, registration.amount)
         welcome = WelcomeWorker(settings.import_paths, settings.heartbeat_period_s, settings.worker_timeout_s)
         self.to_worker(worker, welcome)
-        self.to_client(WorkerJoined(worker, registration.hostname, registration.amount))
+        self.to_client(WorkerJoined(worker, registration.hostname, registration.amount, registration.block))
 
     def _on_worker_left(self, left: WorkerLeft) -> None:
         worker = left.worker
