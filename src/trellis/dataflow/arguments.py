@@ -39,16 +39,28 @@ def gather_futures(resolver: DependencyResolver, args: Sequence[Any], kwargs: di
 def unwrap_arguments(
     resolver: DependencyResolver, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Sequence[Any], dict[str, Any]]:
-    """The arguments with results in place of futures, all of which are done."""
-    unwrap = resolver.traverse_to_unwrap
-    new_args = tuple([value if type(value) in ATOMIC_TYPES else unwrap(value) for value in args])
-    new_kwargs: dict[str, Any] = {
-        name: value if type(value) in ATOMIC_TYPES else unwrap(value) for name, value in kwargs.items()
-    }
+    """The arguments with results in place of futures, all of which are done.
+
+    Raises:
+        TypeError: a result cannot be put where its future was; the message names the argument.
+    """
+    new_args = tuple([_unwrapped(resolver, str(place), value) for place, value in enumerate(args)])
+    new_kwargs = {name: _unwrapped(resolver, name, value) for name, value in kwargs.items()}
     inputs = new_kwargs.get("inputs")
     if isinstance(inputs, list | tuple) and any(isinstance(element, Future) for element in inputs):
-        new_kwargs["inputs"] = type(inputs)([unwrap(element) for element in inputs])
+        new_kwargs["inputs"] = type(inputs)([resolver.traverse_to_unwrap(element) for element in inputs])
     return new_args, new_kwargs
+
+
+def _unwrapped(resolver: DependencyResolver, name: str, value: Any) -> Any:
+    if type(value) in ATOMIC_TYPES:
+        return value
+    try:
+        return resolver.traverse_to_unwrap(value)
+    except (TypeError, RecursionError) as error:  # a list as a key, a container that holds itself
+        raise TypeError(
+            f"argument {name}: the results cannot be put into its {type(value).__name__}: {error}"
+        ) from error
 
 
 def has_failed(future: Future[Any]) -> bool:

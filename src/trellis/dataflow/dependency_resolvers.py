@@ -2,8 +2,8 @@
 
 A ``DependencyResolver`` is a pair of functions; users may give their own in ``Config.dependency_resolver``:
 
-* ``DEEP_DEPENDENCY_RESOLVER`` (what ``None`` stands for) looks into lists, tuples, named tuples, sets, frozensets and
-  dictionaries (keys and values), at any depth. Only these exact types: a subclass may mean something by being one.
+* ``DEEP_DEPENDENCY_RESOLVER`` (what ``None`` stands for) looks, at any depth, into lists, tuples, sets, dictionaries
+  (keys and values), and all else that ``dataflow/containers.py`` knows: their subclasses, deques, dataclasses, ....
 * ``SHALLOW_DEPENDENCY_RESOLVER`` takes only futures that are arguments themselves, or elements of ``inputs``.
 
 Containers without futures are passed on as they are, not copied.
@@ -11,16 +11,16 @@ Containers without futures are passed on as they are, not copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
+from trellis.dataflow.containers import kind_of
+
 # Values of these exact types hold no futures and no files; most arguments are such values.
 ATOMIC_TYPES = frozenset({int, float, complex, str, bytes, bytearray, bool, NoneType, range, type(Ellipsis)})
-
-_CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _shallow_unwrap(argument: object) -> object:
 def _deep_gather(argument: object) -> Sequence[Future[Any]]:
     if isinstance(argument, Future):
         return (argument,)
-    if not _is_container(argument):
+    if kind_of(type(argument)) is None:
         return ()
     found: list[Future[Any]] = []
     seen: set[int] = set()  # of containers: one may hold itself
@@ -56,29 +56,20 @@ def _deep_gather(argument: object) -> Sequence[Future[Any]]:
         value = todo.pop()
         if isinstance(value, Future):
             found.append(value)
-        elif _is_container(value) and id(value) not in seen:
+            continue
+        kind = kind_of(type(value))
+        if kind is not None and id(value) not in seen:
             seen.add(id(value))
-            todo.extend(_interesting_elements(value))
+            todo.extend(_without_atoms(kind.parts(value)))
     return found
 
 
-def _is_container(value: object) -> bool:
-    return type(value) in _CONTAINERS or (isinstance(value, tuple) and hasattr(type(value), "_fields"))
-
-
-def _interesting_elements(container: Any) -> list[Any]:
-    """The elements that may be or hold futures, in reverse order: they are taken from the end of a stack."""
-    if type(container) is dict:
-        interesting = _without_atoms(container.values())
-        interesting.extend(_without_atoms(container))
-        return interesting
-    return _without_atoms(container)
-
-
-def _without_atoms(elements: Any) -> list[Any]:
-    if set(map(type, elements)) <= ATOMIC_TYPES:  # the quick way through long lists of numbers
+def _without_atoms(parts: Iterable[Any]) -> list[Any]:
+    """The parts that may be or hold futures, in reverse order: they are taken from the end of a stack."""
+    parts = parts if isinstance(parts, Collection) else list(parts)
+    if ATOMIC_TYPES.issuperset(map(type, parts)):  # the quick way through long lists of numbers
         return []
-    interesting = [element for element in elements if type(element) not in ATOMIC_TYPES]
+    interesting = [part for part in parts if type(part) not in ATOMIC_TYPES]
     interesting.reverse()
     return interesting
 
@@ -86,22 +77,9 @@ def _without_atoms(elements: Any) -> list[Any]:
 def _deep_unwrap(argument: Any) -> Any:
     if isinstance(argument, Future):
         return argument.result()
-    # Only what holds futures is rebuilt; everything else keeps its identity.
-    if not _deep_gather(argument):
-        return argument
-    return _rebuilt(argument)
-
-
-def _rebuilt(value: Any) -> Any:
-    if isinstance(value, Future):
-        return value.result()
-    if not _is_container(value):
-        return value
-    if type(value) is dict:
-        return {_rebuilt(key): _rebuilt(item) for key, item in value.items()}
-    if type(value) in _CONTAINERS:
-        return type(value)([_rebuilt(item) for item in value])
-    return type(value)._make([_rebuilt(item) for item in value])
+    kind = None if type(argument) in ATOMIC_TYPES else kind_of(type(argument))
+    # Only what holds futures is made again; everything else keeps its identity.
+    return argument if kind is None or not _deep_gather(argument) else kind.again(argument, _deep_unwrap)
 
 
 SHALLOW_DEPENDENCY_RESOLVER = DependencyResolver(_shallow_gather, _shallow_unwrap)

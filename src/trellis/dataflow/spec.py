@@ -6,11 +6,14 @@ function only if it declares them or takes ``**kwargs``.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from trellis.app.walltime import WithWalltime
+from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
+from trellis.errors import ParameterTypeError
 
 # Taken from the function's defaults when the call does not give them.
 SPECIAL_WITH_DEFAULTS = ("inputs", "outputs", "stdout", "stderr", "walltime", "parsl_resource_specification")
@@ -24,7 +27,7 @@ def special_keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], froz
     """What a function says about the special keyword arguments.
 
     Returns:
-        the defaults it gives them; the names that must not be passed to it; its parameters that can be positional,
+        the defaults it gives them, and defaults that hold futures; the names that must not be passed to it; its parameters that can be positional,
         in order, as far as they can also be given by name.
     """
     try:
@@ -32,10 +35,12 @@ def special_keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], froz
     except (TypeError, ValueError):  # some builtins tell nothing: pass nothing on that they do not expect
         return {}, SPECIAL, []
     defaults = {
-        name: parameters[name].default
-        for name in SPECIAL_WITH_DEFAULTS
-        if name in parameters and parameters[name].default is not inspect.Parameter.empty
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+        and (name in SPECIAL_WITH_DEFAULTS or _holds_futures(parameter.default))
     }
+    _check_places_of_futures(function, [parameters[name] for name in defaults])
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     undeclared = frozenset() if takes_any else SPECIAL.difference(parameters)
     positional: list[str] = []
@@ -44,6 +49,26 @@ def special_keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], froz
             break
         positional.append(parameter.name)
     return defaults, undeclared, positional
+
+
+def _holds_futures(value: Any) -> bool:
+    return bool(DEEP_DEPENDENCY_RESOLVER.traverse_to_gather(value))
+
+
+def _check_places_of_futures(function: Callable[..., Any], with_defaults: Sequence[inspect.Parameter]) -> None:
+    """A future must be given as an argument, so that the task waits for it.
+
+    Raises:
+        ParameterTypeError: the function holds one where no argument can take its place.
+    """
+    name = getattr(function, "__name__", "") or type(function).__name__
+    for parameter in with_defaults:
+        if parameter.kind is parameter.POSITIONAL_ONLY and _holds_futures(parameter.default):
+            raise ParameterTypeError(f"{name}: the default of {parameter.name} is a future; give it in the call")
+    if isinstance(function, functools.partial) and _holds_futures(function.args):
+        raise ParameterTypeError(
+            f"an app of a partial function whose arguments hold a future: {function!r}; give it in the call"
+        )
 
 
 class AppSpec:
@@ -99,9 +124,10 @@ class AppSpec:
         self.defaults, undeclared, self.positional = special_keywords(function)
         # A bash app's runner wants all of them; it knows itself what the function must not get.
         self.undeclared = frozenset() if is_bash else undeclared
-        # Calls with more positional arguments than this give a special one by position.
+        # Calls with more positional arguments than this give a special one (or one with such a default) by position.
         self.first_special = next(
-            (i for i, name in enumerate(self.positional) if name in SPECIAL), len(self.positional) + 1_000_000
+            (i for i, name in enumerate(self.positional) if name in SPECIAL or name in self.defaults),
+            len(self.positional) + 1_000_000,
         )
 
     def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
@@ -111,7 +137,8 @@ class AppSpec:
             kwargs = {**dict(zip(self.positional[first:], args[first:], strict=False)), **kwargs}
             args = args[:first]
         if self.defaults:
-            kwargs = {**self.defaults, **kwargs}
+            given = self.positional[: len(args)]
+            kwargs = {**{name: value for name, value in self.defaults.items() if name not in given}, **kwargs}
         return args, kwargs
 
     def passed_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
