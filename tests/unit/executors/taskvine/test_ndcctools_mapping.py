@@ -10,6 +10,7 @@ import pytest
 
 from trellis.errors import TASKVINE_STATUS
 from trellis.executors.taskvine.ndcctools import mapping
+from trellis.executors.taskvine.remote import guard
 from trellis.executors.taskvine.remote.fit import MARK
 from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskShape
 
@@ -83,13 +84,13 @@ def test_a_call_is_not_ended_by_taskvine() -> None:
 
 
 def command(given: TaskShape, inputs: tuple[Mount, ...] = (), outputs: tuple[Mount, ...] = (), **more: bool) -> str:
-    return mapping.regular_command(given, inputs, outputs, more.get("stays", False))
+    return mapping.regular_command(given, inputs, outputs, more.get("stays", False), more.get("measured", False))
 
 
 def test_the_command_of_a_task() -> None:
-    words = f"python3 {mapping.RUNNER} {mapping.FUNCTION} {mapping.ARGUMENTS} {mapping.RESULT} ||"
-    assert command(shape()).startswith(words)
-    assert command(shape(init_command="module load x &&")).startswith(f"module load x && {words}")
+    words = f"python3 {mapping.GUARD} {mapping.FUNCTION} {mapping.ARGUMENTS} {mapping.RESULT} ||"
+    assert command(shape()).startswith(f"export TRELLIS_GROUP=$$; {words}")
+    assert f"; module load x && {words}" in command(shape(init_command="module load x &&"))
     given = command(shape(environment=3, init_command="module load x &&"))
     own = words.replace("python3", f'"$PWD/{mapping.ENVIRONMENT}/bin/python"')
     assert f'export PATH="$PWD/{mapping.ENVIRONMENT}/bin:$PATH"; module load x && {own}' in given
@@ -97,7 +98,20 @@ def test_the_command_of_a_task() -> None:
 
 def test_directories_of_outputs_are_made() -> None:
     given = command(shape(), outputs=(Mount(1, "a/b/c.txt"), Mount(2, "d.txt")))
-    assert given.startswith("mkdir -p a/b && ")
+    assert "; mkdir -p a/b && python3 " in given
+
+
+@pytest.mark.parametrize(
+    ("amount", "measured", "variables"),
+    [
+        (Amount(memory=99.5), False, "TRELLIS_GROUP=$$ TRELLIS_MEMORY=100;"),
+        (Amount(memory=99.5), True, "TRELLIS_GROUP=$$;"),  # TaskVine's monitor sees to it
+        (Amount(memory=0), False, "TRELLIS_GROUP=$$;"),  # as if nothing were said
+        (Amount(cores=1), False, "TRELLIS_GROUP=$$;"),
+    ],
+)
+def test_the_memory_that_a_task_asks_for_is_its_limit(amount: Amount, measured: bool, variables: str) -> None:
+    assert command(shape(amount=amount), measured=measured).startswith(f"export {variables}")
 
 
 def test_packages_are_searched_for_imports() -> None:
@@ -113,16 +127,18 @@ def test_of_a_result_that_stays_only_the_head_comes_home() -> None:
 
 
 def test_the_command_of_a_library() -> None:
-    assert mapping.library_command(LibrarySpec("idx")) == "python3 library_code.py"
+    assert mapping.library_command(LibrarySpec("idx")) == "exec python3 library_code.py"
     shared = LibrarySpec("idx", slots=2, amount=Amount(cores=1))
     assert mapping.library_command(shared).endswith("--library-cores 2' library")
     spec = LibrarySpec("idx", environment=1, init_command="module load x &&")
     assert mapping.library_command(spec).endswith(
         f'export PATH="$PWD/{mapping.ENVIRONMENT}/bin:$PATH"; '
-        f'module load x && "$PWD/{mapping.ENVIRONMENT}/bin/python" library_code.py'
+        f'module load x && exec "$PWD/{mapping.ENVIRONMENT}/bin/python" library_code.py'
     )
+    # What is no command of its own stays what runs it.
+    assert mapping.library_command(LibrarySpec("idx", init_command="env A=1")) == "env A=1 python3 library_code.py"
     assert mapping.library_command(LibrarySpec("idx"), ["a", "b"]) == (
-        'TRELLIS_PACKS="$PWD/a:$PWD/b" python3 library_code.py'
+        'TRELLIS_PACKS="$PWD/a:$PWD/b" exec python3 library_code.py'
     )
 
 
@@ -140,6 +156,12 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(words: str) -> tuple[str, int]:
     done = subprocess.run(["sh", "-c", words], stdout=subprocess.PIPE, text=True, check=False)
     return done.stdout, done.returncode
+
+
+def test_a_task_that_has_not_started_says_so() -> None:
+    assert mapping.has_not_started(f"{guard.NO_GROUP}\ntrellis: exit code 1\n")
+    assert not mapping.has_not_started(f"said {guard.NO_GROUP}\ntrellis: exit code 1\n")
+    assert not mapping.has_not_started("")
 
 
 def test_only_an_environment_that_can_be_fitted_and_is_not_is_fitted(environment: Path) -> None:

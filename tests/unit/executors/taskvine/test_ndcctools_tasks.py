@@ -10,8 +10,8 @@ import pytest
 from trellis.executors.taskvine.ndcctools import mapping, member
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
-from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
-from trellis.executors.taskvine.remote import runner
+from trellis.executors.taskvine.ndcctools.task_book import _MOST_STARTS, Done, NewTask, TaskBook
+from trellis.executors.taskvine.remote import guard, runner
 from trellis.wire.payload import dump_call, dump_function, dumps, load_result
 from trellis.wire.vine import ON_IMPORT_PATH, Amount, FileSpec, LibrarySpec, Mount, TaskShape, VineTaskFailed
 
@@ -147,6 +147,7 @@ def result(value: object) -> bytes:
 def test_a_regular_task_takes_everything_as_buffers(books: Books) -> None:
     task = books.add()
     assert {path: thing.made_of[0] for path, thing in task.inputs.items()} == {
+        mapping.GUARD: "buffer",
         mapping.RUNNER: "buffer",
         mapping.FUNCTION: "buffer",
         mapping.ARGUMENTS: "buffer",
@@ -170,7 +171,7 @@ def test_a_function_is_one_file_until_it_is_forgotten(books: Books) -> None:
 def test_a_task_with_all_its_outputs_but_one_fails_by_that_name(books: Books, tmp_path: Path) -> None:
     books.files.declare(FileSpec(3, "file", str(tmp_path / "never"), "workflow"), b"")
     task = books.add(outputs=[Mount(3, "out/never")])
-    assert task.command.startswith("mkdir -p out && ")
+    assert "mkdir -p out && " in task.command
     task.outputs[mapping.RESULT].content = result(1)
     task.result = "output missing"
     failed = books.end(task)
@@ -209,7 +210,7 @@ def test_a_call_has_its_library_made_with_what_is_known(books: Books) -> None:
     (library,) = books.vine.libraries
     assert library.set["made"][2][1] == [{1: dump_function(abs)}, b"", (dump_call((), {}, "test"),)]
     assert library.set["set_function_slots"] == (2,)
-    assert set(library.inputs) == {"trellis_runner.py", "trellis_member.py"}
+    assert set(library.inputs) == {"trellis_runner.py", "trellis_guard.py", "trellis_member.py"}
     assert task.set["set_library_required"] == ("idx",)
     books.add(2)
     assert len(books.vine.libraries) == 1
@@ -493,3 +494,20 @@ def test_files_that_cannot_be_where_they_should_are_refused(
     assert words in failed.reason
     if shape == 2:  # elsewhere it is a name like others
         books.add(1, inputs=mounts[0], outputs=mounts[1])
+
+
+def test_a_task_that_its_worker_could_not_end_starts_again_a_few_times(books: Books) -> None:
+    task = books.add()
+    for _ in range(_MOST_STARTS - 1):
+        task.std_output = f"{guard.NO_GROUP}\ntrellis: exit code 1\n"
+        assert books.tasks.ended(task) == []
+        task = books.vine.tasks[-1]
+    task.std_output = f"{guard.NO_GROUP}\ntrellis: exit code 1\n"
+    failed = books.end(task)
+    assert (failed.id, guard.NO_GROUP in failed.reason) == (7, True)
+
+
+def test_a_task_that_used_too_much_memory_says_how_much(books: Books) -> None:
+    task = books.add()
+    task.outputs[mapping.RESULT].content = member.encode(guard.TOO_MUCH_MEMORY, (b"it used 300 MB",))
+    assert books.end(task) == VineTaskFailed(7, "resource_exhaustion", "it used 300 MB")

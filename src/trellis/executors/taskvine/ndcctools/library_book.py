@@ -10,6 +10,7 @@ from typing import Any
 from trellis.executors.taskvine.ndcctools import mapping, member
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
+from trellis.executors.taskvine.remote import guard
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount
 
@@ -113,6 +114,7 @@ class LibraryBook:
         setup = [alias.trellis_context, [at_start, context, buffers], {}]
         library = self._vine.new_library(name, alias.trellis_call, spec.exec_mode, setup)
         library.add_input(self._vine.file(self._runner_path, "workflow", True), "trellis_runner.py")
+        library.add_input(self._vine.file(guard.__file__, "workflow", True), "trellis_guard.py")
         library.add_input(self._vine.file(member.__file__, "workflow", True), f"{member.NAME}.py")
         inputs = {mapping.mount_path(mount): mount for mount in spec.inputs}
         inputs |= {mapping.mount_path(mount): mount for number in at_start for mount in packs[number]}

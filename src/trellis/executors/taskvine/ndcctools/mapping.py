@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from trellis.executors.taskvine.remote import guard
 from trellis.executors.taskvine.remote.fit import MARK
 from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskShape
 
@@ -40,7 +41,8 @@ STATUSES = {
 
 # Where the parts of a task are in its sandbox; users' files are elsewhere.
 OWN = ".trellis"
-RUNNER, FUNCTION, ARGUMENTS, RESULT = (f"{OWN}/{name}" for name in ("runner.py", "function", "arguments", "result"))
+GUARD, RUNNER = f"{OWN}/trellis_guard.py", f"{OWN}/trellis_runner.py"
+FUNCTION, ARGUMENTS, RESULT = (f"{OWN}/{name}" for name in ("function", "arguments", "result"))
 # The head of a result that stays at the worker, or all of it when the task failed.
 REPORT = f"{OWN}/report"
 ENVIRONMENT = f"{OWN}/environment"
@@ -93,15 +95,24 @@ def library_calls(spec: LibrarySpec, import_paths: Sequence[str] = ()) -> list[C
     return calls + [("set_env_var", (name, value)) for name, value in variables.items()]
 
 
-def regular_command(shape: TaskShape, inputs: Sequence[Mount], outputs: Sequence[Mount], stays: bool) -> str:
-    """The shell command of a task with an interpreter of its own. ``stays``: its result does, at the worker."""
+def regular_command(
+    shape: TaskShape, inputs: Sequence[Mount], outputs: Sequence[Mount], stays: bool, measured: bool = False
+) -> str:
+    """The shell command of a task with an interpreter of its own.
+
+    Args:
+        stays: its result does, at the worker.
+        measured: TaskVine measures it, and so sees to its memory itself.
+    """
     enter = _enter(shape.environment, f'echo "{_EXIT_MARK} $?"; exit 0')
     packs = _packs([pack_path(mount) for mount in inputs if mount.path == ON_IMPORT_PATH])
-    command = f"{packs}{_python(shape.environment)} {RUNNER} {FUNCTION} {ARGUMENTS} {RESULT}"
+    command = f"{packs}{_python(shape.environment)} {GUARD} {FUNCTION} {ARGUMENTS} {RESULT}"
     command = f'{enter}{shape.init_command} {command} || echo "{_EXIT_MARK} $?"'.strip()
     made = directories(outputs)
     if made:
         command = f"mkdir -p {shlex.join(made)} && {command}"
+    memory = f" {guard.MEMORY}={math.ceil(shape.amount.memory)}" if shape.amount.memory and not measured else ""
+    command = f"export {guard.GROUP}=$${memory}; {command}"
     if stays:
         # TaskVine brings either all of a file home or nothing.
         small = f"head -c {_HEAD_BYTES} {RESULT} > {REPORT}"
@@ -139,11 +150,14 @@ def directories(outputs: Sequence[Mount]) -> list[str]:
 
 def library_command(spec: LibrarySpec, packs: Sequence[str] = ()) -> str:
     """The shell command of a library. ``packs``: where packages for it are in its sandbox."""
-    program = f"{_python(spec.environment)} library_code.py"
+    # In the shell's place: only so can it make itself the leader of its process group, see ``member``.
+    ends = spec.init_command.rstrip().endswith(("&&", ";")) or not spec.init_command.strip()
+    instead = "exec " if ends else ""
+    program = f"{instead}{_python(spec.environment)} library_code.py"
     cores = spec.amount.cores
     if cores is not None and math.ceil(cores) < spec.slots:
         # TaskVine's library refuses to share a core between calls. The worker's words come last, and the last counts.
-        program = f"sh -c '{program} \"$@\" --library-cores {spec.slots}' library"
+        program = f"{instead}sh -c '{program} \"$@\" --library-cores {spec.slots}' library"
     return f"{_enter(spec.environment, 'exit 1')}{spec.init_command} {_packs(packs)}{program}".strip()
 
 
@@ -172,12 +186,19 @@ def failure_of(result: str, exit_code: int, output: str, what: str = "") -> Fail
     if result in ("success", "output missing", "unknown"):
         status = "signal" if code < 0 else "output_missing"
     words = [what] if what else []
+    if status == "resource_exhaustion" and not what:
+        words.append("its sandbox took more disk")  # TaskVine sees to that itself; to the rest, when it measures
     if status == "signal":
         words.append(f"it was killed by signal {-code}")
     elif code > 0:
         words.append(f"it ended with exit code {code}")
     words.append(f"its output ends with:\n{output[-2_000:]}" if output else "it wrote nothing")
     return Failure(status, "; ".join(words), code)
+
+
+def has_not_started(output: str) -> bool:
+    """Whether a task has ended at once, because its worker could not have ended it later."""
+    return output.rpartition(_EXIT_MARK)[0].strip() == guard.NO_GROUP
 
 
 def _exit_code(exit_code: int, output: str) -> tuple[int, str]:

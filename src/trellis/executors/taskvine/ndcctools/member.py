@@ -7,6 +7,7 @@ runner are imported here: workers need no Trellis.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -18,10 +19,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-# Both files lie in the library's directory; where Trellis makes libraries, this is a module of it.
-runner: Any = importlib.import_module(
-    "trellis_runner" if __name__ == "trellis_member" else "trellis.executors.taskvine.remote.runner"
-)
+# All these files lie in the library's directory; where Trellis makes libraries, they are modules of it.
+_HERE, _THERE = "trellis_", "trellis.executors.taskvine.remote."
+runner: Any = importlib.import_module((_HERE if __name__ == "trellis_member" else _THERE) + "runner")
+guard: Any = importlib.import_module((_HERE if __name__ == "trellis_member" else _THERE) + "guard")
 
 NAME = "trellis_member"
 # Kind of a result: the library's context could not be made, so no call can run.
@@ -75,6 +76,11 @@ def trellis_context(functions: dict[int, bytes], context: bytes, arguments: tupl
     """
     global _no_context, _library
     _library = os.getpid()
+    # The worker kills a library by its process group, and waits for that. It has asked for this group as well, but
+    # that fails when this process was faster; then nobody would be killed, and the worker would wait for ever.
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    guard.protect_inputs()
     runner.add_import_paths()
     for number, data in functions.items():
         define(number, data)
@@ -127,6 +133,7 @@ def trellis_call(
     kind = runner.RESULT
     try:
         _set_limit(limit_s)
+        guard.protect_inputs()
         for directory in directories:
             os.makedirs(directory, exist_ok=True)
         _search(packs)
@@ -211,7 +218,8 @@ def event(
 def load_alias() -> Any:
     """This module under the name that it has in libraries, so that what is pickled here is found there."""
     if NAME not in sys.modules:
-        sys.modules["trellis_runner"] = importlib.import_module("trellis.executors.taskvine.remote.runner")
+        for part in ("runner", "guard"):
+            sys.modules[_HERE + part] = importlib.import_module(_THERE + part)
         specification = importlib.util.spec_from_file_location(NAME, __file__)
         assert specification is not None
         assert specification.loader is not None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.taskvine.manager_main import run_manager
-from trellis.executors.taskvine.ndcctools import mapping
+from trellis.executors.taskvine.ndcctools import hung_workers, mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.fetches import Fetched, Fetches
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
@@ -49,6 +49,7 @@ from trellis.wire.vine import (
     VineStatusRequest,
     VineTaskFailed,
     VineTasks,
+    WorkerLeft,
 )
 
 logger = logging.getLogger("trellis.vine.manager")
@@ -60,6 +61,9 @@ _LONGEST_PAUSE_S = 0.05
 _IDLE_PAUSE_S = 0.1
 # Between two looks at the list of workers.
 _LOOK_S = 0.1
+# After a worker is gone, its process is looked for so long, so often.
+_HUNG_LOOK_S = 5.0
+_HUNG_FOR_S = 120.0
 # Ends of tasks that are taken from TaskVine at a time.
 _BATCH = 64
 # They wait for others so long, or until as many wait as there are tasks that have not ended: each report alone costs
@@ -103,6 +107,8 @@ class NdcctoolsService:
         self._ends: list[Done | VineTaskFailed] = []  # to be reported
         self._report_at = 0.0
         self._look_at = 0.0
+        self._hung = hung_workers.HungWorkers()
+        self._hung_at, self._hung_until = 0.0, -1.0
         self._running = True
 
     def _configure(self) -> list[str]:
@@ -199,8 +205,24 @@ class NdcctoolsService:
         except ValueError as error:
             logger.warning("what TaskVine says of its workers cannot be read: %s", error)
             return
+        now = time.monotonic()
         for news in self._workers.look(rows):
+            if isinstance(news, WorkerLeft):
+                self._hung_until = now + _HUNG_FOR_S
             self._send(news)
+        if self._hung_at <= now < self._hung_until:
+            self._hung_at = now + _HUNG_LOOK_S
+            self._end_hung_workers(now)
+
+    def _end_hung_workers(self, now: float) -> None:
+        for pid in self._hung.look(hung_workers.local_workers(self._vine.port), now):
+            hung_workers.end(pid)
+            self._send(
+                Notice(
+                    f"worker process {pid} on this host hung, and the manager had given it up: it was killed, so that "
+                    "another one can take its place; its tasks run again"
+                )
+            )
 
     def _report(self, ends: Iterable[Done | VineTaskFailed]) -> None:
         done: dict[str, list[Done]] = {}

@@ -16,10 +16,13 @@ from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, NO_TIME, encode, event
 from trellis.executors.taskvine.ndcctools.temp_book import MOST_REMAKINGS, TempBook, maker_of
-from trellis.executors.taskvine.remote import fit, runner
+from trellis.executors.taskvine.remote import fit, guard, runner
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.payload import loads
 from trellis.wire.vine import ON_IMPORT_PATH, Mount, TaskShape, VineTaskFailed
+
+# A task that its worker could not end is started again, see ``guard``. That it happens twice is rare.
+_MOST_STARTS = 10
 
 
 class NewTask(NamedTuple):
@@ -51,6 +54,7 @@ class _Held(NamedTuple):
     report: Any  # buffer with its result, or with the head of one that stays at the worker
     buffers: list[Any]  # that are of no use when it has ended
     library: str
+    starts: int = 1
     reads: frozenset[int] = frozenset()  # temporary files
     makes: frozenset[int] = frozenset()
     limit_s: float = 0.0  # of a call
@@ -84,6 +88,7 @@ class TaskBook:
         self._category_mode = category_mode
         self._categories: set[str] = set()
         self._runner = vine.buffer(runner_source, "workflow")
+        self._guard = vine.buffer(Path(guard.__file__).read_bytes(), "workflow")
         self._fit = vine.buffer(Path(fit.__file__).read_bytes(), "workflow")
         self._functions: dict[int, bytes] = {}
         self._function_files: dict[int, Any] = {}
@@ -133,8 +138,8 @@ class TaskBook:
             warnings.append(self._libraries.warn(self._shapes[new.shape][0].library))
         return [*filter(None, warnings)]
 
-    def add(self, new: NewTask) -> VineTaskFailed | None:
-        """Give it to TaskVine; or the reason why that cannot be."""
+    def add(self, new: NewTask, starts: int = 1) -> VineTaskFailed | None:
+        """Give it to TaskVine; or the reason why that cannot be. ``starts``: how often, with this time."""
         shape, calls = self._shapes[new.shape]
         complaint = self._libraries.complaint(shape.library) if shape.library else ""
         if complaint:
@@ -151,7 +156,7 @@ class TaskBook:
         except (ValueError, TypeError, OSError, KeyError) as error:
             return VineTaskFailed(new.id, "unknown", f"TaskVine does not take it: {type(error).__name__}: {error}")
         reads, makes = self._temps_of(new)
-        self._held[number] = held._replace(reads=reads, makes=makes)
+        self._held[number] = held._replace(starts=starts, reads=reads, makes=makes)
         self._numbers[new.id] = number
         self._temps.added(new.id, reads, makes)
         return None
@@ -184,9 +189,11 @@ class TaskBook:
 
     def _new_regular(self, new: NewTask, shape: TaskShape) -> _Held:
         stays = new.result_file >= 0
-        task = self._vine.new_task(mapping.regular_command(shape, new.inputs, new.outputs, stays))
+        measured = bool(self._category_mode)
+        task = self._vine.new_task(mapping.regular_command(shape, new.inputs, new.outputs, stays, measured))
         arguments = self._vine.buffer(encode(runner.CALL, payload_buffers(new.arguments)))
         report = self._vine.buffer(None)
+        task.add_input(self._guard, mapping.GUARD)
         task.add_input(self._runner, mapping.RUNNER)
         task.add_input(self._function_file(new.function), mapping.FUNCTION)
         task.add_input(arguments, mapping.ARGUMENTS)
@@ -291,6 +298,9 @@ class TaskBook:
         end = self._read_call(held) if held.library else self._read_regular(held)
         for buffer in held.buffers:
             self._vine.drop(buffer)
+        if mapping.has_not_started(task.std_output or "") and held.starts < _MOST_STARTS:
+            refused = self.add(held.new, held.starts + 1)
+            return [] if refused is None else [refused]
         well = isinstance(end, Done) and not end.failed
         if well and held.makes:
             self._made_by[task.id] = held.makes
@@ -324,6 +334,8 @@ class TaskBook:
             return VineTaskFailed(held.new.id, "missing_library", f"library {held.library} has no context:\n{words}")
         if kind == NO_TIME:
             return self._out_of_time(held)
+        if kind == guard.TOO_MUCH_MEMORY:
+            return VineTaskFailed(held.new.id, "resource_exhaustion", bytes(buffers[0]).decode(errors="replace"))
         failed = kind == runner.ERROR
         if failed or task.result == "success":
             if held.library:

@@ -1,0 +1,160 @@
+"""What a task of the real TaskVine needs around it: inputs that stay as they are, limits, and a worker that can end it.
+
+Sent to workers beside the runner, which it starts; Trellis need not be there, so only the standard library is.
+``python trellis_guard.py FUNCTION ARGUMENTS RESULT``, in the task's sandbox.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import stat
+import sys
+
+# The worker kills a task by its process group. It asks for the group when the task's shell runs already, so on a busy
+# host it may have come too late: then nobody would be killed, and the worker would wait for ever. A task that finds
+# that says so, ends, and is started again.
+NO_GROUP = "trellis: this task is not the leader of a process group"
+# Kind of a result: the task was ended because it used too much memory.
+TOO_MUCH_MEMORY = b"M"
+# Variables for this program alone: the process group that the worker means, and MB that the task asked for.
+GROUP, MEMORY = "TRELLIS_GROUP", "TRELLIS_MEMORY"
+
+_LOOK_MS = 500
+_MB = 2**20
+_COPY_BYTES = 2**30
+_FICLONE = 0x40049409  # of Linux
+
+
+# -- inputs --------------------------------------------------------------------------------------------------------
+
+
+def protect_inputs(sandbox: str = ".", skipped: str = ".trellis") -> None:
+    """Files that the sandbox shares with the worker's cache: what a task writes there would reach all after it.
+
+    They are made read-only; for the superuser, who may write all the same, they become copies.
+    """
+    superuser = os.geteuid() == 0
+    for directory, names, files in os.walk(sandbox):
+        if directory == sandbox and skipped in names:
+            names.remove(skipped)
+        for name in files:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink < 2:
+                continue
+            if superuser:
+                _replace_by_copy(path, status.st_mode)
+            elif status.st_mode & 0o222:
+                os.chmod(path, stat.S_IMODE(status.st_mode) & ~0o222)
+
+
+def _replace_by_copy(path: str, mode: int) -> None:
+    own = f"{path[:-1]}~" if path.endswith("+") else f"{path[:-1]}+"  # not longer than the name that it takes
+    while os.path.lexists(own):
+        own = f"{os.path.dirname(path)}/.{os.urandom(6).hex()}"
+    with open(path, "rb") as source, open(own, "xb") as target:
+        try:
+            fcntl.ioctl(target, _FICLONE, source.fileno())
+        except OSError:  # not on this file system
+            while os.sendfile(target.fileno(), source.fileno(), None, _COPY_BYTES):
+                continue
+        os.fchmod(target.fileno(), stat.S_IMODE(mode))
+    os.replace(own, path)
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+def run_within(memory_mb: int, result_path: str) -> None:
+    """Returns in a child process, which is to do the work; this one ends with it, and ends it when it uses more.
+
+    Pages that its processes share count once.
+    """
+    child = os.fork()
+    if not child:
+        return
+    poll = select.poll()
+    poll.register(os.pidfd_open(child), select.POLLIN)
+    while not poll.poll(_LOOK_MS):
+        used = _used_bytes(child)
+        if used > memory_mb * _MB:
+            _end(child)
+            words = f"it used {-(-used // _MB)} MB of memory, and was given the {memory_mb} MB that it asked for"
+            import trellis_runner  # type: ignore[import-not-found]
+
+            trellis_runner.write_payload(result_path, TOO_MUCH_MEMORY, (words.encode(),))
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        signal.signal(number, signal.SIG_DFL) if number not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _end(child: int) -> None:
+    """Kill it and all that it has started: again, for what they have started meanwhile."""
+    for _ in range(5):
+        family = _family(child)
+        for pid in family:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:  # it has ended
+                continue
+        if len(family) < 2:
+            return
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for member in found:
+        try:
+            for thread in os.listdir(f"/proc/{member}/task"):
+                with open(f"/proc/{member}/task/{thread}/children") as file:
+                    found += map(int, file.read().split())
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def _used_bytes(pid: int) -> int:
+    return sum(_proportional_bytes(member) for member in _family(pid))
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:  # it has just ended, or is none of ours
+        return 0
+    return 0
+
+
+# -- the process ---------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Entry point."""
+    group = os.environ.pop(GROUP, "")
+    if group and os.getpgrp() != int(group):
+        os.write(1, NO_GROUP.encode() + b"\n")
+        os._exit(1)
+    protect_inputs()
+    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+    import trellis_runner
+
+    sys.dont_write_bytecode = before
+    del sys.path[0]  # our own directory: modules of the user's may have the names of files there
+    memory = os.environ.pop(MEMORY, "")
+    if memory:
+        run_within(int(memory), sys.argv[3])
+    trellis_runner.main()
+
+
+if __name__ == "__main__":
+    main()
