@@ -6,6 +6,7 @@ a task has made, or a user has named, is looked at before it is opened, and open
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -33,7 +34,7 @@ def status_of(path: str | os.PathLike[str]) -> os.stat_result:
     except FileNotFoundError:
         if os.path.islink(path):
             raise FileNotFoundError(
-                2, f"a link that leads nowhere (to {os.readlink(path)!r}): {_ONLY}", os.fspath(path)
+                errno.ENOENT, f"a link that leads nowhere (to {os.readlink(path)!r}): {_ONLY}", os.fspath(path)
             ) from None
         raise
     check_mode(path, status.st_mode)
@@ -45,7 +46,9 @@ def check_mode(path: str | os.PathLike[str], mode: int) -> None:
     OSError: this is the mode of neither a file nor a directory.
     """
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise OSError(22, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something special')}: {_ONLY}", os.fspath(path))
+        raise OSError(
+            errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something special')}: {_ONLY}", os.fspath(path)
+        )
 
 
 def open_plain(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
@@ -68,7 +71,9 @@ def open_plain(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
 
 def _check_file(path: str | os.PathLike[str], mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise OSError(22, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something special')}, not a file", os.fspath(path))
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        words = f"it is {_KINDS.get(stat.S_IFMT(mode), 'something special')}, not a file"
+        raise OSError(number, words, os.fspath(path))
 
 
 def copy_content(source: int, target: int) -> int:

@@ -13,6 +13,8 @@ from trellis.staging.files import File
 from trellis.staging.transfer import FetchFirst, place_in_working_dir, submit_fetch, whole_file
 
 if TYPE_CHECKING:
+    import ftplib
+
     from trellis.futures import DataFuture
     from trellis.staging.data_manager import DataManager
 
@@ -38,9 +40,23 @@ def download(file: File) -> None:
             if directory.strip("/"):
                 server.cwd(directory)
             with whole_file(file.filepath) as target:
+                server.voidcmd("TYPE I")
+                expected = _size(server, file.filename)
                 server.retrbinary(f"RETR {file.filename}", target.write)
+                if expected is not None and target.tell() != expected:
+                    raise OSError(f"the connection closed after {target.tell()} of {expected} bytes")
     except ftplib.all_errors as error:
         raise OSError(f"cannot fetch {shown}: {error}") from error
+
+
+def _size(server: ftplib.FTP, name: str) -> int | None:
+    """In bytes; None: the server does not say."""
+    import ftplib
+
+    try:
+        return server.size(name)
+    except ftplib.Error:
+        return None
 
 
 def _ftp_stage_in(parent_fut: object, outputs: Sequence[File]) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from trellis.core.plain_files import open_plain
 from trellis.core.validation import check_type
 from trellis.staging.base import Staging
 from trellis.staging.files import File
@@ -27,11 +28,13 @@ def _rsync(source: str, target: str) -> None:
     """
     from trellis.utils import execute_wait
 
-    # -s: a path with spaces is one path on the other side, too.
-    exit_code, _, stderr = execute_wait(shlex.join(["rsync", "-s", "--", source, target]))
+    # -s: a path with spaces is one path on the other side, too. -L: what a link leads to.
+    exit_code, stdout, stderr = execute_wait(shlex.join(["rsync", "-s", "-L", "--", source, target]))
+    said = f"{stdout or ''}{stderr or ''}".strip()[-_SHOWN_CHARACTERS:]
     if exit_code != 0:
-        said = (stderr or "").strip()[-_SHOWN_CHARACTERS:]
         raise OSError(f"rsync from {source} to {target} ended with exit code {exit_code}: {said}")
+    if "skipping " in said:  # a directory, a FIFO: no error for rsync, and no file for the task
+        raise OSError(f"rsync from {source} to {target} brought no file: {said}")
 
 
 def _fetch(hostname: str, file: File) -> None:
@@ -40,6 +43,7 @@ def _fetch(hostname: str, file: File) -> None:
 
 
 def _send(hostname: str, file: File) -> None:
+    os.close(open_plain(file.filepath))  # which says what it is, if it is no file
     _rsync(file.filepath, f"{hostname}:{file.path}")
 
 

@@ -47,8 +47,10 @@ def whole_file(path: str) -> Iterator[IO[bytes]]:
 
     Tasks that fetch the same file at the same time do not see each other's halves.
     """
+    path = os.path.realpath(path)  # a link is written through, as if it were opened
     make_parent(path)
-    partial = f"{path}.{uuid.uuid4().hex}.part"
+    # A name of its own, since that of the file may be as long as names can be.
+    partial = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}.part")
     try:
         with open(partial, "xb") as file:
             yield file

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from trellis.core.plain_files import open_plain
 from trellis.errors import ZipAuthorityError
 from trellis.staging.base import Staging
 from trellis.staging.files import File
@@ -84,7 +85,7 @@ def _locked(archive: str) -> Iterator[None]:
     import fcntl
 
     make_parent(archive)
-    with open(archive + ".lock", "ab") as lock:
+    with open(open_plain(archive + ".lock", os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
         yield
 
@@ -94,7 +95,8 @@ def _zip_stage_in(archive: str, inside: str, parent_fut: object, outputs: Sequen
 
     with (
         _locked(archive),
-        ZipFile(archive) as opened,
+        open(open_plain(archive), "rb") as file,
+        ZipFile(file) as opened,
         opened.open(inside) as source,
         whole_file(outputs[0].filepath) as target,
     ):
@@ -102,14 +104,17 @@ def _zip_stage_in(archive: str, inside: str, parent_fut: object, outputs: Sequen
 
 
 def _zip_stage_out(archive: str, inside: str, parent_fut: object, inputs: Sequence[File]) -> None:
-    from zipfile import ZIP_DEFLATED, ZipFile
+    from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
     source = inputs[0].filepath
-    with _locked(archive):
+    with open(open_plain(source), "rb") as file, _locked(archive):  # which says what it is, if it is no file
         if os.path.exists(archive):
+            os.close(open_plain(archive))
             _remove(archive, inside)
-        with ZipFile(archive, "a", ZIP_DEFLATED) as opened:
-            opened.write(source, inside)
+        entry = ZipInfo.from_file(source, inside, strict_timestamps=False)
+        entry.compress_type = ZIP_DEFLATED
+        with ZipFile(archive, "a", ZIP_DEFLATED) as opened, opened.open(entry, "w") as target:
+            shutil.copyfileobj(file, target)
     os.remove(source)
 
 

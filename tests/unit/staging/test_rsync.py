@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pathlib
 import pickle
 import shlex
@@ -51,9 +52,28 @@ def test_files_come_and_go_with_the_task(rsync: Rsync, tmp_path: pathlib.Path) -
     func(source, target)
     assert (home / "out").read_bytes() == b"data!"
     assert rsync.commands == [
-        ["rsync", "-s", "--", f"me@there:{home}/in", f"{work}/in"],
-        ["rsync", "-s", "--", f"{work}/out", f"me@there:{home}/out"],
+        ["rsync", "-s", "-L", "--", f"me@there:{home}/in", f"{work}/in"],
+        ["rsync", "-s", "-L", "--", f"{work}/out", f"me@there:{home}/out"],
     ]
+
+
+def test_what_rsync_passes_over_is_an_error(rsync: Rsync, tmp_path: pathlib.Path) -> None:
+    rsync.answer = (0, 'skipping non-regular file "in"\n', "")
+    (tmp_path / "in").write_bytes(b"")
+    manager = make_manager([RSyncStaging("there")], working_dir=str(tmp_path / "work"))
+    source, func = manager.optionally_stage_in(File(tmp_path / "in"), len, "e")
+    with pytest.raises(OSError, match="brought no file: skipping non-regular"):
+        func(source)
+
+
+def test_what_is_no_file_is_not_sent(rsync: Rsync, tmp_path: pathlib.Path) -> None:
+    manager = make_manager([RSyncStaging("there")], working_dir=str(tmp_path))
+    target = File(tmp_path / "home" / "out")
+    manager.stage_out(target, "e", done())
+    func = manager.replace_task_stage_out(target, os.mkfifo, "e")
+    with pytest.raises(OSError, match="it is a FIFO"):
+        func(str(target))
+    assert rsync.commands == []
 
 
 def test_a_failure_tells_what_rsync_said(rsync: Rsync, tmp_path: pathlib.Path) -> None:

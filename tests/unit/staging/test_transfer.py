@@ -61,6 +61,15 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: pathlib.Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_long_name_and_a_place_that_is_a_link(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "large" / ("n" * 255))
+    with whole_file(str(tmp_path / "link")) as target:
+        target.write(b"all")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "large" / ("n" * 255)).read_bytes() == b"all"
+
+
 def test_files_go_to_the_working_directory_or_the_current_one() -> None:
     file = File("http://host/d/a")
     place_in_working_dir(make_manager(working_dir="/data"), "e", file)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pathlib
 from concurrent.futures import Future
 from typing import Any
@@ -11,6 +12,7 @@ from tests.unit.staging.fakes import InlineApps, done, make_manager, use_inline_
 from trellis.data_provider.zip import ZipAuthorityError, ZipFileStaging, zip_path_split
 from trellis.staging.data_manager import DataManager
 from trellis.staging.files import File
+from trellis.staging.zip import _zip_stage_out
 
 
 @pytest.fixture
@@ -56,6 +58,15 @@ def test_a_file_that_is_not_in_the_archive(manager: DataManager, apps: InlineApp
     put(manager, f"zip:{tmp_path}/a.zip/b", "one")
     with pytest.raises(KeyError, match="absent"):
         get(manager, f"zip:{tmp_path}/a.zip/absent")
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a directory"])
+def test_what_is_no_file_does_not_go_in(manager: DataManager, tmp_path: pathlib.Path, kind: str) -> None:
+    file = File(f"zip:{tmp_path}/archive.zip/a")
+    file.local_path = str(tmp_path / "a")
+    (os.mkfifo if kind == "a FIFO" else os.mkdir)(tmp_path / "a")
+    with pytest.raises(OSError, match=f"it is {kind}"):
+        _zip_stage_out(str(tmp_path / "archive.zip"), "a", None, [file])
 
 
 def test_archive_and_inside() -> None:

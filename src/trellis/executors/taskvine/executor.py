@@ -307,7 +307,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             if client is None:
                 raise ExecutorError(self, "it is not running: start it, or load a configuration that has it")
             client.submit(self._calls.task_of(attempt))
-        except (TrellisError, OSError) as error:
+        except Exception as error:  # whatever is wrong with it is its own
             attempt.sink.deliver([(attempt, Outcome(None, error))])
 
     def cancel(self, attempt: Attempt) -> bool:

@@ -120,6 +120,7 @@ class FileTable:
 
         Raises:
             FileNotFoundError: an input is not there.
+        OSError: an input is something special, as a FIFO, or a name cannot be sent.
         """
         inputs: dict[str, Mount] = {}
         outputs: dict[str, Mount] = {}
@@ -151,7 +152,7 @@ class FileTable:
             source = os.path.abspath(here)
             number = self.shared("file", source, properties, fingerprint(source))
         elif file.scheme in _URL_SCHEMES:
-            path = file.filename or "index"
+            path = sandbox_path(file.filename or "index")
             number = self.shared("url", file.url, properties)
         elif file.scheme == TEMP_SCHEME:
             path = _temp_path(file)
@@ -183,12 +184,12 @@ class FileTable:
     def _new_output(
         self, home: str, properties: Properties, mounts: dict[str, Mount], *, appended: bool = False
     ) -> str:
+        path = sandbox_path(home)
         end_of = os.path.abspath(home) if appended else ""
         source = self._streams.new_share() if appended else os.path.abspath(home)
         number = self.new("file", source, properties.level, peer=properties.peer, made=True)
         with self._lock:
             self._outputs[number] = _Output(source, properties._replace(unpack=False), end_of)
-        path = sandbox_path(home)
         mounts[path] = Mount(number, path)
         return path
 
@@ -220,7 +221,8 @@ class FileTable:
             if output is not None and output.end_of:
                 self._streams.add(output.path, output.end_of)
             with self._lock:
-                if output is None or output.properties.level == "task":
+                # A directory at home may have more in it than the task has made.
+                if output is None or output.properties.level == "task" or os.path.isdir(output.path):
                     continue
                 del self._outputs[mount.file]
             try:
@@ -256,7 +258,7 @@ def _properties(file: File) -> Properties:
 
 
 def _temp_path(file: File) -> str:
-    return (file.netloc + file.path).strip("/").replace("/", "_") or "temp"
+    return sandbox_path((file.netloc + file.path).strip("/").replace("/", "_") or "temp")
 
 
 def _placed(file: File, path: str) -> File:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import stat
@@ -12,8 +13,26 @@ from trellis.executors.taskvine.remote import trees
 from trellis.wire.vine import Mount
 
 
+def check_name(path: str) -> None:
+    """Raises:
+    OSError: no message can have this name in it, or no file system; in a directory it could be sent.
+    """
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "the name of a file cannot have a NUL character in it", path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        words = "its name is not UTF-8: rename it, or name the directory that it is in"
+        raise OSError(errno.EILSEQ, words, path) from None
+
+
 def sandbox_path(path: str) -> str:
-    """Where a task finds it: at the same relative path, or at one of its own if that would be outside."""
+    """Where a task finds it: at the same relative path, or at one of its own if that would be outside.
+
+    Raises:
+        OSError: as ``check_name``.
+    """
+    check_name(path)
     path = posixpath.normpath(path)
     if not posixpath.isabs(path) and path != ".." and not path.startswith("../"):
         return path
@@ -37,7 +56,7 @@ def fingerprint(path: str) -> tuple[object, ...]:
     """
     status = status_of(path)
     if not os.access(path, os.R_OK):
-        raise PermissionError(13, "it cannot be read", path)
+        raise PermissionError(errno.EACCES, "it cannot be read", path)
     if not stat.S_ISDIR(status.st_mode):
         return _state(status)
     found: list[object] = []

@@ -6,6 +6,8 @@ import os
 import secrets
 import shutil
 
+from trellis.core.plain_files import open_plain
+
 _PIECE_BYTES = 2**20
 
 
@@ -31,13 +33,14 @@ class AppendedStreams:
             OSError: that cannot be done.
         """
         try:
-            source = open(share, "rb")  # noqa: SIM115
+            source = open(open_plain(share), "rb")  # noqa: SIM115
         except FileNotFoundError:
             return
         with source:
             os.unlink(share)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "ab") as target:
+            # The thread that does this serves all tasks: it must not wait for a reader of a FIFO.
+            with open(open_plain(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as target:
                 shutil.copyfileobj(source, target, _PIECE_BYTES)
 
     def close(self) -> None:

@@ -335,3 +335,60 @@ def test_a_directory_that_is_the_same_has_the_same_fingerprint() -> None:
     before = fingerprint("tree")
     Path("tree/empty").mkdir()
     assert fingerprint("tree") != before
+
+
+# -- what can be no file -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("kind", ["FIFO", "leads nowhere"])
+def test_something_special_is_no_input(told: Told, kind: str, inside: bool) -> None:
+    os.mkdir("d")
+    if kind == "FIFO":
+        os.mkfifo("d/odd")
+    else:
+        os.symlink("nowhere", "d/odd")
+    with pytest.raises(OSError, match=f"{kind}.*odd"):
+        told.table().files_of((File("d" if inside else "d/odd"),), {})
+    assert told.declared == []
+
+
+@pytest.mark.parametrize("name", ["a\0b", "caf\udce9"])
+@pytest.mark.parametrize("place", ["inputs", "outputs", "stdout"])
+def test_a_name_that_cannot_be_sent_is_told(told: Told, name: str, place: str) -> None:
+    with pytest.raises(OSError, match="name"):
+        told.table().files_of((), {place: name if place == "stdout" else [File(name)]})
+    assert told.declared == []
+
+
+def test_an_archive_that_is_to_be_unpacked_is_moved_wherever_it_is(told: Told, tmp_path: Path) -> None:
+    made("x.tar")
+    path = str(tmp_path / "x.tar")
+    for shared_fs in (False, True):
+        call = told.table(shared_fs=shared_fs).files_of((TaskVineFile(path, unpack=True),), {})
+        assert str(call.args[0]) == call.inputs[0].path
+        assert not os.path.isabs(call.inputs[0].path)
+    assert [(spec.source, spec.unpack) for spec in told.declared] == [(path, True)] * 2
+
+
+def test_a_file_that_was_replaced_by_one_as_large_and_as_old_is_another(tmp_path: Path) -> None:
+    found = []
+    for content in ("a", "b"):
+        (tmp_path / "new").write_text(content)
+        os.utime(tmp_path / "new", (1e9, 1e9))
+        os.replace(tmp_path / "new", tmp_path / "f")
+        found.append(fingerprint(str(tmp_path / "f")))
+    (tmp_path / "f").write_text("c")  # in place
+    os.utime(tmp_path / "f", (1e9, 1e9))
+    found.append(fingerprint(str(tmp_path / "f")))
+    assert len(set(found)) == 3
+
+
+def test_a_directory_that_came_home_is_sent_anew_since_more_may_be_in_it(told: Told) -> None:
+    table = told.table()
+    outputs = table.files_of((), {"outputs": [File("d")]}).outputs
+    made("d/f")
+    table.came_home(outputs)
+    table.ended(outputs)
+    assert told.dropped == [outputs[0].file]
+    assert table.files_of((File("d"),), {}).inputs[0].file != outputs[0].file

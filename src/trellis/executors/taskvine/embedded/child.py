@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from trellis.core.plain_files import open_plain
 from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.transport.service import Loop
 
@@ -122,7 +123,7 @@ class Child(Watched):
 def tail(path: Path) -> str:
     """The end of a text file; nothing when it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open(open_plain(path), "rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - _TAIL_BYTES))
             return file.read().decode(errors="replace").strip()

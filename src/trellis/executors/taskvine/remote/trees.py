@@ -6,6 +6,7 @@ The tar format, but not ``tarfile``'s own extraction: until Python 3.11.4 that w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -82,10 +83,10 @@ def _pack_file(tar: tarfile.TarFile, path: str, name: str) -> None:
         try:
             tar.addfile(info, file)
         except OSError as error:
-            raise OSError(error.errno or 5, f"it cannot be read to its end: {error}", path) from None
+            raise OSError(error.errno or errno.EIO, f"it cannot be read to its end: {error}", path) from None
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise OSError(11, "it changed while it was read: it must not be written to while tasks need it", path)
+        raise OSError(errno.EAGAIN, "it changed while it was read: it must not be written to while tasks need it", path)
 
 
 # -- from an archive -----------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class _Tree:
         self._directory(name.parent)
         place = self._top / name
         if name in self._made:
-            raise OSError(21, "the archive has a directory and something else of this name", str(name))
+            raise OSError(errno.EISDIR, "the archive has a directory and something else of this name", str(name))
         place.unlink(missing_ok=True)
         if member.issym():
             place.symlink_to(member.linkname)
@@ -135,7 +136,7 @@ class _Tree:
         elif member.isreg():
             self._file(tar, member, place)
         else:
-            raise OSError(22, "the archive has something in it that is no file, directory or link", str(name))
+            raise OSError(errno.EINVAL, "the archive has something in it that is no file, directory or link", str(name))
 
     def _directory(self, name: PurePosixPath) -> None:
         if name in self._made:
@@ -144,14 +145,14 @@ class _Tree:
         try:
             (self._top / name).mkdir(mode=0o700)
         except FileExistsError:
-            raise OSError(20, "the archive writes below something that is no directory", str(name)) from None
+            raise OSError(errno.ENOTDIR, "the archive writes below something that is no directory", str(name)) from None
         self._made.add(name)
         self.modes[str(name)] = 0o755
 
     def _link(self, member: tarfile.TarInfo, place: Path) -> None:
         target = _inside(member.linkname)
         if target.parent not in self._made:
-            raise FileNotFoundError(2, "the archive links to what is not in it", member.linkname)
+            raise FileNotFoundError(errno.ENOENT, "the archive links to what is not in it", member.linkname)
         os.link(self._top / target, place, follow_symlinks=False)
 
     @staticmethod
@@ -169,7 +170,7 @@ class _Tree:
 def _inside(name: str) -> PurePosixPath:
     path = PurePosixPath(name.lstrip("/"))
     if ".." in path.parts:
-        raise OSError(22, "the archive would write outside of its directory", name)
+        raise OSError(errno.EINVAL, "the archive would write outside of its directory", name)
     return path
 
 
@@ -218,7 +219,7 @@ def move(source: Path, target: Path) -> None:
         os.replace(source, target)
         return
     except OSError as error:
-        if error.errno != 18:  # EXDEV
+        if error.errno != errno.EXDEV:
             raise
     beside = target.parent / f".{os.urandom(8).hex()}"
     try:
