@@ -99,6 +99,7 @@ class LibrarySpec(Part):
     variables: tuple[tuple[str, str], ...] = ()
     context_function: int = -1  # function whose dictionary the library keeps; its arguments are the payload
     init_command: str = ""  # shell text before its interpreter
+    context_timeout_s: float = 300.0  # in which it has to be ready for calls; else it is ended
 
 
 # -- submit side -> manager ------------------------------------------------------------------------------------
@@ -247,6 +248,8 @@ class VineStatus(Message, tag=1026):
     fetched_by_workers: int  # from URLs
     cache_hits: int  # inputs that were at the worker already
     cache_misses: int
+    ended_busy: int = 0  # workers that ended while they ran tasks
+    given_up: list[str] = []  # blocks of the workers that fell silent last
 
 
 # -- worker -> manager -----------------------------------------------------------------------------------------
@@ -305,6 +308,7 @@ class TaskFailed(Message, tag=1044):
     reason: str
     exit_code: int = 0
     measured: Amount = Amount()
+    beside: int = 0  # tasks that ended with it, when what they ran in did: one of them may be to blame
 
 
 class LibraryUp(Message, tag=1045):
@@ -322,6 +326,7 @@ class LibraryDown(Message, tag=1046):
     instance: int
     reason: str
     started: bool  # it had taken calls before
+    timed_out: bool = False  # it was not ready in time
 
 
 class FileChunk(Message, tag=1047):

@@ -45,7 +45,7 @@ def work_on(executor: TaskVineExecutor, mode: dict[str, Any], count: int = 40) -
 def test_killed_workers_lose_no_task(tmp_path: Path, mode: dict[str, Any]) -> None:
     log = tmp_path / "worker.log"
     with (
-        running(tmp_path / "run", method="manual", workers=2) as executor,
+        running(tmp_path / "run", method="manual", workers=2, manager={"max_retries": 2}) as executor,
         worker_of(executor, log=log) as first,
         worker_of(executor, log=log) as second,
     ):
@@ -124,7 +124,7 @@ from trellis.executors.taskvine import TaskVineExecutor
 if __name__ == "__main__":
     here = Path(sys.argv[1])
     TaskVineExecutor._heartbeat_threshold_s = 2.0
-    with running(here / "run") as executor:
+    with running(here / "run", manager={"max_retries": None}) as executor:  # 2 s are short on a busy host
         future = executor.submit(wait_on_disk, CALL, str(here / "started"), str(here / "end"))
         print(future.result(60), executor.submit(abs, CALL, -1).result(60), flush=True)
 """

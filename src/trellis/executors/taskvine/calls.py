@@ -89,6 +89,7 @@ class Calls:
                 self._variables,
                 context,
                 self._config.init_command,
+                library.context_timeout_s,
             )
             arguments = dump_call(library.args, library.kwargs, f"the context of library {library.name}")
             self._client.install(spec, arguments)

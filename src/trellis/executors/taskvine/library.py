@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trellis.core.validation import check_at_least, check_callable, check_type
+from trellis.core.validation import check_all, check_at_least, check_callable, check_type
+from trellis.core.values import Duration
 from trellis.errors import ConfigurationError
 from trellis.staging.files import File
 
@@ -26,7 +27,8 @@ class Library:
         exec_mode: "fork": each call is a child process, which shares the context without copying it; "direct": calls
             run in the process itself, one at a time.
         num_slots: calls at a time in fork mode; None: as many as the library has cores.
-        cores, memory, disk, gpus: what it takes of a worker (memory and disk in MB); nothing said: all of it.
+        cores, memory, disk, gpus: what it takes of a worker (memory and disk in MB); nothing said: all but GPUs.
+        context_timeout_s: seconds in which the library has to have started and loaded its context.
 
     Raises:
         ConfigurationError: a value has a wrong type or cannot work.
@@ -43,6 +45,7 @@ class Library:
     memory: float | None = None
     disk: float | None = None
     gpus: float | None = None
+    context_timeout_s: float = 300.0
 
     def __post_init__(self) -> None:
         check_type("Library", "name", self.name, str)
@@ -52,6 +55,7 @@ class Library:
         for name, least in (("num_slots", 1), ("cores", 0), ("memory", 0), ("disk", 0), ("gpus", 0)):
             if getattr(self, name) is not None:
                 check_at_least("Library", name, getattr(self, name), least)
+        check_all(self, {"context_timeout_s": Duration(above=0)})
         if self.exec_mode == "direct" and self.num_slots not in (None, 1):
             raise ConfigurationError(
                 f"Library: num_slots must be 1 in direct mode, not {self.num_slots}: calls run one after the other "

@@ -8,11 +8,12 @@ from typing import Any
 
 from trellis.core.validation import check_at_least, check_type
 from trellis.errors import ConfigurationError
+from trellis.executors.taskvine.library import Library
 
 DEFAULT_PORT = 9123
 SCHEDULERS = ("files", "time", "worst", "rand")
 ALGORITHMS = ("max-xput", "bucketing", "max")
-_LIBRARY_KEYS = ("num_slots", "cores", "memory", "disk", "gpus", "exec_mode")
+_LIBRARY_KEYS = ("num_slots", "cores", "memory", "disk", "gpus", "exec_mode", "context_timeout_s")
 
 
 @dataclass
@@ -31,7 +32,7 @@ class TaskVineManagerConfig:
         extra_pkgs: packages for ``app_pack`` beyond those that are found.
         max_retries: how often a task that had too little memory, disk, … is run again; None: without limit.
         library_config: of the library that serverless apps run in: ``num_slots``, ``cores``, ``memory``, ``disk``,
-            ``gpus``, ``exec_mode`` ("fork" or "direct").
+            ``gpus``, ``exec_mode`` ("fork" or "direct"), ``context_timeout_s``.
         shared_fs: workers see this host's files: nothing is transferred.
         autolabel: find out what tasks of a category need by measuring.
         autolabel_algorithm: "max-xput", "bucketing" or "max".
@@ -93,6 +94,10 @@ class TaskVineManagerConfig:
             raise ConfigurationError(
                 f"{owner}: library_config has no {', '.join(sorted(unknown))}; there are {', '.join(_LIBRARY_KEYS)}"
             )
+        try:
+            Library("library_config", **(self.library_config or {}))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{owner}: library_config: {error}") from None
 
 
 _TYPES: dict[str, tuple[type | None, ...]] = {

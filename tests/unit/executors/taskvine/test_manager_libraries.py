@@ -9,7 +9,7 @@ from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.executors.taskvine.embedded.dispatcher import PATIENCE_S
 from trellis.executors.taskvine.embedded.instances import LIBRARY_PAUSE_S, MAX_LIBRARY_FAILURES
 from trellis.executors.taskvine.embedded.records import MOST_AHEAD_PER_SLOT
-from trellis.executors.taskvine.embedded.reports import MAX_FORSAKEN_CALL, MAX_LIBRARY_EXITS
+from trellis.executors.taskvine.embedded.reports import MAX_EXITS, MAX_FORSAKEN_CALL
 from trellis.wire.vine import Amount, Mount, TaskShape
 
 
@@ -229,12 +229,12 @@ def test_what_the_worker_says_of_each_call_counts(manager: Manager) -> None:
 def test_a_call_that_kills_its_library_again_and_again_fails(manager: Manager) -> None:
     manager.worker("a")
     submit(manager, 1)
-    for instance in range(MAX_LIBRARY_EXITS - 1):
+    for instance in range(MAX_EXITS - 1):
         up(manager, "a", instance)
         manager.failed("a", 1, "library_exit")
         down(manager, "a", instance, started=True)
         manager.failed("a", 1, "forsaken")
-    up(manager, "a", MAX_LIBRARY_EXITS - 1)
+    up(manager, "a", MAX_EXITS - 1)
     assert manager.failed("a", 1, "library_exit") == [events.ReportFailed(1, "library_exit", "why (3 times)")]
     assert not manager.state.store.libraries["l"].broken
 

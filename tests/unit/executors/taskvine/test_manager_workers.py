@@ -28,12 +28,12 @@ def test_a_worker_of_another_protocol_is_refused() -> None:
     assert manager.state.store.workers == {}
 
 
-def test_what_a_lost_worker_ran_runs_elsewhere_free_of_charge() -> None:
+def test_what_a_lost_worker_ran_runs_elsewhere() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(), max_retries=0))
+    manager.shape(1, TaskShape("regular", "c", Amount(), max_retries=-1))
     manager.worker("a")
     manager.submit(1, shape=1)
-    for name, other in ("ab", "bc", "cd", "de"):
+    for name, other in ("ab", "bc"):
         manager.worker(other)
         assert manager.left(name) == [left(name, "gone", 1), run(other, 1, amount=WHOLE)]
     assert manager.left("a") == []
@@ -48,11 +48,13 @@ def test_a_worker_that_registers_again_has_lost_its_tasks() -> None:
 
 def test_a_worker_that_says_nothing_is_given_up() -> None:
     manager = Manager()
-    manager.worker("w")
+    manager.worker("w", block="b")
     manager.submit(1)
     assert manager.wait(99.0) == []
     reason = "it sent nothing for 100 s"
-    assert manager.wait(1.0) == [left("w", reason, 1), events.Dismiss("w", reason)]
+    told = events.TellUser(f"worker w on w.host is given up: {reason}")
+    assert manager.wait(1.0) == [told, left("w", reason, 1), events.Dismiss("w", reason)]
+    assert list(manager.state.store.given_up) == ["b"]
     assert manager.handle(events.WorkerHeard("w")) == [
         events.Dismiss("w", "the manager does not know it (it was given up)")
     ]
@@ -77,6 +79,17 @@ def test_whatever_a_worker_says_is_a_sign_of_life(event: events.Event) -> None:
     assert manager.handle(event) == []
     assert manager.wait(99.0) == []
     assert manager.wait(1.0) != []
+
+
+def test_silence_while_the_manager_itself_was_suspended_does_not_count() -> None:
+    manager = Manager()
+    manager.worker("w")
+    manager.submit(1)
+    manager.wait(10.0)
+    manager.now = 500.0
+    assert manager.handle(events.DeadlinePassed()) == []
+    assert manager.wait(89.0) == []  # since it was heard 10 s before
+    assert len(manager.wait(2.0)) == 3
 
 
 def test_an_idle_manager_sleeps() -> None:

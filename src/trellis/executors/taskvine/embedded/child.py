@@ -24,6 +24,7 @@ class Watched:
         self._output = output
         self._killed = False
         self.reason = ""  # how it ended, once it has
+        self.beside = 0  # others that ended with it, when what it is a copy of did
 
     def _note_end(self, status: int, peak: int) -> int:
         """Of a wait status, and the most memory it had in bytes: the exit code."""

@@ -10,7 +10,7 @@ from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
 from trellis.executors.taskvine.embedded.packing import allocate, enlarge
 from trellis.executors.taskvine.embedded.queues import ShapeQueue
 from trellis.executors.taskvine.embedded.records import Instance, Staging, Task, Worker
-from trellis.executors.taskvine.embedded.scheduling import can_host, offers, rank_instances, rank_workers
+from trellis.executors.taskvine.embedded.scheduling import can_host, may_join, offers, rank_instances, rank_workers
 from trellis.executors.taskvine.embedded.store import Store
 from trellis.executors.taskvine.embedded.supply import Supply
 from trellis.executors.taskvine.embedded.vine_events import EvictFiles
@@ -121,7 +121,7 @@ class Dispatcher:
     def _find_worker(self, task: Task, roomy: list[tuple[Worker, Amount]], now: float) -> bool:
         amounts = {worker.name: amount for worker, amount in roomy}
         replicas = self._store.replicas
-        suitable = [worker for worker, _ in roomy if can_host(worker, task, now)]
+        suitable = [w for w, _ in roomy if can_host(w, task, now) and may_join(w, task)]
         for worker in rank_workers(suitable, task.inputs, self._policy, replicas, self._rng):
             if self._has_cache_room(task, worker) and self._instances.make_room(worker, amounts[worker.name], now):
                 self._place(task, worker, amounts[worker.name], None, now)
@@ -188,6 +188,8 @@ class Dispatcher:
         store = self._store
         worker.tasks.add(task.id)
         worker.idle_since = None
+        if task.alone:
+            worker.loner = task.id
         if amount is not None:
             worker.take(amount)
         number = -1

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -75,8 +76,7 @@ class FactoryService:
         self._endpoint.connect(f"tcp://{host}:{settings.port}")
         self._decoder: Decoder[Message] = Decoder(ToVineClient)
         self._loop = Loop()
-        self._workers: dict[Child, float] = {}  # time of start
-        self._started = 0
+        self._workers: dict[int, Child] = {}
         self._exit: machine.Exit | None = None
 
     def run(self, lifeline: int) -> machine.Exit:
@@ -94,12 +94,12 @@ class FactoryService:
             self._close()
 
     def _close(self) -> None:
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.ask_to_end()
         deadline = time.monotonic() + _END_GRACE_S
         while self._workers and time.monotonic() < deadline:
             self._loop.run_once(max(0.0, deadline - time.monotonic()))
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.end()
         self._loop.close()
         self._endpoint.close()
@@ -118,9 +118,19 @@ class FactoryService:
                 logger.error("a message of the manager is dropped: %s", error)
                 continue
             if isinstance(message, VineStatus):
-                workers = [worker for worker in message.workers if worker.from_factory]
-                own = sum(worker.block == self._name for worker in workers)
-                self._handle(machine.Looked(message.waiting + message.running, own, len(workers) - own))
+                self._handle(self._what_it_says(message))
+
+    def _what_it_says(self, status: VineStatus) -> machine.Looked:
+        workers = [worker.block for worker in status.workers if worker.from_factory]
+        own, given_up = self._own(workers), self._own(status.given_up)
+        return machine.Looked(
+            status.waiting + status.running, own, len(workers) - len(own), given_up, status.ended_busy
+        )
+
+    def _own(self, blocks: Sequence[str]) -> frozenset[int]:
+        """The numbers of this factory's workers among these."""
+        found = [block.removeprefix(self._name + ".") for block in blocks if block.startswith(self._name + ".")]
+        return frozenset(int(number) for number in found if number.isdecimal())
 
     def _handle(self, event: machine.Event) -> None:
         self._perform(self._state.handle(event, time.monotonic()))
@@ -128,33 +138,35 @@ class FactoryService:
     def _perform(self, actions: list[machine.Action]) -> None:
         for action in actions if self._exit is None else ():  # while it ends, nothing new begins
             match action:
-                case machine.StartWorkers(number):
-                    for _ in range(number):
-                        self._start_worker()
+                case machine.StartWorkers(numbers):
+                    for number in numbers:
+                        self._start_worker(number)
+                case machine.KillWorker(number, reason):
+                    logger.warning("worker %d is ended: %s", number, reason)
+                    self._workers[number].kill()
                 case machine.Look():
                     self._endpoint.send([encode_header(VineStatusRequest(0))])
                 case machine.Exit():
                     self._exit = action
 
-    def _start_worker(self) -> None:
-        number, self._started = self._started, self._started + 1
+    def _start_worker(self, number: int) -> None:
         name = f"worker-{os.getpid()}-{number}"
         scratch = Path(self._settings.scratch_dir)
         scratch.mkdir(parents=True, exist_ok=True)
         log = Path(self._settings.logdir) / f"{name}.log"
-        words = [*self._settings.worker_command, "--from-factory", "--block", self._name]
+        words = [*self._settings.worker_command, "--from-factory", "--block", f"{self._name}.{number}"]
         try:
-            child = Child(self._loop, words, log, self._on_worker_end, cwd=scratch, environment=os.environ)
+            ended: Callable[[Child, int], None] = lambda _, code: self._on_worker_end(number, code)  # noqa: E731
+            self._workers[number] = Child(self._loop, words, log, ended, cwd=scratch, environment=os.environ)
         except (OSError, subprocess.SubprocessError) as error:
-            self._handle(machine.WorkerEnded(True, 0.0, f"{words[0]}: {error}"))
+            self._handle(machine.WorkerEnded(number, True, f"{words[0]}: {error}"))
             return
-        self._workers[child] = time.monotonic()
-        logger.info("worker %d started, pid %d", number, child.pid)
+        logger.info("worker %d started, pid %d", number, self._workers[number].pid)
 
-    def _on_worker_end(self, child: Child, code: int) -> None:
-        lived_s = time.monotonic() - self._workers.pop(child)
-        logger.info("worker with pid %d ended: %s", child.pid, child.reason)
-        self._handle(machine.WorkerEnded(code != 0, lived_s, child.words()))
+    def _on_worker_end(self, number: int, code: int) -> None:
+        child = self._workers.pop(number)
+        logger.info("worker %d with pid %d ended: %s", number, child.pid, child.reason)
+        self._handle(machine.WorkerEnded(number, code != 0, child.words()))
 
 
 def main() -> int:

@@ -23,6 +23,8 @@ LIBRARY_PAUSE_S = 15.0
 # failed, but not for one failure alone.
 MAX_LIBRARY_FAILURES = 5
 MIN_LIBRARY_FAILURES = 2
+# A library that was starting at so many workers in a row when those ended is not tried again, however many come.
+MAX_LIBRARY_LOSSES = 3
 
 
 class Instances:
@@ -48,8 +50,9 @@ class Instances:
     def retry(self) -> None:
         """A worker has come: it may be the one where libraries start that did not start elsewhere."""
         for library in self._store.libraries.values():
-            library.broken = False
-            library.failures = 0
+            if library.lost < MAX_LIBRARY_LOSSES:
+                library.broken = False
+                library.failures = 0
 
     # -- start -------------------------------------------------------------------------------------------------
 
@@ -61,7 +64,8 @@ class Instances:
         store, spec = self._store, library.spec
         if library.starting >= calls or library.blocked == store.changes or not self._has_files(library, now):
             return
-        workers = [worker for worker in store.workers.values() if not worker.drained]
+        # Where a task is alone nothing is started: it might be what ends the worker.
+        workers = [worker for worker in store.workers.values() if not worker.drained and worker.loner < 0]
         workers.sort(key=lambda worker: (-(worker.free.cores or 0), worker.name))
         if only_for is not None:
             calls = min(calls, 1)
@@ -132,11 +136,12 @@ class Instances:
         library = self._store.libraries[instance.library]
         library.starting -= instance.expected
         library.up += 1
+        library.lost = 0
         instance.slots = max(1, slots)
         library.note_room(instance)
         self._store.changes += 1
 
-    def down(self, number: int, reason: str, now: float) -> None:
+    def down(self, number: int, reason: str, timed_out: bool, now: float) -> None:
         """It has ended. Of each of its calls the worker says what became of it: those that it never got will come back
         as well, for their library is not there."""
         instance = self._store.instances.get(number)
@@ -145,7 +150,7 @@ class Instances:
         library, worker = self._store.libraries[instance.library], self._store.workers[instance.worker]
         self._forget(instance, now)
         if not instance.proven:
-            self._failed(library, worker, reason, now)
+            self._failed(library, worker, reason, now, MAX_LIBRARY_FAILURES if timed_out else 1)
 
     def _forget(self, instance: Instance, now: float) -> None:
         """Its books are closed. Calls that were to run there, and have not been sent, look for another place."""
@@ -167,17 +172,30 @@ class Instances:
             if not store.is_expected(name, worker):
                 store.replicas.unwant(name, worker.name)
 
-    def lose_worker(self, worker: Worker, now: float) -> None:
-        for instance in list(worker.instances.values()):
+    def lose_worker(self, worker: Worker, reason: str, now: float) -> None:
+        instances = list(worker.instances.values())
+        for instance in instances:
             self._forget(instance, now)
+        for name in sorted({i.library for i in instances if not i.slots and not i.missing}):
+            self._lost(self._store.libraries[name], worker, reason, now)
 
-    def _failed(self, library: Library, worker: Worker, reason: str, now: float) -> None:
+    def _lost(self, library: Library, worker: Worker, reason: str, now: float) -> None:
+        """A worker ended while the library started there: once is chance."""
+        library.lost += 1
+        if library.lost >= MAX_LIBRARY_LOSSES and not library.up and not library.starting:
+            name, host = library.spec.name, worker.registration.hostname
+            library.last_words = f"{library.lost} workers ended while it started there; the last, on {host}: {reason}"
+            self._store.actions.append(TellUser(f"library {name} does not start: {library.last_words}"))
+            self._give_up(library, now)
+
+    def _failed(self, library: Library, worker: Worker, reason: str, now: float, weight: int = 1) -> None:
+        """``weight``: failures that this one counts for: to wait for another that takes as long is no use."""
         name = library.spec.name
-        library.failures += 1
+        if not library.failures:
+            self._store.actions.append(TellUser(f"library {name} does not start: {reason}"))
+        library.failures += weight
         library.last_words = reason
         worker.paused[name] = now + LIBRARY_PAUSE_S
-        if library.failures == 1:
-            self._store.actions.append(TellUser(f"library {name} does not start: {reason}"))
         everywhere = all(other.paused.get(name, 0.0) > now for other in self._store.workers.values())
         enough = MIN_LIBRARY_FAILURES if everywhere else MAX_LIBRARY_FAILURES
         if library.failures >= enough and not library.up and not library.starting:

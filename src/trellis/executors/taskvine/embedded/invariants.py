@@ -60,6 +60,7 @@ def _check_amounts(worker: Worker, store: Store) -> None:
 
 
 def _check_tasks_at(worker: Worker, store: Store) -> None:
+    assert worker.loner < 0 or worker.tasks == {worker.loner}, f"{worker.name}: a task is not alone"
     expecting: dict[str, set[int]] = {}
     for id_ in worker.tasks:
         place = store.tasks[id_].place

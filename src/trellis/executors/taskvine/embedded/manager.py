@@ -3,7 +3,7 @@
 Every task that is submitted ends in exactly one report, whatever becomes of workers, libraries and files. The loss of
 a worker costs its tasks nothing: they run again elsewhere. The parts: ``store`` (what is known), ``ledger`` (who needs
 which file), ``lifecycle`` (how tasks end), ``supply`` (files on their way), ``reports`` (what workers say of
-tasks), ``instances`` (libraries), ``dispatcher``
+tasks), ``blame`` (tasks whose workers end), ``instances`` (libraries), ``dispatcher``
 (places), ``watch`` (what time brings).
 """
 
@@ -14,12 +14,13 @@ from random import Random
 from typing import Any
 
 from trellis.executors.taskvine.embedded import vine_events as events
+from trellis.executors.taskvine.embedded.blame import Blame
 from trellis.executors.taskvine.embedded.dispatcher import Dispatcher
 from trellis.executors.taskvine.embedded.instances import Instances
 from trellis.executors.taskvine.embedded.invariants import check_store
 from trellis.executors.taskvine.embedded.ledger import Ledger
 from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
-from trellis.executors.taskvine.embedded.records import Returning, Task, Worker
+from trellis.executors.taskvine.embedded.records import Task, Worker
 from trellis.executors.taskvine.embedded.replicas import File, ReplicaTable
 from trellis.executors.taskvine.embedded.reports import Reports
 from trellis.executors.taskvine.embedded.store import Store, VineManagerSettings
@@ -35,6 +36,10 @@ WORKER_MAX_FORSAKEN = 10
 WORKER_MAX_NOT_RECEIVED = 10
 # While there are tasks, what time brings (pauses that end, slow tasks, silent workers) is looked at so often.
 LOOK_S = 1.0
+# Who wakes up so much later than it had meant to was suspended, perhaps with its workers.
+OVERSLEPT_S = 1.0
+# Batch systems tell a job to end some time before they end it.
+ENDS_SOON_S = 120.0
 
 
 class VineManagerState:
@@ -49,6 +54,7 @@ class VineManagerState:
         self._instances = Instances(store, self._ledger, self._lifecycle, self._supply)
         self._dispatcher = Dispatcher(store, self._lifecycle, self._supply, self._instances, rng)
         self._reports = Reports(store, self._lifecycle)
+        self._blame = Blame(store, self._lifecycle)
         self._watch = Watch(store, self._dispatcher)
         self._shapes: dict[int, TaskShape] = {}
         self._environments: dict[int, str] = {}  # cache names, by shape
@@ -161,7 +167,8 @@ class VineManagerState:
         if worker.name not in file.wanted:
             self._instances.file_failed(event.name, worker, event.reason, now)
         if worker.not_received >= WORKER_MAX_NOT_RECEIVED:
-            self._send_away(worker, f"it could not get {worker.not_received} files in a row: {event.reason}", now)
+            reason = f"it could not get {worker.not_received} files in a row: {event.reason}"
+            self._send_away(worker, reason, now, free=True)
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
@@ -247,7 +254,8 @@ class VineManagerState:
             return
         self._reports.failed(event, worker, now)
         if worker.forsaken > WORKER_MAX_FORSAKEN:
-            self._send_away(worker, f"it could not start {worker.forsaken} tasks in a row: {event.reason}", now)
+            reason = f"it could not start {worker.forsaken} tasks in a row: {event.reason}"
+            self._send_away(worker, reason, now, free=True)
 
     # -- libraries ---------------------------------------------------------------------------------------------
 
@@ -257,7 +265,7 @@ class VineManagerState:
 
     def _on_library_down(self, event: events.LibraryDown, now: float) -> None:
         if self._heard(event.worker, now) is not None:
-            self._instances.down(event.instance, event.reason, now)
+            self._instances.down(event.instance, event.reason, event.timed_out, now)
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -310,29 +318,30 @@ class VineManagerState:
         if worker is not None:
             self._lose(worker, event.reason, now)
 
-    def _send_away(self, worker: Worker, reason: str, now: float) -> None:
+    def _send_away(self, worker: Worker, reason: str, now: float, free: bool = False) -> None:
         if worker.name in self._store.workers:
-            self._lose(worker, reason, now)
+            self._lose(worker, reason, now, free)
             self._store.actions.append(events.Dismiss(worker.name, reason))
 
-    def _lose(self, worker: Worker, reason: str, now: float) -> None:
-        """What it ran runs again elsewhere, free of charge; temps that only it had are made again when needed."""
+    def _give_up(self, worker: Worker, reason: str, now: float) -> None:
+        """It has fallen silent: whoever started it ends it."""
+        self._store.given_up.append(worker.registration.block)
+        text = f"worker {worker.name} on {worker.registration.hostname} is given up: {reason}"
+        self._store.actions.append(events.TellUser(text))
+        self._send_away(worker, reason, now)
+
+    def _lose(self, worker: Worker, reason: str, now: float, free: bool = False) -> None:
+        """What it ran runs again elsewhere; temps that only it had are made again when needed.
+
+        ``free``: whatever it ran is not to blame.
+        """
         store, name = self._store, worker.name
-        tasks = sorted(worker.tasks)
-        left = events.ReportWorkerLeft(name, worker.registration.hostname, reason, len(tasks))
+        left = events.ReportWorkerLeft(name, worker.registration.hostname, reason, len(worker.tasks))
         store.actions.append(left)
-        for id_ in tasks:
-            task = store.tasks.get(id_)
-            if task is not None:
-                failure = None
-                if isinstance(task.place, Returning):
-                    store.actions.append(events.DropResults(name, [id_]))
-                    failure = task.place.failure
-                if failure is not None:  # it is known what became of it; only what it has made does not come
-                    self._lifecycle.fail(task, now, *failure)
-                else:
-                    self._lifecycle.requeue(task, now)
-        self._instances.lose_worker(worker, now)
+        # One whose block or job was to end is no riddle.
+        free = free or worker.drained or (worker.ends_at is not None and now >= worker.ends_at - ENDS_SOON_S)
+        self._blame.worker_lost(worker, reason, free, now)
+        self._instances.lose_worker(worker, reason, now)
         del store.workers[name]
         temps = store.replicas.temps_at(name)
         lost = store.replicas.remove_worker(name)
@@ -346,9 +355,12 @@ class VineManagerState:
 
     def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> None:
         store, threshold_s = self._store, self._settings.heartbeat_threshold_s
+        overslept_s = 0.0 if self._look_at is None else now - self._look_at
         for worker in list(store.workers.values()):
+            if overslept_s > OVERSLEPT_S:  # this process was suspended: only silence that it was awake for counts
+                worker.last_heard = min(now, worker.last_heard + overslept_s)
             if now >= worker.last_heard + threshold_s:
-                self._send_away(worker, f"it sent nothing for {now - worker.last_heard:.0f} s", now)
+                self._give_up(worker, f"it sent nothing for {now - worker.last_heard:.0f} s", now)
         self._watch.look(now)
         self._supply.replicate()
         store.changes += 1  # pauses may be over

@@ -275,7 +275,9 @@ class VineManagerService:
                 self._handle(events.WorkerHeard(name))
                 self._performer.to_worker(name, Heartbeat())
             case TaskFailed(id=id_, status=status):
-                failed = events.TaskFailed(name, id_, status, message.reason, message.exit_code, message.measured)
+                failed = events.TaskFailed(
+                    name, id_, status, message.reason, message.exit_code, message.measured, message.beside
+                )
                 self._handle(failed)
             case CacheFailed(name=file, reason=reason):
                 self._performer.traffic.failed(name, file)
@@ -285,7 +287,7 @@ class VineManagerService:
                 self._handle(events.LibraryUp(name, instance, slots))
             case LibraryDown(instance=instance):
                 self._performer.transactions.library_down(name, instance)
-                self._handle(events.LibraryDown(name, instance, message.reason, message.started))
+                self._handle(events.LibraryDown(name, instance, message.reason, message.started, message.timed_out))
             case WorkerLeaving(reason=reason):
                 logger.info("worker %s leaves: %s", name, reason)
                 self._handle(events.WorkerLeft(name, reason))

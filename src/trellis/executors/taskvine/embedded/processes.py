@@ -51,6 +51,12 @@ class TaskEnd(NamedTuple):
     missing: str
     made: list[tuple[str, int]]  # outputs that are in the cache now, and their sizes in bytes
     spoilt: list[str]  # inputs that it has written to
+    beside: int = 0  # other tasks that ended with it, when the process that they were copies of did
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a result."""
+        return self.payload is not None
 
 
 class _Process(NamedTuple):
@@ -178,7 +184,8 @@ class Processes:
                 _, buffers, _, _ = runner.read_payload(str(result))
         except (OSError, ValueError):
             made, _ = process.sandbox.collect(start.outputs, failed=True)
-            return TaskEnd(code, process.child.words(), None, True, 0.0, 0.0, "", made, spoilt)
+            words, beside = process.child.words(), process.child.beside
+            return TaskEnd(code, words, None, True, 0.0, 0.0, "", made, spoilt, beside)
         payload: Payload = b"" if kept and not failed else buffers[0] if len(buffers) == 1 else buffers
         made, complaint = process.sandbox.collect(start.outputs, failed)
         missing = "" if failed else complaint  # what it raised says more

@@ -45,6 +45,7 @@ class Running:
     amount: Amount | None
     instance: int
     since: float
+    attempt: int  # of all tasks, counted: what came first to a library begins first
 
 
 @dataclass(slots=True)
@@ -73,7 +74,9 @@ class Task:
     place: Place = field(default_factory=Queued)
     retries: int = 0  # for lack of a resource
     forsaken: int = 0  # times that a worker could not start it
-    library_exits: int = 0  # times that its library ended under it
+    exits: int = 0  # times that what it ran in ended under it: its library, or the process that it was a copy of
+    losses: list[str] = field(default_factory=list)  # how the workers ended that it was lost with
+    alone: bool = False  # is to have a worker for itself: those before ended under it, and under others
     unstaged: int = 0  # times that an input could not be had
     maximum: bool = False  # had too little: gets all that it may
     recovers: bool = False  # runs again for a temp that was lost; nobody waits for its result
@@ -133,6 +136,7 @@ class Worker:
     forsaken: int = 0  # tasks in a row that it could not start
     not_received: int = 0  # files in a row that it could not get
     drained: bool = False  # gets nothing more: its block is to end
+    loner: int = -1  # the task that has it for itself
     paused: dict[str, float] = field(default_factory=dict)  # libraries that did not start here: until when
 
     @property
@@ -166,6 +170,7 @@ class Library:
     spec: LibrarySpec
     files: tuple[str, ...] = ()  # cache names of its inputs and its environment
     failures: int = 0  # starts in a row that came to nothing
+    lost: int = 0  # workers in a row that ended while it started there
     last_words: str = ""
     broken: bool = False  # it failed too often: its calls fail at once
     up: int = 0  # instances that take calls

@@ -19,8 +19,9 @@ from trellis.wire.vine import UNKNOWN, Amount
 MAX_FORSAKEN = 10
 # Calls are forsaken in crowds, when the library ends that they were sent ahead to: that may happen more often.
 MAX_FORSAKEN_CALL = 100
-# A call whose library ends under it takes other calls along: it is tried so often.
-MAX_LIBRARY_EXITS = 3
+# A task under which its library, or the process that it was a copy of, has ended so often is not tried again. Only the
+# last of these tries has to be its own fault, so it has a worker for itself then.
+MAX_EXITS = 3
 _EXHAUSTED = ("resource_exhaustion", "sandbox_exhaustion")
 
 
@@ -127,8 +128,8 @@ class Reports:
             self._lifecycle.requeue(task, now)
         elif event.status in _EXHAUSTED:
             self._exhausted(task, worker, event, now)
-        elif event.status == "library_exit":
-            self._library_exit(task, worker, event, now)
+        elif event.status == "library_exit" or event.beside:
+            self._exited(task, worker, event, now)
         elif event.status == "forsaken":
             self._forsaken(task, worker, event, now)
         else:
@@ -157,12 +158,14 @@ class Reports:
         else:
             self._fail(task, worker, (event.status, event.reason, event.exit_code), now)
 
-    def _library_exit(self, task: Task, worker: Worker, event: events.TaskFailed, now: float) -> None:
-        task.library_exits += 1
-        if task.library_exits >= MAX_LIBRARY_EXITS:
-            reason = f"{event.reason} ({task.library_exits} times)"
+    def _exited(self, task: Task, worker: Worker, event: events.TaskFailed, now: float) -> None:
+        """What it ran in has ended."""
+        task.exits += 1
+        if task.exits >= MAX_EXITS and not event.beside:
+            reason = f"{event.reason} ({task.exits} times)"
             self._fail(task, worker, (event.status, reason, event.exit_code), now)
         else:
+            task.alone = task.exits >= MAX_EXITS - 1
             self._lifecycle.requeue(task, now)
 
     def _forsaken(self, task: Task, worker: Worker, event: events.TaskFailed, now: float) -> None:

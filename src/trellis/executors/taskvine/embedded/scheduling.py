@@ -43,7 +43,8 @@ def rank_instances(
     """The library's instances that may take this call, in the order in which to try them: those with a free slot, then
     those that it may be sent to ahead of time; of each, where most bytes of its inputs are."""
     for among in (library.free, library.ahead):
-        suitable = (i for i in among.values() if can_host(workers[i.worker], task, now))
+        able = (i for i in among.values() if can_host(workers[i.worker], task, now))
+        suitable = (i for i in able if may_join(workers[i.worker], task))
         if task.inputs:
             yield from sorted(
                 suitable, key=lambda i: (-replicas.bytes_at(task.inputs, i.worker), len(i.calls), i.number)
@@ -55,6 +56,13 @@ def rank_instances(
 def offers(worker: Worker, task: Task) -> bool:
     """Whether the worker has the features that the task needs."""
     return not task.shape.features or set(task.shape.features) <= set(worker.registration.features)
+
+
+def may_join(worker: Worker, task: Task) -> bool:
+    """Whether the task may be at the worker together with what is there now."""
+    if worker.loner >= 0:
+        return False
+    return not task.alone or not (worker.tasks or any(not instance.slots for instance in worker.instances.values()))
 
 
 def can_host(worker: Worker, task: Task, now: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from trellis.executors.taskvine.embedded.categories import STEADY_TASKS, Category
@@ -55,6 +56,9 @@ class Store:
     waiting: dict[str, set[int]] = field(default_factory=dict)  # tasks that wait for a temp, by its cache name
     returning: dict[str, set[int]] = field(default_factory=dict)  # tasks whose outputs come home, by cache name
     changes: int = 0
+    attempts: int = 0  # tasks that were sent to workers
+    ended_busy: int = 0  # workers that ended while they ran tasks
+    given_up: deque[str] = field(default_factory=lambda: deque(maxlen=100))  # blocks of workers that fell silent
     runs: dict[str, RunTasks] = field(default_factory=dict)  # tasks that begin now, by worker
     drained: list[Instance] = field(default_factory=list)  # that had to make way, and have ended their last call
 
@@ -76,7 +80,8 @@ class Store:
 
     def begin(self, task: Task, worker: str, amount: Amount | None, instance: int, now: float) -> None:
         """Its inputs are there."""
-        task.place = Running(worker, amount, instance, now)
+        self.attempts += 1
+        task.place = Running(worker, amount, instance, now, self.attempts)
         for name in task.outputs:
             self.replicas.made_here(name, worker)
         run = self.runs.get(worker)
@@ -129,6 +134,8 @@ class Store:
         worker.tasks.discard(task.id)
         if not worker.tasks:
             worker.idle_since = now
+            worker.loner = -1
+            self.changes += 1  # one that wants to be alone may come
         return worker
 
     def _expect_no_more(self, task: Task, place: Staging) -> None:

@@ -131,7 +131,8 @@ class Supply:
         elif producer.id not in store.tasks:
             producer.recovers = True
             producer.maximum = producer.unwanted = False
-            producer.retries = producer.forsaken = producer.library_exits = producer.unstaged = 0
+            producer.retries = producer.forsaken = producer.exits = producer.unstaged = 0
+            producer.losses = []
             producer.outputs = tuple(n for n in producer.outputs if store.producers.get(n) is producer)
             self._ledger.use(producer.inputs + producer.outputs)
             store.tasks[producer.id] = producer

@@ -122,6 +122,7 @@ class TaskFailed:
     reason: str
     exit_code: int = 0
     measured: Amount = UNKNOWN
+    beside: int = 0  # tasks that ended with it, when what they ran in did: one of them may be to blame
 
 
 @dataclass(slots=True)
@@ -137,6 +138,7 @@ class LibraryDown:
     instance: int
     reason: str
     started: bool
+    timed_out: bool = False  # it was not ready in time
 
 
 @dataclass(slots=True)

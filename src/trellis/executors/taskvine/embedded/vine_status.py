@@ -47,4 +47,6 @@ def status_of(
         traffic.fetched_by_workers,
         traffic.hits,
         traffic.misses,
+        store.ended_busy,
+        list(store.given_up),
     )

@@ -63,11 +63,19 @@ class _Library:
 
     slots: int
     direct: bool
+    ready_by: float
+    timeout_s: float
     ready: bool = False
+    timed_out: bool = False
     stopping: bool = False
     calls: dict[int, _Call] = field(default_factory=dict)
     waiting: deque[int] = field(default_factory=deque)
     running: int = 0
+
+    @property
+    def starting(self) -> bool:
+        """Whether it may still come to be ready."""
+        return not (self.ready or self.stopping or self.timed_out)
 
     def start_next(self, now: float) -> None:
         while self.ready and self.waiting and self.running < self.slots:
@@ -142,6 +150,7 @@ class VineWorkerState:
             due.append(self._next_measure)
         due += [task.ends_at for task in self._tasks.values() if task.ends_at is not None and task.ending is None]
         due += [ends_at for _, _, ends_at in self._limited_calls()]
+        due += [library.ready_by for library in self._libraries.values() if library.starting]
         return min(due)
 
     # -- events ------------------------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ class VineWorkerState:
             words = f"{task.ending.reason}; {event.reason}"
             return [events.ReportFailed(event.id, task.ending.status, words, event.exit_code, task.used)]
         if event.exit_code < 0:
-            return [events.ReportFailed(event.id, "signal", event.reason, event.exit_code, task.used)]
+            return [events.ReportFailed(event.id, "signal", event.reason, event.exit_code, task.used, event.beside)]
         if not event.result:
             # The runner writes a result for everything that the function does, but for the end of its process.
             words = f"the process ended without a result: {event.reason}"
@@ -211,7 +220,8 @@ class VineWorkerState:
 
     def _on_library_requested(self, event: events.LibraryRequested, now: float) -> list[Action]:
         self._last_heard = now
-        self._libraries[event.instance] = _Library(event.slots, event.direct)
+        ready_by = now + event.timeout_s
+        self._libraries[event.instance] = _Library(event.slots, event.direct, ready_by, event.timeout_s)
         return [events.StartLibrary(event.instance)]
 
     def _on_library_ready(self, event: events.LibraryReady, now: float) -> list[Action]:
@@ -233,9 +243,12 @@ class VineWorkerState:
         actions: list[Action] = []
         for id_, call in library.calls.items():
             del self._instances[id_]
-            actions.append(_report_lost_call(id_, call, event.reason))
+            actions.append(_report_lost_call(id_, call, event.reason, max(0, library.running - 1)))
         if not library.stopping:
-            actions.append(events.ReportLibraryDown(event.instance, event.reason, library.ready))
+            reason = event.reason
+            if library.timed_out:
+                reason = f"its context was not there after {library.timeout_s:g} s (context_timeout_s): {reason}"
+            actions.append(events.ReportLibraryDown(event.instance, reason, library.ready, library.timed_out))
         return actions
 
     def _on_calls_received(self, event: events.CallsReceived, now: float) -> list[Action]:
@@ -339,6 +352,10 @@ class VineWorkerState:
             if now >= ends_at:
                 over = _Ending("max_wall_time", f"it ran for longer than {call.time_max_s:g} s")
                 actions += self._kill_call(id_, over)
+        for instance, library in self._libraries.items():
+            if library.starting and now >= library.ready_by:
+                library.timed_out = True
+                actions.append(events.KillLibrary(instance))
         if now >= self._next_measure:
             self._next_measure = now + MEASURE_S
             measured = self._measured_tasks()
@@ -361,9 +378,9 @@ class VineWorkerState:
             )
 
 
-def _report_lost_call(id_: int, call: _Call, reason: str) -> Action:
+def _report_lost_call(id_: int, call: _Call, reason: str, beside: int) -> Action:
     if call.ending is not None:
         return events.ReportFailed(id_, call.ending.status, call.ending.reason)
     if call.since is None:
         return events.ReportFailed(id_, "forsaken", f"its library ended before it started: {reason}")
-    return events.ReportFailed(id_, "library_exit", f"its library ended: {reason}")
+    return events.ReportFailed(id_, "library_exit", f"its library ended: {reason}", beside=beside)

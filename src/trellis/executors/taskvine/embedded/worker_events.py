@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ class ProcessEnded:
     reason: str  # for people: how it ended, and the end of its output
     result: bool
     missing: str = ""
+    beside: int = 0  # others that ended with it, when the process that they are copies of did
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class LibraryRequested:
     instance: int
     slots: int
     direct: bool
+    timeout_s: float = math.inf  # in which it has to be ready
 
 
 @dataclass(slots=True)
@@ -199,6 +202,7 @@ class ReportFailed:
     reason: str
     exit_code: int = 0
     used: Amount = UNKNOWN
+    beside: int = 0
 
 
 @dataclass(slots=True)
@@ -212,6 +216,7 @@ class ReportLibraryDown:
     instance: int
     reason: str
     started: bool
+    timed_out: bool = False
 
 
 @dataclass(slots=True)

@@ -267,8 +267,8 @@ class WorkerService:
     def _start_process(self, id_: int) -> None:
         start, amount, owner = self._starts.pop(id_), self._amounts.pop(id_), ("task", id_)
         try:
-            variables = self._environments.begin(owner, amount, start.shape.variables, start.imports)
-            self._processes.start(start, variables)
+            given = self._environments.begin(owner, amount, start.shape.variables, start.imports)
+            self._processes.start(start, given)
         except (OSError, ValueError) as error:
             self._environments.end(owner)
             self._losses.gone(start.inputs)
@@ -279,17 +279,17 @@ class WorkerService:
         self._losses.spoilt(end.spoilt)
         self._reports.made(end.made, end.duration_s)
         self._ends[id_] = end
-        self._handle(events.ProcessEnded(id_, end.exit_code, end.reason, end.payload is not None, end.missing))
+        self._handle(events.ProcessEnded(id_, end.exit_code, end.reason, end.there, end.missing, end.beside))
         del self._ends[id_]
 
     # -- libraries ---------------------------------------------------------------------------------------------
 
     def _on_start_library(self, message: StartLibrary, frames: list[Buffer]) -> None:
         start, spec = library_start(message, frames, self._processes.function), message.library
-        owner = ("library", start.instance)
+        owner, direct = ("library", start.instance), spec.exec_mode == "direct"
         variables = self._environments.begin(owner, message.amount, spec.variables, start.imports, start.slots)
         self._library_starts[start.instance] = start._replace(variables=variables)
-        self._handle(events.LibraryRequested(start.instance, start.slots, spec.exec_mode == "direct"))
+        self._handle(events.LibraryRequested(start.instance, start.slots, direct, spec.context_timeout_s))
 
     def _start_library(self, instance: int) -> None:
         start, tell = self._library_starts.pop(instance), self._on_library_message
@@ -380,14 +380,14 @@ class WorkerService:
                 assert end.payload is not None
                 self._reports.results.add(id_, end.failed, end.started, end.duration_s, end.payload, used)
                 self._reports.gathered()
-            case events.ReportFailed(id_, status, reason, exit_code, used):
+            case events.ReportFailed(id_, status, reason, exit_code, used, beside):
                 self._starts.pop(id_, None)
                 self._amounts.pop(id_, None)
-                self._reports.send(TaskFailed(id_, status, reason, exit_code, used))
+                self._reports.send(TaskFailed(id_, status, reason, exit_code, used, beside))
             case events.ReportLibraryUp(instance, slots):
                 self._reports.send(LibraryUp(self._libraries[instance].name, instance, slots))
-            case events.ReportLibraryDown(instance, reason, started):
-                self._reports.send(LibraryDown("", instance, reason, started))
+            case events.ReportLibraryDown(instance, reason, started, timed_out):
+                self._reports.send(LibraryDown("", instance, reason, started, timed_out))
             case events.MeasureTasks(tasks):
                 for id_, suspicious_mb in tasks.items():
                     self._handle(events.Measured(id_, self._processes.measure(id_, suspicious_mb)))

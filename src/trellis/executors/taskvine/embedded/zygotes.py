@@ -44,9 +44,10 @@ class Fork(Watched):
         self.reason = error or self.reason
         self._on_end(code)
 
-    def lost(self, words: str) -> None:
-        """The zygote has died, and took it along."""
+    def lost(self, words: str, beside: int) -> None:
+        """The zygote has died, and took it along, and ``beside`` others."""
         self.reason = f"the process that it was a copy of has ended: {words}"
+        self.beside = beside
         self._on_end(-signal.SIGKILL)
 
 
@@ -132,11 +133,12 @@ class Zygotes:
         self._process = None
         self._broken = not self._ready
         forks, self._forks = self._forks, {}
+        begun = sum(fork.pid is not None for fork in forks.values())
         for id_, fork in forks.items():
             if fork.pid is None:
                 self._again(id_)
             else:
-                fork.lost(words)
+                fork.lost(words, begun - 1)
 
     def close(self) -> None:
         """End it, with all copies."""
