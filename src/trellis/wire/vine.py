@@ -196,7 +196,7 @@ class WorkerJoined(Message, tag=1022):
 
 
 class WorkerLeft(Message, tag=1023):
-    """A worker is gone; its tasks run again elsewhere, free of charge."""
+    """A worker is gone; its tasks run again elsewhere, or fail when too many have ended under them."""
 
     worker: str
     hostname: str

@@ -30,7 +30,8 @@ class TaskVineManagerConfig:
         env_pack: packaged environment for tasks: a ``.tar.gz`` in conda-pack's layout, a directory, or a name.
         app_pack: find and pack what each app imports.
         extra_pkgs: packages for ``app_pack`` beyond those that are found.
-        max_retries: how often a task that had too little memory, disk, … is run again; None: without limit.
+        max_retries: how often a task that had too little memory or disk is run again, and how often one under which
+            its worker ended; None: without limit.
         library_config: of the library that serverless apps run in: ``num_slots``, ``cores``, ``memory``, ``disk``,
             ``gpus``, ``exec_mode`` ("fork" or "direct"), ``context_timeout_s``.
         shared_fs: workers see this host's files: nothing is transferred.
