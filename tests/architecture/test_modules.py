@@ -24,7 +24,7 @@ LONGER = {
     "trellis.executors.htex.interchange_service": 415,
     "trellis.executors.htex.manager": 410,
     "trellis.wire.messages": 430,  # every message
-    "trellis.wire.vine": 470,  # every message of TaskVine
+    "trellis.wire.vine": 480,  # every message of TaskVine
 }
 
 # Where Parsl's programs import from.
