@@ -96,16 +96,21 @@ def run_within(memory_mb: int, result_path: str) -> None:
 
 
 def _end(child: int) -> None:
-    """Kill it and all that it has started: again, for what they have started meanwhile."""
-    for _ in range(5):
-        family = _family(child)
+    """Kill it and all that it has started. They are stopped first, so that they start no others meanwhile."""
+    seen: set[int] = set()
+    while not seen.issuperset(family := _family(child)):
+        seen.update(family)
         for pid in family:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:  # it has ended
-                continue
-        if len(family) < 2:
-            return
+            _signal(pid, signal.SIGSTOP)
+    for pid in family:
+        _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError:  # it has just ended
+        return
 
 
 def _family(pid: int) -> list[int]:
