@@ -12,7 +12,7 @@ from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.remote import guard
 from trellis.wire.codec import Payload, payload_buffers
-from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount
+from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount
 
 # A function that a library does not have from its start travels with its calls, when it is no larger than this.
 _MOST_WITH_CALL_BYTES = 32_768
@@ -59,6 +59,14 @@ class LibraryBook:
         if name in self._specs:
             return ""
         return f"there is no library {name}; there is {', '.join(sorted(self._specs)) or 'none'}"
+
+    def amount(self, name: str) -> Amount:
+        """What a library takes of a worker.
+
+        Raises:
+            KeyError: there is no such library.
+        """
+        return self._specs[name][0].amount
 
     def warn(self, name: str) -> str:
         """A task names this library (or none): what the user should know of that, once; mostly nothing.

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.taskvine.manager_main import run_manager
-from trellis.executors.taskvine.ndcctools import hung_workers, mapping
+from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.fetches import Fetched, Fetches
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.links import Links
+from trellis.executors.taskvine.ndcctools.rounds import Rounds
 from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
 from trellis.executors.taskvine.remote import runner
@@ -61,9 +62,6 @@ _LONGEST_PAUSE_S = 0.05
 _IDLE_PAUSE_S = 0.1
 # Between two looks at the list of workers.
 _LOOK_S = 0.1
-# After a worker is gone, its process is looked for so long, so often.
-_HUNG_LOOK_S = 5.0
-_HUNG_FOR_S = 120.0
 # Ends of tasks that are taken from TaskVine at a time.
 _BATCH = 64
 # They wait for others so long, or until as many wait as there are tasks that have not ended: each report alone costs
@@ -107,8 +105,7 @@ class NdcctoolsService:
         self._ends: list[Done | VineTaskFailed] = []  # to be reported
         self._report_at = 0.0
         self._look_at = 0.0
-        self._hung = hung_workers.HungWorkers()
-        self._hung_at, self._hung_until = 0.0, -1.0
+        self._rounds = Rounds(self._vine, self._tasks, self._workers)
         self._running = True
 
     def _configure(self) -> list[str]:
@@ -208,21 +205,10 @@ class NdcctoolsService:
         now = time.monotonic()
         for news in self._workers.look(rows):
             if isinstance(news, WorkerLeft):
-                self._hung_until = now + _HUNG_FOR_S
+                self._rounds.worker_left(now)
             self._send(news)
-        if self._hung_at <= now < self._hung_until:
-            self._hung_at = now + _HUNG_LOOK_S
-            self._end_hung_workers(now)
-
-    def _end_hung_workers(self, now: float) -> None:
-        for pid in self._hung.look(hung_workers.local_workers(self._vine.port), now):
-            hung_workers.end(pid)
-            self._send(
-                Notice(
-                    f"worker process {pid} on this host hung, and the manager had given it up: it was killed, so that "
-                    "another one can take its place; its tasks run again"
-                )
-            )
+        for notice in self._rounds.look(now):
+            self._send(Notice(notice))
 
     def _report(self, ends: Iterable[Done | VineTaskFailed]) -> None:
         done: dict[str, list[Done]] = {}

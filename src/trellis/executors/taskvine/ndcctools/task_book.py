@@ -6,6 +6,7 @@ Knows no sockets. Everything that a task needs goes to TaskVine as buffers: noth
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, NO_TIME, encode, event
 from trellis.executors.taskvine.ndcctools.temp_book import MOST_REMAKINGS, TempBook, maker_of
+from trellis.executors.taskvine.ndcctools.waiting import Wish
 from trellis.executors.taskvine.remote import fit, guard, runner
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.payload import loads
@@ -97,6 +99,7 @@ class TaskBook:
         self._held: dict[int, _Held] = {}  # by TaskVine's number
         self._numbers: dict[int, int] = {}  # TaskVine's, by ours
         self._temps = TempBook()
+        self._by_shape: Counter[int] = Counter()  # tasks that have not ended
         self._made_by: dict[int, frozenset[int]] = {}  # temporary files, by TaskVine's number of who made them
 
     def __len__(self) -> int:
@@ -156,6 +159,7 @@ class TaskBook:
         except (ValueError, TypeError, OSError, KeyError) as error:
             return VineTaskFailed(new.id, "unknown", f"TaskVine does not take it: {type(error).__name__}: {error}")
         reads, makes = self._temps_of(new)
+        self._by_shape[new.shape] += 1
         self._held[number] = held._replace(starts=starts, reads=reads, makes=makes)
         self._numbers[new.id] = number
         self._temps.added(new.id, reads, makes)
@@ -249,6 +253,18 @@ class TaskBook:
         """Calls of a library that have not ended."""
         return [held.new.id for held in self._held.values() if held.library == library]
 
+    def wishes(self) -> dict[int, Wish]:
+        """What tasks that have not ended need of workers, by shape."""
+        return {number: self._wish(number) for number, count in self._by_shape.items() if count}
+
+    def _wish(self, number: int) -> Wish:
+        shape, _ = self._shapes[number]
+        if shape.mode == "serverless":
+            what, amount = f"library {shape.library}", self._libraries.amount(shape.library)
+        else:
+            what, amount = f"tasks of {shape.category}", shape.amount
+        return Wish(what, amount, shape.features, shape.time_min_s)
+
     def has(self, id_: int) -> bool:
         """Whether it has not ended."""
         return id_ in self._numbers
@@ -264,6 +280,7 @@ class TaskBook:
         """End it, and all that wait for what it makes; say no more of them when they have ended."""
         number = self._numbers.pop(id_)
         held = self._held.pop(number)
+        self._by_shape[held.new.shape] -= 1
         self._vine.cancel(number)
         return [VineTaskFailed(id_, status, reason), *self._give_up_readers(held, False)]
 
@@ -295,6 +312,7 @@ class TaskBook:
         if held is None:
             return []
         self._numbers.pop(held.new.id, None)
+        self._by_shape[held.new.shape] -= 1
         end = self._read_call(held) if held.library else self._read_regular(held)
         for buffer in held.buffers:
             self._vine.drop(buffer)

@@ -45,6 +45,10 @@ class WorkerBook:
             (of_blocks if row.get("factory_name") in set(blocks) else others).add(row["hostname"])
         return sorted(of_blocks - others)
 
+    def amounts(self) -> list[Amount]:
+        """What each has."""
+        return [_amount(row, "total") for row in self._rows.values()]
+
     def statuses(self) -> list[WorkerStatus]:
         """As in ``VineStatus``."""
         return [self._status(row) for row in self._rows.values()]

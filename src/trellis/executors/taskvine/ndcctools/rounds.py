@@ -1,0 +1,53 @@
+"""What the process that drives the real TaskVine looks at now and then: workers that hang, tasks that wait."""
+
+from __future__ import annotations
+
+from trellis.executors.taskvine.ndcctools import hung_workers
+from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.executors.taskvine.ndcctools.task_book import TaskBook
+from trellis.executors.taskvine.ndcctools.waiting import Waiting
+from trellis.executors.taskvine.ndcctools.workers import WorkerBook
+
+# After a worker is gone, its process is looked for so long, so often.
+_HUNG_FOR_S = 120.0
+_HUNG_LOOK_S = 5.0
+# Between two looks at why tasks wait.
+_WAITING_LOOK_S = 1.0
+
+
+class Rounds:
+    """Gives what the user should know; all clocks are the caller's."""
+
+    def __init__(self, vine: TaskVine, tasks: TaskBook, workers: WorkerBook) -> None:
+        self._vine = vine
+        self._tasks = tasks
+        self._workers = workers
+        self._hung = hung_workers.HungWorkers()
+        self._hung_at, self._hung_until = 0.0, -1.0
+        self._waiting = Waiting()
+        self._waiting_at = 0.0
+
+    def worker_left(self, now: float) -> None:
+        """Its process may be there still."""
+        self._hung_until = now + _HUNG_FOR_S
+
+    def look(self, now: float) -> list[str]:
+        notices: list[str] = []
+        if self._hung_at <= now < self._hung_until:
+            self._hung_at = now + _HUNG_LOOK_S
+            notices += self._end_hung_workers(now)
+        if self._waiting_at <= now:
+            self._waiting_at = now + _WAITING_LOOK_S
+            tasks, running = len(self._tasks), self._vine.statistics().tasks_on_workers
+            notices += self._waiting.look(now, tasks, running, self._workers.amounts(), self._tasks.wishes())
+        return notices
+
+    def _end_hung_workers(self, now: float) -> list[str]:
+        hung = self._hung.look(hung_workers.local_workers(self._vine.port), now)
+        for pid in hung:
+            hung_workers.end(pid)
+        return [
+            f"worker process {pid} on this host hung, and the manager had given it up: it was killed, so that another "
+            "one can take its place; its tasks run again"
+            for pid in hung
+        ]
