@@ -8,6 +8,8 @@ one directory for each job, and files that tests make to have it behave in some 
     deaf    submitting commands accept the job, and hang instead of giving its id
     hold    jobs are not started
     forget  ended jobs are listed nowhere, and there are no records of them
+    reason  jobs that wait do so for the reason in this file
+    tell    submitting commands accept the job, tell its id, and end with 1
 """
 
 from __future__ import annotations
@@ -113,6 +115,11 @@ class System:
     def has(self, flag: str) -> bool:
         return (self.directory / flag).exists()
 
+    @property
+    def reason(self) -> str:
+        path = self.directory / "reason"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
     def jobs(self) -> list[Job]:
         found = (Job(path) for path in sorted(self.directory.glob("[0-9]*"), key=lambda path: int(path.name)))
         return [job for job in found if not (job.over and self.has("forget"))]
@@ -171,7 +178,10 @@ def _split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def sbatch(system: System, arguments: Sequence[str]) -> int:
     script = arguments[-1]
-    out, err = (_directive(script, rf'^#SBATCH --{name}="(.*)"$') for name in ("output", "error"))
+    out, err = (
+        _directive(script, rf'^#SBATCH --{name}="(.*)"$').replace('\\"', '"').replace("%%", "%")
+        for name in ("output", "error")
+    )
     job = system.submit(script, out, err, _directive(script, r"^#SBATCH --job-name=(.*)$"))
     print(f"Submitted batch job {job.id}")
     return 0
@@ -187,7 +197,8 @@ def squeue(system: System, arguments: Sequence[str]) -> int:
         print("slurm_load_jobs error: Invalid job id specified", file=sys.stderr)
         return 1
     for job in jobs:
-        print(f"{job.id}|{_SLURM_STATES.get(job.state, 'COMPLETED')}|None")
+        reason = system.reason if job.state == "pending" else ""
+        print(f"{job.id}|{_SLURM_STATES.get(job.state, 'COMPLETED')}|{reason or 'None'}")
     return 0
 
 
@@ -226,6 +237,11 @@ def qsub(system: System, arguments: Sequence[str]) -> int:
 
 
 def qstat(system: System, arguments: Sequence[str]) -> int:
+    if arguments[0] == "-j":
+        for job in system.jobs():
+            if job.id in arguments[1].split(",") and system.reason:
+                print(f"{'=' * 62}\njob_number:                 {job.id}\nscheduling info:            {system.reason}")
+        return 0
     if system.name == "grid_engine":
         letters = {"running": "r", "pending": "qw"}
         print("job-ID  prior   name       user         state submit/start at     queue\n" + "-" * 70)
@@ -244,6 +260,8 @@ def qstat(system: System, arguments: Sequence[str]) -> int:
         job = known[job_id]
         letter = {"running": "R", "pending": "Q"}.get(job.state, "C" if system.name == "torque" else "F")
         print(f"Job Id: {job_id}\n    Job_Name = {job.name}\n    job_state = {letter}")
+        if letter == "Q" and system.reason:
+            print(f"    comment = {system.reason}")
         if job.code is not None:
             print(f"    Exit_status = {job.code}\n    resources_used.walltime = 00:00:01")
         print()
@@ -285,6 +303,9 @@ def bsub(system: System, arguments: Sequence[str]) -> int:
 def bjobs(system: System, arguments: Sequence[str]) -> int:
     asked = [word for word in arguments if word.isdigit()]
     known = {job.id: job for job in system.jobs()}
+    if arguments[0] == "-p":
+        print("\n".join(f"{job_id}      user    PEND  normal\n {system.reason};" for job_id in asked))
+        return 0
     states = {"running": "RUN", "pending": "PEND", "completed": "DONE"}
     for job_id in asked:
         if job_id in known:
@@ -308,7 +329,10 @@ def bkill(system: System, arguments: Sequence[str]) -> int:
 
 def condor_submit(system: System, arguments: Sequence[str]) -> int:
     description = arguments[-1]
-    script, out, err = (_directive(description, rf"^{name} = (.*)$") for name in ("executable", "output", "error"))
+    script, out, err = (
+        _directive(description, rf"^{name} = (.*)$").replace("$(DOLLAR)", "$")
+        for name in ("executable", "output", "error")
+    )
     job = system.submit(script, out, err, _directive(description, r'^\+TrellisName = "(.*)"$'))
     print(f"Submitting job(s).\n1 job(s) submitted to cluster {job.id}.")
     return 0
@@ -316,11 +340,12 @@ def condor_submit(system: System, arguments: Sequence[str]) -> int:
 
 def condor_q(system: System, arguments: Sequence[str]) -> int:
     asked = [word for word in arguments if word.isdigit()]
-    numbers = {"pending": 1, "running": 2, "cancelled": 3}
+    numbers = {"pending": 5 if system.reason else 1, "running": 2, "cancelled": 3}
     for job in system.jobs():
         if job.id in asked and job.state != "cancelled":
             code = "undefined" if job.code is None else job.code
-            print(f"{job.id}\t{numbers.get(job.state, 4)}\t{code}\tundefined\tundefined\tundefined")
+            held = f'"{system.reason}"' if system.reason else "undefined"
+            print(f"{job.id}\t{numbers.get(job.state, 4)}\t{code}\tundefined\t{held}\tundefined\tundefined")
     return 0
 
 
@@ -349,7 +374,8 @@ def main(directory: str, name: str, command: str, *arguments: str) -> int:
         print((system.directory / "refuse").read_text(encoding="utf-8"), file=sys.stderr)
         return 1
     run: Callable[[System, Sequence[str]], int] = globals()[command]
-    return run(system, arguments)
+    code = run(system, arguments)
+    return 1 if command == COMMANDS[name][0] and system.has("tell") else code
 
 
 if __name__ == "__main__":

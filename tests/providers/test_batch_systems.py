@@ -12,6 +12,7 @@ import pytest
 from tests.providers.fake_batch import COMMANDS
 from tests.providers.systems import PROVIDERS, FakeSystem
 from trellis.core.jobs import JobState, JobStatus
+from trellis.core.waiting import why_it_waits
 from trellis.dataflow.dflow import DataFlowKernelLoader
 from trellis.errors import ExecutionProviderException, SubmitException
 
@@ -88,6 +89,59 @@ def test_a_refusal_says_what_the_system_said(system: FakeSystem, name: str) -> N
         system.provider.submit("true", 1)
     assert caught.value.retcode == 1
     assert COMMANDS[name][0] in str(caught.value)
+
+
+# A reason that never passes, and one that may, as each system words it.
+REASONS = {
+    "condor": ("Error from slot1@node: Failed to execute", "via condor_hold (by user me)"),
+    "grid_engine": (None, 'queue instance "all.q@node" dropped because it is disabled'),
+    "lsf": ("Dependency condition invalid or never satisfied", "The queue is inactivated by its administrator"),
+    "pbspro": ("Can Never Run: Insufficient amount of resource: ncpus", "Not Running: Queue not started."),
+    "slurm": ("PartitionTimeLimit", "PartitionDown"),
+    "torque": ("Can Never Run: Insufficient amount of resource: ncpus", "Not Running: Queue not started."),
+}
+
+
+@pytest.mark.parametrize("passes", [False, True])
+def test_a_job_that_waits_says_why(system: FakeSystem, name: str, passes: bool) -> None:
+    reason = REASONS[name][passes]
+    if reason is None:
+        pytest.skip("this system has no words for it")
+    system.set("hold")
+    job_id = system.provider.submit("true", 1)
+    assert why_it_waits(system.provider.status([job_id])[0].message or "") is None
+    system.set("reason", reason)
+    status = system.provider.status([job_id])[0]
+    assert not status.terminal
+    assert reason in (status.message or "")
+    cause = why_it_waits(status.message or "")
+    assert cause is not None
+    assert cause.passes == passes
+
+
+def test_a_job_that_was_made_although_the_command_failed_is_used(system: FakeSystem) -> None:
+    system.set("tell")
+    job_id = system.provider.submit("sleep 1000", 1)
+    wait_for(system, job_id, lambda status: status.state is JobState.RUNNING)
+    assert system.provider.cancel([job_id]) == [True]
+    assert system.cancelled() == ["1"]
+
+
+@pytest.mark.parametrize(
+    "odd", ["a b", "back\\slash", "it's $HOME", 'so "called"', "100%j", "host:runs", "line\nbreak"]
+)
+def test_odd_names_of_directories_work_or_are_refused(system: FakeSystem, name: str, odd: str) -> None:
+    directory = system.scripts / odd
+    directory.mkdir()
+    system.provider.script_dir = str(directory)
+    if name == "condor" and "\n" in odd:
+        with pytest.raises(SubmitException, match="without line breaks"):
+            system.provider.submit("true", 1)
+        return
+    job_id = system.provider.submit("echo out; echo err >&2", 1)
+    status = wait_for(system, job_id, lambda status: status.terminal)
+    assert (status.state, status.exit_code) == (JobState.COMPLETED, 0)
+    assert (status.stdout, status.stderr_summary) == ("out\n", "err\n")
 
 
 def test_one_question_for_all_jobs(system: FakeSystem) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from trellis.core.diagnosis import diagnose
 from trellis.core.interfaces import ExecutorContext
 from trellis.core.jobs import JobState, JobStatus
+from trellis.core.waiting import why_it_waits
 from trellis.executors.adapter import adapt
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
@@ -150,8 +151,8 @@ class Examination:
                 return ""
             status = self._status()
             if status is None or status.state in (JobState.PENDING, JobState.UNKNOWN, JobState.HELD):
-                if status is not None and diagnose(status.message or ""):
-                    raise StepFailed(f"the job waits, and will do so for ever: {status}")
+                if status is not None and (cause := why_it_waits(status.message or "")) and not cause.passes:
+                    raise StepFailed(f"the job waits, and will do so for ever: {status}", cause.hint)
                 return None
             self._check_alive(status)
             return status.message or ""
@@ -242,7 +243,8 @@ class Examination:
                 status = self._status()
                 said = [] if status is None else [status.message, last_lines(status.stderr)]
                 evidence = [f"{what} after {timeout_s:g} s", *said, *self._notices]
-                raise StepFailed("\n".join(filter(None, evidence)), hint)
+                cause = why_it_waits(status.message or "") if status is not None else None
+                raise StepFailed("\n".join(filter(None, evidence)), hint if cause is None else cause.hint)
             time.sleep(_LOOK_S)
         return answer
 

@@ -121,7 +121,7 @@ _PASSING = (
         "your (group's) jobs have ended; lower max_blocks if that is too many",
     ),
     (
-        r"\bpending: Dependency\b|dependency condition not satisfied",
+        r"\bpending: Dependency\b|dependency condition not satisfied|because of job dependencies",
         "the job waits for another one: see scheduler_options",
     ),
     (r"\bpending: BeginTime\b", "the job is not to start before a certain time: see scheduler_options"),
@@ -138,13 +138,18 @@ _PASSING = (
         "a limit of the queue or of your account on what runs at a time is reached: it starts when others have ended",
     ),
     (
-        r"\b(job )?held\b.* by|suspended by .* while pending|^state [a-zA-Z]*h[a-zA-Z]*|\bstate (H|PSUSP)\b|"
-        r"requeue_hold|special_exit|resv_del_hold",
+        r"\b(job )?held\b.* by|in hold state|suspended by .* while pending|^state [a-zA-Z]*h[a-zA-Z]*|"
+        r"\bstate (H|PSUSP)\b|requeue_hold|special_exit|resv_del_hold",
         "somebody holds the job: it starts when it is released",
     ),
     (
         r"cannot run (globally|in queue|in PE|because|on host)[^\n]*",
         "no queue or host that it may use offers what it asks for: look at queue=, walltime= and scheduler_options",
+    ),
+    (
+        r"^not matched: (?!insufficient priority|submitter limit|PREEMPTION)",
+        "no machine of the pool takes the job as it is: look at requirements, cores_per_slot and mem_per_slot ("
+        "'condor_q -better-analyze' with its number tells more)",
     ),
     (r"no suitable hosts", "no host is as the block asks for, or none is up: ask for less, or wait"),
 )

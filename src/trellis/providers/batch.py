@@ -118,7 +118,8 @@ class BatchProvider(ExecutionProvider):
         self.max_blocks = max_blocks
         self.parallelism = parallelism
         self.walltime = walltime
-        self._walltime_s = parse_walltime(owner, walltime)
+        walltime_s = parse_walltime(owner, walltime)
+        self._walltime_s = self.walltime_in(scheduler_options) or walltime_s
         self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
         self.cmd_timeout = cmd_timeout
         self.scheduler_options = scheduler_options
@@ -140,6 +141,11 @@ class BatchProvider(ExecutionProvider):
     def render_files(self, request: JobRequest) -> dict[str, str]:
         """Give what has to be written before a job is submitted, by path."""
         return {request.script_path: self.render_script(request)}
+
+    @staticmethod
+    def walltime_in(_scheduler_options: str) -> int | None:
+        """Give the seconds that the user's own lines for the script ask for; None when they do not."""
+        return None
 
     @abstractmethod
     def submit_argv(self, script_path: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from trellis.core.jobs import JobState
@@ -21,6 +21,18 @@ class JobReport(NamedTuple):
     state: JobState
     exit_code: int | None = None  # negative: the number of the signal that ended it
     message: str | None = None
+
+
+def with_reasons(
+    reports: Mapping[str, JobReport], ask_for_reasons: Callable[[list[str]], Mapping[str, str]]
+) -> dict[str, JobReport]:
+    """Give the reports, with the reasons why jobs do not start as their messages; nobody is asked when all do."""
+    waiting = [job_id for job_id, report in reports.items() if report.state in (JobState.PENDING, JobState.HELD)]
+    reasons = ask_for_reasons(waiting) if waiting else {}
+    return {
+        job_id: report._replace(message=reasons[job_id]) if job_id in waiting and reasons.get(job_id) else report
+        for job_id, report in reports.items()
+    }
 
 
 class Hint(NamedTuple):

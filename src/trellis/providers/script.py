@@ -12,6 +12,9 @@ from trellis.errors import ConfigurationError
 
 _WALLTIME = re.compile(r"(?:(?P<days>\d+)[-:])?(?P<hours>\d+):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
 
+# A path that stands in a directive as it is: no batch system reads anything else into it.
+_PLAIN_PATH = re.compile(r"[\w./+,=@~-]+")
+
 # Variables without which an interpreter may not start, or not find what the submitting one finds.
 _INHERITED = ("LD_LIBRARY_PATH", "PYTHONPATH")
 
@@ -41,6 +44,12 @@ class JobRequest:
         return f"{self.script_path}.log"
 
     @property
+    def has_plain_paths(self) -> bool:
+        """False: a batch system might read a host, a variable or an end into its paths, so the script itself sees to
+        its output."""
+        return _PLAIN_PATH.fullmatch(self.script_path) is not None
+
+    @property
     def exit_code_path(self) -> str:
         """Where the script leaves its exit code, for batch systems that forget ended jobs."""
         return f"{self.script_path}.ec"
@@ -66,6 +75,34 @@ def parse_walltime(owner: str, walltime: str) -> int:
 def format_walltime(seconds: int) -> str:
     """Give ``HH:MM:SS``, with as many hours as it takes: the form that all batch systems understand."""
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def asked_walltime(options: str, pattern: str, *, single_s: int = 1, last_s: int = 1) -> int | None:
+    """Give the seconds that the last of ``options`` (lines of a script's head) asks for which match ``pattern``.
+
+    Its group is a time such as ``90``, ``30:00``, ``1:30:00`` or ``1-12:00``. None: no option does, or not so that it
+    can be told.
+
+    Args:
+        options: The user's, which come after the provider's own, and win.
+        pattern: A regular expression with one group.
+        single_s: Seconds that one number alone stands for.
+        last_s: Seconds that the last of several stands for.
+    """
+    found = re.findall(pattern, options, re.MULTILINE)
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+(?::\d+){0,2})", found[-1]) if found else None
+    if match is None:
+        return None
+    parts = [int(part) for part in match[2].split(":")]
+    if match[1] is not None:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+        return ((int(match[1]) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if len(parts) == 1:
+        return parts[0] * single_s
+    total = 0
+    for part in parts:
+        total = 60 * total + part
+    return total * last_s
 
 
 def unique_name(job_name: str, stamp: int) -> str:

@@ -64,6 +64,10 @@ PASSING = [
     ("Job dependency condition not satisfied", "another one"),
     ("There are no suitable hosts for the job", "ask for less"),
     ('cannot run in queue "all.q" because it offers only qf:h_rt=00:00:10', "walltime="),
+    ("job dropped because of job dependencies", "another one"),
+    ('queue instance "all.q@vm" dropped because it is disabled; All queues dropped', "another queue="),
+    ("Job is in hold state", "released"),
+    ("not matched: no match found", "condor_q -better-analyze"),
     ("held: via condor_hold (by user alice)", "condor_release"),
     ("held: submitted on hold at user's request", "condor_release"),
 ]
@@ -83,6 +87,8 @@ ORDINARY = [
     "Not Running: Not enough free nodes available",
     "New job is waiting for scheduling",
     'queue instance "all.q@node1" dropped because it is full',
+    "All queues dropped because of overload or full",
+    "not matched: insufficient priority",
     "held: Spooling input data files",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,76 @@ def test_defaults_that_differ(provider: type[BatchProvider]) -> None:
 # -- one by one ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("provider", "options", "seconds"),
+    [
+        (SlurmProvider, "#SBATCH --time=30", 1800),
+        (SlurmProvider, "#SBATCH --mem=1G -t 2:30", 150),
+        (SlurmProvider, "#SBATCH --time=1:00:00\n#SBATCH --time 2-12", 60 * 3600),
+        (SlurmProvider, "#SBATCH --time=1-00:30", 24 * 3600 + 1800),
+        (SlurmProvider, "#SBATCH --time-min=5", 600),
+        (SlurmProvider, "#SBATCH --time=UNLIMITED", 600),
+        (PBSProProvider, "#PBS -l mem=4gb,walltime=01:30:00", 5400),
+        (TorqueProvider, "#PBS -l walltime=90", 90),
+        (GridEngineProvider, "#$ -l h_vmem=4G,h_rt=7200", 7200),
+        (GridEngineProvider, "#$ -l h_rt=0:30:0", 1800),
+        (LSFProvider, "#BSUB -W 90", 5400),
+        (LSFProvider, "#BSUB -W 1:30/hostA", 5400),
+        (LSFProvider, "", 600),
+    ],
+)
+def test_a_walltime_among_the_users_own_options_is_known(
+    provider: type[BatchProvider], options: str, seconds: int
+) -> None:
+    made: Any = provider
+    assert made(walltime="00:10:00", scheduler_options=options).walltime_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("provider", "lines"),
+    [
+        (GridEngineProvider, ['#$ -o "/dev/null"', '#$ -e "/dev/null"']),
+        (PBSProProvider, ["#PBS -o /dev/null"]),
+        (TorqueProvider, ["#PBS -o /dev/null"]),
+        (LSFProvider, ['#BSUB -o "/dev/null"']),
+        (SlurmProvider, ["#SBATCH --output=/dev/null", "#SBATCH --error=/dev/null"]),
+    ],
+)
+def test_a_path_that_a_batch_system_would_read_otherwise_is_the_scripts_business(
+    tmp_path: Path, provider: type[BatchProvider], lines: list[str]
+) -> None:
+    directory = tmp_path / "host:$USER \\ runs"
+    directory.mkdir()
+    text = script(provider, directory)
+    assert set(lines) <= set(text.splitlines())
+    assert re.search(r"^exec >>'\S+/host:\$USER \\ runs/[^']+\.sh\.out' 2>>", text, re.MULTILINE)
+
+
+def test_lsf_reads_a_script_of_an_odd_name_itself(tmp_path: Path) -> None:
+    directory = tmp_path / "my runs"
+    directory.mkdir()
+    it = stage(LSFProvider, directory)
+    it.provider.submit("x", 1)
+    assert it.runner.ran[0][:2] == ["/bin/sh", "-c"]
+
+
+def test_slurm_takes_a_users_settings_of_sbatch_for_what_nobody_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in {"ACCOUNT": "theirs", "PARTITION": "short", "TIMELIMIT": "1"}.items():
+        monkeypatch.setenv(f"SBATCH_{name}", value)
+    lines = script(SlurmProvider, tmp_path, partition="debug").splitlines()
+    # What comes later wins.
+    assert lines.index("#SBATCH --partition=short") < lines.index("#SBATCH --partition=debug")
+    assert "#SBATCH --account=theirs" in lines
+    assert "blocks do not use SBATCH_TIMELIMIT;" in caplog.text
+
+
+def test_slurm_starts_managers_with_all_that_the_script_has_set(tmp_path: Path) -> None:
+    lines = script(SlurmProvider, tmp_path, worker_init="export SLURM_EXPORT_ENV=PATH").splitlines()
+    assert lines.index("unset SLURM_EXPORT_ENV") < lines.index("export SLURM_EXPORT_ENV=PATH")
+
+
 def test_slurm_whole_nodes_or_parts_of_them(tmp_path: Path) -> None:
     assert "#SBATCH --exclusive\n" in script(SlurmProvider, tmp_path)
     (tmp_path / "parts").mkdir()
@@ -218,7 +289,7 @@ def test_slurm_names_the_cluster_in_each_command(tmp_path: Path) -> None:
     it.provider.cancel(["7"])
     it.runner.answers["squeue"] = ""
     it.provider.status(["7"])
-    for command in ("squeue", "scontrol", "sacct", "scancel"):
+    for command in ("sbatch", "squeue", "scontrol", "sacct", "scancel"):
         assert it.runner.asked(command)[0][1] == "--clusters=big", command
 
 

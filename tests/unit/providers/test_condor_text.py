@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from trellis.core.jobs import JobState
-from trellis.providers.condor.text import HINTS, parse_jobs, parse_submit, quote, render_variables
+from trellis.errors import SubmitException
+from trellis.providers.condor.text import HINTS, parse_jobs, parse_submit, quote, render_description, render_variables
 from trellis.providers.reports import JobReport, find_advice
+from trellis.providers.script import JobRequest
 
-# condor_q -af:tV ClusterId JobStatus ExitCode ExitSignal HoldReason RemoveReason
+# condor_q -af:tV ClusterId JobStatus ExitCode ExitSignal HoldReason RemoveReason LastRejMatchReason
 JOBS = "\n".join(
     "\t".join(fields)
     for fields in [
@@ -23,6 +25,8 @@ JOBS = "\n".join(
         ("19", "7", "undefined", "undefined", "undefined", "undefined"),
         ("20", "6", "0", "undefined", "undefined", "undefined"),
         ("21", "9", "undefined", "undefined", "undefined", "undefined"),
+        ("22", "1", "undefined", "undefined", "undefined", "undefined", '"no match found "'),
+        ("23", "2", "undefined", "undefined", "undefined", "undefined", '"no match found "'),
     ]
 )
 
@@ -39,17 +43,29 @@ def test_jobs() -> None:
         "13": JobReport(JobState.COMPLETED, 0),
         "14": JobReport(JobState.FAILED, 3, "the job's script ended with exit code 3"),
         "15": JobReport(JobState.FAILED, -9, "the job was ended by signal 9"),
-        "16": JobReport(JobState.HELD, None, "Error from slot1@node: memory"),
+        "16": JobReport(JobState.HELD, None, "held: Error from slot1@node: memory"),
         "17": JobReport(JobState.CANCELLED, None, "via condor_rm (by user user)"),
         "18": JobReport(JobState.TIMEOUT, -15, "its walltime of 600 s was over"),
         "19": JobReport(JobState.HELD, None, "suspended"),
         "20": JobReport(JobState.RUNNING),
         "21": JobReport(JobState.UNKNOWN),
+        "22": JobReport(JobState.PENDING, None, "not matched: no match found"),
+        "23": JobReport(JobState.RUNNING),
     }
 
 
 def test_other_lines_are_passed_over() -> None:
     assert parse_jobs("-- Schedd: node\n\nall done\n", 600) == {}
+
+
+def test_paths_that_condor_would_read_otherwise() -> None:
+    def describe(path: str) -> str:
+        request = JobRequest("n.1", "true", 1, path)
+        return render_description(request, nodes=1, walltime_s=60, settings=[], scheduler_options="")
+
+    assert "executable = /my $(DOLLAR)(HOME) \\ runs/a.sh\n" in describe("/my $(HOME) \\ runs/a.sh")
+    with pytest.raises(SubmitException, match="without line breaks"):
+        describe("/my\nruns/a.sh")
 
 
 def test_strings_are_quoted() -> None:

@@ -5,8 +5,28 @@ from __future__ import annotations
 import pytest
 
 from trellis.core.jobs import JobState
-from trellis.providers.grid_engine.text import HINTS, parse_qacct, parse_qstat, parse_qsub
+from trellis.providers.grid_engine.text import HINTS, parse_qacct, parse_qstat, parse_qsub, parse_reasons
 from trellis.providers.reports import JobReport, find_advice
+
+# qstat -j 7,8,9, shortened
+REASONS = """\
+==============================================================
+job_number:                 7
+owner:                      root
+stdout_path_list:           NONE:NONE:/nonexist/x
+error reason          1:      11/30/2026 19:14:39 [0:15385]: error: can't open output file "/nonexist/x": No such file
+scheduling info:            Job is in error state
+==============================================================
+job_number:                 8
+owner:                      root
+scheduling info:            queue instance "all.q@vm" dropped because it is disabled
+                            queue instance "all.q@vm" dropped because it is disabled
+                            All queues dropped because of overload or full
+==============================================================
+job_number:                 9
+owner:                      root
+binding:                    NONE
+"""
 
 QSTAT = """\
 job-ID  prior   name       user         state submit/start at     queue                          slots ja-task-ID
@@ -47,10 +67,22 @@ def qacct(failed: str = "0", code: int = 0, seconds: str = "1.2") -> JobReport |
         ('A word from the site.\nYour job 42 ("x") has been submitted\n', "42"),
         ("42\n", "42"),
         ("", None),
+        ("2 errors in the request\n", None),
     ],
 )
 def test_qsub(said: str, job_id: str | None) -> None:
     assert parse_qsub(said) == job_id
+
+
+def test_why_jobs_do_not_start() -> None:
+    assert parse_reasons(REASONS) == {
+        "7": (
+            '11/30/2026 19:14:39 [0:15385]: error: can\'t open output file "/nonexist/x": No such file; '
+            "Job is in error state"
+        ),
+        "8": 'queue instance "all.q@vm" dropped because it is disabled; All queues dropped because of overload or full',
+    }
+    assert parse_reasons("Following jobs do not exist: \n9\n") == {}
 
 
 def test_qstat() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trellis.core.jobs import JobState
-from trellis.providers.lsf.text import HINTS, only_gone, parse_bhist, parse_bjobs, parse_bsub
+from trellis.providers.lsf.text import HINTS, only_gone, parse_bhist, parse_bjobs, parse_bsub, parse_reasons
 from trellis.providers.reports import JobReport, find_advice
 
 BJOBS = """\
@@ -38,7 +38,29 @@ def bhist(end: str) -> JobReport | None:
 
 def test_bsub() -> None:
     assert parse_bsub("Job <42> is submitted to default queue <normal>.\n") == "42"
+    assert parse_bsub("Job <42>: dependency condition is invalid. Job not submitted.\n") is None
     assert parse_bsub("Request aborted by esub. Job not submitted.\n") is None
+
+
+def test_why_jobs_are_pending() -> None:
+    # bjobs -p 12 13 14
+    said = """\
+JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME
+12      user    PEND  normal     hostA                   parsl      Nov 30 13:08
+ User has reached the per-user job slot limit of the queue;
+ Job requirements for reserving resource (mem) not satisfied: 3 hosts;
+13      user    PEND  normal     hostA                   parsl      Nov 30 13:08
+ New job is waiting for scheduling;
+14      user    PEND  normal     hostA                   parsl      Nov 30 13:08
+"""
+    assert parse_reasons(said) == {
+        "12": (
+            "User has reached the per-user job slot limit of the queue; "
+            "Job requirements for reserving resource (mem) not satisfied: 3 hosts"
+        ),
+        "13": "New job is waiting for scheduling",
+    }
+    assert parse_reasons("No pending job found\n") == {}
 
 
 def test_bjobs() -> None:

@@ -76,6 +76,8 @@ def test_qsub() -> None:
     assert parse_qsub("42.server\n") == "42.server"
     assert parse_qsub("qsub: waiting for the policy\n42.server\n") == "42.server"
     assert [parse_qsub(said) for said in ("", "nothing\n")] == [None, None]
+    assert parse_qsub("too many jobs, try again in\n15 minutes\n") is None
+    assert [parse_qsub(said) for said in ("7\n", "7[].server.site.org\n")] == ["7", "7[].server.site.org"]
 
 
 def test_pbs_pro() -> None:

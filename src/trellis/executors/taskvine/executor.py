@@ -121,6 +121,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         if len(set(names)) < len(names):
             raise ConfigurationError(f"{owner}: libraries must have names of their own, not {', '.join(names)}")
         self._client: VineClient | None = None
+        self._last_blocks: dict[str, BlockLoad] = {}
         self._factory: FactoryKeeper | None = None
         self._project: Project | None = None  # as others find it
         self._notify: Callable[[str], None] = logger.warning
@@ -145,7 +146,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         if self._client is not None:
             return
         context = self._told(context)
-        self._notify = context.notify or logger.warning
+        self._notify, self._last_blocks = context.notify or logger.warning, {}
         engine, reason = choose_engine(self.engine)
         logger.info("executor %s uses the %s engine of TaskVine: %s", self.label, engine, reason)
         os.makedirs(self.logdir, exist_ok=True)
@@ -353,15 +354,18 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         return f"env PARSL_WORKER_BLOCK_ID={block_id} {self.worker_command}{own}"
 
     def load(self) -> PoolLoad:
-        """What there is to do, and with what."""
-        blocks: dict[str, BlockLoad] = {}
+        """What there is to do, and with what. When the manager does not answer: what it said last."""
         status = self.vine_status()
-        if status is not None:
-            for worker in status.workers:
-                known = blocks.get(worker.block, BlockLoad(0, 0, worker.idle_s))
-                blocks[worker.block] = BlockLoad(
-                    known.managers + 1, known.tasks + worker.tasks, min(known.idle_s, worker.idle_s)
-                )
+        if status is None and self._client is not None:
+            # Nobody says that the workers have gone: blocks would be replaced for it.
+            return PoolLoad(self.outstanding, self.workers_per_node, self._last_blocks)
+        blocks: dict[str, BlockLoad] = {}
+        for worker in () if status is None else status.workers:
+            known = blocks.get(worker.block, BlockLoad(0, 0, worker.idle_s))
+            blocks[worker.block] = BlockLoad(
+                known.managers + 1, known.tasks + worker.tasks, min(known.idle_s, worker.idle_s)
+            )
+        self._last_blocks = blocks
         return PoolLoad(self.outstanding, self.workers_per_node, blocks)
 
     def vine_status(self) -> VineStatus | None:

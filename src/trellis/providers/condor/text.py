@@ -6,11 +6,21 @@ import re
 from collections.abc import Mapping, Sequence
 
 from trellis.core.jobs import JobState
+from trellis.errors import SubmitException
 from trellis.providers.reports import Hint, JobReport, ended
 from trellis.providers.script import JobRequest, render_body
 
 # What is asked for: one line per job, values as in HTCondor's expressions, a tab between two.
-COLUMNS = ("-af:tV", "ClusterId", "JobStatus", "ExitCode", "ExitSignal", "HoldReason", "RemoveReason")
+COLUMNS = (
+    "-af:tV",
+    "ClusterId",
+    "JobStatus",
+    "ExitCode",
+    "ExitSignal",
+    "HoldReason",
+    "RemoveReason",
+    "LastRejMatchReason",
+)
 
 # Ended jobs stay in the queue for an hour, so that one question tells all; then there is condor_history.
 _KEPT_S = 3600
@@ -52,10 +62,10 @@ def render_description(
     lines: list[tuple[str, str | None]] = [
         ("universe", "parallel" if nodes > 1 else "vanilla"),
         ("machine_count", str(nodes) if nodes > 1 else None),
-        ("executable", request.script_path),
-        ("output", f"{request.script_path}.out{suffix}"),
-        ("error", f"{request.script_path}.err{suffix}"),
-        ("log", request.log_path),
+        ("executable", _path(request.script_path)),
+        ("output", f"{_path(request.script_path)}.out{suffix}"),
+        ("error", f"{_path(request.script_path)}.err{suffix}"),
+        ("log", _path(request.log_path)),
         ("should_transfer_files", "IF_NEEDED"),
         ("when_to_transfer_output", "ON_EXIT"),
         ("notification", "Never"),
@@ -67,6 +77,19 @@ def render_description(
     ]
     head = "".join(f"{name} = {value}\n" for name, value in lines if value is not None)
     return f"{head}{scheduler_options}\nqueue\n"
+
+
+def _path(path: str) -> str:
+    """Give a path as a value of the description: all of a line, in which $(NAME) is a macro.
+
+    Raises:
+        SubmitException: no line can hold it.
+    """
+    if "\n" in path or "\r" in path:
+        raise SubmitException(
+            "block", f"HTCondor cannot be given the path {path!r}: choose a run_dir without line breaks"
+        )
+    return path.replace("$", "$(DOLLAR)")
 
 
 def quote(text: str) -> str:
@@ -93,8 +116,11 @@ def parse_jobs(text: str, walltime_s: int) -> dict[str, JobReport]:
     reports = {}
     for line in text.splitlines():
         match [field.strip().strip('"') for field in line.split("\t")]:
-            case [job_id, status, code, signal, held, removed] if job_id.isdigit():
-                reports[job_id] = _report(status, _exit_code(code, signal), held, removed, walltime_s)
+            case [job_id, status, code, signal, held, removed, *unmatched] if job_id.isdigit():
+                report = _report(status, _exit_code(code, signal), held, removed, walltime_s)
+                if report.state is JobState.PENDING and unmatched and _defined(unmatched[0]):
+                    report = report._replace(message=f"not matched: {unmatched[0].strip()}")
+                reports[job_id] = report
     return reports
 
 
@@ -113,7 +139,7 @@ def _report(status: str, exit_code: int | None, held: str, removed: str, walltim
             return JobReport(JobState.TIMEOUT, exit_code, f"its walltime of {walltime_s} s was over")
         return JobReport(state, exit_code, _defined(removed))
     if state is JobState.HELD:
-        return JobReport(state, message=_defined(held) or "suspended")
+        return JobReport(state, message=f"held: {held}" if _defined(held) else "suspended")
     return JobReport(state)
 
 

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 from trellis.core.jobs import JobState
 from trellis.core.validation import check_type
+from trellis.errors import ExecutionProviderException
 from trellis.launchers.base import Launcher
 from trellis.providers.batch import BatchProvider
 from trellis.providers.grid_engine import text
-from trellis.providers.reports import Hint, JobReport
-from trellis.providers.script import JobRequest, format_walltime
+from trellis.providers.reports import Hint, JobReport, with_reasons
+from trellis.providers.script import JobRequest, asked_walltime, format_walltime
 
 
 class GridEngineProvider(BatchProvider):
@@ -81,6 +82,10 @@ class GridEngineProvider(BatchProvider):
             request, options=options, scheduler_options=self.scheduler_options, worker_init=self.worker_init
         )
 
+    @staticmethod
+    def walltime_in(scheduler_options: str) -> int | None:
+        return asked_walltime(scheduler_options, text.TIME_OPTION)
+
     def submit_argv(self, script_path: str) -> list[str]:
         return ["qsub", script_path]
 
@@ -93,9 +98,19 @@ class GridEngineProvider(BatchProvider):
         reports = {job_id: listed[job_id] for job_id in job_ids if job_id in listed}
         broken = [job_id for job_id, report in reports.items() if report.state is JobState.FAILED]
         if broken:
+            why = self._ask_for_reasons(broken)
+            for job_id in broken:
+                message = "; ".join(filter(None, (reports[job_id].message, why.get(job_id))))
+                reports[job_id] = reports[job_id]._replace(message=message)
             # They would stay in the queue until somebody clears them. We look no more at them, so this is the time.
             self._run(self.cancel_argv(broken))
-        return reports
+        return with_reasons(reports, self._ask_for_reasons)
+
+    def _ask_for_reasons(self, job_ids: Sequence[str]) -> dict[str, str]:
+        try:
+            return text.parse_reasons(self._run(["qstat", "-j", ",".join(job_ids)]).stdout)
+        except ExecutionProviderException:  # the states are known, that is what counts
+            return {}
 
     def look_up(self, job_id: str) -> JobReport | None:
         """Read the accounting file. It fails for a job that is not in it (yet), and where there is no file."""

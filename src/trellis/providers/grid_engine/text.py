@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trellis.core.jobs import JobState
 from trellis.providers.reports import Hint, JobReport, ended
-from trellis.providers.script import JobRequest, render_body, render_directives
+from trellis.providers.script import JobRequest, render_body, render_directives, render_redirection
 
 HINTS = (
     Hint(r"unknown queue|queue .* does not exist", "`qconf -sql` lists the queues; set queue="),
@@ -18,6 +18,8 @@ HINTS = (
     Hint(r"unable to (contact|send message to) qmaster|commlib error", "the qmaster does not answer"),
 )
 
+TIME_OPTION = r"^#\$\s.*\bh_rt=([\d:]+)"
+
 # What qacct calls "failed" when the walltime was over.
 _ENFORCED_WALLTIME = "37"
 
@@ -26,25 +28,28 @@ def render_script(
     request: JobRequest, *, options: Sequence[str | None], scheduler_options: str, worker_init: str
 ) -> str:
     """Give a script for ``qsub``: its own needs, then ``options``, then the user's ``scheduler_options``."""
+    # Up to a colon a path names a host, and variables are filled in.
+    plain = request.has_plain_paths
     head = render_directives(
         "#$",
         [
             f"-N {request.name}",
             "-S /bin/bash",
             "-cwd",
-            f'-o "{request.stdout_path}"',
-            f'-e "{request.stderr_path}"',
+            f'-o "{request.stdout_path if plain else "/dev/null"}"',
+            f'-e "{request.stderr_path if plain else "/dev/null"}"',
             "-notify",  # SIGUSR2 comes some time before SIGKILL; otherwise nothing would
             *options,
         ],
     )
-    return f"#!/bin/bash\n{head}{scheduler_options}\n{render_body(request, worker_init, 'USR2')}"
+    redirection = "" if plain else render_redirection(request)
+    return f"#!/bin/bash\n{head}{scheduler_options}\n{redirection}{render_body(request, worker_init, 'USR2')}"
 
 
 def parse_qsub(text: str) -> str | None:
     """Give the job's id from ``Your job 42 ("name") has been submitted``, or from what ``-terse`` makes of it."""
-    match = re.search(r"^(?:Your job )?(\d+)\b", text, re.MULTILINE)
-    return None if match is None else match[1]
+    match = re.search(r"^(?:Your job (\d+)\b|(\d+)\s*$)", text, re.MULTILINE)
+    return None if match is None else match[1] or match[2]
 
 
 def parse_qstat(text: str) -> dict[str, JobReport]:
@@ -70,6 +75,19 @@ def _report(state: str) -> JobReport:
     if set(state) & set("qw"):
         return JobReport(JobState.PENDING)
     return JobReport(JobState.UNKNOWN, message=f"state {state}")
+
+
+def parse_reasons(text: str) -> dict[str, str]:
+    """Read ``qstat -j ID,ID``: why jobs are in error, or what the scheduler says of them; each sentence once."""
+    reasons = {}
+    for job in re.split(r"^=+$", text, flags=re.MULTILINE):
+        number = re.search(r"^job_number:\s+(\d+)", job, re.MULTILINE)
+        # Further sentences stand in lines of their own, indented.
+        found = re.findall(r"^(?:error reason\s+\d+|scheduling info):[ \t]*(.*(?:\n[ \t]+.*)*)", job, re.MULTILINE)
+        sentences = [line.strip() for block in found for line in block.splitlines()]
+        if number is not None and sentences:
+            reasons[number[1]] = "; ".join(dict.fromkeys(sentences))
+    return reasons
 
 
 def parse_qacct(text: str, walltime_s: int) -> JobReport | None:

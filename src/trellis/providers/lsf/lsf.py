@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import ClassVar
 
 from trellis.core.validation import check_at_least, check_type
-from trellis.errors import ConfigurationError
+from trellis.errors import ConfigurationError, ExecutionProviderException
 from trellis.launchers.base import Launcher
 from trellis.providers.batch import BatchProvider
 from trellis.providers.lsf import text
-from trellis.providers.reports import Hint, JobReport
-from trellis.providers.script import JobRequest
+from trellis.providers.reports import Hint, JobReport, with_reasons
+from trellis.providers.script import JobRequest, asked_walltime
 
 
 class LSFProvider(BatchProvider):
@@ -112,8 +113,13 @@ class LSFProvider(BatchProvider):
             worker_init=self.worker_init,
         )
 
+    @staticmethod
+    def walltime_in(scheduler_options: str) -> int | None:
+        return asked_walltime(scheduler_options, text.TIME_OPTION, single_s=60, last_s=60)
+
     def submit_argv(self, script_path: str) -> list[str]:
-        if self.bsub_redirection:
+        # A script that is named is a command to a shell.
+        if self.bsub_redirection or shlex.quote(script_path) != script_path:
             return ["/bin/sh", "-c", 'exec bsub <"$0"', script_path]
         return ["bsub", script_path]
 
@@ -125,7 +131,13 @@ class LSFProvider(BatchProvider):
         result = self._run(argv)
         if result.exit_code != 0 and not text.only_gone(result.stderr):
             self._checked(argv, result)
-        return text.parse_bjobs(result.stdout)
+        return with_reasons(text.parse_bjobs(result.stdout), self._ask_for_reasons)
+
+    def _ask_for_reasons(self, job_ids: Sequence[str]) -> dict[str, str]:
+        try:
+            return text.parse_reasons(self._run(["bjobs", "-p", *job_ids]).stdout)
+        except ExecutionProviderException:  # the states are known, that is what counts
+            return {}
 
     def look_up(self, job_id: str) -> JobReport | None:
         """Read LSF's event log."""

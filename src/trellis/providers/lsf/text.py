@@ -12,6 +12,9 @@ from trellis.providers.script import JobRequest, render_body, render_directives,
 # The last field may hold anything.
 BJOBS_FORMAT = "jobid stat exit_code exit_reason delimiter='|'"
 
+# Hours and minutes, or minutes alone; a host for which the time is meant may follow.
+TIME_OPTION = r"^#BSUB\s(?:.*\s)?-W\s*([\d:]+)"
+
 HINTS = (
     Hint(r"no such queue", "`bqueues` lists the queues; set queue="),
     Hint(r"queue.*(closed|not accept)", "the queue takes no jobs now: `bqueues -l`"),
@@ -51,7 +54,7 @@ def render_script(
         [
             f"-J {request.name}",
             f"-W {minutes // 60:02d}:{minutes % 60:02d}",
-            f'-o "{request.log_path}"',
+            f'-o "{request.log_path if request.has_plain_paths else "/dev/null"}"',
             "-L /bin/bash",
             *options,
         ],
@@ -62,7 +65,7 @@ def render_script(
 
 def parse_bsub(text: str) -> str | None:
     """Give the job's id from ``Job <42> is submitted to queue <normal>.``"""
-    match = re.search(r"Job <(\d+)>", text)
+    match = re.search(r"Job <(\d+)> is submitted", text)
     return None if match is None else match[1]
 
 
@@ -100,6 +103,19 @@ def _failure(exit_code: int | None, reason: str) -> JobReport:
     if exit_code is None:
         return JobReport(JobState.FAILED, None, words)
     return JobReport(JobState.FAILED, exit_code, words or f"the job's script ended with exit code {exit_code}")
+
+
+def parse_reasons(text: str) -> dict[str, str]:
+    """Read ``bjobs -p``: a line for each job, and in lines that begin with a space why it is pending."""
+    reasons: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.splitlines():
+        words = line.split()
+        if words and not line[0].isspace():
+            lines = reasons.setdefault(words[0], [])
+        elif words:
+            lines.append(line.strip().rstrip(";"))
+    return {job_id: "; ".join(lines) for job_id, lines in reasons.items() if lines and job_id.isdigit()}
 
 
 def parse_bhist(text: str, walltime_s: int) -> JobReport | None:

@@ -14,7 +14,7 @@ from trellis.launchers.base import Launcher
 from trellis.providers.batch import BatchProvider
 from trellis.providers.job_environment import ignored_settings, sbatch_defaults
 from trellis.providers.reports import Hint, JobReport
-from trellis.providers.script import JobRequest, format_walltime
+from trellis.providers.script import JobRequest, asked_walltime, format_walltime
 from trellis.providers.slurm import text
 
 logger = logging.getLogger(__name__)
@@ -162,6 +162,10 @@ class SlurmProvider(BatchProvider):
             worker_init=self.worker_init,
             exports=exports,
         )
+
+    @staticmethod
+    def walltime_in(scheduler_options: str) -> int | None:
+        return asked_walltime(scheduler_options, text.TIME_OPTION, single_s=60)
 
     def submit_argv(self, script_path: str) -> list[str]:
         # The cluster not only in the script: there Slurm would look for it after SLURM_CLUSTERS.

@@ -10,9 +10,12 @@ from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest, render_body, render_directives, render_redirection
 
 SQUEUE_FORMAT = "%i|%T|%r"
+# One number alone is minutes.
+TIME_OPTION = r"^#SBATCH\s(?:.*\s)?(?:--time[=\s]|-t\s*=?)\s*([\d:-]+)"
 SACCT_FIELDS = "JobID,State,ExitCode"
 
 HINTS = (
+    Hint(r"partition not available", "the partition takes no jobs now: `sinfo` lists others; set partition="),
     Hint(r"invalid partition", "`sinfo` lists the partitions; set partition="),
     Hint(r"invalid account|account/partition combination", "`sacctmgr show assoc user=$USER` lists your accounts"),
     Hint(r"invalid qos|invalid quality of service", "`sacctmgr show assoc user=$USER format=account,qos` lists yours"),

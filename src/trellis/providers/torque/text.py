@@ -19,6 +19,8 @@ HINTS = (
     Hint(r"cannot connect|connection refused|no permission", "the PBS server does not answer"),
 )
 
+WALLTIME_OPTION = r"^#PBS\s.*\bwalltime=([\d:]+)"
+
 # How qstat says that a job is not there any more; nothing else in its complaints is that harmless.
 _GONE = re.compile(r"unknown job ?id|job has finished", re.IGNORECASE)
 
@@ -49,7 +51,7 @@ def render_script(
             f"-N {short_name(request.name)}",
             "-m n",  # no mail
             "-j oe",
-            f"-o {request.log_path}",
+            f"-o {request.log_path if request.has_plain_paths else '/dev/null'}",
             *options,
         ],
     )
@@ -60,8 +62,8 @@ def render_script(
 
 def parse_qsub(text: str) -> str | None:
     """Give the job's id, which is all that ``qsub`` says: ``42.server``."""
-    words = text.split()
-    return words[-1] if words and words[-1][0].isdigit() else None
+    found: list[str] = re.findall(r"^(\d+(?:\[\])?(?:\.[\w.-]+)?)\s*$", text, re.MULTILINE)
+    return found[-1] if found else None
 
 
 def only_gone(stderr: str) -> bool:

@@ -10,7 +10,7 @@ from trellis.launchers.base import Launcher
 from trellis.launchers.launchers import AprunLauncher
 from trellis.providers.batch import BatchProvider
 from trellis.providers.reports import Hint, JobReport
-from trellis.providers.script import JobRequest, format_walltime, short_name
+from trellis.providers.script import JobRequest, asked_walltime, format_walltime, short_name
 from trellis.providers.torque import text
 
 # qdel has no names, so they are looked up first. $0 is the name.
@@ -93,6 +93,10 @@ class TorqueProvider(BatchProvider):
         return text.render_script(
             request, options=options, scheduler_options=self.scheduler_options, worker_init=self.worker_init
         )
+
+    @staticmethod
+    def walltime_in(scheduler_options: str) -> int | None:
+        return asked_walltime(scheduler_options, text.WALLTIME_OPTION)
 
     def submit_argv(self, script_path: str) -> list[str]:
         return ["qsub", script_path]
