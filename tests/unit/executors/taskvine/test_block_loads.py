@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from trellis.executors import TaskVineExecutor
 from trellis.core.interfaces import BlockLoad
+from trellis.executors import TaskVineExecutor
 
 
 class Client:
