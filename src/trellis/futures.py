@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from trellis.core.light_future import LightFuture, this_thread_waits
 from trellis.core.whereabouts import in_forked_child
-from trellis.errors import DataFlowException
+from trellis.errors import DataFlowException, MissingOutputs
 
 if TYPE_CHECKING:
     from trellis.core.interfaces import RunInfo
+    from trellis.core.unmade import Unmade
     from trellis.dataflow.taskrecord import TaskRecord
     from trellis.staging.files import File
 
@@ -56,6 +57,7 @@ class AppFuture(LightFuture[T]):
 
     _streams: tuple[Any, Any] = (None, None)
     _outputs: list[DataFuture] | None = None
+    _unmade: tuple[int, ...] = ()  # the outputs that are not there
 
     def __init__(self, task_record: TaskRecord) -> None:
         self.task_record = task_record
@@ -125,6 +127,11 @@ class AppFuture(LightFuture[T]):
         self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep for mere cancel()
         return has_callbacks
 
+    def _note_unmade(self, result: Unmade) -> Any:
+        """For the kernel: some outputs are not there. Their futures fail when this one is done; gives its result."""
+        self._unmade = result.missing
+        return result.value
+
     def __await__(self) -> Generator[Any, None, T]:
         return _await(self)
 
@@ -174,6 +181,9 @@ class DataFuture(LightFuture["File"]):
         exception = parent.exception()
         if exception is not None:
             self.set_exception(exception)
+        elif isinstance(parent, AppFuture) and parent._unmade and parent.outputs.index(self) in parent._unmade:
+            text = f"{parent.task_record.describe()} has ended, but has not made all of its outputs"
+            self.set_exception(MissingOutputs(text, [self.file_obj]))
         else:
             self.set_result(self.file_obj)
 

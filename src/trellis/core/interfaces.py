@@ -108,6 +108,7 @@ class Executor(ABC):
     """Runs attempts. The kernel's view; users subclass ``trellis.executors.base.TrellisExecutor``."""
 
     label: str
+    checks_outputs: bool = False  # says which outputs were not made, as ``Unmade``; else the kernel has them looked for
     enforces_walltime: bool = False  # True: the executor itself ends an attempt that outlives walltime_s
 
     @abstractmethod

@@ -34,7 +34,7 @@ class _Turn:
 
 
 class CompletionThread:
-    """Calls handlers one after the other, in the order in which they were posted."""
+    """Calls handlers one after the other, in the order in which they were posted. It begins at once."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -42,14 +42,12 @@ class CompletionThread:
         self._lock = threading.Lock()  # over _turn and _warned
         self._warned: set[str] = set()  # callbacks
         self._turn = self._new_turn()
+        self._turn.thread.start()
 
     def _new_turn(self) -> _Turn:
         turn = _Turn()
         turn.thread = threading.Thread(target=self._run, args=(turn,), name=self._name, daemon=True)
         return turn
-
-    def start(self) -> None:
-        self._turn.thread.start()
 
     def post(self, handler: Callable[[Any], object], argument: Any) -> None:
         """Have ``handler(argument)`` called on the thread. From any thread; returns at once."""

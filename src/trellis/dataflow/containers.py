@@ -1,7 +1,8 @@
 """What may hold futures: how its parts are found, and how it is made again with others. No futures here.
 
-Beside lists, tuples, sets and dictionaries these are their subclasses, deques, dataclasses, objects of attrs, namespaces,
-partial functions, and arrays of objects. What is made again is a copy: no constructor runs, and frozen ones work too.
+Beside lists, tuples, sets and dictionaries these are their subclasses, deques, dataclasses, objects of attrs,
+namespaces, partial functions, and arrays of objects. What is made again is a copy: no constructor runs, and frozen
+ones work too.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import copy
 import dataclasses
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, ItemsView, Iterable, KeysView, ValuesView
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 Replace = Callable[[Any], Any]
 
@@ -70,7 +72,7 @@ def _set_again(value: Any, replace: Replace) -> Any:
 def _fixed_again(value: Any, replace: Replace) -> Any:
     """Of subclasses of tuple and frozenset."""
     base = tuple if isinstance(value, tuple) else frozenset
-    new = base.__new__(type(value), [replace(item) for item in value])  # type: ignore[type-var]
+    new = base.__new__(type(value), [replace(item) for item in value])
     if hasattr(value, "__dict__"):
         vars(new).update(vars(value))
     return new
@@ -147,9 +149,20 @@ _BY_TYPE: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
 )
 
 
-@lru_cache(maxsize=1024)
-def kind_of(type_: type) -> Kind | None:
+# Weak: a program may make classes by the thousand.
+_known: WeakKeyDictionary[type[Any], Kind | None] = WeakKeyDictionary()
+
+
+def kind_of(type_: type[Any]) -> Kind | None:
     """How values of a type are looked into; None: they are not."""
+    try:
+        return _known[type_]
+    except KeyError:
+        kind = _known[type_] = _find_kind(type_)
+        return kind
+
+
+def _find_kind(type_: type[Any]) -> Kind | None:
     if issubclass(type_, tuple) and hasattr(type_, "_make"):
         return _NAMED
     for types, kind in _BY_TYPE:

@@ -84,3 +84,9 @@ def stage_outputs(
             kwargs[name], streams[i] = staged_out(streams[i])
     future._streams = (streams[0], streams[1])
     return kwargs, func
+
+
+def paths_of_outputs(kwargs: dict[str, Any]) -> list[str]:
+    """Where a task is to make its files; empty for those that are taken away from there."""
+    files = [file for file in kwargs.get("outputs") or () if isinstance(file, File)]
+    return [file.filepath if file.scheme == "file" else "" for file in files]

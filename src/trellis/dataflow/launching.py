@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trellis.app.outputs import WithOutputs
 from trellis.app.walltime import WithWalltime
 from trellis.core.interfaces import Attempt, AttemptSink, Executor
 from trellis.dataflow.call_values import check_values
+from trellis.dataflow.file_staging import paths_of_outputs
 from trellis.dataflow.taskrecord import TaskRecord
 
 
@@ -36,7 +38,11 @@ def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: At
     walltime_s = None
     if kwargs:
         walltime_s = None if spec.is_bash else kwargs.get("walltime")
+        made = None if spec.is_bash or spec.join or executor.checks_outputs else paths_of_outputs(kwargs)
         kwargs = spec.passed_kwargs(kwargs)
+        if made:
+            func = spec.with_outputs if func is spec.func else WithOutputs(func)
+            args = (made, *args)
         if walltime_s is not None and not executor.enforces_walltime:
             func = spec.with_walltime if func is spec.func else WithWalltime(func)
             args, walltime_s = (walltime_s, *args), None

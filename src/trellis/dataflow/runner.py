@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from trellis.core.failures import as_exception
 from trellis.core.interfaces import Attempt, Executor, Outcome
+from trellis.core.unmade import Unmade
 from trellis.core.users_errors import is_interrupt
 from trellis.dataflow import graph
 from trellis.dataflow.arguments import (
@@ -97,7 +98,6 @@ class TaskRunner:
             graph.CancelFuture: self._set_cancelled,
         }
         self._thread = CompletionThread(name)
-        self._thread.start()
         self.look_after_callbacks = self._thread.look
 
     @property
@@ -235,10 +235,10 @@ class TaskRunner:
         return self._resolve(record)
 
     def _set_cancelled(self, record: TaskRecord) -> Sequence[graph.Action]:
-        exception = CancelledError(f"{record.describe()} was cancelled")
+        cancelled = CancelledError(f"{record.describe()} was cancelled")
         if record.memoize:
-            self._memoizer.update_memo_exception(record, exception)
-        return self._finish(record, States.cancelled, None, exception)
+            self._memoizer.update_memo_exception(record, cancelled)
+        return self._finish(record, States.cancelled, None, cancelled)
 
     def _survive(self, record: TaskRecord, raised: BaseException) -> Sequence[graph.Action]:
         """Something broke in the handling of this task: it fails, and no other is harmed."""
@@ -305,6 +305,8 @@ class TaskRunner:
         exception = outcome.exception
         if exception is not None:
             return self._fail_attempt(record, exception)
+        if type(outcome.value) is Unmade and record.app_fu is not None:
+            outcome.value = record.app_fu._note_unmade(outcome.value)
         if not record.join:
             return self._handle(graph.AttemptSucceeded(record.id))
         try:

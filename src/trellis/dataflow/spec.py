@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trellis.app.outputs import WithOutputs
 from trellis.app.walltime import WithWalltime
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.errors import ParameterTypeError
@@ -27,8 +28,8 @@ def special_keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], froz
     """What a function says about the special keyword arguments.
 
     Returns:
-        the defaults it gives them, and defaults that hold futures; the names that must not be passed to it; its parameters that can be positional,
-        in order, as far as they can also be given by name.
+        the defaults it gives them, and all defaults that hold futures; the names that must not be passed to it; its
+        parameters that can be positional, in order, as far as they can also be given by name.
     """
     try:
         parameters = inspect.signature(function).parameters
@@ -97,6 +98,7 @@ class AppSpec:
         "name",
         "positional",
         "undeclared",
+        "with_outputs",
         "with_walltime",
     )
 
@@ -114,6 +116,7 @@ class AppSpec:
     ) -> None:
         function = function or func
         self.func = func
+        self.with_outputs = WithOutputs(func)
         self.with_walltime = WithWalltime(func)
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.executors = executors

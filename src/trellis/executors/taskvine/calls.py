@@ -5,6 +5,7 @@ Any thread asks; the client's thread says when tasks have ended.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trellis.core.interfaces import Attempt
+from trellis.core.unmade import Unmade
 from trellis.errors import InvalidResourceSpecification, TaskVineTaskFailure
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.taskvine.client import VineClient
@@ -22,6 +24,7 @@ from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
 from trellis.executors.taskvine.requests import Held, VineTask
 from trellis.executors.taskvine.specification import check_specification, parse_specification
 from trellis.executors.taskvine.temps import ResultHere, TempResult
+from trellis.staging.files import File
 from trellis.wire.payload import dump_call
 from trellis.wire.vine import Amount, LibrarySpec, Mount, TaskShape
 
@@ -39,9 +42,18 @@ class Calls:
         config: how tasks are managed.
         default_mode: of tasks that do not say theirs.
         logs: see ``FileTable``.
+        same_host: all workers are on this host.
     """
 
-    def __init__(self, client: VineClient, config: TaskVineManagerConfig, default_mode: str, logs: str) -> None:
+    def __init__(
+        self,
+        client: VineClient,
+        config: TaskVineManagerConfig,
+        default_mode: str,
+        logs: str,
+        same_host: bool = False,
+    ) -> None:
+        self._same_host = same_host
         self._client = client
         self._config = config
         self._default_mode = default_mode
@@ -160,7 +172,7 @@ class Calls:
         """
         self._files.came_home(held.outputs)
         if held.result_file < 0:
-            return value
+            return _as_unmade(held.attempt, value, self._same_host)
         self._results.discard(held.result_file)
         result = TempResult(held.result_file, self._client.fetch)
         weakref.finalize(result, self._client.drop_file, held.result_file).atexit = False
@@ -206,3 +218,19 @@ def _mount_results(
         return ResultHere(path)
 
     return tuple([placed(value) for value in args]), {name: placed(value) for name, value in kwargs.items()}
+
+
+def _as_unmade(attempt: Attempt, value: Any, same_host: bool) -> Any:
+    """The result, with what is missing of the outputs that should have come home.
+
+    Absolute paths are where the task ran: that they are missing is known of this host only.
+    """
+    outputs = [output for output in attempt.kwargs.get("outputs") or () if isinstance(output, File)]
+    missing = [
+        position
+        for position, file in enumerate(outputs)
+        if file.scheme == "file"
+        and (same_host or not os.path.isabs(file.filepath))
+        and not os.path.exists(file.filepath)
+    ]
+    return Unmade(value, tuple(missing)) if missing else value

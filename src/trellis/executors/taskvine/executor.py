@@ -66,6 +66,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         ConfigurationError: a value cannot work; the message names the parameter.
     """
 
+    checks_outputs = True
     enforces_walltime = True
     # Silence of the manager for longer than the threshold is its end; the manager judges its workers by the same.
     _heartbeat_period_s = 30.0
@@ -180,7 +181,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         )
         client = VineClient(self.label, process, settings, notices)
         ports = client.start()
-        self._calls = Calls(client, config, self.function_exec_mode, self.run_dir)
+        self._calls = Calls(client, config, self.function_exec_mode, self.run_dir, self._for_this_host)
         if config.address is not None:
             addresses = [config.address]
         else:
