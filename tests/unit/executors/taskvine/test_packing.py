@@ -25,7 +25,12 @@ TOTAL = Amount(8, 800, 8_000, 2)
         pytest.param(Amount(cores=1, gpus=3), None, id="more GPUs than there are"),
         pytest.param(Amount(0, 0, 0, 0), Amount(8, 800, 8_000, 0), id="nothing above 0: all of it but the GPUs"),
         pytest.param(Amount(cores=0), Amount(8, 800, 8_000, 0), id="nothing above 0 either"),
-        pytest.param(Amount(0, 400), Amount(0, 400, 4_000, 0), id="0 beside something stands"),
+        pytest.param(Amount(0, 400), Amount(4, 400, 4_000, 0), id="0 is as if it were not said"),
+        pytest.param(Amount(2, 0), Amount(2, 200, 2_000, 0), id="0 of memory as well"),
+        pytest.param(
+            Amount(cores=0, gpus=1), Amount(4, 400, 4_000, 1), id="but no cores beside GPUs are some when said"
+        ),
+        pytest.param(Amount(memory=100, gpus=1), Amount(0, 100, 4_000, 1), id="memory and GPUs come without cores"),
         pytest.param(Amount(memory=1), Amount(1, 1, 10, 0), id="a small share"),
         pytest.param(Amount(cores=0.001), Amount(0.001, 1, 1, 0), id="1 MB at least"),
     ],

@@ -1,8 +1,8 @@
 """What a task gets of a worker, by TaskVine's rules. Pure.
 
-Nothing asked for, or nothing above 0: the whole worker without its GPUs. Something asked for: exactly that, and of
-what was not named the same share of the worker as the largest share asked for; GPUs only when named, and a task that
-names GPUs but no cores gets no cores.
+Nothing above 0 asked for: the whole worker without its GPUs. Else what was asked for, and of the rest (not named, or
+0) the same share of the worker as the largest share asked for, at least one core and 1 MB; GPUs only when named, and a
+task that names GPUs and does not name cores gets no cores.
 """
 
 from __future__ import annotations
@@ -36,15 +36,13 @@ def allocate(want: Amount, total: Amount) -> Amount | None:
 
 
 def _cores(want: Amount, whole: Amount, share: float) -> float:
-    if want.cores is not None:
-        return want.cores
-    if want.gpus:
+    if want.gpus and want.cores is None:
         return 0
-    return max(1, math.floor((whole.cores or 0) * share + _EPSILON))
+    return _rest(want.cores, whole.cores, share)
 
 
 def _rest(asked: float | None, there: float | None, share: float) -> float:
-    return asked if asked is not None else min(there or 0, max(1, math.floor((there or 0) * share + _EPSILON)))
+    return asked or min(there or 0, max(1, math.floor((there or 0) * share + _EPSILON)))
 
 
 def _share(asked: float, there: float | None) -> float:
@@ -84,8 +82,8 @@ def enlarge(want: Amount, total: Amount) -> Amount | None:
     memory, disk = total.memory or 0, total.disk or 0
     return Amount(
         usual.cores,
-        memory if want.memory is None else usual.memory,
-        disk if want.disk is None else usual.disk,
+        usual.memory if want.memory else memory,
+        usual.disk if want.disk else disk,
         usual.gpus,
     )
 
