@@ -11,7 +11,7 @@ import pytest
 
 import trellis
 from tests.real.bed import MARK
-from tests.real.programs import Load
+from tests.real.programs import Load, Told
 from trellis import Config, HighThroughputExecutor
 
 collect_ignore_glob = [] if MARK in os.environ else ["*"]
@@ -31,13 +31,26 @@ def load(provider_class: type, tmp_path: Path, _asks_often: None) -> Iterator[Lo
     def start(*, htex: dict[str, Any] | None = None, config: dict[str, Any] | None = None, **provider: Any) -> Any:
         executor = HighThroughputExecutor(label="htex", provider=provider_class(**provider), **(htex or {}))
         settings = {"strategy_period": 0.5, **(config or {})}
-        kernels.append(trellis.load(Config(executors=[executor], run_dir=str(tmp_path / "runinfo"), **settings)))
+        settings.setdefault("run_dir", str(tmp_path / "runinfo"))
+        kernels.append(trellis.load(Config(executors=[executor], **settings)))
         return executor
 
     yield start
     for kernel in kernels:
         kernel.cleanup()
         trellis.clear()
+
+
+@pytest.fixture
+def told(capfd: pytest.CaptureFixture[str]) -> Told:
+    """Lines on the console that have this in them, so far."""
+    lines: list[str] = []
+
+    def look(text: str) -> list[str]:
+        lines.extend(capfd.readouterr().err.splitlines())
+        return [line for line in lines if text in line]
+
+    return look
 
 
 @pytest.fixture

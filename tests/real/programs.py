@@ -10,6 +10,7 @@ from typing import Any
 import trellis
 
 Load = Callable[..., Any]
+Told = Callable[[str], list[str]]
 
 
 def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:

@@ -27,7 +27,11 @@ def with_reasons(
     reports: Mapping[str, JobReport], ask_for_reasons: Callable[[list[str]], Mapping[str, str]]
 ) -> dict[str, JobReport]:
     """Give the reports, with the reasons why jobs do not start as their messages; nobody is asked when all do."""
-    waiting = [job_id for job_id, report in reports.items() if report.state in (JobState.PENDING, JobState.HELD)]
+    waiting = [
+        job_id
+        for job_id, report in reports.items()
+        if report.state in (JobState.PENDING, JobState.HELD) and not (report.message or "").startswith("suspended")
+    ]
     reasons = ask_for_reasons(waiting) if waiting else {}
     return {
         job_id: report._replace(message=reasons[job_id]) if job_id in waiting and reasons.get(job_id) else report

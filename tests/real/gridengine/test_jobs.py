@@ -33,7 +33,7 @@ def test_blocks_come_with_the_work_and_go_with_it(load: Load, notes: Path) -> No
 def test_a_job_at_its_walltime_makes_place_for_the_next(load: Load, notes: Path) -> None:
     # One worker has a task that never ends. The other's tasks take longer than the job may, and nothing of theirs is
     # lost: the manager stops to take them two seconds before the end.
-    htex = load(walltime="00:00:20", max_blocks=1, htex={"max_workers_per_node": 2})
+    htex = load(scheduler_options="#$ -l h_rt=0:0:20", max_blocks=1, htex={"max_workers_per_node": 2})
     endless = run(notes, -1, 1000.0)
     futures = [run(notes, i, 1.0) for i in range(25)]
     assert isinstance(endless.exception(timeout=90), ManagerLost)

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.real.programs import Load, run, starts, wait_for
+from tests.real.programs import Load, Told, run, starts, wait_for
 from tests.real.slurm import cluster
 from trellis.errors import BadStateException
-
-Told = Callable[[str], list[str]]
-
-
-@pytest.fixture
-def told(capfd: pytest.CaptureFixture[str]) -> Told:
-    """Lines on the console that have this in them, so far."""
-    lines: list[str] = []
-
-    def look(text: str) -> list[str]:
-        lines.extend(capfd.readouterr().err.splitlines())
-        return [line for line in lines if text in line]
-
-    return look
 
 
 @pytest.fixture

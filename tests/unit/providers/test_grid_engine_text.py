@@ -82,6 +82,8 @@ def test_why_jobs_do_not_start() -> None:
         ),
         "8": 'queue instance "all.q@vm" dropped because it is disabled; All queues dropped because of overload or full',
     }
+    nothing = "job_number:   7\nscheduling info:            There are no messages available\n"
+    assert parse_reasons(nothing) == {}
     assert parse_reasons("Following jobs do not exist: \n9\n") == {}
 
 

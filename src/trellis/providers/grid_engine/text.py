@@ -20,6 +20,12 @@ HINTS = (
 
 TIME_OPTION = r"^#\$\s.*\bh_rt=([\d:]+)"
 
+# How the scheduler says that it has nothing to say.
+_NOTHING = "There are no messages available"
+
+# Before it stops a job Grid Engine sends this, because of -notify; nobody shall die of it.
+_IGNORE = "trap '' USR1\n"
+
 # What qacct calls "failed" when the walltime was over.
 _ENFORCED_WALLTIME = "37"
 
@@ -42,8 +48,8 @@ def render_script(
             *options,
         ],
     )
-    redirection = "" if plain else render_redirection(request)
-    return f"#!/bin/bash\n{head}{scheduler_options}\n{redirection}{render_body(request, worker_init, 'USR2')}"
+    start = _IGNORE if plain else f"{_IGNORE}{render_redirection(request)}"
+    return f"#!/bin/bash\n{head}{scheduler_options}\n{start}{render_body(request, worker_init, 'USR2')}"
 
 
 def parse_qsub(text: str) -> str | None:
@@ -84,7 +90,7 @@ def parse_reasons(text: str) -> dict[str, str]:
         number = re.search(r"^job_number:\s+(\d+)", job, re.MULTILINE)
         # Further sentences stand in lines of their own, indented.
         found = re.findall(r"^(?:error reason\s+\d+|scheduling info):[ \t]*(.*(?:\n[ \t]+.*)*)", job, re.MULTILINE)
-        sentences = [line.strip() for block in found for line in block.splitlines()]
+        sentences = [line.strip() for block in found for line in block.splitlines() if _NOTHING not in line]
         if number is not None and sentences:
             reasons[number[1]] = "; ".join(dict.fromkeys(sentences))
     return reasons
