@@ -6,7 +6,10 @@ import contextlib
 import os
 import pickle
 import signal
+import subprocess
 import sys
+import types
+import unittest.mock
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,9 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     alias = member.load_alias()
     for name, value in (("_functions", {}), ("_no_context", ""), ("_library", 0)):
         monkeypatch.setattr(alias, name, value)
+    # It takes its process for its own: pytest's stays as it is.
+    monkeypatch.setattr(alias, "os", types.SimpleNamespace(**{**vars(os), "setpgid": lambda *_: None}))
+    monkeypatch.setattr(alias, "faulthandler", unittest.mock.Mock())
     monkeypatch.chdir(tmp_path)
     return alias
 
@@ -63,7 +69,7 @@ def test_a_function_is_loaded_while_arguments_are_read_and_stays(library: Any) -
 
 
 def test_a_function_may_be_there_from_the_start(library: Any) -> None:
-    assert library.trellis_context({7: dump_function(lambda: 5)}, b"", ()) == {}
+    assert library.trellis_context({7: dump_function(lambda: 5)}, b"", (), 60.0) == {}
     kind, payload = call(library, lambda: 0, along=False)
     assert (kind, load_result(payload)) == (runner.RESULT, 5)
 
@@ -113,16 +119,51 @@ def test_a_context_is_what_calls_find(library: Any, monkeypatch: pytest.MonkeyPa
     from trellis.executors.taskvine.remote import context
 
     monkeypatch.setattr(context, "_context", {})
-    made = library.trellis_context({}, dump_function(lambda n: {"n": n}), (dump_call((3,), {}, "test"),))
+    made = library.trellis_context({}, dump_function(lambda n: {"n": n}), (dump_call((3,), {}, "test"),), 60.0)
     assert made == {"n": 3} == context.library_context()
 
 
 @pytest.mark.parametrize(("made", "words"), [(lambda: 1 // 0, "ZeroDivisionError"), (list, "not a dictionary")])
 def test_without_a_context_each_call_says_why(library: Any, made: Callable[[], Any], words: str) -> None:
-    assert library.trellis_context({}, dump_function(made), (dump_call((), {}, "test"),)) == {}
+    assert library.trellis_context({}, dump_function(made), (dump_call((), {}, "test"),), 60.0) == {}
     kind, payload = call(library, lambda: 1)
     assert kind == member.NO_CONTEXT
     assert words in bytes(payload).decode()
+
+
+def test_a_context_that_does_not_come_says_where_it_hangs(library: Any) -> None:
+    assert library.trellis_context({}, dump_function(signal.pause), (dump_call((), {}, "test"),), 0.05) == {}
+    kind, payload = call(library, lambda: 1)
+    assert kind == member.NO_CONTEXT
+    assert bytes(payload).decode().startswith("it was not there after 0.05 s (context_timeout_s)")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+_DEAF = """
+import os, signal, time
+from trellis.executors.taskvine.ndcctools import member
+from trellis.wire.payload import dump_call, dump_function
+library = member.load_alias()
+os.setpgid = lambda *_: None
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+library._AGAIN_S = 0.05
+library.trellis_context({}, dump_function(time.sleep), (dump_call((600,), {}, ""),), 0.05)
+"""
+
+
+def test_a_library_that_is_deaf_ends_and_says_where_it_was() -> None:
+    done = subprocess.run([sys.executable, "-c", _DEAF], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Timeout (" in done.stderr
+    assert "in _load_all" in done.stderr
+
+
+def test_a_library_leads_its_process_group() -> None:
+    """Whether its worker's call for that has come in time or not."""
+    code = "import os; from trellis.executors.taskvine.ndcctools import member; library = member.load_alias();"
+    code += "library.trellis_context({}, b'', (), 9.0); print(os.getpgrp() == os.getpid())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_a_result_that_stays_is_in_a_file(library: Any) -> None:

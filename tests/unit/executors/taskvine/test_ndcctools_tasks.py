@@ -117,7 +117,7 @@ class Books:
         self.tasks.define(1, dump_function(abs))
         self.tasks.define_shape(1, TaskShape("regular", "sums", Amount(cores=1)))
         self.tasks.define_shape(2, TaskShape("serverless", "sums", Amount(), library="idx", time_max_s=2))
-        self.libraries.declare(LibrarySpec("idx", slots=2), dump_call((), {}, "test"))
+        self.libraries.declare(LibrarySpec("idx", slots=2, context_timeout_s=9), dump_call((), {}, "test"))
 
     def add(self, shape: int = 1, **fields: Any) -> Task:
         assert self.offer(shape, **fields) is None
@@ -208,7 +208,7 @@ def test_the_same_file_twice_is_mounted_once(books: Books) -> None:
 def test_a_call_has_its_library_made_with_what_is_known(books: Books) -> None:
     task = books.add(2)
     (library,) = books.vine.libraries
-    assert library.set["made"][2][1] == [{1: dump_function(abs)}, b"", (dump_call((), {}, "test"),)]
+    assert library.set["made"][2][1] == [{1: dump_function(abs)}, b"", (dump_call((), {}, "test"),), 9.0]
     assert library.set["set_function_slots"] == (2,)
     assert set(library.inputs) == {"trellis_runner.py", "trellis_guard.py", "trellis_member.py"}
     assert task.set["set_library_required"] == ("idx",)
@@ -339,6 +339,11 @@ def test_a_library_that_never_worked_fails_its_calls_at_once(books: Books, tmp_p
     reason, hopeless = books.libraries.failed(words)["idx"]
     assert hopeless
     assert reason.endswith("its output ends with:\nImportError: no cloudpickle")
+    log.write_text('x.py:79: DaskVineWarning: no dask\n  warnings.warn(f"DaskVine\nTimeout (0:00:09)!\n  File "x"\n')
+    reason, _ = books.libraries.failed(words)["idx"]
+    assert reason.endswith(
+        'its context was not there after 9 s (context_timeout_s); its output ends with:\nTimeout (0:00:09)!\n  File "x"'
+    )
 
 
 def test_a_library_that_worked_may_end_now_and_then(books: Books) -> None:

@@ -22,8 +22,10 @@ _MOST_AT_START_BYTES = 16 * 2**20
 _MOST_FAILURES = 3
 
 _FAILED = re.compile(r"Library (\S+) failed on worker ([^\n]*)\n(?:[^\n]*check the library log file (\S+))?")
+# Written when a library did not even hear that its time is over.
+_LATE = "Timeout ("
 # Lines that TaskVine's library writes of itself: none of them says what went wrong.
-_CHATTER = re.compile(r"\d\d/\d\d/\d\d [\d:.]+ .*")
+_CHATTER = re.compile(r"\d\d/\d\d/\d\d [\d:.]+ .*|.* DaskVineWarning: .*|\s*warnings\.warn\(f\"DaskVine.*")
 
 
 class LibraryBook:
@@ -119,7 +121,7 @@ class LibraryBook:
                 at_start[number] = data
         alias = member.load_alias()
         buffers = tuple(bytes(buffer) for buffer in payload_buffers(arguments))
-        setup = [alias.trellis_context, [at_start, context, buffers], {}]
+        setup = [alias.trellis_context, [at_start, context, buffers, spec.context_timeout_s], {}]
         library = self._vine.new_library(name, alias.trellis_call, spec.exec_mode, setup)
         library.add_input(self._vine.file(self._runner_path, "workflow", True), "trellis_runner.py")
         library.add_input(self._vine.file(guard.__file__, "workflow", True), "trellis_guard.py")
@@ -167,7 +169,11 @@ class LibraryBook:
                 continue
             count = self._failures[name] = self._failures.get(name, 0) + 1
             hopeless = name not in self._worked or count >= _MOST_FAILURES
-            ends[name] = (f"library {name} ended on worker {worker}: {_log_end(log)}", hopeless)
+            words = _log_end(log)
+            if _LATE in words:
+                timeout_s = self._specs[name][0].context_timeout_s
+                words = f"its context was not there after {timeout_s:g} s (context_timeout_s); {words}"
+            ends[name] = (f"library {name} ended on worker {worker}: {words}", hopeless)
             if hopeless:
                 del self._failures[name]
         return ends

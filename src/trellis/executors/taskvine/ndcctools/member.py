@@ -8,6 +8,7 @@ runner are imported here: workers need no Trellis.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib
 import importlib.util
 import os
@@ -46,6 +47,8 @@ def define(number: int, data: bytes) -> int:
     if number not in _functions:
         try:
             _functions[number] = runner._load((data,))
+        except OutOfTime:  # of the library, or of the call
+            raise
         except BaseException as error:  # a module that exits on import, too; calls that name it fail with this
             _functions[number] = _deserialization_error(error)
     return number
@@ -69,10 +72,13 @@ def _deserialization_error(error: BaseException) -> BaseException:
     return DeserializationError(f"the function: {type(error).__name__}: {error}")
 
 
-def trellis_context(functions: dict[int, bytes], context: bytes, arguments: tuple[bytes, ...]) -> dict[str, Any]:
+def trellis_context(
+    functions: dict[int, bytes], context: bytes, arguments: tuple[bytes, ...], timeout_s: float
+) -> dict[str, Any]:
     """Load these functions, and make the library's context: what TaskVine's ``load_variable_from_library`` finds.
 
-    An error is kept for the calls: TaskVine would only try again and again.
+    An error is kept for the calls: TaskVine would only try again and again. When it takes longer than ``timeout_s``,
+    that is an error, too; and where Python code does not go on at all, the library ends, and says where it was.
     """
     global _no_context, _library
     _library = os.getpid()
@@ -82,18 +88,28 @@ def trellis_context(functions: dict[int, bytes], context: bytes, arguments: tupl
         os.setpgid(0, 0)
     guard.protect_inputs()
     runner.add_import_paths()
+    try:
+        faulthandler.dump_traceback_later(timeout_s + _AGAIN_S, exit=True)
+        _set_limit(timeout_s)
+        return _load_all(functions, context, arguments)
+    except BaseException as error:
+        late = f"it was not there after {timeout_s:g} s (context_timeout_s)\n" if isinstance(error, OutOfTime) else ""
+        _no_context = late + traceback.format_exc()
+        return {}
+    finally:
+        _set_limit(0)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _load_all(functions: dict[int, bytes], context: bytes, arguments: tuple[bytes, ...]) -> dict[str, Any]:
     for number, data in functions.items():
         define(number, data)
     if not context:
         return {}
-    try:
-        args, kwargs = runner._load(arguments)
-        made = runner._load((context,))(*args, **kwargs)
-        if not isinstance(made, dict):
-            raise TypeError(f"the context function gave a {type(made).__name__}, not a dictionary of what to keep")
-    except BaseException:
-        _no_context = traceback.format_exc()
-        return {}
+    args, kwargs = runner._load(arguments)
+    made = runner._load((context,))(*args, **kwargs)
+    if not isinstance(made, dict):
+        raise TypeError(f"the context function gave a {type(made).__name__}, not a dictionary of what to keep")
     _keep(made)
     return made
 

@@ -349,7 +349,7 @@ class TaskBook:
             return self._failed(held, "")
         if kind == NO_CONTEXT:
             words = bytes(buffers[0]).decode(errors="replace")
-            return VineTaskFailed(held.new.id, "missing_library", f"library {held.library} has no context:\n{words}")
+            return VineTaskFailed(held.new.id, "missing_library", f"library {held.library} has no context: {words}")
         if kind == NO_TIME:
             return self._out_of_time(held)
         if kind == guard.TOO_MUCH_MEMORY:
