@@ -32,6 +32,7 @@ from trellis.executors.taskvine.requests import Notices
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.executors.taskvine.specification import check_specification
 from trellis.executors.taskvine.staging import taskvine_staging
+from trellis.executors.taskvine.travel import block_command, bring_along
 from trellis.executors.taskvine.tuning import complaint
 from trellis.executors.taskvine.workers import Surroundings, factory_process, reachable_addresses, worker_command
 from trellis.transport.keys import create_keys, password_weakness, read_password
@@ -192,6 +193,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         return client
 
     def _start_workers(self, context: ExecutorContext) -> None:
+        bring_along(self.provider, self._around, self.factory_config)
         self.start_blocks(context)
         if self.worker_launch_method == "manual":
             self._notify(f"executor {self.label} waits for workers; start them with: {self.worker_command}")
@@ -346,13 +348,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     # -- for the block controller, and introspection -------------------------------------------------------------
 
     def _get_launch_command(self, block_id: str) -> str:
-        if self._around.engine != "embedded":
-            # It knows a worker's factory, but not its block: the one takes the other's place.
-            return f"env PARSL_WORKER_BLOCK_ID={block_id} {self.worker_command} --from-factory {block_id}"
-        own, walltime_s = f" --block {block_id}", getattr(self.provider, "walltime_s", None)
-        if walltime_s is not None:
-            own += f" --job-walltime {walltime_s:g}"
-        return f"env PARSL_WORKER_BLOCK_ID={block_id} {self.worker_command}{own}"
+        return block_command(self._around, self.factory_config, self.provider, block_id)
 
     def load(self) -> PoolLoad:
         """What there is to do, and with what. When the manager does not answer: what it said last."""
