@@ -20,10 +20,10 @@ LONGER = {
     "trellis.dataflow.runner": 410,
     "trellis.errors": 600,  # every exception, one tree
     "trellis.executors.htex.client": 460,
-    "trellis.executors.htex.interchange": 425,
-    "trellis.executors.htex.interchange_service": 415,
-    "trellis.executors.htex.manager": 410,
-    "trellis.wire.messages": 430,  # every message
+    "trellis.executors.htex.interchange": 460,
+    "trellis.executors.htex.interchange_service": 420,
+    "trellis.executors.htex.manager": 435,
+    "trellis.wire.messages": 450,  # every message
     "trellis.wire.vine": 480,  # every message of TaskVine
 }
 

@@ -288,7 +288,7 @@ class ManagerModel(RuleBasedStateMachine):
         assert self.machine.counts(task) == (not worker.ending)
         if not worker.ending:
             self.report(task, "result")
-            self.handle(TasksFinished([task], self.now - worker.since))
+            self.handle(TasksFinished([task], [self.now - worker.since]))
 
     @rule(number=st.integers(0, 2), unsaid=st.booleans())
     @precondition(lambda self: not self.exited)

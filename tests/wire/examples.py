@@ -50,9 +50,11 @@ from trellis.wire.messages import (
     TasksStarted,
     TasksTimedOut,
     TasksUnfit,
+    TasksWithdrawn,
     ToManager,
     ToSubmitSide,
     Welcome,
+    WitnessReport,
     WorkerLost,
 )
 
@@ -89,7 +91,7 @@ EXAMPLES: list[Message] = [
     PackagesRequest(request=6),
     DrainBlocks(blocks=["1"]),
     Register(
-        protocol=2,
+        protocol=3,
         manager="a1b2c3",
         block="0",
         hostname="nid0042",
@@ -109,6 +111,7 @@ EXAMPLES: list[Message] = [
         holding=[1, 70_000],
         started=[1],
         memory="a boot 25 1000",
+        witnessed=True,
     ),
     Results(
         manager="a1b2c3",
@@ -167,6 +170,8 @@ EXAMPLES: list[Message] = [
     TasksMissing(manager="a1b2c3", ids=[2]),
     TasksOverMemory(manager="a1b2c3", ids=[1], limits_mb=[100.0], peaks_mb=[120.5], sequence=4),
     Packages(manager="a1b2c3", request=6, names=["numpy"], versions=["2.1.0"]),
+    TasksWithdrawn(manager="a1b2c3", ids=[4, 70_001]),
+    WitnessReport(manager="a1b2c3", running=[3], unstarted=[4, 5]),
 ]
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)

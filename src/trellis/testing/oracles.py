@@ -22,6 +22,7 @@ class TaskPlan:
 
     id: int
     duration_s: float
+    function: int = 0  # that it calls: tasks of one may take any time
     priority: float = 0.0
     walltime_s: float = 0.0  # 0: no limit
     kills_worker: bool = False  # half way through, or as soon as it is taken
@@ -43,6 +44,8 @@ class Ledger:
         self.cancel_wanted: set[int] = set()
         self.outcomes: dict[int, str] = {}
         self.disturbed: set[str] = set()
+        self.witnessed: set[str] = set()  # managers that have ended, and the interchange knows what had not started
+        self.workers: dict[str, int] = {}  # of each manager
         self.given_up = False  # the submit side starts no more interchanges
         self._announced: set[int] = set()  # as started, to the interchange of the time
         self._starts: dict[int, list[str]] = {}  # the managers where each task started
@@ -67,6 +70,10 @@ class Ledger:
     def given_back(self, ids: Iterable[int]) -> None:
         """By their manager: no worker had taken them after all."""
         self._announced.difference_update(ids)
+
+    def end_is_known(self, manager: str) -> None:
+        """The interchange was told what had not started at a manager that has ended."""
+        self.witnessed.add(manager)
 
     def sent(self, ids: Iterable[int]) -> None:
         again = self._announced.intersection(ids)
@@ -119,12 +126,19 @@ class Ledger:
                 justified = id_ in self._widowed
             case ManagerLost(manager=manager):
                 justified = manager in self.disturbed
+                self._check_losses(cause)
             case TasksUnfit():
                 justified = plan.demand is not None
             case _:
                 justified = self.given_up
         if not justified:
             raise SafetyViolation(f"task {id_} fails without a reason: {cause}")
+
+    def _check_losses(self, cause: ManagerLost) -> None:
+        """Of tasks that had not started at most one for each worker is lost: it may just have been taken."""
+        never = [id_ for id_ in cause.ids if cause.manager not in self._starts.get(id_, ())]
+        if cause.manager in self.witnessed and len(never) > self.workers[cause.manager]:
+            raise SafetyViolation(f"tasks {never} are lost with {cause.manager}, though they had not started there")
 
     def _end(self, id_: int, how: str) -> None:
         if id_ not in self.plans:

@@ -48,7 +48,9 @@ from trellis.wire.messages import (
     TasksStarted,
     TasksTimedOut,
     TasksUnfit,
+    TasksWithdrawn,
     Welcome,
+    WitnessReport,
     WorkerLost,
 )
 
@@ -174,7 +176,8 @@ class SubmitSide:
         plans = [self._stage.ledger.plans[id_] for id_ in ids]
         priorities, walltimes_s = [plan.priority for plan in plans], [plan.walltime_s for plan in plans]
         demands = [plan.demand for plan in plans]
-        self._connection.to_server(Tasks(list(ids), [], [], priorities, walltimes_s, demands, resumed))
+        functions = [plan.function for plan in plans]
+        self._connection.to_server(Tasks(list(ids), functions, [], priorities, walltimes_s, demands, resumed))
 
     def _resume(self, ids: list[int], unwanted: list[int]) -> None:
         self._connection = Connection(self._stage.world, self._server, self, "submit side", MAX_DELAY_S)
@@ -205,7 +208,8 @@ class SimulatedInterchange:
         self._serves_managers = serves_managers
         self._latest: dict[str, Connection] = {}
         self._spoken: dict[str, Connection] = {}  # on which each manager was last heard
-        self._asks: dict[int, tuple[float, Demand | None]] = {}  # walltimes and demands of tasks that have not ended
+        # Functions, walltimes and demands of tasks that have not ended.
+        self._asks: dict[int, tuple[int, float, Demand | None]] = {}
 
     def start_again(self, client: Connection) -> None:
         """Another process, on the same ports."""
@@ -270,7 +274,7 @@ class SimulatedInterchange:
             case Tasks(ids=ids, walltimes_s=walltimes_s, demands=demands):
                 assert walltimes_s is not None
                 assert demands is not None
-                self._asks.update(zip(ids, zip(walltimes_s, demands, strict=True), strict=True))
+                self._asks.update(zip(ids, zip(message.functions, walltimes_s, demands, strict=True), strict=True))
                 self._handle(events.TasksSubmitted(ids, message.priorities, demands, walltimes_s, message.resumed))
             case CancelTasks(ids=ids):
                 self._handle(events.CancelRequested(ids))
@@ -306,6 +310,15 @@ class SimulatedInterchange:
             case TasksStarted(ids=ids):
                 ledger.announced(ids if is_known else [])
                 self._handle(events.TasksStarted(name, ids))
+            case TasksWithdrawn(ids=ids):
+                ledger.given_back(ids if is_known else [])
+                self._handle(events.TasksWithdrawn(name, ids))
+            case WitnessReport(manager=manager):
+                if manager in self.state.managers:
+                    ledger.announced(self.state.managers[manager].tasks.intersection(message.running))
+                    ledger.given_back(self.state.managers[manager].tasks.intersection(message.unstarted))
+                    ledger.end_is_known(manager)
+                self._handle(events.WitnessReported(manager, message.running, message.unstarted))
             case TasksReturned(ids=ids):
                 ledger.given_back(ids if is_known else [])
                 self._handle(events.TasksReturned(name, ids))
@@ -322,6 +335,8 @@ class SimulatedInterchange:
             case Draining():
                 self._handle(events.ManagerDraining(name))
             case Goodbye():
+                if is_known:
+                    ledger.end_is_known(name)
                 self._handle(events.ManagerLeft(name, message.reason))
 
     def _ended(self, name: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
@@ -377,8 +392,8 @@ class SimulatedInterchange:
 
     def _send_tasks(self, name: str, ids: list[int]) -> None:
         self._stage.ledger.sent(ids)
-        walltimes_s, demands = ([self._asks[id_][part] for id_ in ids] for part in (0, 1))
-        self._to_manager(name, Tasks(ids, [], [], None, walltimes_s, demands))  # type: ignore[arg-type]
+        functions, walltimes_s, demands = ([self._asks[id_][part] for id_ in ids] for part in (0, 1, 2))
+        self._to_manager(name, Tasks(ids, functions, [], None, walltimes_s, demands))  # type: ignore[arg-type]
 
     def _to_manager(self, name: str, message: Message) -> None:
         self._latest[name].to_client(message)

@@ -18,6 +18,7 @@ from trellis.testing.network import Connection
 from trellis.testing.oracles import SafetyViolation
 from trellis.testing.simulated import SimulatedInterchange, Stage
 from trellis.testing.simulated_link import SimulatedLink
+from trellis.testing.simulated_witness import SimulatedWitness
 from trellis.testing.simulated_worker import StubWorker
 from trellis.wire.messages import (
     PROTOCOL_VERSION,
@@ -41,6 +42,7 @@ from trellis.wire.messages import (
     TasksReturned,
     TasksStarted,
     TasksTimedOut,
+    TasksWithdrawn,
     Welcome,
     WorkerLost,
 )
@@ -71,6 +73,7 @@ class SimulatedManager:
         self.workers: dict[int, StubWorker] = {}
         self.queue: deque[int | None] = deque()  # offered to the workers; None is a token
         self.board: dict[int, tuple[int, float]] = {}  # by rank: what it runs, and since when
+        self.taken_back: set[int] = set()  # from the queue, and not offered again
         self.misses_a_task = False  # one that a worker had just taken when it died: it notices only after a while
         self._fed_at = stage.world.now  # when it was last sent tasks
         self._link = SimulatedLink(registration)
@@ -90,8 +93,14 @@ class SimulatedManager:
         if self._state is None:
             self.die()
 
+    def kill(self) -> None:
+        """SIGKILL, or its node's end: then there may be no witness either."""
+        if self.alive and self._registration.witnessed and self._stage.world.chance(0.8):
+            SimulatedWitness(self._stage, self._server, self)
+        self.die()
+
     def die(self) -> None:
-        """SIGKILL, or the end: its lifeline takes the workers along, the kernel closes its connection."""
+        """The end: its lifeline takes the workers along, the kernel closes its connection."""
         if not self.alive:
             return
         self.alive = False
@@ -166,6 +175,7 @@ class SimulatedManager:
         if state is None:
             self._link.register([], [], draining=False)
         else:
+            self._handle(events.Disconnected())
             self._link.register(state.holding, state.started, state.draining)
 
     def on_closed(self, connection: Connection) -> None:
@@ -173,6 +183,7 @@ class SimulatedManager:
             return
         if connection is self.connection:
             self._link.connection = None
+            self._handle(events.Disconnected())
             self._stage.world.after(self._stage.world.between(0.1, 1.0), self._connect)
 
     def on_message(self, connection: Connection, message: Message) -> None:
@@ -199,6 +210,7 @@ class SimulatedManager:
                 self._link.send(TasksMissing(self.name, [task for task in ids if task not in self._tasks]))
             case Welcome():
                 self._link.on_welcome()
+                self._handle(events.Welcomed())
             case RegisterAgain() if self._link.should_register_again:
                 self._register()
             case Refused(reason) | DismissManager(reason):
@@ -210,7 +222,7 @@ class SimulatedManager:
             raise SafetyViolation(f"{self.name} is sent tasks that it has: {message.ids}")
         self._fed_at = self._stage.world.now
         self._tasks.update(message.ids)
-        self._handle(events.TasksReceived(message.ids, message.walltimes_s, message.demands))
+        self._handle(events.TasksReceived(message.ids, message.walltimes_s, message.demands, message.functions))
 
     def _on_first_message(self, message: Message) -> None:
         if not isinstance(message, Welcome):
@@ -247,7 +259,7 @@ class SimulatedManager:
                 self._tasks.remove(frame)
                 self._results.append(frame)
                 self._stage.world.after(0, self._flush)  # at the end of the turn
-                self._handle(events.TasksFinished([frame], self._stage.ledger.plans[frame].duration_s))
+                self._handle(events.TasksFinished([frame], [self._stage.ledger.plans[frame].duration_s]))
 
     def on_worker_exit(self, worker: StubWorker) -> None:
         if self._freezer.defer(self.on_worker_exit, worker):
@@ -296,6 +308,7 @@ class SimulatedManager:
             self._stage.note(self.name, action)
             match action:
                 case events.Offer(ids):
+                    self.taken_back.difference_update(ids)
                     self._link.send(TasksStarted(self.name, ids))
                     self._offer(ids)
                 case events.Park(count):
@@ -309,6 +322,7 @@ class SimulatedManager:
                 case events.TakeBack():
                     back = [task for task in self.queue if task is not None]
                     self.queue.clear()
+                    self.taken_back.update(back)
                     self._handle(events.TakenBack(back, self._running()))
                 case events.StartWorker(rank):
                     self.workers[rank] = StubWorker(self._stage, self, rank, self._worker_fails)
@@ -346,6 +360,8 @@ class SimulatedManager:
             case events.GiveBack(ids):
                 self._drop(ids)
                 link.send(TasksReturned(name, ids))
+            case events.Withdraw(ids):
+                link.send(TasksWithdrawn(name, ids))
             case events.SendHeartbeat():
                 link.send(Heartbeat())
             case events.SendDraining():
@@ -356,11 +372,18 @@ class SimulatedManager:
             self._tasks.remove(task)
 
 
-def registration(name: str, block: str, workers: int, prefetch: int) -> Register:
+def registration(name: str, block: str, workers: int, prefetch: int, witnessed: bool = False) -> Register:
     """How a simulated manager introduces itself."""
     host: dict[str, Any] = {"hostname": f"host-{name}", "pid": 1, "cpus": workers, "memory_bytes": 0, "directory": "/"}
     versions: dict[str, Any] = {"trellis_version": "", "python_version": "", "start_time": 0.0}
     capacity = workers + prefetch
     return Register(
-        protocol=PROTOCOL_VERSION, manager=name, block=block, workers=workers, capacity=capacity, **host, **versions
+        protocol=PROTOCOL_VERSION,
+        manager=name,
+        block=block,
+        workers=workers,
+        capacity=capacity,
+        witnessed=witnessed,
+        **host,
+        **versions,
     )

@@ -153,7 +153,7 @@ class Simulation:
     def _random_task(self, id_: int, crowd: bool) -> TaskPlan:
         world = self._world
         if crowd and world.chance(0.9):
-            return TaskPlan(id_, duration_s=0.0)
+            return TaskPlan(id_, duration_s=0.0, function=world.rng.choice([0, 0, 1]))
         habits: dict[str, Any] = {}
         if self.scenario.faults:
             habit = world.rng.choice(
@@ -166,6 +166,7 @@ class Simulation:
             duration_s=10 * _AMPLE_S if endless else world.rng.choice([0.0, 0.1, 0.5, 2.0, 5.0]),
             priority=world.rng.choice([0.0, 0.0, -1.0, 5.0]),
             walltime_s=world.rng.choice([0.5, 1.0] if endless else [0.0, 0.0, 0.0, 0.5, 1.0]),
+            function=world.rng.choice([0, 1, 2, 2]),
             demand=Demand(cores=world.rng.choice([1, 2, 2])) if world.chance(self.scenario.demands) else None,
             **habits,
         )
@@ -182,7 +183,10 @@ class Simulation:
     def _add_manager(self, name: str, workers: int, drain_s: float | None, worker_fails: float) -> None:
         self._blocks += 1
         prefetch = self._world.rng.choice([0, 0, 1, 3])
-        hello = registration(name, str(self._blocks), workers, prefetch)
+        # Only a manager whose name nobody has a second time can have a witness.
+        witnessed = self._world.chance(0.8) and name not in {manager.name for manager in self.managers}
+        self._stage.ledger.workers[name] = workers
+        hello = registration(name, str(self._blocks), workers, prefetch, witnessed)
         self.managers.append(SimulatedManager(self._stage, self.interchange, hello, drain_s, worker_fails))
 
     # -- faults ------------------------------------------------------------------------------------------------
@@ -232,7 +236,7 @@ class Simulation:
         victim = self._victim()
         if victim is not None:
             self._stage.ledger.disturbed.add(victim.name)
-            victim.die()
+            victim.kill()
             if self._world.chance(0.7):
                 # Another interchange could not know that this is another manager of the same name.
                 again = self._world.chance(0.5) and not self.scenario.interchange_dies
@@ -279,7 +283,7 @@ class Simulation:
             self.submit_side.drain([victim.block])
             if self._world.chance(0.5):
                 self._stage.ledger.disturbed.add(victim.name)
-                self._world.after(self._world.between(0, 0.5), victim.die)
+                self._world.after(self._world.between(0, 0.5), victim.kill)
 
     def _kill_interchange(self) -> None:
         if self.interchange.alive:

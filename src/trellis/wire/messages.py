@@ -12,7 +12,7 @@ import msgspec
 from trellis.wire.numbers import Amount, Count, Finite, Number
 
 # Both sides of a connection must have the same number; it changes when a message changes its meaning.
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class Message(msgspec.Struct, array_like=True, gc=False):
@@ -148,6 +148,7 @@ class Register(Message, tag=20):
     holding: list[int] = []  # tasks that it has from before, started or not
     started: list[int] = []  # those of them that may have started
     memory: str = ""  # names the file system in memory that it sees: who sees the same can open each other's files
+    witnessed: bool = False  # should it die, its witness will say what had started
 
 
 class Results(Message, tag=21):
@@ -223,6 +224,25 @@ class TasksStarted(Message, tag=29):
 
     manager: str
     ids: list[int]
+
+
+class TasksWithdrawn(Message, tag=53):
+    """These were announced with ``TasksStarted``, but no worker had taken them: they wait at the manager again."""
+
+    manager: str
+    ids: list[int]
+
+
+class WitnessReport(Message, tag=54):
+    """The manager is dead; its witness, a process beside it, says which of its tasks run and which have not started.
+
+    ``unstarted`` are tasks that the manager had announced, or was about to. Of the others that it had announced nobody
+    knows more than that.
+    """
+
+    manager: str
+    running: list[int]  # when the manager died
+    unstarted: list[int]
 
 
 class TasksMissing(Message, tag=50):
@@ -384,7 +404,17 @@ FromSubmitSide = (
 # Reports of how tasks ended: numbered, and kept by the manager until the submit side has them.
 Report = Results | WorkerLost | TasksTimedOut | TasksCancelled | TasksOverMemory
 FromManager = (
-    Report | Register | Heartbeat | Draining | Goodbye | TasksReturned | TasksStarted | TasksMissing | Packages
+    Report
+    | Register
+    | Heartbeat
+    | Draining
+    | Goodbye
+    | TasksReturned
+    | TasksStarted
+    | TasksWithdrawn
+    | TasksMissing
+    | Packages
+    | WitnessReport
 )
 ToManager = (
     TaskMessage

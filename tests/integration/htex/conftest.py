@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from trellis.core.interfaces import ExecutorContext
@@ -29,3 +30,8 @@ def start_htex(tmp_path: Path) -> Iterator[StartExecutor]:
     yield start
     for executor in started:
         executor.shutdown()
+
+
+def workers_of(manager: psutil.Process) -> list[psutil.Process]:
+    """Its children that work; its witness is another."""
+    return [child for child in manager.children() if child.cmdline()[:1] != ["trellis: witness"]]

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.htex.conftest import StartExecutor
+from tests.integration.htex.conftest import StartExecutor, workers_of
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import AppTimeout, DeserializationError, WorkerLost
 from trellis.executors.htex.executor import HighThroughputExecutor
@@ -264,8 +264,8 @@ def test_a_stopped_worker_does_not_hold_back_tasks_that_others_can_run(start_hte
     executor = start_htex(max_workers_per_node=2)
     manager = psutil.Process(executor.submit(os.getpid, {}).result(WAIT_S)).parent()
     assert manager is not None
-    wait_until(lambda: len(manager.children()) == 2, "both workers are there")
-    stopped, other = manager.children()
+    wait_until(lambda: len(workers_of(manager)) == 2, "both workers are there")
+    stopped, other = workers_of(manager)
     stopped.suspend()
     try:
         # Until then it may take a task, and stop with that in its hands.

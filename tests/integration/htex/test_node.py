@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from trellis.executors.htex.node import Node, task_message
+from trellis.executors.htex.shared import share
 from trellis.transport.service import Loop
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers
@@ -27,7 +28,16 @@ class Harness:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.node = Node(self.loop, WORKERS, lambda worker: dict(os.environ), self._on_frames, self._on_exit)
+        self.shared = share(WORKERS, prefetch=0)
+        self.announced: list[int] = []
+        self.node = Node(
+            self.loop,
+            lambda worker: dict(os.environ),
+            self._on_frames,
+            self._on_exit,
+            self.announced.extend,
+            self.shared,
+        )
         self.functions: dict[int, Buffer] = {}
         self.arguments: dict[int, Payload] = {}
         self.frames: list[tuple[int, stream.StreamFrame]] = []
@@ -60,7 +70,7 @@ class Harness:
 
     def offer(self, task: int, function: int, *args: Any) -> None:
         self.arguments[task] = dump_call(args, {}, "app")
-        self.node.offer([task_message(task, function, self.arguments[task])])
+        self.node.offer([(task, task_message(task, function, self.arguments[task]))])
 
     def results(self) -> dict[int, Any]:
         """By task: what it gave, or the exception that it raised."""
@@ -82,6 +92,7 @@ def harness() -> Iterator[Harness]:
     harness = Harness()
     yield harness
     harness.node.close()
+    harness.shared.close()
     harness.loop.close()
 
 
@@ -127,7 +138,7 @@ def test_more_buffers_than_one_call_can_write(harness: Harness) -> None:
     parts: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(((buffers,), {}), protocol=5, buffer_callback=parts.append)
     harness.arguments[5] = (pickled, *(part.raw() for part in parts))
-    harness.node.offer([task_message(5, 1, harness.arguments[5])])
+    harness.node.offer([(5, task_message(5, 1, harness.arguments[5]))])
     harness.until(lambda: 5 in harness.results())
     assert harness.results()[5] == [n % 7 for n in range(3_000)]
 
@@ -139,12 +150,16 @@ def test_more_tasks_than_the_queue_holds_wait_for_room(harness: Harness) -> None
     harness.start(0, 1)
     harness.until(lambda: len(harness.results()) == 60)
     assert set(harness.results().values()) == {30_000}
+    assert harness.announced == list(range(60))  # each once, when there was room for it
 
 
 def test_what_waits_for_room_is_taken_back_in_order(harness: Harness) -> None:
     for task in range(60):
         harness.offer(task, 1, b"a" * 30_000)
+    assert 0 < len(harness.announced) < 60
+    assert harness.shared.unstarted.read() == []  # what is announced is in the queue
     assert harness.node.take_back() == list(range(60))
+    assert harness.shared.unstarted.read() == list(range(60))
     assert harness.node.take_back() == []
     harness.functions = {1: dump_function(abs)}
     harness.start(0)

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.htex.conftest import StartExecutor
+from tests.integration.htex.conftest import StartExecutor, workers_of
 from trellis.errors import ManagerLost, WorkerLost
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.providers import LocalProvider
@@ -87,7 +87,7 @@ def four_workers(monkeypatch: pytest.MonkeyPatch, start_htex: StartExecutor) -> 
     assert executor.outstanding == 0
     manager = psutil.Process(executor.submit(os.getpid, {}).result(WAIT_S)).parent()
     assert manager is not None
-    wait_until(lambda: len(manager.children()) == 4, "all workers were replaced")
+    wait_until(lambda: len(workers_of(manager)) == 4, "all workers were replaced")
 
 
 class Killer:
@@ -273,7 +273,7 @@ def test_all_workers_die_with_their_manager(
     started.mkdir()
     sleeping = [executor.submit(note_and_sleep, {}, str(started), n) for n in range(4)]
     wait_until(lambda: len(list(started.iterdir())) == 4, "all have started: else they go back to the queue")
-    workers = manager.children()
+    workers = workers_of(manager)
     assert len(workers) == 4
     manager.kill()
     _, alive = psutil.wait_procs(workers, WAIT_S)

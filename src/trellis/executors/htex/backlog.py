@@ -7,12 +7,13 @@ that spreads over nodes waits for those first (see ``node_pool``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from trellis.executors.htex.gangs import Gang, Gangs
 from trellis.executors.htex.manager_events import Offer, Park, Release, RunGang
 from trellis.executors.htex.node_pool import NodePool
+from trellis.executors.htex.pacing import ROUNDING
 from trellis.executors.htex.placement import slots_needed
 from trellis.wire.messages import Demand
 
@@ -118,27 +119,37 @@ class Backlog:
 
     # -- tasks go to workers -----------------------------------------------------------------------------------
 
-    def offer(self, room: int) -> list[Offer | Park]:
-        """Hand out tasks for so many free slots, in order."""
+    def offer(self, room: float, share: Callable[[int], float]) -> list[Offer | Park]:
+        """Hand out tasks for so many free slots, in order; ``share``: how much of a slot a task takes."""
         queue = self._queue
         if not self._wishes:
-            count = min(room, len(queue))
-            return [Offer([queue.popleft() for _ in range(count)])] if count > 0 else []
+            ids: list[int] = []
+            while queue and (room := room - share(queue[0])) >= -ROUNDING:
+                ids.append(queue.popleft())
+            return [Offer(ids)] if ids else []
         actions: list[Offer | Park] = []
-        while room > 0:
+        while room > ROUNDING:
             room -= self._gather_for_nodes(actions)
-            if room <= 0 or not queue:
+            if not self.fits(room, share):
                 break
             task = queue.popleft()
             wish = self._wishes.get(task)
             if wish is None or not wish.needs_gang:
-                room -= 1
+                room -= share(task)
                 _add(actions, task)
             elif wish.demand.nodes:
                 self._nodes.wait(task, wish.demand.nodes)
             else:
                 room -= self._gather(task, (), actions)
         return actions
+
+    def fits(self, room: float, share: Callable[[int], float]) -> bool:
+        """Whether the next task can be handed out."""
+        if not self._queue or room <= ROUNDING:
+            return False
+        task = self._queue[0]
+        wish = self._wishes.get(task)
+        return (wish is not None and wish.needs_gang) or share(task) <= room + ROUNDING
 
     def _gather_for_nodes(self, actions: list[Offer | Park]) -> int:
         found = self._nodes.take()

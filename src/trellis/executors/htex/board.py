@@ -8,11 +8,15 @@ The board is shared memory with one slot for each worker.
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import signal
 import socket
 import struct
+import sys
+import termios
+from collections.abc import Iterable, Iterator
 
 from trellis.wire import stream
 
@@ -20,6 +24,8 @@ from trellis.wire import stream
 # message must fit the kernel's buffer (208 kB unless the administrator says otherwise), and leave room for others.
 MAX_MESSAGE_BYTES = 65_536
 _BUFFER_BYTES = 425_984
+# Of a message in the queue, beyond twice its size at most.
+_OVERHEAD_BYTES = 1_024
 
 # Interrupts what a worker waits for, and does nothing else; a number that no program or batch system uses.
 NUDGE_SIGNAL: int | None = signal.SIGRTMIN + 9 if hasattr(signal, "SIGRTMIN") else None
@@ -37,6 +43,7 @@ class TaskQueue:
         self._writer, self._reader = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         self._writer.setblocking(False)
+        self._size = self._writer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
     @property
     def writer_fd(self) -> int:
@@ -60,14 +67,32 @@ class TaskQueue:
             return self.offer(stream.without_arguments(message))
         return True
 
-    def take_back(self) -> list[bytes]:
-        """All tasks that no worker has taken."""
-        taken = []
+    def fitting(self, sizes: Iterable[int]) -> int:
+        """How many messages of these sizes there is room for, one after the other; rather too few."""
+        room = self._size - int.from_bytes(fcntl.ioctl(self._writer, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        count = 0
+        for size in sizes:
+            if room <= 0:
+                break
+            # The last one may exceed the buffer. The kernel counts whole blocks of memory, and its own notes.
+            room -= 2 * size + _OVERHEAD_BYTES
+            count += 1
+        return count
+
+    def take_back(self) -> Iterator[bytes]:
+        """All tasks that no worker has taken, one by one."""
         while True:
             try:
-                taken.append(self._reader.recv(MAX_MESSAGE_BYTES, socket.MSG_DONTWAIT))
+                message = self._reader.recv(MAX_MESSAGE_BYTES, socket.MSG_DONTWAIT)
             except (BlockingIOError, InterruptedError):
-                return taken
+                return
+            if not message:  # no task is empty: the writer is gone
+                return
+            yield message
+
+    def let_go(self) -> None:
+        """In a process forked from the one that made this: it reads only."""
+        self._writer.close()
 
     def close(self) -> None:
         self._writer.close()

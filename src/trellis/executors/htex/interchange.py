@@ -39,7 +39,9 @@ from trellis.executors.htex.interchange_events import (
     TasksReturned,
     TasksStarted,
     TasksSubmitted,
+    TasksWithdrawn,
     WelcomeManager,
+    WitnessReported,
 )
 from trellis.executors.htex.roster import Bygones, Manager, is_broken, refusal
 from trellis.executors.htex.selection import Selection
@@ -49,6 +51,8 @@ from trellis.wire.messages import Register
 # A connection that closes is the end of its manager, unless it is back on another within this time. Messages that came
 # before may still be unread: so long they count before the loss is reported.
 CLOSED_GRACE_S = 0.5
+# So long the report of its witness is waited for, if it has one: that may have to wait for a processor.
+WITNESS_GRACE_S = 2.0
 # When workers have been idle at one manager for so long while tasks wait at another, they are asked back.
 REBALANCE_S = 0.02
 
@@ -85,6 +89,8 @@ class InterchangeState:
             ManagerRegistered: self._on_manager_registered,
             HeartbeatReceived: self._on_heartbeat,
             TasksStarted: self._on_tasks_started,
+            TasksWithdrawn: self._on_tasks_withdrawn,
+            WitnessReported: self._on_witness_reported,
             TasksEnded: self._on_tasks_ended,
             TasksReturned: self._on_tasks_returned,
             TasksMissing: self._on_tasks_missing,
@@ -220,7 +226,7 @@ class InterchangeState:
             self._unfit.forget_verdicts()
         else:
             manager.registration, manager.last_heard = registration, now
-            manager.closed = manager.asked_back = False
+            manager.closed_at, manager.asked_back = None, False
         if registration.ends_in_s is not None:
             manager.ends_at = now + registration.ends_in_s
             self._backlog.heed_walltimes()
@@ -244,6 +250,15 @@ class InterchangeState:
             return self._answer_stranger(event.manager)
         manager = self._managers[event.manager]
         manager.started |= manager.tasks.intersection(event.ids)
+        if manager.special:
+            self._dispatcher.update(event.manager)
+        return []
+
+    def _on_tasks_withdrawn(self, event: TasksWithdrawn, now: float) -> list[Action]:
+        if not self._heard(event.manager, now):
+            return self._answer_stranger(event.manager)
+        manager = self._managers[event.manager]
+        manager.started.difference_update(event.ids)
         if manager.special:
             self._dispatcher.update(event.manager)
         return []
@@ -325,10 +340,23 @@ class InterchangeState:
             manager.doubtful = set(manager.tasks)
             manager.asked_about.clear()
             if not manager.closed:
-                manager.closed = True
+                manager.closed_at = now
                 self._dispatcher.update(event.manager)
                 self._look_at(event.manager, now + CLOSED_GRACE_S)
         return []
+
+    def _on_witness_reported(self, event: WitnessReported, now: float) -> list[Action]:
+        manager = self._managers.get(event.manager)
+        if manager is None:  # lost already; or it was another interchange's, and will not claim what it had
+            self._limbo.seen(event.manager)
+            return self._end_limbo(now)
+        # What the manager had sent before may still be unread: it counts until the loss is reported.
+        manager.started |= manager.tasks.intersection(event.running)
+        manager.unstarted = set(event.unstarted)
+        actions = self._on_manager_disconnected(ManagerDisconnected(event.manager), now)
+        assert manager.closed_at is not None
+        self._look_at(event.manager, max(now, manager.closed_at + CLOSED_GRACE_S))
+        return actions
 
     def _on_manager_left(self, event: ManagerLeft, now: float) -> list[Action]:
         if event.manager in self._managers:
@@ -354,7 +382,11 @@ class InterchangeState:
         return [*actions, *self._end_limbo(now), *self._dispatch(now)]
 
     def _look_after(self, name: str, manager: Manager, now: float) -> list[Action]:
-        if manager.closed:
+        if manager.closed_at is not None:
+            patience_ends = manager.closed_at + WITNESS_GRACE_S
+            if manager.registration.witnessed and manager.unstarted is None and now < patience_ends:
+                self._look_at(name, patience_ends)
+                return []
             reason = "its connection closed: it ended or was killed"
         elif manager.last_heard + self._threshold_s > now:
             self._look_at(name, manager.last_heard + self._threshold_s)
@@ -370,6 +402,7 @@ class InterchangeState:
         self._bygones.note(name, reason)
         self._unfit.forget_verdicts()
         self._take_from_aside()
+        manager.started.difference_update(manager.unstarted or ())
         lost, requeued, actions = self._custody.lose(manager)
         hello = manager.registration
         return [ReportManagerLost(name, hello.block, hello.hostname, lost, reason, requeued), *actions]

@@ -63,6 +63,23 @@ class TasksStarted:
 
 
 @dataclass(slots=True)
+class TasksWithdrawn:
+    """A manager has taken these back from its workers' queue: they have not started, and wait there."""
+
+    manager: str
+    ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class WitnessReported:
+    """A manager is dead. These of its tasks ran then, and those had not started; of others nobody knows more."""
+
+    manager: str
+    running: Sequence[int]
+    unstarted: Sequence[int]
+
+
+@dataclass(slots=True)
 class TasksMissing:
     """A manager was asked about tasks, and has never got these."""
 
@@ -122,6 +139,8 @@ Event = (
     | TasksEnded
     | TasksReturned
     | TasksStarted
+    | TasksWithdrawn
+    | WitnessReported
     | TasksMissing
     | ResumeEnded
     | DrainRequested

@@ -28,6 +28,7 @@ from trellis.executors.htex.cargo import Cargo
 from trellis.executors.htex.complaints import Complaints
 from trellis.executors.htex.interchange_start import allow_many_connections, selection_of
 from trellis.executors.htex.interchange_status import status_of
+from trellis.executors.htex.roster import witness_of
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
@@ -78,7 +79,9 @@ from trellis.wire.messages import (
     TasksStarted,
     TasksTimedOut,
     TasksUnfit,
+    TasksWithdrawn,
     Welcome,
+    WitnessReport,
     WorkerLost,
 )
 
@@ -250,6 +253,9 @@ class InterchangeService:
         if not self._connections.knows(name, incoming.connection):
             self._on_closed_connections()
             self._on_ended_connections(self._connections.note(name, incoming.connection))
+        if isinstance(message, WitnessReport) and name == witness_of(message.manager):
+            self._handle(events.WitnessReported(message.manager, message.running, message.unstarted))
+            return
         if getattr(message, "manager", "") not in ("", name):
             raise BadMessage(f"it speaks as {message.manager}")  # type: ignore[attr-defined]
         # After a restart, managers of the former interchange report before they register.
@@ -263,6 +269,8 @@ class InterchangeService:
                 self._ended(name, message.ids, sum(message.durations_s))
             case TasksStarted(ids=ids):
                 self._handle(events.TasksStarted(name, ids))
+            case TasksWithdrawn(ids=ids):
+                self._handle(events.TasksWithdrawn(name, ids))
             case Heartbeat():
                 self._handle(events.HeartbeatReceived(name))
             case WorkerLost():

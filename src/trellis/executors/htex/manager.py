@@ -8,49 +8,16 @@ than a worker get a *gang* of them (see ``backlog`` and ``gangs``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trellis.executors.htex import manager_events as events
 from trellis.executors.htex.audit import Audit
 from trellis.executors.htex.backlog import Backlog, NodeSize
 from trellis.executors.htex.limits import Limits
-from trellis.executors.htex.manager_events import (
-    Action,
-    CancelRequested,
-    DeadlinePassed,
-    Event,
-    Exit,
-    GiveBack,
-    InterchangeHeard,
-    Interrupt,
-    Interrupted,
-    MeasureMemory,
-    MemoryMeasured,
-    Offer,
-    Park,
-    Release,
-    ReportCancelled,
-    ReportOverMemory,
-    ReportTimedOut,
-    ReportWorkerLost,
-    ReturnRequested,
-    RunGang,
-    Running,
-    SendDraining,
-    SendHeartbeat,
-    StartWorker,
-    StopRequested,
-    TakeBack,
-    TakenBack,
-    TasksFinished,
-    TasksReceived,
-    TerminateRequested,
-    WorkerExited,
-    WorkerParked,
-    WorkerReady,
-)
-from trellis.executors.htex.pace import MOST_READY, Pace
+from trellis.executors.htex.manager_events import Action, Event, Running
+from trellis.executors.htex.pacing import Pacing
 from trellis.executors.htex.workers import Ending, Starting, Workers
 
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
@@ -80,7 +47,7 @@ class ManagerState:
     def __init__(self, settings: ManagerSettings, now: float) -> None:
         self._settings = settings
         self._workers = Workers(settings.size.workers)
-        self._pace = Pace(MOST_READY)
+        self._pacing = Pacing()
         self._backlog = Backlog(settings.size)
         self._offered: dict[int, None] = {}  # in the workers' queue or running, in order of their offer
         self._limits = Limits(settings.measure_period_s)  # of offered tasks
@@ -90,31 +57,35 @@ class ManagerState:
         self._audit = Audit()
         self._draining = False
         self._terminate: tuple[float, str] | None = None  # end by then, for this reason
-        self._leave: Exit | None = None  # as soon as the rest is given back
+        self._leave: events.Exit | None = None  # as soon as the rest is given back
         self._exited = False
         self._held_until: float | None = None  # nothing is started before
+        self._connected = True  # else nothing is started, since nobody could be told
         self._next_heartbeat = now + settings.heartbeat_period_s
         self._last_heard = now
         self._drain_at = None if settings.drain_after_s is None else now + settings.drain_after_s
         self._handlers: dict[type, Callable[[Any, float], list[Action]]] = {
-            TasksReceived: self._on_tasks_received,
-            WorkerReady: self._on_worker_ready,
-            WorkerParked: self._on_worker_parked,
-            TasksFinished: self._on_tasks_finished,
-            WorkerExited: self._on_worker_exited,
-            CancelRequested: self._on_cancel_requested,
-            ReturnRequested: self._on_return_requested,
-            TakenBack: self._on_taken_back,
-            Interrupted: self._on_interrupted,
-            MemoryMeasured: self._on_memory_measured,
-            InterchangeHeard: self._on_interchange_heard,
-            TerminateRequested: self._on_terminate_requested,
-            StopRequested: self._on_stop_requested,
-            DeadlinePassed: self._on_deadline_passed,
+            events.TasksReceived: self._on_tasks_received,
+            events.WorkerReady: self._on_worker_ready,
+            events.WorkerParked: self._on_worker_parked,
+            events.TasksFinished: self._on_tasks_finished,
+            events.WorkerExited: self._on_worker_exited,
+            events.CancelRequested: self._on_cancel_requested,
+            events.ReturnRequested: self._on_return_requested,
+            events.TakenBack: self._on_taken_back,
+            events.Interrupted: self._on_interrupted,
+            events.MemoryMeasured: self._on_memory_measured,
+            events.InterchangeHeard: self._on_interchange_heard,
+            events.Disconnected: self._on_disconnected,
+            events.Welcomed: self._on_welcomed,
+            events.FunctionsForgotten: self._on_functions_forgotten,
+            events.TerminateRequested: self._on_terminate_requested,
+            events.StopRequested: self._on_stop_requested,
+            events.DeadlinePassed: self._on_deadline_passed,
         }
 
     def start(self) -> list[Action]:
-        return [StartWorker(worker) for worker in range(len(self._workers))]
+        return [events.StartWorker(worker) for worker in range(len(self._workers))]
 
     # -- for readers -------------------------------------------------------------------------------------------
 
@@ -165,33 +136,39 @@ class ManagerState:
             actions += self._exit(self._terminate[1], failed=False)
         return actions
 
-    def _on_tasks_received(self, event: TasksReceived, now: float) -> list[Action]:
+    def _on_tasks_received(self, event: events.TasksReceived, now: float) -> list[Action]:
         self._last_heard = now
         if self._draining:  # they were on their way
-            return [GiveBack(list(event.ids))]
+            return [events.GiveBack(list(event.ids))]
+        self._pacing.receive(event.ids, event.functions)
         unfit = self._backlog.receive(event.ids, event.walltimes_s, event.demands)
-        return [*(ReportWorkerLost(-1, task, why) for task, why in unfit.items()), *self._offer(now)]
+        self._pacing.forget(unfit)
+        return [*(events.ReportWorkerLost(-1, task, why) for task, why in unfit.items()), *self._offer(now)]
 
-    def _on_worker_ready(self, event: WorkerReady, now: float) -> list[Action]:
+    def _on_worker_ready(self, event: events.WorkerReady, now: float) -> list[Action]:
         self._workers.got_ready(event.worker)
         return self._offer(now)
 
-    def _on_worker_parked(self, event: WorkerParked, now: float) -> list[Action]:
+    def _on_worker_parked(self, event: events.WorkerParked, now: float) -> list[Action]:
         action = self._backlog.park(event.worker)
-        if isinstance(action, RunGang):
+        if isinstance(action, events.RunGang):
+            self._pacing.run_whole(action.task)
             self._note_offer([action.task], now)
         return [] if action is None else [action]
 
-    def _on_tasks_finished(self, event: TasksFinished, now: float) -> list[Action]:
+    def _on_tasks_finished(self, event: events.TasksFinished, now: float) -> list[Action]:
+        if event.durations_s is not None:
+            self._pacing.note(event.tasks, event.durations_s)
         actions: list[Action] = []
         for task in event.tasks:
             if self.counts(task):
                 actions += self._forget(task)
-        if event.duration_s is not None and event.tasks:
-            self._pace.note(len(event.tasks), event.duration_s)
+        # Tasks that were taken for short and are not: what was offered for the next moment would wait for long.
+        if len(self._offered) > len(self._workers) < self._pacing.long(len(self._workers)):
+            return [*actions, events.TakeBack()]
         return actions + self._offer(now)
 
-    def _on_worker_exited(self, event: WorkerExited, now: float) -> list[Action]:
+    def _on_worker_exited(self, event: events.WorkerExited, now: float) -> list[Action]:
         worker, state = event.worker, self._workers.exited(event.worker)
         gangs = self._backlog.gangs
         actions: list[Action] = []
@@ -199,23 +176,23 @@ class ManagerState:
             actions += [state.report, *self._forget(state.task)]
         task = gangs.run_by(worker) if event.task is None else event.task
         if task is not None and self.counts(task):
-            actions += [ReportWorkerLost(worker, task, event.reason), *self._forget(task)]
+            actions += [events.ReportWorkerLost(worker, task, event.reason), *self._forget(task)]
         elif isinstance(state, Starting):
             if self._workers.broken:
-                self._leave = Exit(f"workers die before they are ready: {event.reason}", failed=True)
-                return [*actions, TakeBack()]
+                why = f"workers die before they are ready: {event.reason}"
+                return [*actions, *self._give_up(why, failed=True)]
         elif gangs.lose(worker):
             self._workers.stay_away(worker)
             return actions
         elif self._offered or gangs:
             # Ready, or ended for a task: what a worker had taken meanwhile may be on no board.
             self._audit.start(now)
-        return [*actions, StartWorker(worker), *self._offer(now)]
+        return [*actions, events.StartWorker(worker), *self._offer(now)]
 
-    def _on_cancel_requested(self, event: CancelRequested, now: float) -> list[Action]:
+    def _on_cancel_requested(self, event: events.CancelRequested, now: float) -> list[Action]:
         self._last_heard = now
         actions = self._drop(set(event.ids), now)
-        self._to_end.update((task, ReportCancelled([task])) for task in event.ids if self.counts(task))
+        self._to_end.update((task, events.ReportCancelled([task])) for task in event.ids if self.counts(task))
         return [*actions, *self._pursue(event.running, now), *self._offer(now)]
 
     def _drop(self, asked: set[int], now: float) -> list[Action]:
@@ -223,25 +200,27 @@ class ManagerState:
         dropped, parked = self._backlog.drop(asked)
         if not dropped:
             return []
-        return [ReportCancelled(dropped), *self._place(parked, now)]
+        self._pacing.forget(dropped)
+        return [events.ReportCancelled(dropped), *self._place(parked, now)]
 
     def _pursue(self, running: Running, now: float) -> list[Action]:
         """Interrupt the tasks to be ended that run; take back what is offered if there are others."""
-        actions: list[Action] = [Interrupt(running[task][0], task) for task in self._to_end if task in running]
+        actions: list[Action] = [events.Interrupt(running[task][0], task) for task in self._to_end if task in running]
         if len(actions) == len(self._to_end):
             self._look_again = None
             return actions
         self._look_again = now + _LOOK_AGAIN_S
-        return [*actions, TakeBack()]
+        return [*actions, events.TakeBack()]
 
-    def _on_return_requested(self, event: ReturnRequested, now: float) -> list[Action]:
+    def _on_return_requested(self, event: events.ReturnRequested, now: float) -> list[Action]:
         self._last_heard = now
         self._to_return = event.count
-        return [TakeBack()] if self._backlog.in_queue < event.count else self._give_back()
+        return [events.TakeBack()] if self._backlog.in_queue < event.count else self._give_back()
 
-    def _on_taken_back(self, event: TakenBack, now: float) -> list[Action]:
+    def _on_taken_back(self, event: events.TakenBack, now: float) -> list[Action]:
         for task in event.ids:
             del self._offered[task]
+            self._pacing.withdraw(task)
             self._limits.forget(task)
         self._backlog.put_back(event.ids)
         asked = self._to_end.keys() & set(event.ids)
@@ -253,14 +232,23 @@ class ManagerState:
         if self._audit.is_due(now):
             lost = self._audit.look(self._offered.keys() - event.running.keys() - self._workers.ending, now)
             for task in lost:
-                actions += [ReportWorkerLost(-1, task, "a worker died when it had just taken it"), *self._forget(task)]
+                actions += [
+                    events.ReportWorkerLost(-1, task, "a worker died when it had just taken it"),
+                    *self._forget(task),
+                ]
         parked = self._backlog.undo() if self._draining or self._leave or self._to_return is not None else []
         actions += self._give_back()
         if self._leave is not None:
             return [*actions, *self._exit(self._leave.reason, self._leave.failed)]
         if self._backlog.gangs.missing:  # their tokens were taken back as well
-            actions.append(Park(self._backlog.gangs.missing))
-        return [*actions, *self._offer(now), *self._place(parked, now)]
+            actions.append(events.Park(self._backlog.gangs.missing))
+        return [*actions, *self._offer(now), *self._withdraw(event.ids), *self._place(parked, now)]
+
+    def _withdraw(self, ids: Sequence[int]) -> list[Action]:
+        """Those of these tasks, which were offered, that are not any more and stay here."""
+        here = set(self._backlog.tasks)
+        withdrawn = [task for task in ids if task in here]
+        return [events.Withdraw(withdrawn)] if withdrawn else []
 
     def _give_back(self) -> list[Action]:
         """What was asked for; everything that has not started when this manager shall end."""
@@ -269,52 +257,68 @@ class ManagerState:
         # Even when there are none, if the interchange waits for an answer.
         answer = self._to_return is not None
         self._to_return = None
-        return [GiveBack(self._backlog.take_last(count))] if count or answer else []
+        ids = self._backlog.take_last(count)
+        self._pacing.forget(ids)
+        return [events.GiveBack(ids)] if ids or answer else []
 
     def _place(self, parked: list[int], now: float) -> list[Action]:
         """These have parked for a task that does not run now."""
-        return [action for worker in parked for action in self._on_worker_parked(WorkerParked(worker), now)]
+        return [action for worker in parked for action in self._on_worker_parked(events.WorkerParked(worker), now)]
 
-    def _on_interrupted(self, event: Interrupted, now: float) -> list[Action]:
+    def _on_interrupted(self, event: events.Interrupted, now: float) -> list[Action]:
         report = self._to_end.pop(event.task, None)
         if not event.caught or report is None:
             return []  # its result is on its way
         self._limits.forget(event.task)
+        self._pacing.withdraw(event.task)
         self._workers.end(event.worker, event.task, report, now)
         return []
 
-    def _on_memory_measured(self, event: MemoryMeasured, now: float) -> list[Action]:
+    def _on_memory_measured(self, event: events.MemoryMeasured, now: float) -> list[Action]:
         actions: list[Action] = []
         for task, (worker, used_mb) in event.tasks.items():
             limit_mb = self._limits.memory_mb(task)
             if limit_mb is not None and used_mb > limit_mb and self.counts(task) and task not in self._to_end:
-                self._to_end[task] = ReportOverMemory(task, limit_mb, used_mb)
-                actions.append(Interrupt(worker, task))
+                self._to_end[task] = events.ReportOverMemory(task, limit_mb, used_mb)
+                actions.append(events.Interrupt(worker, task))
         return actions
 
-    def _on_interchange_heard(self, event: InterchangeHeard, now: float) -> list[Action]:
+    def _on_interchange_heard(self, event: events.InterchangeHeard, now: float) -> list[Action]:
         self._last_heard = now
         return []
 
-    def _on_terminate_requested(self, event: TerminateRequested, now: float) -> list[Action]:
+    def _on_disconnected(self, event: events.Disconnected, now: float) -> list[Action]:
+        self._connected = False
+        return []
+
+    def _on_welcomed(self, event: events.Welcomed, now: float) -> list[Action]:
+        self._last_heard = now
+        self._connected = True
+        return self._offer(now)
+
+    def _on_functions_forgotten(self, event: events.FunctionsForgotten, now: float) -> list[Action]:
+        self._pacing.forget_functions(event.functions)
+        return []
+
+    def _on_terminate_requested(self, event: events.TerminateRequested, now: float) -> list[Action]:
         if self._terminate is not None:  # the batch system has told us, and the launcher tells us too
             return []
         self._terminate = (now + TERM_GRACE_S, event.reason)
         return self._drain()
 
-    def _on_stop_requested(self, event: StopRequested, now: float) -> list[Action]:
-        return self._exit(event.reason, failed=False)
+    def _on_stop_requested(self, event: events.StopRequested, now: float) -> list[Action]:
+        return self._give_up(event.reason, failed=False)
 
-    def _on_deadline_passed(self, event: DeadlinePassed, now: float) -> list[Action]:
+    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[Action]:
         # The same sum as in next_deadline: a difference could round to just less, and the deadline never come to pass.
         if now >= self._last_heard + self._settings.heartbeat_threshold_s:
-            return self._exit(f"the interchange sent nothing for {now - self._last_heard:.0f} s", failed=True)
+            return self._give_up(f"the interchange sent nothing for {now - self._last_heard:.0f} s", failed=True)
         if self._terminate is not None and now >= self._terminate[0]:
             return self._exit(self._terminate[1], failed=False)
         actions = self._offer(now) if self._held_until is not None else []
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + self._settings.heartbeat_period_s
-            actions.append(SendHeartbeat())
+            actions.append(events.SendHeartbeat())
         if self._drain_at is not None and now >= self._drain_at:
             self._drain_at = None
             actions += self._drain()
@@ -322,18 +326,18 @@ class ManagerState:
             actions += self._pursue(event.running, now)
         actions += self._check_limits(event.running, now)  # last: each task is interrupted once
         actions += self._workers.pursue(now)
-        if self._audit.is_due(now) and TakeBack() not in actions:
-            actions.append(TakeBack())
+        if self._audit.is_due(now) and events.TakeBack() not in actions:
+            actions.append(events.TakeBack())
         return actions
 
     def _check_limits(self, running: Running, now: float) -> list[Action]:
         actions: list[Action] = []
         for task, (worker, walltime_s) in self._limits.overdue(running, now).items():
             if task not in self._to_end:  # else it is interrupted already
-                self._to_end[task] = ReportTimedOut(task, walltime_s)
-                actions.append(Interrupt(worker, task))
+                self._to_end[task] = events.ReportTimedOut(task, walltime_s)
+                actions.append(events.Interrupt(worker, task))
         to_measure = self._limits.to_measure(running, now)
-        return [*actions, MeasureMemory(to_measure)] if to_measure else actions
+        return [*actions, events.MeasureMemory(to_measure)] if to_measure else actions
 
     # -- common parts ------------------------------------------------------------------------------------------
 
@@ -343,19 +347,25 @@ class ManagerState:
             self._held_until = now + WAKE_UP_S
         elif self._held_until is not None and now >= self._held_until:
             self._held_until = None
-        if self._held_until is not None or self._draining or not self._backlog:
+        if self._is_held or not self._backlog:
             return []
-        actions: list[Action] = [*self._backlog.offer(self._room)]
+        actions: list[Action] = [*self._backlog.offer(self._room, self._pacing.shares(self._workers.ready))]
         for action in actions:
-            if isinstance(action, Offer):
+            if isinstance(action, events.Offer):
+                self._pacing.offer(action.ids)
                 self._note_offer(action.ids, now)
         return actions
 
     @property
-    def _room(self) -> int:
+    def _is_held(self) -> bool:
+        """Whether nothing may be started now."""
+        return self._held_until is not None or self._draining or not self._connected
+
+    @property
+    def _room(self) -> float:
+        """For so many workers' worth of work."""
         ready = self._workers.ready
-        taken = len(self._offered) - len(self._workers.ending) + self._backlog.gangs.slots
-        return ready + self._pace.ahead(ready) - taken
+        return ready - self._pacing.load(ready) - self._backlog.gangs.slots
 
     def _note_offer(self, ids: list[int], now: float) -> None:
         self._offered.update(dict.fromkeys(ids))
@@ -368,7 +378,11 @@ class ManagerState:
     def _forget(self, task: int) -> list[Action]:
         """A task has ended; those who stood by for it are free."""
         del self._offered[task]
-        self._workers.ending.discard(task)
+        if task in self._workers.ending:
+            self._workers.ending.discard(task)
+        else:
+            self._pacing.withdraw(task)
+        self._pacing.forget((task,))
         if self._limits:
             self._limits.forget(task)
         if self._to_end:
@@ -378,19 +392,24 @@ class ManagerState:
             return []
         for worker in gang.dead:
             self._workers.start_again(worker)
-        actions: list[Action] = [StartWorker(worker) for worker in gang.dead]
-        return [Release(gang.workers[1:]), *actions] if len(gang.workers) > 1 else actions
+        actions: list[Action] = [events.StartWorker(worker) for worker in gang.dead]
+        return [events.Release(gang.workers[1:]), *actions] if len(gang.workers) > 1 else actions
 
     def _drain(self) -> list[Action]:
         """No more tasks; what has not started goes back. The interchange dismisses us when the rest has ended."""
         if self._draining:
             return []
         self._draining = True
-        return [SendDraining(), TakeBack()]
+        return [events.SendDraining(), events.TakeBack()]
+
+    def _give_up(self, reason: str, failed: bool) -> list[Action]:
+        """Leave now; what has not started goes back first."""
+        self._leave = events.Exit(reason, failed)
+        return [events.TakeBack()]
 
     def _exit(self, reason: str, failed: bool) -> list[Action]:
         self._exited = True
-        return [Exit(reason, failed)]
+        return [events.Exit(reason, failed)]
 
     def check_invariants(self) -> None:
         if self._exited:
@@ -403,5 +422,7 @@ class ManagerState:
         assert self._to_end.keys() <= self._offered.keys(), "a task that is to be ended is forgotten"
         assert self._limits.tasks <= self._offered.keys(), "limits are watched of tasks that are not offered"
         assert self._backlog.gangs.running.keys() <= self._offered.keys(), "a gang of a task that has ended"
-        idle = self._room > 0 and not (self._draining or self._held_until is not None)
-        assert not (idle and self._backlog.in_queue), "work waits that could be offered"
+        self._pacing.check_invariants(self.holding, self._offered.keys() - self._workers.ending)
+        assert self._is_held or not self._backlog.fits(self._room, self._pacing.shares(self._workers.ready)), (
+            "work waits that could be offered"
+        )

@@ -18,6 +18,7 @@ class TasksReceived:
     ids: Sequence[int]
     walltimes_s: Sequence[float] | None = None  # 0 is no limit
     demands: Sequence[Demand | None] | None = None  # None: a worker and nothing else
+    functions: Sequence[int] | None = None  # that they call, by number; None: one and the same
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class TasksFinished:
     """Results came. Each goes out if it ``counts``; ask before handling this."""
 
     tasks: Sequence[int]
-    duration_s: float | None = None  # how long all of them ran, when that is known
+    durations_s: Sequence[float] | None = None  # how long each of them ran, when that is known
 
 
 @dataclass(slots=True)
@@ -92,6 +93,23 @@ class InterchangeHeard:
 
 
 @dataclass(slots=True)
+class Disconnected:
+    """There is no connection to the interchange, or a new one on which it has not answered yet."""
+
+
+@dataclass(slots=True)
+class Welcomed:
+    """The interchange has answered the registration on a new connection."""
+
+
+@dataclass(slots=True)
+class FunctionsForgotten:
+    """No task will call these any more."""
+
+    functions: Sequence[int]
+
+
+@dataclass(slots=True)
 class TerminateRequested:
     """The node's job is about to end, or somebody wants it to. Said twice: at once."""
 
@@ -122,6 +140,9 @@ Event = (
     | Interrupted
     | MemoryMeasured
     | InterchangeHeard
+    | Disconnected
+    | Welcomed
+    | FunctionsForgotten
     | TerminateRequested
     | StopRequested
     | DeadlinePassed
@@ -171,6 +192,13 @@ class MeasureMemory:
 @dataclass(slots=True)
 class TakeBack:
     """Empty the workers' queue of tasks and tokens, and say ``TakenBack``."""
+
+
+@dataclass(slots=True)
+class Withdraw:
+    """Tell the interchange that these, which were announced, have not started and are here."""
+
+    ids: list[int]
 
 
 @dataclass(slots=True)
@@ -257,6 +285,7 @@ Action = (
     | Release
     | MeasureMemory
     | TakeBack
+    | Withdraw
     | StartWorker
     | Interrupt
     | NudgeWorker

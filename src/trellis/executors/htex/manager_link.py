@@ -27,6 +27,7 @@ from trellis.wire.messages import (
     TasksOverMemory,
     TasksReturned,
     TasksTimedOut,
+    TasksWithdrawn,
     WorkerLost,
 )
 
@@ -142,6 +143,8 @@ class ManagerLink:
             case events.GiveBack(ids):
                 self.send(TasksReturned(name, ids))
                 return ids
+            case events.Withdraw(ids):
+                self.send(TasksWithdrawn(name, ids))
             case events.SendHeartbeat():
                 self.send(Heartbeat())
             case events.SendDraining():

@@ -112,6 +112,7 @@ def make_registration(options: argparse.Namespace, plan: NodePlan, name: str) ->
         nodes=len(size.nodes),
         ends_in_s=plan.ends_in_s,
         memory=memory_id(),
+        witnessed=True,
     )
 
 

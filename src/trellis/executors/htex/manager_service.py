@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from trellis.addresses import tcp_url
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common import host
 from trellis.executors.common.process_title import show_as
@@ -33,8 +34,10 @@ from trellis.executors.htex.manager_options import (
 )
 from trellis.executors.htex.mpi_environment import mpi_variables
 from trellis.executors.htex.node import Node, task_message
+from trellis.executors.htex.shared import Shared, share
 from trellis.executors.htex.slots import task_variables
 from trellis.executors.htex.task_environment import dump_environment
+from trellis.executors.htex.witness import Witness
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox
@@ -74,7 +77,12 @@ class ManagerService:
     """Owns the connection to the interchange, and the node's workers. Single-threaded."""
 
     def __init__(
-        self, endpoint: ClientEndpoint, registration: Register, options: argparse.Namespace, plan: NodePlan
+        self,
+        endpoint: ClientEndpoint,
+        registration: Register,
+        options: argparse.Namespace,
+        plan: NodePlan,
+        shared: Shared,
     ) -> None:
         self._endpoint = endpoint
         self._registration = registration
@@ -87,7 +95,7 @@ class ManagerService:
         self._complaints = Complaints(logger, "a message of %s is dropped: %s")
         self._inbox: Inbox[events.Event] = Inbox()  # what signal handlers have to say
         self._node = Node(
-            self._loop, plan.size.workers, self._worker_environment, self._on_frames, self._on_worker_exit
+            self._loop, self._worker_environment, self._on_frames, self._on_worker_exit, self._announce, shared
         )
         self._functions: dict[int, Buffer] = {}
         self._tasks: dict[int, tuple[int, Payload]] = {}  # function and arguments of tasks that have not ended
@@ -134,14 +142,23 @@ class ManagerService:
             self._link.flush()
         return self._exit
 
-    def close(self) -> None:
-        """End the workers, and say goodbye."""
+    def close(self) -> bool:
+        """End the workers, give back what has not started, and say goodbye; False when that could not be said."""
+        all_is_said = True
+        try:
+            # After an exception the machine still has to be asked; else it has said all, and this is nothing to it.
+            self._handle(events.StopRequested("the manager failed: see its log"))
+            self._node.end_workers()
+            self._link.flush()
+            if self._link.welcomed and self._exit is not None:
+                self._link.send(Goodbye(self._registration.manager, self._exit.reason))
+        except Exception:
+            logger.exception("what has not started could not be given back")
+            all_is_said = False
         self._node.close()
-        if self._link.welcomed:
-            reason = self._exit.reason if self._exit is not None else "the manager failed: see its log"
-            self._link.send(Goodbye(self._registration.manager, reason))
         self._loop.close()
         self._inbox.close()
+        return all_is_said
 
     # -- the interchange ---------------------------------------------------------------------------------------
 
@@ -156,8 +173,10 @@ class ManagerService:
             self._register()
         elif not self._link.connected:
             logger.warning("the connection to the interchange broke")
+            self._handle(events.Disconnected())
 
     def _register(self) -> None:
+        self._handle(events.Disconnected())
         self._link.register(self._state.holding, self._state.started, self._state.draining)
 
     def _on_messages(self) -> None:
@@ -181,6 +200,7 @@ class ManagerService:
                 for id_ in ids:
                     self._functions.pop(id_, None)
                 self._node.forget(ids)
+                self._handle(events.FunctionsForgotten(ids))
             case ReceivedUpTo(sequence):
                 self._link.received_up_to(sequence)
             case CancelTasks(ids=ids):
@@ -197,6 +217,7 @@ class ManagerService:
                 if not self._link.welcomed:
                     self._welcome = message
                 self._link.on_welcome()
+                self._handle(events.Welcomed())
             case RegisterAgain() if self._link.should_register_again:
                 self._register()
             case Refused(reason) | DismissManager(reason):
@@ -212,16 +233,16 @@ class ManagerService:
         if not self._functions.keys() >= set(message.functions):
             # The definitions went with a connection that broke. The interchange will ask for these tasks on this one.
             raise BadMessage("tasks of functions that were not defined")
-        ids, walltimes_s, demands = message.ids, message.walltimes_s, message.demands
+        ids, walltimes_s, demands, functions = message.ids, message.walltimes_s, message.demands, message.functions
         if not self._tasks.keys().isdisjoint(ids):  # sent twice, around a break of the connection
             new = [number for number, id_ in enumerate(ids) if id_ not in self._tasks]
             walltimes_s = None if walltimes_s is None else [walltimes_s[number] for number in new]
             demands = None if demands is None else [demands[number] for number in new]
-            self._tasks |= {ids[number]: (message.functions[number], arguments[number]) for number in new}
+            functions = [functions[number] for number in new]
+            arguments = [arguments[number] for number in new]
             ids = [ids[number] for number in new]
-        else:
-            self._tasks.update(zip(ids, zip(message.functions, arguments, strict=True), strict=True))
-        self._handle(events.TasksReceived(ids, walltimes_s, demands))
+        self._tasks.update(zip(ids, zip(functions, arguments, strict=True), strict=True))
+        self._handle(events.TasksReceived(ids, walltimes_s, demands, functions))
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -230,7 +251,7 @@ class ManagerService:
 
     def _on_frames(self, worker: int, frames: Sequence[stream.StreamFrame]) -> None:
         finished: list[int] = []
-        duration_s = 0.0
+        durations_s: list[float] = []
         for frame in frames:
             match frame.kind:
                 case stream.RESULT | stream.ERROR:
@@ -239,7 +260,7 @@ class ManagerService:
                         del self._tasks[frame.id]
                         self._link.add_result(worker, frame)
                         finished.append(frame.id)
-                        duration_s += frame.duration_s
+                        durations_s.append(frame.duration_s)
                 case stream.NEED if frame.id in self._functions:
                     self._node.define(worker, frame.id, self._functions[frame.id])
                 case stream.FETCH if frame.id in self._tasks:
@@ -248,16 +269,16 @@ class ManagerService:
                     self._node.kill(worker)
                 case stream.PARKED:
                     # It has ended what it ran before.
-                    self._on_finished(finished, duration_s)
-                    finished, duration_s = [], 0.0
+                    self._on_finished(finished, durations_s)
+                    finished, durations_s = [], []
                     self._handle(events.WorkerParked(worker))
                 case stream.READY:
                     self._handle(events.WorkerReady(worker))
-        self._on_finished(finished, duration_s)
+        self._on_finished(finished, durations_s)
 
-    def _on_finished(self, tasks: list[int], duration_s: float) -> None:
+    def _on_finished(self, tasks: list[int], durations_s: list[float]) -> None:
         if tasks:
-            self._handle(events.TasksFinished(tasks, duration_s))
+            self._handle(events.TasksFinished(tasks, durations_s))
 
     def _on_worker_exit(self, worker: int, task: int | None, reason: str) -> None:
         self._handle(events.WorkerExited(worker, task, reason))
@@ -272,8 +293,7 @@ class ManagerService:
             logger.debug("%s", action)
             match action:
                 case events.Offer(ids):
-                    self._announce(ids)
-                    self._node.offer([task_message(id_, *self._tasks[id_]) for id_ in ids])
+                    self._node.offer((id_, task_message(id_, *self._tasks[id_])) for id_ in ids)
                 case events.Park(count):
                     self._node.park(count)
                 case events.RunGang():
@@ -324,16 +344,34 @@ def _one_buffer(payload: Payload) -> Buffer:
 # -- start -----------------------------------------------------------------------------------------------------
 
 
-def _serve(options: argparse.Namespace, name: str, endpoint: ClientEndpoint, plan: NodePlan) -> events.Exit:
-    service = ManagerService(endpoint, make_registration(options, plan, name), options, plan)
-    signal.signal(signal.SIGTERM, lambda *_: service.terminate())
-    signal.signal(signal.SIGINT, lambda *_: service.stop("it got SIGINT"))
+def _run(options: argparse.Namespace, name: str) -> events.Exit:
+    plan = plan_node(options)
+    keys = None if options.cert_dir == "None" else load_client_keys(Path(options.cert_dir))
+    shared = share(plan.size.workers, options.prefetch_capacity)
+    witness = Witness(name, keys, shared)  # before there are threads
+    context = new_context()
+    endpoint = ClientEndpoint(context, keys, name.encode(), watched=True)
+    all_is_said = True
     try:
-        service.register(options.address_probe_timeout)
-        logger.info("manager %s registered, %d workers", name, plan.size.workers)
-        return service.run()
+        address = first_reachable(options.addresses.split(","), options.port, options.address_probe_timeout)
+        url = tcp_url(address, options.port)
+        logger.info("manager %s uses %s", name, url)
+        witness.tell_address(url)
+        endpoint.connect(url)
+        service = ManagerService(endpoint, make_registration(options, plan, name), options, plan, shared)
+        signal.signal(signal.SIGTERM, lambda *_: service.terminate())
+        signal.signal(signal.SIGINT, lambda *_: service.stop("it got SIGINT"))
+        try:
+            service.register(options.address_probe_timeout)
+            logger.info("manager %s registered, %d workers", name, plan.size.workers)
+            return service.run()
+        finally:
+            all_is_said = service.close()
     finally:
-        service.close()
+        endpoint.close()
+        context.term()
+        witness.close(all_is_said)
+        shared.close()
 
 
 def main() -> int:
@@ -342,16 +380,8 @@ def main() -> int:
     show_as("manager")
     name = secrets.token_hex(6)
     start_log(options, name)
-    context = new_context()
-    endpoint: ClientEndpoint | None = None
     try:
-        plan = plan_node(options)
-        keys = None if options.cert_dir == "None" else load_client_keys(Path(options.cert_dir))
-        address = first_reachable(options.addresses.split(","), options.port, options.address_probe_timeout)
-        logger.info("manager %s uses address %s, port %d", name, address, options.port)
-        endpoint = ClientEndpoint(context, keys, name.encode(), watched=True)
-        endpoint.connect(f"tcp://[{address}]:{options.port}" if ":" in address else f"tcp://{address}:{options.port}")
-        end = _serve(options, name, endpoint, plan)
+        end = _run(options, name)
     except (ConnectionError, ConfigurationError) as error:
         logger.error("%s", error)
         print(f"trellis manager on {socket.gethostname()}: {error}", file=sys.stderr)
@@ -359,10 +389,6 @@ def main() -> int:
     except Exception:
         logger.exception("the manager failed")
         raise
-    finally:
-        if endpoint is not None:
-            endpoint.close()
-        context.term()
     logger.info("manager %s ends: %s", name, end.reason)
     if end.failed:
         print(f"trellis manager {name} on {socket.gethostname()}: {end.reason}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 from collections import deque
@@ -9,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.htex.board import MAX_MESSAGE_BYTES, Board, TaskQueue
+from trellis.executors.htex.board import MAX_MESSAGE_BYTES
+from trellis.executors.htex.shared import Shared
 from trellis.executors.htex.worker_process import WorkerProcess
 from trellis.transport.service import Loop
 from trellis.wire import stream
@@ -34,33 +36,43 @@ class Node:
 
     Args:
         loop: where the processes' descriptors are watched.
-        workers: how many there are.
         environment: of each worker, by its rank.
         on_frames: told what a worker has written.
         on_exit: told that a worker has ended: its rank, the task it ran, and how it ended.
+        on_offer: told of tasks just before they are put into the queue.
+        shared: what is shared with the workers, and with whoever outlives this process.
     """
 
     def __init__(
         self,
         loop: Loop,
-        workers: int,
         environment: Callable[[int], dict[str, str]],
         on_frames: Callable[[int, Sequence[stream.StreamFrame]], None],
         on_exit: Callable[[int, int | None, str], None],
+        on_offer: Callable[[list[int]], None],
+        shared: Shared,
     ) -> None:
         self._loop = loop
         self._environment = environment
         self._on_frames = on_frames
         self._on_exit = on_exit
         self._lifeline = Lifeline()
-        self._queue = TaskQueue()
-        self._board = Board(workers)
+        self._on_offer = on_offer
+        self._queue, self._board, self._unstarted = shared
         self._workers: dict[int, WorkerProcess] = {}
         self._oom_kills = host.oom_kills()  # that were taken note of
-        self._waiting: deque[bytes] = deque()  # messages for which the queue has no room now
+        self._waiting: deque[tuple[int | None, bytes]] = deque()  # tasks and tokens for which the queue has no room now
+
+    def end_workers(self) -> None:
+        """Kill what runs; results that were written before count."""
+        for process in self._workers.values():
+            process.signal_group(signal.SIGKILL)
+        for worker, process in self._workers.items():
+            results = [frame for frame in process.receive_rest() if frame.kind in (stream.RESULT, stream.ERROR)]
+            self._on_frames(worker, results)
 
     def close(self) -> None:
-        """Kill what runs, and give everything back."""
+        """Kill what runs, and give back what is this node's own."""
         for process in self._workers.values():
             process.signal_group(signal.SIGKILL)
         for process in self._workers.values():
@@ -68,8 +80,6 @@ class Node:
             process.reap()
         self._workers.clear()
         self._lifeline.close()
-        self._queue.close()
-        self._board.close()
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -173,33 +183,54 @@ class Node:
 
     # -- the queue ---------------------------------------------------------------------------------------------
 
-    def offer(self, messages: Iterable[bytes]) -> None:
-        """Put tasks into the workers' queue, or behind those that already wait for room in it."""
-        if self._waiting:
-            self._waiting.extend(messages)
-            return
-        queue = self._queue
-        for message in messages:
-            if self._waiting or not queue.offer(message):
-                self._waiting.append(message)
-        if self._waiting:
-            self._loop.add_writer(queue.writer_fd, self._on_room)
+    def offer(self, tasks: Iterable[tuple[int, bytes]]) -> None:
+        """Put tasks, with their messages, into the workers' queue, or behind those that already wait for room in it."""
+        self._offer(tasks)
 
     def park(self, count: int) -> None:
         """Put tokens into the workers' queue."""
-        self.offer([_TOKEN] * count)
+        self._offer([(None, _TOKEN)] * count)
+
+    def _offer(self, entries: Iterable[tuple[int | None, bytes]]) -> None:
+        no_room = bool(self._waiting)
+        self._waiting.extend(entries)
+        if not no_room:
+            self._fill()
+            if self._waiting:
+                self._loop.add_writer(self._queue.writer_fd, self._on_room)
+
+    def _fill(self) -> None:
+        """Announce as much of what waits as there is room for, and put it into the queue."""
+        waiting, queue, unstarted = self._waiting, self._queue, self._unstarted
+        count = queue.fitting(len(message) for _, message in waiting)
+        ids = [task for task, _ in itertools.islice(waiting, count) if task is not None]
+        if ids:
+            unstarted.prepare(ids)
+            self._on_offer(ids)
+        put = 0
+        for _ in range(count):
+            task, message = waiting[0]
+            if task is not None:
+                put += 1
+                unstarted.put(put)
+            if not queue.offer(message):  # it stays as it is, prepared, for another time
+                unstarted.put(put - (task is not None))
+                return
+            waiting.popleft()
 
     def _on_room(self) -> None:
-        while self._waiting and self._queue.offer(self._waiting[0]):
-            self._waiting.popleft()
+        self._fill()
         if not self._waiting:
             self._loop.remove_fd(self._queue.writer_fd)
 
     def take_back(self) -> list[int]:
         """Ids of the tasks that no worker has taken, in their order; the queue is empty then, of tokens too."""
-        messages = [*self._queue.take_back(), *self._waiting]
+        back: list[int] = []
+        for task in itertools.chain(map(stream.task_id, self._queue.take_back()), (task for task, _ in self._waiting)):
+            if task is not None:
+                self._unstarted.take_back(task)
+                back.append(task)
         if self._waiting:
             self._waiting.clear()
             self._loop.remove_fd(self._queue.writer_fd)
-        ids = map(stream.task_id, messages)
-        return [task for task in ids if task is not None]
+        return back

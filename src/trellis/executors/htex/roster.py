@@ -36,7 +36,8 @@ class Manager:
     held: bool = False
     put_aside: bool = False  # held because its workers died one after the other
     draining: bool = False
-    closed: bool = False  # its connection; it is about to be lost, unless it comes back
+    closed_at: float | None = None  # its connection; it is about to be lost, unless it comes back
+    unstarted: set[int] | None = None  # what its witness has said; None: nothing yet
     look_at: float = 0.0  # when to look whether it was heard
     ends_at: float | None = None  # its node's job
     pace: Pace = field(default_factory=Pace)
@@ -48,6 +49,11 @@ class Manager:
     @property
     def takes_tasks(self) -> bool:
         return not (self.held or self.draining or self.closed)
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no connection to it."""
+        return self.closed_at is not None
 
     @property
     def used(self) -> int:
@@ -113,6 +119,11 @@ class Manager:
         assert self.special.keys() <= self.tasks, f"{name}: loads are kept of tasks that are not there"
         assert self.extra_slots == sum(load.slots - 1 for load in self.special.values()), f"{name}: slots are wrong"
         assert self.nodes_taken == sum(load.nodes for load in self.special.values()), f"{name}: nodes are wrong"
+
+
+def witness_of(manager: str) -> str:
+    """The name under which the witness of a manager speaks: it has a connection of its own."""
+    return f"{manager}-witness"
 
 
 def is_broken(manager: Manager, managers: Iterable[Manager]) -> bool:

@@ -63,7 +63,7 @@ class House:
             if short:
                 self.receive(_PRIMER)
                 self.queue.clear()
-                self(TasksFinished([_PRIMER], 0.0))
+                self(TasksFinished([_PRIMER], [0.0]))
 
     def __call__(self, event: Event) -> list[Action]:
         wanted: list[Action] = []
@@ -87,8 +87,8 @@ class House:
 
     # -- the interchange --
 
-    def receive(self, *ids: int, walltimes_s: list[float] | None = None) -> list[Action]:
-        return self(TasksReceived(ids, walltimes_s))
+    def receive(self, *ids: int, walltimes_s: list[float] | None = None, function: int = 0) -> list[Action]:
+        return self(TasksReceived(ids, walltimes_s, None, [function] * len(ids)))
 
     def demand(self, demands: dict[int, Demand | None]) -> list[Action]:
         """Receive tasks with what they ask for."""
@@ -119,7 +119,7 @@ class House:
     def finish(self, *tasks: int, duration_s: float | None = None) -> list[Action]:
         for task in tasks:
             self.board.pop(task, None)
-        return self(TasksFinished(tasks, duration_s))
+        return self(TasksFinished(tasks, None if duration_s is None else [duration_s / len(tasks)] * len(tasks)))
 
     def die(self, worker: int, reason: str = "exit code 1") -> list[Action]:
         ran = [task for task, (runner, _) in self.board.items() if runner == worker]

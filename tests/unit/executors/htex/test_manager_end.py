@@ -38,7 +38,10 @@ def test_when_its_time_has_come_it_gives_back_what_has_not_started_and_goes_on_w
     assert house.state.draining  # when it registers again, the interchange must know
     assert house.wait(10) == []
     assert house.finish(1) == []
-    assert house(StopRequested("dismissed: it is drained")) == [Exit("dismissed: it is drained", failed=False)]
+    assert house(StopRequested("dismissed: it is drained")) == [
+        TakeBack(),
+        Exit("dismissed: it is drained", failed=False),
+    ]
 
 
 def test_tasks_that_were_under_way_when_it_asked_are_given_back() -> None:
@@ -148,4 +151,4 @@ def test_to_be_stopped_is_the_end(before: StopRequested | TerminateRequested) ->
     house.run()
     house(before)
     actions = house(StopRequested("SIGINT"))
-    assert actions == ([] if isinstance(before, StopRequested) else [Exit("SIGINT", failed=False)])
+    assert actions == ([] if isinstance(before, StopRequested) else [TakeBack(), Exit("SIGINT", failed=False)])

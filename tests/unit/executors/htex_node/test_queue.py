@@ -15,6 +15,6 @@ def test_what_the_system_does_not_let_through_goes_without_its_arguments() -> No
         queue._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the system makes it its minimum
         message = task_message(7, 3, b"x" * 60_000)
         assert queue.offer(message)
-        assert queue.take_back() == [stream.head(stream.LARGE, 7, 3, 0.0, 0.0, ())]
+        assert list(queue.take_back()) == [stream.head(stream.LARGE, 7, 3, 0.0, 0.0, ())]
     finally:
         queue.close()

@@ -1,0 +1,27 @@
+"""What the processes of a node share: the manager, its workers, and its witness."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from trellis.executors.htex.board import Board, TaskQueue
+from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER, MOST_READY
+from trellis.executors.htex.unstarted import Unstarted
+
+
+class Shared(NamedTuple):
+    """Made by the manager before it has threads."""
+
+    queue: TaskQueue
+    board: Board
+    unstarted: Unstarted
+
+    def close(self) -> None:
+        for part in self:
+            part.close()
+
+
+def share(workers: int, prefetch: int) -> Shared:
+    """For a node with so many workers, and room for so many tasks that wait."""
+    most_tasks = prefetch + (1 + MOST_AHEAD_PER_WORKER) * workers
+    return Shared(TaskQueue(), Board(workers), Unstarted(2 * most_tasks + MOST_READY))
