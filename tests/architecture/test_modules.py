@@ -23,6 +23,7 @@ LONGER = {
     "trellis.executors.htex.interchange": 460,
     "trellis.executors.htex.interchange_service": 420,
     "trellis.executors.htex.manager": 435,
+    "trellis.testing.simulated": 410,
     "trellis.wire.messages": 450,  # every message
     "trellis.wire.vine": 480,  # every message of TaskVine
 }

@@ -25,6 +25,8 @@ FAULTY = Scenario(faults=14)
 QUIET = Scenario(faults=0)
 RESTARTED = Scenario(faults=0, interchange_dies=1)
 CROWDED = Scenario(faults=0, tasks=200)
+CROWDED_AND_FAULTY = Scenario(faults=14, tasks=200, crowds=1.0)
+CUT_OFTEN = Scenario(faults=60, tasks=100, managers=2)
 
 
 class ResolvesTwice(Submission):
@@ -250,7 +252,19 @@ class TakesLateResults(ManagerState):
         return task in self._offered
 
 
+class IgnoresTheWitness(InterchangeState):
+    def _on_witness_reported(self, event: routing.WitnessReported, now: float) -> list[routing.Action]:
+        return super()._on_witness_reported(routing.WitnessReported(event.manager, event.running, []), now)
+
+
+class LeavesWithoutGivingBack(ManagerState):
+    def _give_up(self, reason: str, failed: bool) -> list[events.Action]:
+        return self._exit(reason, failed)
+
+
 BUGS = [
+    (Machines(interchange=IgnoresTheWitness), CROWDED_AND_FAULTY, SafetyViolation),
+    (Machines(manager=LeavesWithoutGivingBack), CROWDED_AND_FAULTY, SafetyViolation),
     (Machines(submission=ResolvesTwice), FAULTY, SafetyViolation),
     (Machines(submission=ForgetsAFailure), FAULTY, LivenessViolation),
     (Machines(interchange=LosesATask), FAULTY, LivenessViolation),
@@ -258,7 +272,7 @@ BUGS = [
     (Machines(interchange=ForgetsLimbo), RESTARTED, LivenessViolation),
     (Machines(interchange=EndsLimboAtOnce), RESTARTED, SafetyViolation),
     (Machines(interchange=NeverChecks), FAULTY, LivenessViolation),
-    (Machines(interchange=TakesWhatIsOnItsWayForMissing), FAULTY, SafetyViolation),
+    (Machines(interchange=TakesWhatIsOnItsWayForMissing), CUT_OFTEN, SafetyViolation),
     (Machines(interchange=SendsTwice), QUIET, SafetyViolation),
     (Machines(manager=OffersTwice), QUIET, SafetyViolation),
     (Machines(interchange=SendsTooMany), QUIET, SafetyViolation),

@@ -71,9 +71,11 @@ class Ledger:
         """By their manager: no worker had taken them after all."""
         self._announced.difference_update(ids)
 
-    def end_is_known(self, manager: str) -> None:
-        """The interchange was told what had not started at a manager that has ended."""
+    def end_is_known(self, manager: str, running: Iterable[int] = (), unstarted: Iterable[int] = ()) -> None:
+        """The interchange was told, by a manager that ends or its witness, what had not started there."""
         self.witnessed.add(manager)
+        self._announced.update(running)
+        self._announced.difference_update(unstarted)
 
     def sent(self, ids: Iterable[int]) -> None:
         again = self._announced.intersection(ids)

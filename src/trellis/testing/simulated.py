@@ -208,8 +208,7 @@ class SimulatedInterchange:
         self._serves_managers = serves_managers
         self._latest: dict[str, Connection] = {}
         self._spoken: dict[str, Connection] = {}  # on which each manager was last heard
-        # Functions, walltimes and demands of tasks that have not ended.
-        self._asks: dict[int, tuple[int, float, Demand | None]] = {}
+        self._asks: dict[int, tuple[int, float, Demand | None]] = {}  # functions, walltimes, demands of open tasks
 
     def start_again(self, client: Connection) -> None:
         """Another process, on the same ports."""
@@ -314,10 +313,7 @@ class SimulatedInterchange:
                 ledger.given_back(ids if is_known else [])
                 self._handle(events.TasksWithdrawn(name, ids))
             case WitnessReport(manager=manager):
-                if manager in self.state.managers:
-                    ledger.announced(self.state.managers[manager].tasks.intersection(message.running))
-                    ledger.given_back(self.state.managers[manager].tasks.intersection(message.unstarted))
-                    ledger.end_is_known(manager)
+                self._note_witness(message)
                 self._handle(events.WitnessReported(manager, message.running, message.unstarted))
             case TasksReturned(ids=ids):
                 ledger.given_back(ids if is_known else [])
@@ -335,9 +331,15 @@ class SimulatedInterchange:
             case Draining():
                 self._handle(events.ManagerDraining(name))
             case Goodbye():
-                if is_known:
-                    ledger.end_is_known(name)
+                ledger.end_is_known(name)
                 self._handle(events.ManagerLeft(name, message.reason))
+
+    def _note_witness(self, report: WitnessReport) -> None:
+        if report.manager in self.state.managers:
+            tasks, ledger = self.state.managers[report.manager].tasks, self._stage.ledger
+            ledger.end_is_known(
+                report.manager, tasks.intersection(report.running), tasks.intersection(report.unstarted)
+            )
 
     def _ended(self, name: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
         self._drop(ids)

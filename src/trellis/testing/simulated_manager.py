@@ -122,6 +122,15 @@ class SimulatedManager:
         else:
             self.die()
 
+    def interrupt(self) -> None:
+        """SIGINT."""
+        if self._freezer.defer(self.interrupt):
+            return
+        if self._state is not None:
+            self._handle(events.StopRequested("it got SIGINT"))
+        else:
+            self.die()
+
     def _exit(self, action: events.Exit) -> None:
         if action.failed:
             self._stage.ledger.disturbed.add(self.name)

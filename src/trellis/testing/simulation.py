@@ -200,6 +200,7 @@ class Simulation:
             self._stick,
             self._kill_manager,
             self._stop_manager,
+            self._interrupt_manager,
             self._kill_worker,
             self._hold_block,
             self._add_random_manager,
@@ -248,6 +249,12 @@ class Simulation:
         if victim is not None:
             self._stage.ledger.disturbed.add(victim.name)
             victim.stop("it got SIGTERM")
+
+    def _interrupt_manager(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            self._stage.ledger.disturbed.add(victim.name)
+            victim.interrupt()
 
     def _kill_worker(self) -> None:
         victim = self._victim()

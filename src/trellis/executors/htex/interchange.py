@@ -353,10 +353,11 @@ class InterchangeState:
         # What the manager had sent before may still be unread: it counts until the loss is reported.
         manager.started |= manager.tasks.intersection(event.running)
         manager.unstarted = set(event.unstarted)
-        actions = self._on_manager_disconnected(ManagerDisconnected(event.manager), now)
-        assert manager.closed_at is not None
+        if manager.closed_at is None:  # it is about to be noticed
+            manager.closed_at = now
+            self._dispatcher.update(event.manager)
         self._look_at(event.manager, max(now, manager.closed_at + CLOSED_GRACE_S))
-        return actions
+        return []
 
     def _on_manager_left(self, event: ManagerLeft, now: float) -> list[Action]:
         if event.manager in self._managers:

@@ -272,7 +272,7 @@ class ManagerState:
         self._limits.forget(event.task)
         self._pacing.withdraw(event.task)
         self._workers.end(event.worker, event.task, report, now)
-        return []
+        return self._offer(now)  # it may not have counted as ready yet: then it took what another could have taken
 
     def _on_memory_measured(self, event: events.MemoryMeasured, now: float) -> list[Action]:
         actions: list[Action] = []

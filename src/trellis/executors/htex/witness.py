@@ -15,8 +15,7 @@ import os
 import signal
 from collections.abc import Callable
 
-import setproctitle
-
+from trellis.executors.common.process_title import show_as
 from trellis.executors.htex.roster import witness_of
 from trellis.executors.htex.shared import Shared
 from trellis.transport.context import new_context
@@ -80,7 +79,7 @@ def _watch(reader: int, shared: Shared, report: Callable[[str], None]) -> None:
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.setsid()  # whoever kills the manager's process group means the manager
-    setproctitle.setproctitle("trellis: witness")
+    show_as("witness")
     shared.queue.let_go()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):  # whoever waits for the manager's last words does not wait for ours
