@@ -35,6 +35,7 @@ from trellis.executors.taskvine import (
     TaskVineManagerConfig,
     load_variable_from_library,
 )
+from trellis.executors.taskvine.embedded.factory import LOOK_S
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT
 from trellis.executors.taskvine.projects import DIRECTORY_VARIABLE, find, projects
 from trellis.providers import LocalProvider
@@ -378,13 +379,33 @@ def _slots() -> str:
     return f"{os.getppid()}"
 
 
-def test_library_config(start: Start) -> None:
-    executor = start({"library_config": {"num_slots": 3, "cores": 1}}, function_exec_mode="serverless")
-    parents = {f.result(WAIT_S) for f in [executor.submit(_slots, {}) for _ in range(6)]}
-    status = executor.vine_status()
-    assert status is not None
-    assert status.workers[0].libraries == {"trellis-library": len(parents)}
-    assert 1 <= len(parents) <= 2  # two instances of one core, or the first one was quick
+def _meet(place: str, number: int, count: int) -> int:
+    Path(place, str(number)).touch()
+    while len(os.listdir(place)) < count:
+        time.sleep(0.02)
+    return os.getppid()
+
+
+def test_library_config(start: Start, tmp_path: Path) -> None:
+    amount = {"cores": 2, "memory": 300, "disk": 200, "gpus": 1}
+    config = {"num_slots": 3, "exec_mode": "fork", "context_timeout_s": 60, **amount}
+    executor = start(
+        {"library_config": config}, {"memory": 900, "disk": 900, "gpus": 2}, function_exec_mode="serverless"
+    )
+    (tmp_path / "place").mkdir()
+    calls = [executor.submit(_meet, {}, str(tmp_path / "place"), number, 3) for number in range(3)]
+    assert len({call.result(WAIT_S) for call in calls}) == 1  # three at a time, in one library
+    (worker,) = executor.vine_status().workers  # type: ignore[union-attr]
+    used = worker.used
+    assert {"cores": used.cores, "memory": used.memory, "disk": used.disk, "gpus": used.gpus} == amount
+
+
+def test_a_library_that_needs_too_long_to_start(start: Start) -> None:
+    manager = {"library_config": {"context_timeout_s": 1}, "init_command": "sleep 600;"}
+    executor = start(manager, function_exec_mode="serverless")
+    error = executor.submit(abs, {}, -1).exception(WAIT_S)
+    assert isinstance(error, TaskVineTaskFailure)
+    assert "its context was not there after 1 s (context_timeout_s)" in str(error)
 
 
 def _use_disk(marks: str) -> str:
@@ -498,6 +519,19 @@ def test_min_and_max_workers(start: Start) -> None:
     for future in futures:
         future.result(WAIT_S)
     assert executor.connected_workers == 3
+
+
+def test_workers_per_cycle(start: Start, tmp_path: Path) -> None:
+    command = tmp_path / "worker"
+    command.write_text(f"#!/bin/sh\ntouch {tmp_path}/started.$$\nexec sleep 600\n")  # and never connects
+    command.chmod(0o755)
+    executor = start(
+        factory={"min_workers": 5, "max_workers": 5, "workers_per_cycle": 2, "worker_executable": str(command)}
+    )
+    until(lambda: len(list(tmp_path.glob("started.*"))) == 2)
+    time.sleep(2 * LOOK_S)  # it looks whether more are needed
+    assert len(list(tmp_path.glob("started.*"))) == 2
+    assert executor.connected_workers == 0
 
 
 def test_what_workers_offer(start: Start) -> None:

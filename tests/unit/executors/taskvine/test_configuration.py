@@ -8,14 +8,19 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.unit.executors.taskvine.managing import registration
 from trellis.errors import ConfigurationError
 from trellis.executors import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
 from trellis.executors.taskvine import Library, TaskVineFile
+from trellis.executors.taskvine.embedded import vine_events as events
+from trellis.executors.taskvine.embedded.manager import VineManagerState
+from trellis.executors.taskvine.embedded.manager_settings import machine_settings
 from trellis.executors.taskvine.embedded.worker_main import parse_arguments
 from trellis.executors.taskvine.workers import Surroundings, factory_process, worker_command
 from trellis.providers import (
@@ -27,6 +32,7 @@ from trellis.providers import (
     SlurmProvider,
     TorqueProvider,
 )
+from trellis.wire.vine import Amount, TaskShape
 
 HERE = Surroundings("embedded", ["127.0.0.1"], 9123, Path("/run/password"), False)
 
@@ -124,6 +130,26 @@ def test_configurations_stay_as_they_are() -> None:
     executor(manager_config=manager, factory_config=factory)
     executor(manager_config=manager, factory_config=factory, worker_launch_method="manual")
     assert (manager, factory) == before
+
+
+@pytest.mark.parametrize(
+    ("autolabel_algorithm", "memory", "disk"), [("max-xput", 500, 250), ("bucketing", 1000, 250), ("max", 1000, 1000)]
+)
+def test_the_autolabel_algorithm_is_the_one_asked_for(autolabel_algorithm: str, memory: int, disk: int) -> None:
+    config = TaskVineManagerConfig(autolabel=True, autolabel_algorithm=autolabel_algorithm, autolabel_window=5)
+    settings = executor(manager_config=config)._settings("embedded", Path("password"))
+    manager = VineManagerState(machine_settings(settings), Random(1))
+    total = Amount(1, 8000, 8000, 0)
+    manager.handle(events.ShapesDefined([0], [TaskShape("regular", "c", Amount(cores=1))]), 0.0)
+    manager.handle(events.WorkerRegistered(registration("w", total)), 0.0)
+    for task, (used, seconds) in enumerate([*[(Amount(None, 500, 1000), 0.25)] * 4, (Amount(None, 1000, 250), 3.0)]):
+        (run,) = manager.handle(events.TasksSubmitted([task], [0]), 0.0)
+        assert isinstance(run, events.RunTasks)
+        assert run.amounts == [total]  # while nothing is known
+        manager.handle(events.CallsEnded("w", [task], [seconds], [used]), 0.0)
+    (run,) = manager.handle(events.TasksSubmitted([9], [0]), 0.0)
+    assert isinstance(run, events.RunTasks)
+    assert run.amounts == [Amount(1, memory, disk, 0)]
 
 
 def test_blocks_are_only_of_those_who_want_them() -> None:

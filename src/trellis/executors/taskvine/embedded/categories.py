@@ -72,7 +72,7 @@ class Category:
 
 def _filled(asked: Amount, label: Amount) -> Amount:
     pairs = [(getattr(asked, name), getattr(label, name)) for name in _ROUND]
-    return Amount(*[found if said is None else said for said, found in pairs])
+    return Amount(*[said or found for said, found in pairs])
 
 
 def _round_up(name: str, value: float | None) -> float | None:
