@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tarfile
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.integration.taskvine.worker_bed import Bed, bed
 from trellis.executors.taskvine.packs import pack_environment, pack_function
+from trellis.executors.taskvine.remote import trees
 from trellis.wire.vine import LibraryUp
 
 
@@ -87,8 +87,7 @@ def test_compiled_distribution_is_packed(tmp_path: Path) -> None:
 
     archive = pack_function(use, (), tmp_path)
     assert archive is not None
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path / "there", filter="tar")
+    trees.unpack(archive, tmp_path / "there")
     code = "import msgspec, sys; print(msgspec.__file__, msgspec.json.encode(1))"
     run = [sys.executable, "-S", "-P", "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'there')!r}); {code}"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, env={})

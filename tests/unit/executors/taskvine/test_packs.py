@@ -14,6 +14,7 @@ import pytest
 from trellis.errors import ConfigurationError
 from trellis.executors.taskvine import packs
 from trellis.executors.taskvine.imports import Needs, needs_of
+from trellis.executors.taskvine.remote import trees
 
 NOTHING = Needs(frozenset(), frozenset())
 MSGSPEC = Needs(frozenset({"msgspec"}), frozenset())
@@ -129,8 +130,7 @@ def test_commands_take_the_interpreter_beside_them(tmp_path: Path) -> None:
     (environment / "bin" / "say").write_text(f"#!{environment}/bin/python3\nprint(1)\n")
     (environment / "bin" / "other").write_text("#!/usr/bin/python3\nprint(1)\n")
     archive = packs.pack_environment(str(environment), tmp_path / "packs")
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path / "there", filter="tar")
+    trees.unpack(archive, tmp_path / "there")
     lines = (tmp_path / "there" / "bin" / "say").read_text().splitlines()
     assert lines[0] == "#!/bin/sh"
     assert lines[-1] == "print(1)"

@@ -145,6 +145,7 @@ def trellis_call(
     """
     if _no_context:
         return encode(NO_CONTEXT, (_no_context.encode(),))
+    os.environ["PWD"] = os.getcwd()
     started, begin = time.time(), time.perf_counter()
     kind = runner.RESULT
     try:
