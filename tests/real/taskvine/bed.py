@@ -46,9 +46,7 @@ _DONE = ".ready"
 _TEST_TIMEOUT_S = 120
 # A measurement takes some seconds, and some for each hundred tasks.
 _MEASUREMENT_LIMIT_S = 120.0
-_CONTRACT = [
-    f"tests/contract/test_taskvine{part}.py" for part in ("", "_direct", "_environments", "_files", "_shares")
-]
+_CONTRACT = [f"tests/contract/test_taskvine{part}.py" for part in ("", "_direct", "_environments", "_files", "_shares")]
 
 
 def with_root(run: Callable[[Path], int]) -> int:
