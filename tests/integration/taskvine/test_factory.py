@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.taskvine.vines import CALL, running, status_of, wait_for
 from trellis.errors import TrellisError
-from trellis.executors.taskvine import TaskVineExecutor
+from trellis.executors.taskvine import TaskVineExecutor, factory_keeper
 
 
 def nap(seconds: float) -> int:
@@ -46,6 +46,17 @@ def test_a_killed_factorys_workers_go_on_and_count(tmp_path: Path) -> None:
             future.result()
         assert workers(executor) == before
         assert status_of(executor).failed == 0
+
+
+def test_a_factory_that_is_stopped_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory_keeper, "LOOK_S", 0.2)
+    with running(tmp_path / "run") as executor:
+        assert executor._factory is not None
+        first = executor._factory.pid
+        wait_for(lambda: workers(executor))
+        os.kill(first, signal.SIGSTOP)
+        wait_for(lambda: executor._factory is not None and executor._factory.pid != first)
+        assert executor.submit(nap, CALL, 0.0).result(60)
 
 
 def test_workers_that_cannot_start_say_why(tmp_path: Path) -> None:

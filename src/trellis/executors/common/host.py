@@ -168,6 +168,12 @@ def _proportional_bytes(pid: int) -> int:
     return _resident_bytes(pid)
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether somebody has stopped this process (SIGSTOP): it does nothing then, and does not end."""
+    _, _, rest = (_read(Path(f"/proc/{pid}/stat")) or "").rpartition(")")
+    return rest.split()[:1] == ["T"]
+
+
 def packages() -> dict[str, str]:
     """Python distributions that are installed, and their versions."""
     found: dict[str, str] = {}

@@ -99,9 +99,13 @@ class ServiceProcess(Generic[P]):
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def wait(self) -> None:
-        """Wait for its end, whatever it is."""
-        self._process.wait()
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end, whatever it is, but not longer than that; give whether it has ended."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def ending(self) -> str:
         """How it ended, as the rest of a sentence about it."""

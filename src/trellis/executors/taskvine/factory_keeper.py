@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from trellis.errors import TaskVineFactoryFailure, TrellisError
+from trellis.executors.common import host
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.taskvine.embedded.factory_service import FactoryReady
 
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 # A factory that dies so often, each time within a minute of its start, will not get better.
 MOST_DEATHS = 3
 _MINUTE_S = 60.0
+# So often it is looked at whether it is stopped; stopped twice in a row, it hangs.
+LOOK_S = 10.0
 
 
 class FactoryKeeper:
@@ -63,7 +66,7 @@ class FactoryKeeper:
         deaths = 0
         while True:
             since = time.monotonic()
-            self._process.wait()
+            self._wait()
             if self._closing:
                 return
             deaths = deaths + 1 if time.monotonic() - since < _MINUTE_S else 1
@@ -81,6 +84,14 @@ class FactoryKeeper:
             except (TrellisError, OSError) as error:
                 self._on_lost(TaskVineFactoryFailure(str(error)))
                 return
+
+    def _wait(self) -> None:
+        """Until it has ended; one that somebody has stopped, and does not continue, is ended."""
+        stopped = False
+        while not self._process.wait(LOOK_S):
+            before, stopped = stopped, host.is_stopped(self._process.pid)
+            if before and stopped:
+                self._process.kill(f"was stopped (SIGSTOP) for more than {LOOK_S:g} s, and was ended")
 
     def _start_another(self) -> bool:
         """False: nobody wants it any more."""

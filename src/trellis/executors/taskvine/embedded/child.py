@@ -23,6 +23,7 @@ class Watched:
     def __init__(self, output: Path) -> None:
         self._output = output
         self._killed = False
+        self._why = ""
         self.reason = ""  # how it ended, once it has
         self.beside = 0  # others that ended with it, when what it is a copy of did
 
@@ -30,7 +31,8 @@ class Watched:
         """Of a wait status, and the most memory it had in bytes: the exit code."""
         self.reason = exit_reason(status, peak)
         if self._killed and os.WIFSIGNALED(status):
-            self.reason = f"ended by its worker; peak memory {peak / 2**20:.0f} MB"
+            why = f": {self._why}" if self._why else ""
+            self.reason = f"ended by its worker{why}; peak memory {peak / 2**20:.0f} MB"
         return os.waitstatus_to_exitcode(status)
 
     def output_bytes(self) -> int:
@@ -94,9 +96,10 @@ class Child(Watched):
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
 
-    def kill(self, because_it_dies: bool = False) -> None:
+    def kill(self, because_it_dies: bool = False, why: str = "") -> None:
         """End it and its group; ``on_end`` follows. ``because_it_dies``: its end will not be put down to this."""
         self._killed = self._killed or not because_it_dies
+        self._why = self._why or why
         self._kill_group()
 
     def _kill_group(self) -> None:

@@ -8,12 +8,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.child import Child
 from trellis.executors.taskvine.remote.channel import Channel, Message
 from trellis.transport.service import TURN, Loop
 from trellis.wire.codec import Buffer, Payload
 
+# Who is stopped for so long is not continued by whoever stopped it.
+STOPPED_S = 10.0
 # The kernel's buffer of the pair: some full messages.
 _BUFFER_BYTES = 425_984
 
@@ -51,6 +54,7 @@ class Companion:
         self._on_message = on_message
         self._on_end = on_end
         self._unsent: deque[bytes] = deque()
+        self._stopped_since: float | None = None
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             for end in (own, other):
@@ -117,6 +121,15 @@ class Companion:
             OSError: it was in a file that is not there.
         """
         return self._channel.open(payload)
+
+    def look(self, now: float) -> None:
+        """Call it from time to time. One that somebody has stopped answers nobody, and ends no call: it is ended."""
+        if not host.is_stopped(self.child.pid):
+            self._stopped_since = None
+        elif self._stopped_since is None:
+            self._stopped_since = now
+        elif now - self._stopped_since >= STOPPED_S:
+            self.child.kill(why=f"it was stopped (SIGSTOP) for {now - self._stopped_since:.0f} s")
 
     # -- its end -----------------------------------------------------------------------------------------------
 

@@ -203,8 +203,9 @@ class LibraryProcess:
         """The end of what it and its calls wrote."""
         return tail(self._log)
 
-    def trim_output(self) -> None:
-        """Call it from time to time: calls may print for days."""
+    def look(self, now: float) -> None:
+        """Call it from time to time: see ``Companion.look``; and calls may print for days."""
+        self._process.look(now)
         if self._process.child.output_bytes() > MAX_OUTPUT_BYTES:
             with contextlib.suppress(OSError):
                 os.truncate(self._log, 0)

@@ -205,6 +205,10 @@ class Processes:
         disk = process.sandbox.disk_bytes() + process.child.output_bytes()
         return Amount(memory=host.memory_mb(process.child.pid, suspicious_mb), disk=disk / _MB)
 
+    def look(self, now: float) -> None:
+        """Call it from time to time: see ``Zygotes.look``."""
+        self._zygotes.look(now)
+
     def close(self) -> None:
         """Kill what runs."""
         self._zygotes.close()

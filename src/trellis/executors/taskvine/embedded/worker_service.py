@@ -138,8 +138,9 @@ class WorkerService:
                 if time.monotonic() >= self._state.next_deadline():
                     self._handle(events.DeadlinePassed())
                     self._transfers.give_up_silent_peers()
+                    self._processes.look(time.monotonic())
                     for library in self._libraries.values():
-                        library.trim_output()
+                        library.look(time.monotonic())
                 self._reports.send_due()
             return self._exit
         finally:

@@ -140,6 +140,11 @@ class Zygotes:
             else:
                 fork.lost(words, begun - 1)
 
+    def look(self, now: float) -> None:
+        """Call it from time to time: see ``Companion.look``."""
+        if self._process is not None:
+            self._process.look(now)
+
     def close(self) -> None:
         """End it, with all copies."""
         if self._process is not None:
