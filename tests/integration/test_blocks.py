@@ -12,9 +12,11 @@ import psutil
 import pytest
 
 from tests.unit.blocks.fakes import FakeExecutor
+from trellis import Config, HighThroughputExecutor, python_app
 from trellis.blocks.controller import BlockController
 from trellis.core.interfaces import ExecutorContext
 from trellis.core.jobs import JobState
+from trellis.dataflow.dflow import DataFlowKernelLoader
 from trellis.launchers import SingleNodeLauncher
 from trellis.providers import LocalProvider
 
@@ -81,3 +83,28 @@ def test_closing_ends_the_blocks_processes(start: Callable[[str], House]) -> Non
     house.controller.close()
     assert psutil.Process().children(recursive=True) == []
     assert house.controller.status()["0"].state is JobState.SCALED_IN
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def test_a_block_whose_manager_hangs_makes_room_for_another(tmp_path: Path) -> None:
+    htex = HighThroughputExecutor(
+        label="htex",
+        provider=LocalProvider(cmd_timeout=1),
+        max_workers_per_node=1,
+        heartbeat_period=1,
+        heartbeat_threshold=3,
+    )
+    config = Config(executors=[htex], run_dir=str(tmp_path), strategy_period=0.5, lost_block_timeout=1)
+    with DataFlowKernelLoader.load(config):
+        app = python_app(double)
+        assert app(1).result(timeout=60) == 2
+        here = psutil.Process().children(recursive=True)
+        (manager,) = [process for process in here if process.cmdline()[:1] == ["trellis: manager"]]
+        manager.suspend()
+        # The only block there may be: this one runs when another has taken its place.
+        assert app(2).result(timeout=90) == 4
+        assert htex.status()["0"].state is JobState.CANCELLED
+        assert htex.status()["0"].message == "its managers had all gone while its job ran"

@@ -122,6 +122,10 @@ _BATCH = _rules(
         "(LSF) or 'qconf -sql' (Grid Engine) list them",
     ),
     (
+        r"partition not available|queue is not (enabled|accepting)|queue .*closed",
+        "the partition or queue takes no jobs now: use another one with partition= or queue=, or wait until it does",
+    ),
+    (
         r"invalid account|account/partition combination|unknown project|invalid project|unknown account",
         "the account is not known, or may not use this partition: give account= one of yours (Slurm lists them with "
         "'sacctmgr show associations user=$USER')",

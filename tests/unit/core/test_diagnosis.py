@@ -72,6 +72,18 @@ TEXTS = [
         "a limit of the site",
     ),
     (
+        "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates "
+        "accounting/QOS policy (job submit limit, user's size and/or time limits)",
+        "lower max_blocks, or wait",
+    ),
+    (
+        "sbatch: error: QOSMaxWallDurationPerJobLimit\nsbatch: error: Batch job submission failed: Job violates "
+        "accounting/QOS policy (job submit limit, user's size and/or time limits)",
+        "ask for less with walltime=",
+    ),
+    ("Unable to run job: job rejected: Only 5 jobs are allowed per user (current job count: 5)", "lower max_blocks"),
+    ("sbatch: error: Required partition not available (inactive or drain)", "takes no jobs now"),
+    (
         "sbatch: error: Batch job submission failed: Requested node configuration is not available",
         "no node of this partition",
     ),

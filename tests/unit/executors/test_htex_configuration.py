@@ -170,6 +170,12 @@ def test_placeholders_mean_what_they_mean_in_parsl() -> None:
     assert given.startswith("--debug|--max_workers_per_node=3|0 1|none||mpiexec||--address_probe_timeout=4|")
 
 
+def test_a_path_that_looks_like_a_placeholder_is_a_path() -> None:
+    assert command(launch_cmd="start -l {logdir} -b {{block_id}}", worker_logdir_root="/{block_id}", label="x") == (
+        "start -l '/{block_id}/x' -b 7"
+    )
+
+
 def test_braces_of_the_shell() -> None:
     assert command(launch_cmd="echo ${{HOME}} {{block_id}}") == "echo ${HOME} 7"
 

@@ -86,6 +86,12 @@ def test_paths_that_slurm_would_read_otherwise() -> None:
     assert '#SBATCH --output="/runs/50%%j of \\"me\\"/a.sh.out"\n' in script
 
 
+VIOLATES = (
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size "
+    "and/or time limits)"
+)
+
+
 @pytest.mark.parametrize(
     ("stderr", "word"),
     [
@@ -99,6 +105,10 @@ def test_paths_that_slurm_would_read_otherwise() -> None:
         ("sbatch: error: Batch job submission failed: Requested node configuration is not available", "sinfo"),
         ("sbatch: error: Invalid generic resource (gres) specification", "GPUs"),
         ("sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit)", "limit"),
+        (f"sbatch: error: AssocMaxSubmitJobLimit\n{VIOLATES}", "lower max_blocks"),
+        (f"sbatch: error: QOSMaxWallDurationPerJobLimit\n{VIOLATES}", "walltime="),
+        (VIOLATES, "lower max_blocks"),
+        ("Batch job submission failed: Required partition not available (inactive or drain)", "takes no jobs now"),
         ("Batch job submission failed: Unable to contact slurm controller (connect failure)", "answer"),
     ],
 )

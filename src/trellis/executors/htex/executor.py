@@ -18,7 +18,7 @@ from trellis.errors import (
     TrellisError,
     VersionMismatch,
 )
-from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, fill, for_block, launch_values
+from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, fill, launch_values
 from trellis.executors.htex.parameters import accelerator_names, check_parameters
 from trellis.executors.htex.payloads import run_payload
 from trellis.executors.htex.reports import block_loads, describe_manager, workers_of_a_node
@@ -153,17 +153,12 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         self._ports = Ports(0, 0)
         self._client: InterchangeClient | None = None
         check_parameters(self)
-        self._launch_template()  # names a placeholder that is not known
+        HighThroughputExecutor._get_launch_command(self, "")  # names a placeholder that is not known
         self._joined: dict[str, ManagerJoined] = {}
         self._last_status = StatusReply(0, 0, 0, [], [])
         self._notify: Callable[[str], None] = logger.warning
 
     # -- configuration -----------------------------------------------------------------------------------------
-
-    def _launch_template(self) -> str:
-        """The launch command with what is known now; only ``{block_id}`` is left."""
-        values = launch_values(self, self._ports.worker)
-        return fill(type(self).__name__, self.launch_cmd, values)
 
     @property
     def logdir(self) -> str:
@@ -299,7 +294,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     # -- for the block controller ------------------------------------------------------------------------------
 
     def _get_launch_command(self, block_id: str) -> str:
-        return for_block(self._launch_template(), block_id)
+        return fill(type(self).__name__, self.launch_cmd, launch_values(self, self._ports.worker, block_id))
 
     def load(self) -> PoolLoad:
         """What there is to do, and with what. When the interchange does not answer: what it said last."""

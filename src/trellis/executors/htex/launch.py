@@ -26,8 +26,8 @@ DEFAULT_LAUNCH_CMD = (
 DEFAULT_PROBE_TIMEOUT_S = 30
 
 
-def launch_values(executor: HighThroughputExecutor, worker_port: int) -> dict[str, str]:
-    """What each placeholder stands for, quoted for a shell; ``{block_id}`` for itself, until a block is there."""
+def launch_values(executor: HighThroughputExecutor, worker_port: int, block_id: str) -> dict[str, str]:
+    """What each placeholder stands for, quoted for a shell."""
     provider = executor.provider
     most = executor.max_workers_per_node
     probe_timeout_s = executor.address_probe_timeout or DEFAULT_PROBE_TIMEOUT_S
@@ -57,7 +57,7 @@ def launch_values(executor: HighThroughputExecutor, worker_port: int) -> dict[st
         "enable_mpi_mode": "--enable_mpi_mode" if executor.enable_mpi_mode else "",
         "mpi_launcher": executor.mpi_launcher,
         "walltime_s": getattr(provider, "walltime_s", None),
-        "block_id": "{block_id}",
+        "block_id": shlex.quote(block_id),
     }
     return {name: str(value) for name, value in values.items()}
 
@@ -69,14 +69,10 @@ def fill(owner: str, template: str, values: Mapping[str, str]) -> str:
         ConfigurationError: a placeholder is not known; the message lists those that are.
     """
     try:
-        return template.format(**values)
+        # Filled in with all others: paths among those may say {block_id} as well.
+        return template.replace("{{block_id}}", "{block_id}").format(**values)
     except (KeyError, IndexError, ValueError) as error:
         raise ConfigurationError(
             f"{owner}: launch_cmd has a placeholder that is not known ({error}; braces of the shell's own are written "
             f"twice); there are {', '.join(sorted(values))}"
         ) from None
-
-
-def for_block(command: str, block_id: str) -> str:
-    """The command of one block."""
-    return command.replace("{block_id}", shlex.quote(block_id))
