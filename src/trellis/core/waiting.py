@@ -60,7 +60,13 @@ _NEVER = (
         "'sacctmgr show qos')",
     ),
     (
-        r"\b(PartitionConfig|BadConstraints)\b",
+        # Also what Slurm says first of a walltime that is too long.
+        r"\bPartitionConfig\b",
+        "the partition takes no job like this one: ask for less with walltime= or nodes_per_block=, or look at "
+        "partition, constraint and scheduler_options ('scontrol show partition' tells its limits)",
+    ),
+    (
+        r"\bBadConstraints\b",
         "no nodes of this partition are as the block asks for: look at partition, constraint, nodes_per_block and "
         "scheduler_options ('sinfo -o \"%P %D %c %m %f %l\"' tells what there is)",
     ),

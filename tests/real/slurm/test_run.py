@@ -62,6 +62,24 @@ def test_tasks_run_on_all_nodes_of_a_block(load: Load) -> None:
     assert htex.connected_blocks() == ["0"]
 
 
+@trellis.python_app
+def variable(name: str) -> str | None:
+    import os
+
+    return os.environ.get(name)
+
+
+def test_a_job_without_the_programs_environment_has_what_worker_init_sets(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trellis.launchers import SrunLauncher
+
+    monkeypatch.setenv("OF_THE_PROGRAM", "1")
+    load(scheduler_options="#SBATCH --export=NONE", launcher=SrunLauncher(), worker_init="export COLOUR=blue")
+    assert variable("COLOUR").result(timeout=60) == "blue"
+    assert variable("OF_THE_PROGRAM").result(timeout=60) is None
+
+
 def test_blocks_come_with_the_work_and_go_with_it(load: Load) -> None:
     htex = load(init_blocks=0, max_blocks=2, config={"strategy": "htex_auto_scale", "max_idletime": 1.5})
     assert cluster.jobs() == {}

@@ -31,8 +31,9 @@ def test_a_job_longer_than_its_partition_allows_fails_at_once(load: Load, notes:
     load(partition="short", walltime="10:00:00")
     error = run(notes, 0).exception(timeout=45)
     assert isinstance(error, BadStateException)
-    assert "its job can never start: pending: PartitionTimeLimit" in str(error)
-    assert "likely cause: the walltime is longer than" in str(error)
+    # PartitionTimeLimit; before it has tried to place the job, Slurm says PartitionConfig.
+    assert "its job can never start: pending: Partition" in str(error)
+    assert "ask for less with walltime=" in str(error)
     wait_for("it is cancelled", lambda: not cluster.jobs())
 
 

@@ -18,7 +18,7 @@ NEVER = [
     ("pending: QOSMinCpuNotSatisfied", "QOSMinCpuNotSatisfied"),
     ("pending: MaxMemPerLimit", "mem_per_node"),
     ("pending: PartitionNodeLimit", "nodes_per_block"),
-    ("pending: PartitionConfig", "partition"),
+    ("pending: PartitionConfig", "ask for less with walltime="),
     ("pending: BadConstraints", "constraint"),
     ("pending: AccountNotAllowed", "account="),
     ("pending: InvalidQOS", "qos="),
