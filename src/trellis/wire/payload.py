@@ -7,11 +7,12 @@ Plain pickle (protocol 5, in C) comes first; cloudpickle when pickle refuses, or
 from __future__ import annotations
 
 import io
+import operator
 import pickle
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle  # type: ignore[import-untyped]  # here, so that it holds for users of Trellis too
 
@@ -79,12 +80,62 @@ def _load(payload: Payload) -> Any:
 # -- functions -------------------------------------------------------------------------------------------------
 
 
-def dump_function(func: Callable[..., Any]) -> bytes:
+class Prelude(NamedTuple):
+    """What a worker does before it has a function.
+
+    Where to look for modules, too; and modules that it has to load anew if it has them: their names, and the number of
+    the version, since each is loaded once.
+    """
+
+    paths: Sequence[str] = ()
+    reloads: Sequence[tuple[str, int]] = ()
+
+
+_NOTHING_BEFORE = Prelude()
+
+# Only names of the standard library: workers need no Trellis for it.
+_PRELUDE = """
+import importlib, sys
+sys.path += [path for path in {paths!r} if path not in sys.path]
+importlib.invalidate_caches()
+versions = vars(sys).setdefault("_trellis_versions", {{}})
+for name, version in {reloads!r}:
+    if name in sys.modules and versions.get(name) != version:
+        importlib.reload(sys.modules[name])
+    versions[name] = version
+"""
+
+
+class _Running:
+    """Read from a pickle, it is code that runs."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    def __reduce__(self) -> Any:
+        return exec, (self._code, {})
+
+
+class _After:
+    """Read from a pickle, it is the second of two objects: the first is read before it."""
+
+    def __init__(self, first: object, second: object) -> None:
+        self._pair = (first, second)
+
+    def __reduce__(self) -> Any:
+        return operator.itemgetter(1), (self._pair,)
+
+
+def dump_function(func: Callable[..., Any], prelude: Prelude = _NOTHING_BEFORE) -> bytes:
     """Raises:
     SerializationError: the function, or something it refers to, cannot be pickled.
     """
+    obj: object = func
+    if prelude != _NOTHING_BEFORE:
+        code = _PRELUDE.format(paths=list(prelude.paths), reloads=list(prelude.reloads))
+        obj = _After(_Running(code), func)
     try:
-        return bytes(cloudpickle.dumps(func, _PROTOCOL))
+        return bytes(cloudpickle.dumps(obj, _PROTOCOL))
     except BaseException as error:  # users' code runs here, and in the two below
         if is_interrupt(error):
             raise

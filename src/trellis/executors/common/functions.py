@@ -5,88 +5,19 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
-import types
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from trellis.wire.payload import dump_function
+from trellis.executors.common.import_paths import AddedPaths
+from trellis.executors.common.users_modules import ReloadedModules
+from trellis.executors.common.watch import Watch, is_watched
+from trellis.wire.payload import Prelude, dump_function
 
 # Functions that are kept although no task uses them now. A program has tens; one that makes functions in a loop has
 # any number, each of some kB here, in the interchange, and in every worker.
 MAX_IDLE_FUNCTIONS = 1_000
-
-_MISSING = object()
-
-
-class Watch:
-    """What a function that travels by value takes along: the values now of globals and closure cells.
-
-    A serialized function is used again only while all these are the same objects; so a global that is set anew, as in
-    a notebook, reaches tasks. (What is changed in place does not: that would need a look into every object.)
-    """
-
-    __slots__ = ("_cells", "_globals")
-
-    def __init__(self, func: object) -> None:
-        self._globals: list[tuple[dict[str, Any], str, object]] = []
-        self._cells: list[tuple[types.CellType, object]] = []
-        function = _function_of(func)
-        found = {function} if function is not None and not _travels_as_name(func) else set()
-        todo = list(found)
-        while todo:  # and the functions that these call, if they travel along
-            for value in self._add(todo.pop()):
-                if isinstance(value, types.FunctionType) and value not in found and not _travels_as_name(value):
-                    found.add(value)
-                    todo.append(value)
-
-    def _add(self, function: types.FunctionType) -> list[object]:
-        namespace = function.__globals__
-        found = [(namespace, name, namespace.get(name, _MISSING)) for name in _names(function.__code__)]
-        cells = [(cell, _content(cell)) for cell in function.__closure__ or ()]
-        self._globals += found
-        self._cells += cells
-        return [value for _, _, value in found] + [value for _, value in cells]
-
-    def is_current(self) -> bool:
-        for namespace, name, value in self._globals:
-            if namespace.get(name, _MISSING) is not value:
-                return False
-        # Mostly there are none; this is asked for every task, and a generator has its price.
-        return not self._cells or all(_content(cell) is value for cell, value in self._cells)
-
-
-def _function_of(func: Any) -> types.FunctionType | None:
-    """The function itself, or the one that a wrapper (a bash app, a partial) is for.
-
-    None for what may have a state that changes: methods, callable objects.
-    """
-    if isinstance(func, types.MethodType):
-        return None
-    if not isinstance(func, types.FunctionType):
-        func = getattr(func, "__wrapped__", None) or getattr(func, "func", None)
-    return func if isinstance(func, types.FunctionType) else None
-
-
-def _travels_as_name(func: Any) -> bool:
-    """Whether workers import it."""
-    module = getattr(func, "__module__", None) or "__main__"
-    name = getattr(func, "__qualname__", "")
-    return module != "__main__" and getattr(sys.modules.get(module), name, None) is func
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """Names of the globals that it may use (and of attributes: to watch a global in vain does no harm)."""
-    inner = [_names(const) for const in code.co_consts if isinstance(const, types.CodeType)]
-    return set(code.co_names).union(*inner)
-
-
-def _content(cell: types.CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return _MISSING
 
 
 class _Function:
@@ -108,6 +39,7 @@ class _Identity(NamedTuple):
     reference: weakref.ref[Any]
     function: _Function
     watch: Watch
+    paths: tuple[str, ...]  # that workers are told of with it
 
 
 class FunctionTable:
@@ -127,6 +59,8 @@ class FunctionTable:
         self._functions: OrderedDict[int, _Function] = OrderedDict()  # least recently defined first
         self._idle = 0
         self._next = 0
+        self._paths = AddedPaths()
+        self._reloaded = ReloadedModules()
 
     def intern(self, func: Callable[..., Any]) -> int:
         """The number of ``func``, for one task; ``release`` it when the task has ended.
@@ -134,13 +68,20 @@ class FunctionTable:
         Raises:
             SerializationError: the function cannot be serialized.
         """
-        with self._lock:
-            known = self._by_identity.get(id(func))
-            if known is not None and known.reference() is func and known.watch.is_current():
-                return self._use(known.function)
+        if sys.path != self._paths.seen:
+            self._paths.look()
+        known = self._by_identity.get(id(func))
+        # Users' code may run in watching, as in serializing: without the lock.
+        if known is not None and known.reference() is func and known.watch.is_current():
+            with self._lock:
+                if self._by_identity.get(id(func)) is known and known.paths is self._paths.added:
+                    return self._use(known.function)
         # Before the function is serialized: what changes from now on is a change.
-        watch = Watch(func) if _function_of(func) is not None or _travels_as_name(func) else None
-        data = dump_function(func)  # users' code may run in it: without the lock
+        watch = Watch(func)
+        with self._lock:
+            paths = self._paths.added
+            prelude = Prelude(paths, tuple(self._reloaded.note(watch.modules)))
+        data = dump_function(func, prelude)
         digest = hashlib.blake2b(data, digest_size=16).digest()
         with self._lock:
             function = self._by_content.get(digest)
@@ -151,20 +92,20 @@ class FunctionTable:
                 self._by_content[digest] = function
                 self._functions[function.id] = function
                 self._idle += 1
-            if watch is not None:
-                self._remember(func, function, watch)
+            if is_watched(func):
+                self._remember(func, function, watch, paths)
             number = self._use(function)
             self._evict()
             return number
 
-    def _remember(self, func: Callable[..., Any], function: _Function, watch: Watch) -> None:
+    def _remember(self, func: Callable[..., Any], function: _Function, watch: Watch, paths: tuple[str, ...]) -> None:
         key = id(func)
         try:
             reference = weakref.ref(func, lambda _: self._drop_identity(key))
         except TypeError:  # serialized anew each time; its content is known all the same
             return
         self._drop_identity(key)
-        self._by_identity[key] = _Identity(reference, function, watch)
+        self._by_identity[key] = _Identity(reference, function, watch, paths)
         function.identities.add(key)
 
     def _drop_identity(self, key: int) -> None:

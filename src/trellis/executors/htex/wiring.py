@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trellis.addresses import get_all_addresses
 from trellis.errors import ConfigurationError, SerializationError
+from trellis.executors.common.import_paths import import_paths
 from trellis.executors.common.listening import EVERYWHERE, listening_address
 from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.settings import Settings
@@ -81,7 +80,7 @@ def interchange_settings(executor: HighThroughputExecutor) -> Settings:
         heartbeat_period_s=float(executor.heartbeat_period),
         selection="block_id" if type(selector) is BlockIdManagerSelector else "random",
         selector=None if type(selector) in (RandomManagerSelector, BlockIdManagerSelector) else _dump(selector),
-        import_paths=[os.path.abspath(path) for path in sys.path if os.path.isdir(path or ".")],
+        import_paths=import_paths(),
     )
 
 

@@ -380,7 +380,8 @@ class VineClient(SubmitThread):
                 outcome = Outcome(None, None, info)
             else:
                 outcome = outcome_of(payload, position in failed, info)
-            if outcome.exception is None and (held.attempt.kwargs.get("outputs") or held.result_file >= 0):
+            made = held.outputs or held.attempt.kwargs.get("outputs")
+            if outcome.exception is None and (made or held.result_file >= 0):
                 try:
                     outcome.value = self._notices.kept(held, outcome.value)
                 except OSError as error:

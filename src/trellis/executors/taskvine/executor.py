@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import shlex
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,6 +15,7 @@ from typing import Any
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
 from trellis.core.validation import check_type
 from trellis.errors import BadStateException, ConfigurationError, ExecutorError, TrellisError
+from trellis.executors.common.import_paths import import_paths
 from trellis.executors.common.listening import EVERYWHERE, listening_address
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.scalable import BlockProviderExecutor
@@ -183,10 +183,8 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         client = VineClient(self.label, process, settings, notices)
         ports = client.start()
         self._calls = Calls(client, config, self.function_exec_mode, self.run_dir, self._for_this_host)
-        if config.address is not None:
-            addresses = [config.address]
-        else:
-            addresses = ["127.0.0.1"] if self._for_this_host else reachable_addresses()
+        is_known = config.address is not None or self._for_this_host
+        addresses = [config.address or "127.0.0.1"] if is_known else reachable_addresses()
         # The real TaskVine listens everywhere, whatever it is told.
         near = "127.0.0.1" if engine != "embedded" or settings.worker_address == EVERYWHERE else settings.worker_address
         self._around = Surroundings(engine, addresses, ports.worker, password_file, config.autolabel, near)
@@ -265,7 +263,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             password_file=str(password_file),
             logdir=self.logdir,
             debug=False,
-            import_paths=[os.path.abspath(path) for path in sys.path if os.path.isdir(path or ".")],
+            import_paths=import_paths(),
             heartbeat_period_s=self._heartbeat_period_s,
             heartbeat_threshold_s=self._heartbeat_threshold_s,
             worker_timeout_s=self.factory_config.worker_timeout,

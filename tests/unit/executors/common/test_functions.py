@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
+import importlib
+import subprocess
+import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trellis.errors import SerializationError
-from trellis.executors.common import functions
+from trellis.executors.common import contents, functions, users_modules
 from trellis.executors.common.functions import FunctionTable
+from trellis.executors.common.import_paths import import_paths
 from trellis.wire.payload import load_function
 
 
@@ -44,9 +50,9 @@ def serialized(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     done: list[object] = []
     real = functions.dump_function
 
-    def dump(func: Callable[..., Any]) -> bytes:
+    def dump(func: Callable[..., Any], prelude: Any) -> bytes:
         done.append(func)
-        return real(func)
+        return real(func, prelude)
 
     monkeypatch.setattr(functions, "dump_function", dump)
     return done
@@ -276,3 +282,192 @@ def test_all_that_is_not_forgotten_can_be_defined_anew(monkeypatch: pytest.Monke
     table.release([first, second])
     assert set(table.definitions()) == {second, third}
     assert table.definitions() == {number: defined[number] for number in (second, third)}
+
+
+# -- what changes in place -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Settings:
+    names: list[str]
+
+
+class Unpicklable:
+    def __init__(self) -> None:
+        self.values = [1]
+        self.lock = threading.Lock()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not by pickle")
+
+
+def change_list(value: Any) -> None:
+    value.append(5)
+
+
+@pytest.mark.parametrize(
+    ("value", "change"),
+    [
+        ({"night": 1}, lambda value: value.update(night=2)),
+        ({"a": {"b": [1]}}, lambda value: value["a"]["b"].append(2)),
+        ([1], change_list),
+        ({1}, lambda value: value.add(2)),
+        (bytearray(b"ab"), lambda value: value.append(3)),
+        (([1],), lambda value: value[0].append(2)),
+        (Settings(["a"]), lambda value: value.names.append("b")),
+        (types.SimpleNamespace(x=1), lambda value: setattr(value, "x", 2)),
+        (list(range(100_000)), change_list),
+        (dict.fromkeys(range(100_000)), lambda value: value.update(more=2)),
+        (bytearray(1_000_000), lambda value: value.__setitem__(slice(None), b"1" * 1_000_000)),
+    ],
+)
+def test_a_global_that_has_changed_in_place_makes_a_new_function(told: Told, value: Any, change: Any) -> None:
+    cell = notebook("def f(): return table", table=value)
+    old = told.table.intern(cell.f)
+    assert told.table.intern(cell.f) == old
+    change(value)
+    new = told.table.intern(cell.f)
+    assert new != old
+    assert told.call(new) == value
+    assert told.table.intern(cell.f) == new
+
+
+def test_what_is_in_a_closure_or_a_default_or_a_partial_may_change_too(told: Told) -> None:
+    cell = notebook(
+        "def make(table):\n    return lambda: table\n"
+        "def default(table=[1]): return table\n"
+        "def given(table): return table\n"
+    )
+    table = [1]
+    for function, held in (
+        (cell.make(table), table),
+        (cell.default, cell.default.__defaults__[0]),
+        (functools.partial(cell.given, table), table),
+        (functools.partial(cell.given, table=table), table),
+    ):
+        old = told.table.intern(function)
+        assert told.table.intern(function) == old
+        held.append(2)
+        assert told.call(told.table.intern(function)) == held
+
+
+def test_new_code_in_an_old_function_counts(told: Told) -> None:  # as IPython's autoreload does it
+    cell = notebook("def f(): return 1\ndef g(): return 2")
+    assert told.call(told.table.intern(cell.f)) == 1
+    cell.f.__code__ = cell.g.__code__
+    assert told.call(told.table.intern(cell.f)) == 2
+
+
+def test_what_cannot_be_pickled_counts_by_its_outline() -> None:
+    value = Unpicklable()
+    take = contents.print_of(value)
+    assert take is not None
+    before = take(value)
+    assert take(value) == before
+    value.values.append(2)
+    assert take(value) != before
+
+
+@pytest.mark.parametrize("value", [1, "x", None, (1, ("a",)), frozenset({1}), print, int, functools, change_list])
+def test_what_cannot_change_in_place_costs_nothing(value: object) -> None:
+    assert contents.print_of(value) is None
+
+
+# -- modules and paths -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """On the path of imports; what is imported from there is forgotten."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+    vars(sys).pop("_trellis_versions", None)
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+    importlib.invalidate_caches()
+
+
+def loads_in_worker(told: Told, number: int, directory: Path, *imported: str) -> str:
+    """What a process gives that had imported these modules before, when they were as they are in ``old``."""
+    code = f"""
+import sys, pickle
+sys.dont_write_bytecode = True
+sys.path.insert(0, {str(directory / "old")!r})
+for name in {imported!r}: __import__(name)
+sys.path[0] = {str(directory)!r}
+sys.path_importer_cache.clear()
+print(pickle.loads({told.defined[number]!r})())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    return ran.stdout.strip() or ran.stderr
+
+
+@pytest.mark.parametrize("how", ["module", "helper", "script", "in the body"])
+def test_workers_run_what_was_reloaded(told: Told, directory: Path, how: str) -> None:
+    sources = {
+        "edited.py": "def answer(): return 'version 1'\n",
+        "helping.py": "import edited\ndef answer(): return edited.answer()\n",
+    }
+    (directory / "old").mkdir()
+    for name, text in sources.items():
+        write(directory / name, text)
+        write(directory / "old" / name, text)
+    edited, helping = importlib.import_module("edited"), importlib.import_module("helping")
+    cell = notebook("def call(): return edited.answer()\ndef imports():\n    import edited; return edited.answer()")
+    cell.space["edited"] = edited
+    functions = {
+        "module": lambda: edited.answer,
+        "helper": lambda: helping.answer,
+        "script": lambda: cell.call,
+        "in the body": lambda: cell.imports,
+    }
+    old = told.table.intern(functions[how]())
+    write(directory / "edited.py", "def answer(): return 'version 22'\n")
+    importlib.reload(edited)
+    new = told.table.intern(functions[how]())
+    assert new != old
+    assert told.table.intern(functions[how]()) == new
+    assert loads_in_worker(told, old, directory, "edited", "helping") == "version 1"
+    assert loads_in_worker(told, new, directory, "edited", "helping") == "version 22"
+    assert loads_in_worker(told, new, directory) == "version 22"
+
+
+def test_modules_of_installed_packages_are_not_watched() -> None:
+    assert users_modules.used_by([pytest, functools, sys.modules[__name__]])[-1].name == __name__
+    assert users_modules.used_by([pytest, functools]) == []
+
+
+def test_paths_that_were_added_travel_with_the_function(told: Told, directory: Path) -> None:
+    cell = notebook("def f():\n    import found_later; return found_later.x")
+    old = told.table.intern(cell.f)
+    assert told.table.intern(cell.f) == old
+    (directory / "later").mkdir()
+    write(directory / "later" / "found_later.py", "x = 5\n")
+    sys.path.append(str(directory / "later"))
+    new = told.table.intern(cell.f)
+    assert new != old
+    assert loads_in_worker(told, new, directory / "later") == "5"
+    sys.path.append(str(directory / "not there"))
+    assert told.table.intern(cell.f) == new
+
+
+def test_archives_are_import_paths_and_what_is_not_there_is_none(directory: Path) -> None:
+    (directory / "program.pyz").touch()
+    sys.path += [str(directory / "program.pyz"), str(directory / "not there")]
+    assert str(directory / "program.pyz") in import_paths()
+    assert str(directory / "not there") not in import_paths()
+
+
+def test_the_working_directory_may_be_gone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = directory / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    sys.path.insert(0, "")
+    assert str(directory) in import_paths()
