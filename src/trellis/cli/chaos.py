@@ -1,42 +1,59 @@
-"""``trellis perf chaos``: short tasks while their workers, managers and interchange are killed, and what became of all.
+"""``trellis perf chaos``: short tasks while what runs them is killed, stopped and replaced, and what became of all.
 
-Kills only processes that were started for the run: descendants of this process. The task keeps a log of its own, so
+Signals only processes that were started for the run: descendants of this process. The task keeps a log of its own, so
 that what was really executed is known from outside of Trellis.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
-import itertools
 import os
 import random
+import signal
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from trellis.cli.chaos_report import Execution, Run, describe, is_sound
 
 if TYPE_CHECKING:
     import psutil
 
     from trellis.config import Config
+    from trellis.providers import LocalProvider
 
+# What happens: the name of it as it is told, to which process, and with which signal. A stopped process goes on later.
+_KILL, _STOP, _INTERRUPT, _TERMINATE = signal.SIGKILL, signal.SIGSTOP, signal.SIGINT, signal.SIGTERM
+_EVENTS: dict[str, tuple[str, signal.Signals]] = {
+    "workers killed": ("worker", _KILL),
+    "managers killed": ("manager", _KILL),
+    "interchanges killed": ("interchange", _KILL),
+    "managers interrupted": ("manager", _INTERRUPT),  # and their blocks replaced
+    "managers told to end": ("manager", _TERMINATE),  # and their blocks replaced
+    "blocks killed": ("block", _KILL),  # and replaced
+    "workers stopped": ("worker", _STOP),
+    "managers stopped": ("manager", _STOP),
+    "interchanges stopped": ("interchange", _STOP),
+}
 # Over and over. An interchange is missed by everybody, a worker by one task.
-_KINDS = (
-    "worker",
-    "manager",
-    "worker",
-    "interchange",
-    "worker",
-    "manager",
-    "worker",
-    "interchange",
-    "worker",
-    "manager",
+_CYCLE = (
+    *["workers killed"] * 5,
+    *["managers killed"] * 4,
+    *["interchanges killed"] * 2,
+    *["managers interrupted"] * 2,
+    "managers told to end",
+    *["blocks killed"] * 2,
+    "workers stopped",
+    *["managers stopped"] * 2,
+    "interchanges stopped",
 )
+# So long a process stays stopped at most: less than anybody takes for its end.
+_LONGEST_STOP_S = 1.5
 # Submitted and without a result: some for each worker, and a queue behind them.
 _WINDOW = 1_000
 # So long each task takes at most; the time is drawn for each.
@@ -47,40 +64,18 @@ _PATIENCE_S = 60.0
 _LONGEST_PAUSE_S = 0.03
 
 
-class Execution(NamedTuple):
-    """A line of the log: a task starts in a worker's process. Times are of the system's monotonic clock."""
-
-    task: int
-    pid: int
-    at: float
-
-
-class Run(NamedTuple):
-    """What happened to tasks 0 … ``tasks`` - 1."""
-
-    tasks: int
-    seconds: float
-    killed: Counter[str]
-    wrong: list[int]  # they gave another value than they should
-    failed: dict[int, str]  # and why
-    pending: int  # in the end
-    executions: list[Execution]
-    deaths: dict[int, float]  # of workers: when they, or their managers, were killed
-
-
-class Repetitions(NamedTuple):
-    """Tasks that were executed more or less often than once."""
-
-    never: list[int]
-    repeated: list[int]
-    unexplained: list[int]  # of the repeated: their process was not killed before they were executed again
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--tasks", type=_count, default=100_000, help="how many tasks (%(default)s)")
-    parser.add_argument("--kills", type=_count, default=200, help="how many processes are killed (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of what is killed, and when (%(default)s)")
+    parser.add_argument(
+        "--events",
+        "--kills",
+        type=_count,
+        default=300,
+        metavar="N",
+        help="how many times something is killed, interrupted, stopped for a while or replaced (%(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of what happens to which, and when (%(default)s)")
     parser.add_argument("--managers", type=_count, default=3, help="managers at a time (%(default)s)")
     parser.add_argument("--workers", type=_count, default=2, help="workers of each manager (%(default)s)")
     parser.add_argument("--seconds", type=float, default=3600.0, help="what it may take at most (%(default)s)")
@@ -95,57 +90,17 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the tasks twice, without kills and with them, and print both; gives the exit code."""
+    """Run the tasks twice, in peace and with events, and print both; gives the exit code."""
     print(
         f"{options.tasks:,} tasks of up to {1000 * _LONGEST_TASK_S:g} ms, {options.managers} managers with "
         f"{options.workers} workers each, seed {options.seed}",
         flush=True,
     )
-    calm = execute(options, kills=0)
-    print(f"without kills: {calm.seconds:.1f} s, {calm.tasks / calm.seconds:,.0f} tasks/s", flush=True)
-    wild = execute(options, kills=options.kills)
+    calm = execute(options, events=0)
+    print(f"in peace:      {calm.seconds:.1f} s, {calm.tasks / calm.seconds:,.0f} tasks/s", flush=True)
+    wild = execute(options, events=options.events)
     print(describe(wild, calm.seconds), flush=True)
     return 0 if is_sound(calm) and is_sound(wild) else 1
-
-
-def describe(wild: Run, calm_s: float) -> str:
-    """What a run with kills has shown, in some lines."""
-    repetitions = count_repetitions(wild)
-    kills = ", ".join(f"{count} {kind}s" for kind, count in sorted(wild.killed.items()))
-    lines = [
-        f"with kills:    {wild.seconds:.1f} s, {wild.tasks / wild.seconds:,.0f} tasks/s: "
-        f"{wild.seconds / calm_s:.2f} times as long",
-        f"killed: {wild.killed.total()} processes ({kills})",
-        f"lost: {wild.pending} without an outcome, {len(wild.failed)} failed, {len(wild.wrong)} with a wrong value, "
-        f"{len(repetitions.never)} never executed",
-        f"executed more than once: {len(repetitions.repeated)} tasks, {len(repetitions.unexplained)} of them although "
-        "nobody had killed what executed them first",
-    ]
-    lines += [f"task {task} failed: {reason}" for task, reason in list(wild.failed.items())[:5]]
-    if repetitions.unexplained:
-        lines.append(f"without an explanation: tasks {repetitions.unexplained[:20]}")
-    return "\n".join(lines)
-
-
-def is_sound(done: Run) -> bool:
-    """Whether every task has its right value, and nothing ran twice but for a kill."""
-    repetitions = count_repetitions(done)
-    return not (done.pending or done.failed or done.wrong or repetitions.never or repetitions.unexplained)
-
-
-def count_repetitions(done: Run) -> Repetitions:
-    """Compare what was executed with what was killed."""
-    by_task: defaultdict[int, list[Execution]] = defaultdict(list)
-    for execution in sorted(done.executions, key=lambda execution: execution.at):
-        by_task[execution.task].append(execution)
-    repeated = [task for task, executions in by_task.items() if len(executions) > 1]
-    unexplained = [task for task in repeated if not _are_explained(by_task[task], done.deaths)]
-    return Repetitions([task for task in range(done.tasks) if task not in by_task], repeated, unexplained)
-
-
-def _are_explained(executions: Sequence[Execution], deaths: Mapping[int, float]) -> bool:
-    """Whether each but the last was in a process that was killed before the next one."""
-    return all(deaths.get(first.pid, float("inf")) <= second.at for first, second in itertools.pairwise(executions))
 
 
 # -- the run ---------------------------------------------------------------------------------------------------
@@ -181,6 +136,7 @@ class Ledger:
     def __init__(self) -> None:
         self.wrong: list[int] = []
         self.failed: dict[int, str] = {}
+        self.losses: dict[int, list[str]] = {}
         self._room = threading.Semaphore(_WINDOW)
 
     def wait_for_room(self, timeout_s: float) -> bool:
@@ -195,6 +151,9 @@ class Ledger:
 
     def note(self, task: int, future: Future[Any]) -> None:
         exception = future.exception()
+        losses: list[str] = getattr(getattr(future, "task_record", None), "fail_history", [])
+        if losses:
+            self.losses[task] = list(losses)
         if exception is not None:
             self.failed[task] = f"{type(exception).__name__}: {exception}"
         elif future.result() != value_of(task):
@@ -202,13 +161,13 @@ class Ledger:
         self._room.release()
 
 
-def execute(options: argparse.Namespace, kills: int) -> Run:
-    """Run the tasks, killing so many processes meanwhile."""
+def execute(options: argparse.Namespace, events: int) -> Run:
+    """Run the tasks, while so many things happen."""
     import trellis
 
     chance = random.Random(options.seed)
-    due = kill_plan(options.tasks, kills, chance)
-    ledger, killer = Ledger(), Killer(chance)
+    due = event_plan(options.tasks, events, chance)
+    ledger, trouble = Ledger(), Trouble(chance)
     with tempfile.TemporaryDirectory(prefix="trellis-chaos-") as directory:
         log = os.path.join(directory, "log")
         app = trellis.python_app(visit)
@@ -219,19 +178,31 @@ def execute(options: argparse.Namespace, kills: int) -> Run:
             for task in range(options.tasks):
                 if not ledger.wait_for_room(deadline - time.monotonic()):
                     break
-                for kind in due.get(task, ()):
-                    killer.kill(kind)
+                for event in due.get(task, ()):
+                    trouble.make(event)
                 future = app(log, task, chance.uniform(0, _LONGEST_TASK_S))
                 future.add_done_callback(functools.partial(ledger.note, task))
             pending = ledger.wait_for_all(deadline)
             seconds = time.monotonic() - started
+            trouble.end()
         executions = read_log(log)
-    return Run(options.tasks, seconds, killer.killed, ledger.wrong, ledger.failed, pending, executions, killer.deaths)
+    return Run(
+        options.tasks,
+        seconds,
+        trouble.events,
+        ledger.wrong,
+        ledger.failed,
+        pending,
+        executions,
+        trouble.deaths,
+        ledger.losses,
+        options.workers,
+    )
 
 
-def kill_plan(tasks: int, kills: int, chance: random.Random) -> dict[int, list[str]]:
-    """What to kill before which task is submitted. Each kind has its share, in random order, at random times."""
-    kinds = [_KINDS[number % len(_KINDS)] for number in range(kills)]
+def event_plan(tasks: int, events: int, chance: random.Random) -> dict[int, list[str]]:
+    """What happens before which task is submitted. Each kind has its share, in random order, at random times."""
+    kinds = [_CYCLE[number * 3 % len(_CYCLE)] for number in range(events)]
     chance.shuffle(kinds)
     due: defaultdict[int, list[str]] = defaultdict(list)
     for kind in kinds:
@@ -241,13 +212,12 @@ def kill_plan(tasks: int, kills: int, chance: random.Random) -> dict[int, list[s
 
 def _config(directory: str, options: argparse.Namespace) -> Config:
     from trellis import Config, HighThroughputExecutor
-    from trellis.providers import LocalProvider
 
     blocks = options.managers
     executor = HighThroughputExecutor(
         label="chaos",
-        provider=LocalProvider(init_blocks=blocks, min_blocks=blocks, max_blocks=blocks),
-        # A manager is started again in its block: whole blocks that fail so often would be replaced ever more slowly.
+        provider=_patient_provider()(init_blocks=blocks, min_blocks=blocks, max_blocks=blocks),
+        # A manager that was killed is started again in its block; one that ends by itself ends its block.
         launch_cmd=f"until {HighThroughputExecutor().launch_cmd}; do :; done",
         max_workers_per_node=options.workers,
         cores_per_worker=0.1,
@@ -264,39 +234,78 @@ def _config(directory: str, options: argparse.Namespace) -> Config:
     )
 
 
-class Killer:
-    """Kills, and keeps the list."""
+def _patient_provider() -> type[LocalProvider]:
+    from trellis.core.jobs import JobState, JobStatus
+    from trellis.providers import LocalProvider
+
+    class PatientProvider(LocalProvider):
+        """Its jobs never fail, they end: jobs that fail so often would be replaced ever more slowly."""
+
+        def status(self, job_ids: list[Any]) -> list[JobStatus]:
+            return [
+                JobStatus(JobState.COMPLETED, status.message) if status.state is JobState.FAILED else status
+                for status in super().status(job_ids)
+            ]
+
+    return PatientProvider
+
+
+class Trouble:
+    """Makes things happen, and keeps the list."""
 
     def __init__(self, chance: random.Random) -> None:
-        self.killed: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
         self.deaths: dict[int, float] = {}  # of workers, with their managers or alone
         self._chance = chance
+        self._stopped: list[threading.Timer] = []
 
-    def kill(self, kind: str) -> None:
-        """Kill -9 a random process of this kind, at once or when there is one."""
+    def make(self, event: str) -> None:
+        """Have this happen to a random process, at once or when there is one."""
         import psutil
 
+        kind, number = _EVENTS[event]
         time.sleep(self._chance.uniform(0, _LONGEST_PAUSE_S))
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
-            victims = [process for process in _descendants() if _is(process, kind)]
+            victims = _blocks() if kind == "block" else [one for one in _descendants() if _is(one, kind)]
             if victims:
                 victim = self._chance.choice(sorted(victims, key=lambda process: process.pid))
                 try:
-                    widows = victim.children(recursive=True)
-                    victim.kill()
-                except psutil.NoSuchProcess:  # it has just ended by itself
+                    self._signal(victim, number, kind)
+                except (psutil.NoSuchProcess, ProcessLookupError):  # it has just ended by itself
                     continue
-                self.killed[kind] += 1
-                self._note([victim, *widows])
+                self.events[event] += 1
                 return
             time.sleep(0.05)
-        raise TimeoutError(f"no {kind} within {_PATIENCE_S:g} s: nobody replaces those that were killed")
+        raise TimeoutError(f"no {kind} within {_PATIENCE_S:g} s: nobody replaces those that have ended")
 
-    def _note(self, dead: Iterable[psutil.Process]) -> None:
+    def _signal(self, victim: psutil.Process, number: signal.Signals, kind: str) -> None:
+        widows = victim.children(recursive=True)
+        if number is _STOP:
+            victim.suspend()
+            timer = threading.Timer(self._chance.uniform(0, _LONGEST_STOP_S), _resume, (victim,))
+            timer.start()
+            self._stopped.append(timer)
+            return
         now = time.monotonic()
-        for process in dead:
+        if kind == "block":
+            os.killpg(victim.pid, number)  # the whole job, as a batch system does
+        else:
+            victim.send_signal(number)
+        for process in [victim, *widows]:
             self.deaths.setdefault(process.pid, now)
+
+    def end(self) -> None:
+        """Wait until everything that was stopped goes on."""
+        for timer in self._stopped:
+            timer.join()
+
+
+def _resume(process: psutil.Process) -> None:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):  # it was killed
+        process.resume()
 
 
 def _descendants() -> list[psutil.Process]:
@@ -305,10 +314,23 @@ def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
+def _blocks() -> list[psutil.Process]:
+    """The scripts of jobs; each leads a process group."""
+    import psutil
+
+    return [one for one in psutil.Process().children() if one.name() == "bash" and _lives(one)]
+
+
 def _is(process: psutil.Process, kind: str) -> bool:
     import psutil
 
     try:
-        return process.cmdline()[:1] == [f"trellis: {kind}"] and process.status() != psutil.STATUS_ZOMBIE
+        return process.cmdline()[:1] == [f"trellis: {kind}"] and _lives(process)
     except psutil.Error:
         return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    import psutil
+
+    return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_STOPPED)
