@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from trellis.executors.taskvine.files import TEMP_SCHEME, TaskVineFile
-from trellis.executors.taskvine.paths import fingerprint, free_path, sandbox_path
+from trellis.executors.taskvine.paths import check_name, fingerprint, free_path, sandbox_path
 from trellis.executors.taskvine.streams import AppendedStreams, appends
 from trellis.executors.taskvine.temp_names import TempNames
 from trellis.staging.files import File
@@ -94,7 +94,12 @@ class FileTable:
         made: bool = False,
         fit: bool = False,
     ) -> int:
-        """Declare a file that is like no other; ``made``: by a task."""
+        """Declare a file that is like no other; ``made``: by a task.
+
+        Raises:
+            OSError: as ``check_name``.
+        """
+        check_name(source)
         with self._lock:
             number = self._next
             self._next += 1

@@ -83,6 +83,46 @@ def test_hard_links_stay_one_file(tmp_path: Path) -> None:
     assert (tmp_path / "target" / "a").samefile(tmp_path / "target" / "b")
 
 
+def test_absolute_links_into_a_directory_go_with_it(tmp_path: Path) -> None:
+    (tmp_path / "d" / "sub").mkdir(parents=True)
+    (tmp_path / "d" / "f").write_text("content")
+    (tmp_path / "d" / "sub" / "link").symlink_to(tmp_path / "d" / "f")
+    (tmp_path / "d" / "top").symlink_to(tmp_path / "d")
+    (tmp_path / "d" / "away").symlink_to("/usr")
+    there_and_back(tmp_path / "d", tmp_path / "target")
+    (tmp_path / "d" / "f").write_text("other")
+    assert (tmp_path / "target" / "sub" / "link").read_text() == "content"
+    assert os.readlink(tmp_path / "target" / "top") == "."
+    assert os.readlink(tmp_path / "target" / "away") == "/usr"
+
+
+def test_what_leads_to_what_will_be_gone_is_packed_as_that(tmp_path: Path) -> None:
+    (tmp_path / "box" / "d").mkdir(parents=True)
+    (tmp_path / "box" / "beside").write_text("beside")
+    (tmp_path / "box" / "d" / "link").symlink_to("../beside")
+    assert not trees.pack(tmp_path / "box" / "d", tmp_path / "archive", ends=str(tmp_path / "box"))
+    trees.unpack(tmp_path / "archive", tmp_path / "target")
+    assert not (tmp_path / "target" / "link").is_symlink()
+    assert (tmp_path / "target" / "link").read_text() == "beside"
+    (tmp_path / "box" / "d" / "up").symlink_to("..")
+    with pytest.raises(OSError, match="it is a directory, not a file"):
+        trees.pack(tmp_path / "box" / "d", tmp_path / "archive", ends=str(tmp_path / "box"))
+
+
+def test_zeros_take_no_room(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    with open(tmp_path / "d" / "f", "wb") as file:
+        file.write(b"begin")
+        file.truncate(50_000_000)
+    with open(tmp_path / "d" / "zeros", "wb") as file:
+        file.truncate(5_000_000)
+    there_and_back(tmp_path / "d", tmp_path / "target")
+    for name in ("f", "zeros"):
+        assert (tmp_path / "target" / name).read_bytes() == (tmp_path / "d" / name).read_bytes()
+    for path in (tmp_path / "archive.tar", tmp_path / "target" / "f", tmp_path / "target" / "zeros"):
+        assert path.stat().st_blocks * 512 < 3_000_000
+
+
 def test_bits_that_change_users_do_not_travel(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "f").touch()

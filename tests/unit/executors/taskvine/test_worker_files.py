@@ -222,6 +222,20 @@ def test_an_output_that_is_a_link_is_what_it_leads_to(tmp_path: Path) -> None:
     assert cache.path("outside").read_text() == (tmp_path / "elsewhere").read_text() == "not ours"
 
 
+def test_links_of_a_directory_lead_somewhere_when_the_sandbox_is_gone(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    sandbox = Sandbox(tmp_path / "box", cache, [], ["d"])
+    (sandbox.path / "beside").write_text("beside")
+    (sandbox.path / "d").mkdir()
+    (sandbox.path / "d" / "f").write_text("f")
+    (sandbox.path / "d" / "beside").symlink_to("../beside")
+    (sandbox.path / "d" / "absolute").symlink_to(sandbox.path / "d" / "f")
+    assert sandbox.collect([("c", "d", "task")]).complaint == ""
+    sandbox.remove()
+    assert (cache.mounted("c") / "beside").read_text() == "beside"
+    assert (cache.mounted("c") / "absolute").read_text() == "f"
+
+
 def test_a_directory_that_nobody_may_write_to_is_kept_and_removed(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     sandbox = Sandbox(tmp_path / "box", cache, [], ["d"])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from trellis.core.plain_files import status_of
 from trellis.executors.taskvine.embedded.cache import TEMP, Cache
 from trellis.executors.taskvine.remote import trees
-from trellis.executors.taskvine.remote.fetch import protect_all
+from trellis.executors.taskvine.remote.fetch import protect_all, unpack
 
 Output = tuple[str, str, str]  # cache name, path, level
 
@@ -157,8 +157,10 @@ class Sandbox:
         shared = shared or path.is_symlink() or not real.is_relative_to(os.path.realpath(self.path))
         if real.is_dir():
             # Other workers get the archive; tasks here see the directory.
-            trees.pack(real, arriving)
-            self._keep_directory(real, self._cache.directory(name), shared)
+            if trees.pack(real, arriving, ends=str(self.path)):
+                self._keep_directory(real, self._cache.directory(name), shared)
+            else:
+                unpack(arriving, self._cache.directory(name))
         elif shared or real.stat().st_nlink > 1:
             trees.copy(real, arriving)
         else:

@@ -13,10 +13,13 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from trellis.core.plain_files import check_mode, copy_content, open_plain, status_of
 
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"  # any name that a file system takes
+# Fewer zeros than a block of the disk has are written like everything else.
+_LEAST_HOLE = 4096
 _ALL = 0o777  # what a mode keeps: not the bits that change users and groups
 
 
@@ -52,28 +55,84 @@ def check(path: str, status: os.stat_result) -> None:
 # -- to an archive -------------------------------------------------------------------------------------------------
 
 
-def pack(directory: str | os.PathLike[str], archive: str | os.PathLike[str]) -> None:
+class _Holes:
+    """A new file in which zeros take no room."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        if len(data) >= _LEAST_HOLE and not data.strip(b"\0"):
+            self._file.seek(len(data), os.SEEK_CUR)
+        else:
+            self._file.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def pack(directory: str | os.PathLike[str], archive: str | os.PathLike[str], ends: str = "") -> bool:
     """Write a tar archive of a directory, the same for the same content and times.
+
+    Args:
+        ends: a directory around it that will be gone: what leads there from within is packed as what it leads to.
+
+    Returns:
+        whether the archive has just what is in the directory: also absolute links into it become relative ones.
 
     Raises:
         OSError: there is something in it that cannot travel, that cannot be read, or that changes meanwhile.
     """
     place = os.fspath(directory)
-    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT, encoding=_ENCODING, errors=_ERRORS) as tar:
+    same = True
+    with (
+        open(archive, "wb") as file,
+        tarfile.open(
+            fileobj=_Holes(file),  # type: ignore[call-overload]
+            mode="w",
+            format=tarfile.GNU_FORMAT,
+            encoding=_ENCODING,
+            errors=_ERRORS,
+        ) as tar,
+    ):
         _pack_plain(tar, place, ".")
         for name, status in entries(place):
             path = os.path.join(place, name)
             check(path, status)
             if stat.S_ISREG(status.st_mode):
                 _pack_file(tar, path, name)
+            elif stat.S_ISLNK(status.st_mode):
+                same = _pack_link(tar, place, name, ends) and same
             else:
                 _pack_plain(tar, path, name)
+        tar.close()
+        file.truncate()
+    return same
 
 
 def _pack_plain(tar: tarfile.TarFile, path: str, name: str) -> None:
     info = tar.gettarinfo(path, name)
     info.name = name
     tar.addfile(info)
+
+
+def _pack_link(tar: tarfile.TarFile, place: str, name: str, ends: str) -> bool:
+    path = os.path.join(place, name)
+    info, top, target = tar.gettarinfo(path, name), os.path.realpath(place), os.path.realpath(path)
+    if not _is_in(target, top) and ends and _is_in(target, os.path.realpath(ends)):
+        _pack_file(tar, target, name)
+        return False
+    if os.path.isabs(info.linkname) and _is_in(target, top):
+        info.linkname = os.path.relpath(target, os.path.join(top, os.path.dirname(name)))
+        tar.addfile(info)
+        return False
+    tar.addfile(info)
+    return True
+
+
+def _is_in(path: str, directory: str) -> bool:
+    return os.path.commonpath([path, directory]) == directory
 
 
 def _pack_file(tar: tarfile.TarFile, path: str, name: str) -> None:
@@ -83,7 +142,9 @@ def _pack_file(tar: tarfile.TarFile, path: str, name: str) -> None:
         try:
             tar.addfile(info, file)
         except OSError as error:
-            raise OSError(error.errno or errno.EIO, f"it cannot be read to its end: {error}", path) from None
+            if error.errno is not None:  # it could not be written
+                raise
+            raise OSError(errno.EAGAIN, f"it became shorter while it was read: {error}", path) from None
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise OSError(errno.EAGAIN, "it changed while it was read: it must not be written to while tasks need it", path)
@@ -161,8 +222,8 @@ class _Tree:
         assert content is not None
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with content, open(descriptor, "wb") as target:
-            shutil.copyfileobj(content, target, 2**20)
-            target.flush()
+            shutil.copyfileobj(content, _Holes(target), 2**20)
+            target.truncate()
             os.fchmod(descriptor, member.mode & _ALL)
             os.utime(descriptor, (member.mtime, member.mtime))
 
