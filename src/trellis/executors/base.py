@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Self
 
+from trellis.core.failures import as_exception
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
 from trellis.core.kinds import Function
 from trellis.core.light_future import LightFuture
@@ -57,7 +58,7 @@ class _ExecutorFuture(LightFuture[Any]):
         if self._cancelling and isinstance(exception, CancelledError):
             self._end_as_cancelled()
         else:
-            self.set_exception(exception)
+            self.set_exception(as_exception(exception, "the task"))
 
     def _end_as_cancelled(self) -> None:
         if super().cancel():
