@@ -19,12 +19,13 @@ MAX_LINES = 400
 LONGER = {
     "trellis.dataflow.runner": 410,
     "trellis.errors": 600,  # every exception, one tree
-    "trellis.executors.htex.client": 460,
-    "trellis.executors.htex.interchange": 460,
-    "trellis.executors.htex.interchange_service": 420,
+    "trellis.executors.htex.client": 485,
+    "trellis.executors.htex.interchange": 480,
+    "trellis.executors.htex.interchange_service": 460,
     "trellis.executors.htex.manager": 435,
+    "trellis.executors.htex.manager_service": 410,
     "trellis.testing.simulated": 410,
-    "trellis.wire.messages": 450,  # every message
+    "trellis.wire.messages": 470,  # every message
     "trellis.wire.vine": 480,  # every message of TaskVine
 }
 

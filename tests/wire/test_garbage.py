@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tracemalloc
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.wire.examples import DIRECTIONS, EXAMPLES
 from trellis.errors import BadMessage
-from trellis.wire.codec import Decoder, encode_header, unpack
-from trellis.wire.messages import Message
+from trellis.wire.codec import MAX_SALVAGE_BYTES, Decoder, encode_header, unpack
+from trellis.wire.messages import CancelTasks, FromSubmitSide, Message, Tasks
 
 DECODERS: list[Decoder[Message]] = [Decoder(union) for union in DIRECTIONS.values()]
 VALID = [encode_header(message) for message in EXAMPLES]
@@ -78,3 +80,26 @@ def test_sizes_that_do_not_fit_the_frames(sizes: list[int], frames: list[bytes])
     assert len(payloads) == len(sizes)
     taken = [part for payload in payloads for part in (payload if isinstance(payload, tuple) else (payload,))]
     assert sum(map(len, taken)) == sum(map(len, frames))
+
+
+# -- whose tasks a message was about ----------------------------------------------------------------------------
+
+
+def test_the_tasks_of_a_message_that_makes_no_sense() -> None:
+    decoder: Decoder[Message] = Decoder(FromSubmitSide)
+    header = encode_header(Tasks([1, 2], [0, 0], [1, 1], walltimes_s=[1.0, math.inf]))
+    with pytest.raises(BadMessage, match="walltimes_s"):
+        decoder.decode(header)
+    assert decoder.tasks_in(header, Tasks) == [1, 2]
+    assert decoder.tasks_in(header, CancelTasks) == []
+    assert decoder.tasks_in(msgspec.msgpack.encode([3, [1, "two", None, True, 2]]), Tasks) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"\xc1", b"\x93", msgspec.msgpack.encode([]), msgspec.msgpack.encode(5), msgspec.msgpack.encode([3])]
+    + [msgspec.msgpack.encode(value) for value in ([3, 5], [99, [1]], [[3], [1]], {"3": [1]}, [3, {"1": 2}])]
+    + [b"\x91" * 100_000, bytes([0xA1, 0xFF]), bytes(MAX_SALVAGE_BYTES + 1)],
+)
+def test_noise_is_about_no_tasks(header: bytes) -> None:
+    assert Decoder(FromSubmitSide).tasks_in(header, Tasks) == []

@@ -7,12 +7,13 @@ payloads of a batch keeps the cost per task far below that of a frame.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from trellis.errors import BadMessage
+from trellis.errors import BadMessage, SerializationError
 from trellis.wire.messages import Message, Packages, Received
 
 # One serialized object: bytes, or its pickle followed by the buffers that were kept out of it.
@@ -24,6 +25,9 @@ Payload = Buffer | tuple[Buffer, ...]
 INLINE_LIMIT_BYTES = 65_536
 # A header larger than this is no batch that we make (50,000 tasks of about 40 bytes), but an attack or a defect.
 MAX_HEADER_BYTES = 64 * 2**20
+# It is looked up which tasks a message was about that makes no sense, unless it is larger: its fields, unchecked, may
+# take many times as much memory.
+MAX_SALVAGE_BYTES = 4 * 2**20
 # Tasks in one message. We send a thousand; a message about more than this many would hold up everybody else.
 MAX_BATCH = 1_000_000
 
@@ -54,6 +58,7 @@ class Decoder(Generic[M]):
 
     def __init__(self, union: Any) -> None:
         self._decode = msgspec.msgpack.Decoder(union).decode
+        self._types: dict[Any, type[Message]] = {kind.__struct_config__.tag: kind for kind in get_args(union)}
 
     def decode(self, header: Buffer) -> M:
         """Raises:
@@ -64,9 +69,34 @@ class Decoder(Generic[M]):
         try:
             message: M = self._decode(header)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # ValidationError is a DecodeError
-            raise BadMessage(f"not a message: {error}") from None
+            raise BadMessage(f"not a message: {self._named(error, header)}") from None
         check_lengths(message)
         return message
+
+    def salvage(self, header: Buffer) -> tuple[type[Message] | None, dict[str, Any]]:
+        """What a message is that ``decode`` refused, and its fields, unchecked; None when that is not known."""
+        try:
+            values = msgspec.msgpack.decode(header) if len(header) <= MAX_SALVAGE_BYTES else None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+            return None, {}
+        if not isinstance(values, list) or not values or not isinstance(values[0], int):
+            return None, {}
+        kind = self._types.get(values[0])
+        return kind, {} if kind is None else dict(zip(kind.__struct_fields__, values[1:], strict=False))
+
+    def _named(self, error: Exception, header: Buffer) -> str:
+        """What msgspec says, with the name of the field: it counts them."""
+        found = re.search(r"`\$\[(\d+)\]", str(error))
+        kind, _ = self.salvage(header) if found else (None, {})
+        if found is None or kind is None or not 0 < (place := int(found[1])) <= len(kind.__struct_fields__):
+            return str(error)
+        return str(error).replace(found[0], f"`{kind.__name__}.{kind.__struct_fields__[place - 1]}", 1)
+
+    def tasks_in(self, header: Buffer, *kinds: type[Message]) -> list[int]:
+        """The tasks that such a message is about, as far as they can be told; none unless it is of one of the kinds."""
+        kind, fields = self.salvage(header)
+        ids = fields.get("ids", [fields.get("id")])
+        return [id_ for id_ in ids if type(id_) is int] if kind in kinds and isinstance(ids, list) else []
 
 
 def check_lengths(message: Message) -> None:
@@ -87,6 +117,22 @@ def check_lengths(message: Message) -> None:
     failed = getattr(message, "failed", None)
     if failed and not 0 <= min(failed) <= max(failed) < count:
         raise BadMessage(f"{type(message).__name__}: positions of failed tasks beyond {count} tasks")
+
+
+def encode_checked(message: Message) -> bytes:
+    """A header, from values that users have given.
+
+    Raises:
+        SerializationError: it cannot be encoded, or nobody would take it.
+    """
+    try:
+        header = encode_header(message)
+    except Exception as error:  # msgspec raises several kinds
+        raise SerializationError(f"what is said of a task ({type(message).__name__})", f"{error}") from error
+    if len(header) > MAX_HEADER_BYTES:
+        reason = f"it takes {len(header)} bytes, more than {MAX_HEADER_BYTES}"
+        raise SerializationError(f"what is said of a task ({type(message).__name__})", reason)
+    return header
 
 
 def pack(payloads: Iterable[Payload]) -> tuple[list[int], list[Buffer]]:

@@ -360,6 +360,19 @@ class Notice(Message, tag=46):
     text: str
 
 
+class TasksRefused(Message, tag=47):
+    """A message about these tasks made no sense to who got it. From a manager: it does not have them.
+
+    To the submit side: the interchange does not have them, and takes them one by one; or, when a manager is named,
+    they are over, and nobody can tell how they ended.
+    """
+
+    ids: list[int]
+    reason: str
+    manager: str = ""
+    sequence: int = 0  # of the manager's report that made no sense
+
+
 class ManagerRefused(Message, tag=42):
     """A manager was turned away; its user should know why."""
 
@@ -413,6 +426,7 @@ FromManager = (
     | TasksStarted
     | TasksWithdrawn
     | TasksMissing
+    | TasksRefused
     | Packages
     | WitnessReport
 )
@@ -435,6 +449,7 @@ ToSubmitSide = (
     | ManagerRefused
     | StatusReply
     | TasksUnfit
+    | TasksRefused
     | ManagerPutAside
     | Notice
     | Packages

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from trellis.core.interfaces import Attempt
-from trellis.wire.codec import Buffer, Payload, encode_header, pack
+from trellis.core.users_errors import describe
+from trellis.errors import SerializationError
+from trellis.wire.codec import Buffer, Payload, encode_checked, encode_header, pack
 from trellis.wire.messages import (
     CancelTasks,
     DefineFunctions,
@@ -54,7 +56,25 @@ def define_functions(functions: Mapping[int, bytes]) -> list[Buffer]:
     return [encode_header(DefineFunctions(list(functions), sizes)), *frames]
 
 
+def send_all_that_can(attempts: Sequence[Attempt]) -> tuple[list[list[Buffer]], dict[int, SerializationError]]:
+    """Messages with these tasks, one if possible; and why not, for each that cannot be sent."""
+    try:
+        return [send_tasks(attempts)], {}
+    except Exception as error:  # values of users': whatever is wrong with one of them
+        if len(attempts) == 1:
+            if not isinstance(error, SerializationError):
+                error = SerializationError(f"what is said of {attempts[0].name}", describe(error))
+            return [], {attempts[0].executor_id: error}
+    found = [send_all_that_can([attempt]) for attempt in attempts]
+    return [frames for messages, _ in found for frames in messages], {
+        id_: error for _, failures in found for id_, error in failures.items()
+    }
+
+
 def send_tasks(attempts: Sequence[Attempt], resumed: bool = False) -> list[Buffer]:
+    """Raises:
+    SerializationError: what is said of one of them cannot be encoded.
+    """
     calls: list[Call] = [attempt.executor_note for attempt in attempts]
     functions, arguments, priorities, demands = zip(*calls, strict=True)
     walltimes_s = [attempt.walltime_s or 0.0 for attempt in attempts]
@@ -68,7 +88,7 @@ def send_tasks(attempts: Sequence[Attempt], resumed: bool = False) -> list[Buffe
         list(demands) if any(demands) else None,
         resumed,
     )
-    return [encode_header(header), *frames]
+    return [encode_checked(header), *frames]
 
 
 def brief(

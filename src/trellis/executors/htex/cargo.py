@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from trellis.errors import BadMessage
 from trellis.wire.codec import Buffer, Payload, encode_header, pack, unpack
 from trellis.wire.messages import DefineFunctions, Demand, Tasks
+
+# A message that a manager refuses may have come on a connection that broke just then; not so often.
+MOST_REFUSALS = 3
 
 
 class Cargo:
@@ -19,6 +23,7 @@ class Cargo:
     def __init__(self, bring: Callable[[Payload], Payload] = lambda payload: payload) -> None:
         self._bring = bring
         self._far: set[str] = set()
+        self._refusals: Counter[int] = Counter()  # by managers, of tasks that have not ended
         self._functions: dict[int, Payload] = {}
         self._tasks: dict[int, tuple[int, Payload, float]] = {}  # function, arguments, walltime
         self._demands: dict[int, Demand] = {}  # of tasks that have one
@@ -67,6 +72,17 @@ class Cargo:
         if self._demands:
             for id_ in ids:
                 self._demands.pop(id_, None)
+        if self._refusals:
+            for id_ in ids:
+                self._refusals.pop(id_, None)
+
+    def refused(self, ids: Iterable[int]) -> list[int]:
+        """A manager has refused a message with these; gives those that are to be tried no more.
+
+        The others go alone from now on. More than once, since the first time it may have been the connection's fault.
+        """
+        self._refusals.update(ids)
+        return [id_ for id_ in ids if self._refusals[id_] >= MOST_REFUSALS]
 
     # -- to managers -------------------------------------------------------------------------------------------
 
@@ -87,6 +103,13 @@ class Cargo:
 
     def tasks_for(self, manager: str, ids: list[int]) -> Iterator[list[Buffer]]:
         """The tasks as a message, and before it one with functions, if need be."""
+        alone = [id_ for id_ in ids if id_ in self._refusals] if self._refusals and len(ids) > 1 else []
+        for id_ in alone:
+            yield from self.tasks_for(manager, [id_])
+        if alone:
+            ids = [id_ for id_ in ids if id_ not in self._refusals]
+            if not ids:
+                return
         functions, arguments, walltimes_s = zip(*[self._tasks[id_] for id_ in ids], strict=True)
         definitions = self._define(manager, set(functions))
         if definitions is not None:

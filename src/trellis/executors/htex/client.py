@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -30,7 +30,7 @@ from trellis.executors.common.pulse import Pulse, asking_period
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.common.submit_thread import SubmitThread
 from trellis.executors.htex import submission as machine
-from trellis.executors.htex.briefing import BATCH, Orders, brief, define_functions, send_tasks
+from trellis.executors.htex.briefing import BATCH, Orders, brief, define_functions, send_all_that_can
 from trellis.executors.htex.headcount import Headcount
 from trellis.executors.htex.interchange_link import InterchangeLink
 from trellis.executors.htex.outstanding import Outstanding
@@ -60,6 +60,7 @@ from trellis.wire.messages import (
     StatusRequest,
     TasksCancelled,
     TasksOverMemory,
+    TasksRefused,
     TasksTimedOut,
     TasksUnfit,
     ToSubmitSide,
@@ -318,6 +319,21 @@ class InterchangeClient(SubmitThread):
         self._perform(self._machine.handle(machine.TasksSubmitted(ids)))
         self._sending = []
 
+    def _send_tasks(self, batch: Sequence[Attempt]) -> None:
+        messages, failures = send_all_that_can(batch)
+        for frames in messages:
+            self._send(frames)
+        for id_, error in failures.items():
+            self._perform(self._machine.handle(machine.TasksFailed([id_], error)))
+
+    def _send_alone(self, attempts: Sequence[Attempt]) -> None:
+        """Their functions too: it may have been those that made no sense."""
+        functions = self._outstanding.functions
+        for number in dict.fromkeys(attempt.executor_note.function for attempt in attempts):
+            self._send(define_functions({number: functions[number]}))
+        for attempt in attempts:
+            self._send_tasks([attempt])
+
     def _send(self, frames: list[Buffer]) -> None:
         if not (self._ended or self._dead):
             self._link.send(frames)
@@ -379,6 +395,9 @@ class InterchangeClient(SubmitThread):
                 self._on_message(self._decoder.decode(frames[0]), frames[1:])
             except BadMessage as error:  # our own interchange: a defect, but no reason to stop
                 logger.error("a message of the interchange is dropped: %s", error)
+                ids = self._decoder.tasks_in(frames[0], *get_args(ToSubmitSide))
+                refused = TasksRefused(ids, f"how they ended cannot be told: {error}")
+                self._perform(self._machine.handle(machine.TasksFailed(ids, refused)))
 
     def _on_message(self, message: Message, frames: list[Buffer]) -> None:
         sequence = getattr(message, "sequence", 0)
@@ -391,6 +410,9 @@ class InterchangeClient(SubmitThread):
                 self._perform(self._machine.handle(machine.TasksFailed([message.id], message)))
             case TasksTimedOut() | TasksCancelled() | TasksOverMemory() | TasksUnfit():
                 self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
+            case TasksRefused(ids=ids):
+                event = machine.TasksFailed if message.manager else machine.TasksRefused
+                self._perform(self._machine.handle(event(ids, message)))
             case ManagerJoined():
                 self._on_manager_joined(message)
             case ManagerLost():
@@ -437,7 +459,9 @@ class InterchangeClient(SubmitThread):
         for action in actions:
             match action:
                 case machine.SendTasks():
-                    self._send(send_tasks(self._sending))
+                    self._send_tasks(self._sending)
+                case machine.SendAlone(ids):
+                    self._send_alone(self._outstanding.get(ids))
                 case machine.SendCancel(ids):
                     self._send([encode_header(CancelTasks(ids))])
                 case machine.Fail(ids, cause):

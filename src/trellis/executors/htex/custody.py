@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from trellis.executors.htex.demands import PLAIN, Load, load_of
+from trellis.executors.htex.demands import PLAIN, Kind, Load, load_of
 from trellis.executors.htex.interchange_events import (
     Action,
     ReportCancelled,
@@ -26,10 +26,24 @@ class Custody:
         self.limbo = Limbo()
         self.where: dict[int, str] = {}  # the manager of each task that is at one
         self.unwanted: set[int] = set()  # of those, the tasks that managers were told to cancel
+        # Who had tasks that wait again or are elsewhere now; empty: nobody claimed them after a restart, and all may.
+        self.former: dict[int, str] = {}
 
     def may_report(self, manager: str, ids: Sequence[int]) -> list[int]:
         """Those of these tasks whose cancelling this manager may report: nobody else has them."""
         return [i for i in ids if i not in self.backlog.waiting and self.where.get(i, manager) == manager]
+
+    def had_by(self, manager: str, ids: Sequence[int]) -> list[int]:
+        """Positions of those of these tasks whose ends this manager can know: it has them, or had, or may have had."""
+        where, former, limbo = self.where, self.former, self.limbo.tasks
+        return [
+            n
+            for n, id_ in enumerate(ids)
+            if where.get(id_) == manager
+            or id_ in limbo
+            or former.get(id_) == manager
+            or (former.get(id_) == "" and id_ not in where)
+        ]
 
     # -- as the submit side wishes -----------------------------------------------------------------------------
 
@@ -53,10 +67,17 @@ class Custody:
                 self.limbo.cancel(id_)
         return [*self._drop(dropped), *(SendCancel(manager, ids) for manager, ids in forwarded.items())]
 
+    def give_up(self, kind: Kind) -> list[int]:
+        """Nobody could ever run the tasks of this kind that wait."""
+        ids = self.backlog.take_kind(kind)
+        self._forget(ids)
+        return ids
+
     def end_limbo(self) -> list[Action]:
         """Nobody will claim what is there: it waits now, unless it was cancelled."""
         wanted, unwanted = self.limbo.end()
         self.backlog.put(wanted)
+        self.former.update(dict.fromkeys(wanted, ""))
         return self._drop(unwanted)
 
     # -- as managers say ---------------------------------------------------------------------------------------
@@ -120,7 +141,9 @@ class Custody:
         for id_ in lost:
             del self.where[id_]
         self._forget(lost)
-        return lost, *self.put_back(manager, sorted(manager.tasks - manager.started))
+        left = sorted(manager.tasks - manager.started)
+        self.former.update(dict.fromkeys(left, manager.registration.manager))
+        return lost, *self.put_back(manager, left)
 
     # -- common parts ------------------------------------------------------------------------------------------
 
@@ -134,6 +157,9 @@ class Custody:
         self.backlog.forget(ids)
         if self.unwanted:
             self.unwanted.difference_update(ids)
+        if self.former:
+            for id_ in ids:
+                self.former.pop(id_, None)
 
     def check_invariants(self, managers: Mapping[str, Manager]) -> None:
         at_managers = [id_ for manager in managers.values() for id_ in manager.tasks]
@@ -142,4 +168,5 @@ class Custody:
         everywhere = [*self.where, *self.backlog.waiting, *self.limbo.tasks]
         assert len(everywhere) == len(set(everywhere)), "a task is in two places"
         self.backlog.check_invariants(everywhere)
+        assert self.former.keys() <= set(everywhere), "who had a task is remembered after its end"
         assert self.unwanted <= self.where.keys(), "cancelling is remembered of tasks that are at no manager"

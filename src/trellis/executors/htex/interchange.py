@@ -133,6 +133,13 @@ class InterchangeState:
         """Whether tasks were ever sent there, so that it has something to report."""
         return manager in self._managers or self._bygones.reason(manager) is not None
 
+    def had_by(self, manager: str, ids: Sequence[int]) -> Sequence[int]:
+        """Positions of those of these tasks whose ends this manager can know; what it says of others does not count."""
+        known = self._managers.get(manager)
+        if known is not None and known.tasks.issuperset(ids):
+            return range(len(ids))
+        return self._custody.had_by(manager, ids)
+
     def may_report(self, manager: str, ids: Sequence[int]) -> list[int]:
         """Those of these tasks whose cancelling this manager may report to the submit side.
 
@@ -371,8 +378,7 @@ class InterchangeState:
             self._rebalance_at = None
             actions += self._dispatcher.rebalance(now)
         for kind in self._unfit.overdue(now):
-            ids = self._backlog.take_kind(kind)
-            self._backlog.forget(ids)
+            ids = self._custody.give_up(kind)
             if ids:
                 actions.append(ReportUnfit(ids, reason_of(kind, self._managers)))
         while self._silence and self._silence[0][0] <= now:

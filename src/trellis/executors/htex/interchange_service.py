@@ -28,6 +28,7 @@ from trellis.executors.htex.cargo import Cargo
 from trellis.executors.htex.complaints import Complaints
 from trellis.executors.htex.interchange_start import allow_many_connections, selection_of
 from trellis.executors.htex.interchange_status import status_of
+from trellis.executors.htex.narrowing import narrowed
 from trellis.executors.htex.roster import witness_of
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.authentication import Authenticator
@@ -75,6 +76,7 @@ from trellis.wire.messages import (
     TasksCancelled,
     TasksMissing,
     TasksOverMemory,
+    TasksRefused,
     TasksReturned,
     TasksStarted,
     TasksTimedOut,
@@ -195,6 +197,9 @@ class InterchangeService:
                 self._on_client_message(self._from_client.decode(_header(incoming)), incoming.frames[1:])
             except BadMessage as error:
                 self._client_complaints.note("", error)
+                ids = self._from_client.tasks_in(_header(incoming), Tasks) if incoming.frames else []
+                if ids:
+                    self._to_client(TasksRefused(ids, str(error)))
 
     def _on_client_message(self, message: Message, frames: list[Buffer]) -> None:
         match message:
@@ -245,8 +250,9 @@ class InterchangeService:
                 message = self._from_manager.decode(_header(incoming))
                 self._on_manager_message(name, message, incoming)
             except BadMessage as error:
-                self._manager_complaints.note(name, error)
-                self._handle(events.ManagerLeft(name, f"it sent a bad message: {error}"))
+                if not self._refuse_report(name, incoming, error):
+                    self._manager_complaints.note(name, error)
+                    self._handle(events.ManagerLeft(name, f"it sent a bad message: {error}"))
 
     def _on_manager_message(self, name: str, message: Message, incoming: Incoming) -> None:
         # The identity of the connection is the name that counts: nobody can speak for another manager.
@@ -263,10 +269,10 @@ class InterchangeService:
             self._handle(events.HeartbeatReceived(name))  # it is asked to register
             return
         match message:
-            case Results():
-                # As it came: what it says of tasks that were given up is dropped by the submit side.
-                self._to_client_raw(incoming.frames)
-                self._ended(name, message.ids, sum(message.durations_s))
+            case Results() | TasksTimedOut() | TasksOverMemory():
+                report, frames = narrowed(message, incoming.frames, self._state.had_by(name, message.ids))
+                self._to_client_raw(frames)
+                self._ended(name, report.ids, sum(report.durations_s) if isinstance(report, Results) else None)
             case TasksStarted(ids=ids):
                 self._handle(events.TasksStarted(name, ids))
             case TasksWithdrawn(ids=ids):
@@ -274,11 +280,11 @@ class InterchangeService:
             case Heartbeat():
                 self._handle(events.HeartbeatReceived(name))
             case WorkerLost():
-                self._to_client_raw(incoming.frames)
-                self._ended(name, [message.id], worker_lost=True)
-            case TasksTimedOut(ids=ids) | TasksOverMemory(ids=ids):
-                self._to_client_raw(incoming.frames)
-                self._ended(name, ids)
+                if self._state.had_by(name, [message.id]):
+                    self._to_client_raw(incoming.frames)
+                    self._ended(name, [message.id], worker_lost=True)
+                else:  # of nothing, so that its manager need not keep it
+                    self._to_client(TasksCancelled([], name, message.sequence))
             case TasksCancelled():
                 ids = self._state.may_report(name, message.ids)
                 self._to_client(TasksCancelled(ids, name, message.sequence))
@@ -287,6 +293,8 @@ class InterchangeService:
                 self._handle(events.TasksReturned(name, ids))
             case TasksMissing(ids=ids):
                 self._handle(events.TasksMissing(name, ids))
+            case TasksRefused():
+                self._on_refusal(name, message)
             case Packages():
                 self._to_client_raw(incoming.frames)
             case Register():
@@ -301,6 +309,32 @@ class InterchangeService:
                 if name in self._state.managers:
                     logger.info("manager %s leaves: %s", name, message.reason)
                 self._handle(events.ManagerLeft(name, message.reason))
+
+    def _refuse_report(self, name: str, incoming: Incoming, error: BadMessage) -> bool:
+        """A report that makes no sense: the tasks of its manager that it is about fail; False when there are none."""
+        header = _header(incoming) if incoming.frames else b""
+        claimed = self._from_manager.tasks_in(header, Results, WorkerLost, TasksTimedOut, TasksOverMemory)
+        ids = [claimed[n] for n in self._state.had_by(name, claimed)]
+        _, fields = self._from_manager.salvage(header)
+        if not ids or fields.get("manager") != name:
+            return False
+        logger.error("a report of manager %s about %d tasks makes no sense: %s", name, len(ids), error)
+        sequence = fields.get("sequence", 0)
+        known = type(sequence) is int and 0 <= sequence < 2**62
+        self._to_client(TasksRefused(ids, f"how they ended cannot be told: {error}", name, sequence if known else 0))
+        self._ended(name, ids)
+        return True
+
+    def _on_refusal(self, name: str, message: TasksRefused) -> None:
+        """A manager does not have these, though it was sent them."""
+        ids = [message.ids[n] for n in self._state.had_by(name, message.ids)]
+        logger.warning("manager %s refuses %d tasks: %s", name, len(ids), message.reason)
+        self._cargo.doubt(name)  # it may have no functions
+        given_up = self._cargo.refused(ids)
+        if given_up:
+            self._to_client(TasksRefused(given_up, message.reason, name))
+            self._ended(name, given_up)
+        self._handle(events.TasksReturned(name, [id_ for id_ in ids if id_ not in given_up]))
 
     def _ended(self, manager: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
         self._cargo.drop(ids)

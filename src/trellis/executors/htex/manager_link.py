@@ -31,6 +31,9 @@ from trellis.wire.messages import (
     WorkerLost,
 )
 
+# No task runs for so long: 30 million years.
+_LONGEST_S = 1e15
+
 
 class ResultBatch:
     """Results that go out together at the end of a turn."""
@@ -56,7 +59,8 @@ class ResultBatch:
         self._ids.append(frame.id)
         self._workers.append(worker)
         self._started.append(frame.started)
-        self._durations.append(frame.duration_s)
+        # A task may have put a clock of its own in the place of the real one.
+        self._durations.append(frame.duration_s if 0.0 <= frame.duration_s < _LONGEST_S else 0.0)
         buffers = frame.buffers
         self._payloads.append(buffers[0] if len(buffers) == 1 else tuple(buffers))
 

@@ -63,6 +63,7 @@ from trellis.wire.messages import (
     ReturnTasks,
     Tasks,
     TasksMissing,
+    TasksRefused,
     TasksStarted,
     ToManager,
     Welcome,
@@ -188,6 +189,9 @@ class ManagerService:
                 self._on_message(self._decoder.decode(frames[0]), frames[1:])
             except BadMessage as error:
                 self._complaints.note("the interchange", error)
+                ids = [id_ for id_ in self._decoder.tasks_in(frames[0], Tasks) if id_ not in self._tasks]
+                if ids:
+                    self._link.send(TasksRefused(ids, str(error), self._registration.manager))
 
     def _on_message(self, message: Message, frames: list[Buffer]) -> None:
         match message:
@@ -231,7 +235,7 @@ class ManagerService:
     def _on_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
         arguments = unpack(message.sizes, frames)
         if not self._functions.keys() >= set(message.functions):
-            # The definitions went with a connection that broke. The interchange will ask for these tasks on this one.
+            # The definitions went with a connection that broke: the interchange sends them again.
             raise BadMessage("tasks of functions that were not defined")
         ids, walltimes_s, demands, functions = message.ids, message.walltimes_s, message.demands, message.functions
         if not self._tasks.keys().isdisjoint(ids):  # sent twice, around a break of the connection

@@ -10,6 +10,7 @@ from trellis.core.interfaces import Attempt, Outcome, RunInfo
 from trellis.errors import (
     AppTimeout,
     DeserializationError,
+    ExecutorError,
     InternalConsistencyError,
     InvalidResourceSpecification,
     MemoryLimitExceeded,
@@ -25,6 +26,7 @@ from trellis.wire.messages import (
     Results,
     TasksCancelled,
     TasksOverMemory,
+    TasksRefused,
     TasksTimedOut,
     TasksUnfit,
     WorkerLost,
@@ -86,6 +88,8 @@ def failure(cause: object, attempt: Attempt, label: str) -> BaseException:
             return MemoryLimitExceeded(attempt.name, cause.limits_mb[position], cause.peaks_mb[position])
         case TasksUnfit():
             return InvalidResourceSpecification(attempt.resources or {}, f"{attempt.name} fits nowhere: {cause.reason}")
+        case TasksRefused():
+            return ExecutorError(label, f"{attempt.name} was refused: {cause.reason}")
         case TasksCancelled():
             return CancelledError(f"{attempt.name} was cancelled")
         case TrellisError():

@@ -34,6 +34,14 @@ class TasksFailed:
 
 
 @dataclass(slots=True)
+class TasksRefused:
+    """The interchange has not taken these: something in their message made no sense to it."""
+
+    ids: Sequence[int]
+    cause: object
+
+
+@dataclass(slots=True)
 class CancelRequested:
     ids: Sequence[int]
 
@@ -52,7 +60,9 @@ class ConnectionLost:
     cause: object
 
 
-Event = TasksSubmitted | ResultsArrived | TasksFailed | CancelRequested | InterchangeDied | ConnectionLost
+Event = (
+    TasksSubmitted | ResultsArrived | TasksFailed | TasksRefused | CancelRequested | InterchangeDied | ConnectionLost
+)
 
 # -- actions ---------------------------------------------------------------------------------------------------
 
@@ -60,6 +70,13 @@ Event = TasksSubmitted | ResultsArrived | TasksFailed | CancelRequested | Interc
 @dataclass(slots=True)
 class SendTasks:
     ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class SendAlone:
+    """Each in a message of its own: only the one that makes no sense is refused again."""
+
+    ids: list[int]
 
 
 @dataclass(slots=True)
@@ -96,7 +113,7 @@ class GiveUp:
     cause: object
 
 
-Action = SendTasks | SendCancel | Resolve | Fail | Resume | GiveUp
+Action = SendTasks | SendAlone | SendCancel | Resolve | Fail | Resume | GiveUp
 
 
 class Submission:
@@ -105,6 +122,7 @@ class Submission:
     def __init__(self) -> None:
         self._outstanding: set[int] = set()
         self._unwanted: set[int] = set()  # those of them that are to be cancelled
+        self._alone: set[int] = set()  # those of them that were refused once
         self._deaths = 0  # of interchanges, since the last result
         self._ended: object | None = None  # the cause, once the connection is lost
 
@@ -120,6 +138,8 @@ class Submission:
                 return self._on_results(ids)
             case TasksFailed(ids, cause):
                 return self._fail([id_ for id_ in dict.fromkeys(ids) if id_ in self._outstanding], cause)
+            case TasksRefused(ids, cause):
+                return self._on_refused(ids, cause)
             case CancelRequested(ids):
                 known = [id_ for id_ in ids if id_ in self._outstanding]
                 self._unwanted.update(known)
@@ -155,6 +175,13 @@ class Submission:
         self._deaths = 0
         return [Resolve([ids[position] for position in positions], positions)]
 
+    def _on_refused(self, ids: Sequence[int], cause: object) -> list[Action]:
+        refused = [id_ for id_ in dict.fromkeys(ids) if id_ in self._outstanding]
+        again = [id_ for id_ in refused if id_ not in self._alone and id_ not in self._unwanted]
+        self._alone.update(again)
+        actions: list[Action] = [SendAlone(again)] if again else []
+        return actions + self._fail([id_ for id_ in refused if id_ not in again], cause)
+
     def _on_died(self, cause: object) -> list[Action]:
         if self._ended is not None:
             return []
@@ -173,8 +200,11 @@ class Submission:
         self._outstanding.difference_update(ids)
         if self._unwanted:
             self._unwanted.difference_update(ids)
+        if self._alone:
+            self._alone.difference_update(ids)
 
     def check_invariants(self) -> None:
         assert self._unwanted <= self._outstanding, "cancelling is remembered of tasks that have ended"
+        assert self._alone <= self._outstanding, "refusals are remembered of tasks that have ended"
         assert self._deaths <= MOST_DEATHS, "it goes on with an interchange that dies again and again"
         assert self._ended is None or not self._outstanding, "tasks wait for an interchange that is gone"

@@ -85,3 +85,13 @@ def test_managers_that_are_far_get_what_a_reference_stands_for() -> None:
     cargo.lose("far")
     cargo.welcome("far")
     assert sent(cargo, "far", 1)[-1] == (Tasks([1], [7], [1]), [b"a"])
+
+
+def test_what_a_manager_refuses_goes_alone_and_not_for_ever(cargo: Cargo) -> None:
+    assert cargo.refused([1, 3]) == []
+    assert [message.ids for message, _ in sent(cargo, "m", 1, 2, 3) if isinstance(message, Tasks)] == [[1], [3], [2]]
+    assert cargo.refused([1]) == []
+    assert cargo.refused([1, 3]) == [1]
+    cargo.drop([1])
+    cargo.add_tasks(Tasks([1], [7], [1]), [b"a"])
+    assert cargo.refused([1]) == []

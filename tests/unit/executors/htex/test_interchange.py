@@ -733,6 +733,30 @@ def test_a_late_result_of_a_lost_manager_cancels_the_second_run(house: House) ->
     assert house(ManagerLeft("b", "gone too")) == [lost("b", [], "gone too"), ReportCancelled([1])]
 
 
+def test_only_who_has_a_task_or_had_it_can_know_its_end(house: House) -> None:
+    house.register("a", block="0")
+    house.submit(1)
+    assert list(house.state.had_by("a", [1, 99])) == [0]
+    assert list(house.state.had_by("b", [1])) == []
+    house(ManagerLeft("a", "gone"))
+    house.submit(2)
+    house.register("b", workers=2)
+    assert list(house.state.had_by("a", [1, 2])) == [0]  # it had it, and may have run it
+    assert list(house.state.had_by("b", [1, 2])) == [0, 1]
+    assert list(house.state.had_by("c", [1, 2])) == []
+    house(TasksEnded("b", [1, 2], 1.0))
+    assert list(house.state.had_by("a", [1, 2])) == []
+
+
+def test_after_a_restart_who_has_a_task_is_learned_from_who_says_so(house: House) -> None:
+    resumed(house, 1, 2, expected="a")
+    assert list(house.state.had_by("anybody", [1, 2])) == [0, 1]
+    house.wait(RECOVERY_S)
+    assert list(house.state.had_by("anybody", [1, 2])) == [0, 1]
+    house.register("new")
+    assert list(house.state.had_by("anybody", [1, 2])) == [1]  # the other is at the new one now
+
+
 def test_nobody_reports_a_task_as_cancelled_that_another_has(house: House) -> None:
     house.register("a", block="0")
     house.register("b", block="spare")

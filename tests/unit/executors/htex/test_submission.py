@@ -12,10 +12,12 @@ from trellis.executors.htex.submission import (
     Resolve,
     ResultsArrived,
     Resume,
+    SendAlone,
     SendCancel,
     SendTasks,
     Submission,
     TasksFailed,
+    TasksRefused,
     TasksSubmitted,
 )
 
@@ -154,3 +156,19 @@ def test_an_interchange_that_was_told_to_end_is_not_started_again() -> None:
     machine = with_tasks(1)
     machine.handle(ConnectionLost("it was shut down"))
     assert machine.handle(InterchangeDied("exit code 0")) == []
+
+
+def test_refused_tasks_are_sent_alone_and_the_bad_one_fails() -> None:
+    machine = with_tasks(1, 2, 3)
+    assert machine.handle(TasksRefused([1, 2, 3, 9], "odd")) == [SendAlone([1, 2, 3])]
+    assert machine.handle(TasksRefused([2], "odd")) == [Fail([2], "odd")]
+    assert machine.handle(TasksRefused([2], "odd")) == []
+    machine.handle(ResultsArrived((1, 3)))
+    machine.check_invariants()
+    assert machine.outstanding == 0
+
+
+def test_a_refused_task_that_is_to_be_cancelled_is_not_sent_again() -> None:
+    machine = with_tasks(1)
+    machine.handle(CancelRequested([1]))
+    assert machine.handle(TasksRefused([1], "odd")) == [Fail([1], "odd")]
