@@ -7,6 +7,7 @@ with the function's own parameters, and also accept futures and the special keyw
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,8 +16,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from trellis.app.bash_runner import BashRunner
+from trellis.core.kinds import Flag, OrNone
 from trellis.core.light_future import this_thread_waits
-from trellis.core.validation import check_at_least, check_callable, check_type
+from trellis.core.parameters import EXECUTORS, ITERABLES, KERNEL, NAMES, PlainFunction
+from trellis.core.validation import check, knows_former_names
+from trellis.core.values import MOST_COUNTED, Number
 from trellis.dataflow.spec import AppSpec, special_keywords
 from trellis.errors import ParameterTypeError
 
@@ -29,6 +33,14 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 __all__ = ["AppBase", "BashApp", "JoinApp", "PythonApp", "bash_app", "join_app", "python_app"]
+
+
+# Of Parsl's releases before this one.
+_FORMER_NAMES = {
+    "walltime": "give it to each call, or as a default of the function's parameter walltime",
+    "sites": "it is executors",
+    "app_type": "use python_app, bash_app or join_app",
+}
 
 
 class AppBase(Generic[P, R]):
@@ -45,6 +57,9 @@ class AppBase(Generic[P, R]):
         ParameterTypeError: a parameter has the wrong type.
     """
 
+    _is_method = False
+
+    @knows_former_names(**_FORMER_NAMES)
     def __init__(
         self,
         func: Callable[..., Any],
@@ -54,19 +69,13 @@ class AppBase(Generic[P, R]):
         ignore_for_cache: Sequence[str] | None = None,
     ) -> None:
         owner = type(self).__name__
-        check_callable(owner, "func", func, optional=False)
-        check_type(owner, "executors", executors, str, list, tuple)
-        check_type(owner, "cache", cache, bool)
-        check_type(owner, "ignore_for_cache", ignore_for_cache, list, tuple, None)
-        if data_flow_kernel is not None and not hasattr(data_flow_kernel, "submit_app"):
-            raise ParameterTypeError(
-                f"{owner}: data_flow_kernel must be a DataFlowKernel or None, not {type(data_flow_kernel).__name__}"
-            )
-        self.func = func
-        self.data_flow_kernel = data_flow_kernel
-        self.executors = executors
-        self.cache = cache
-        self.ignore_for_cache = ignore_for_cache
+        self.func = check(owner, "func", func, PlainFunction())
+        self.data_flow_kernel: DataFlowKernel | None = check(
+            owner, "data_flow_kernel", data_flow_kernel, OrNone(KERNEL)
+        )
+        self.executors: str | Sequence[str] = check(owner, "executors", executors, EXECUTORS)
+        self.cache: bool = check(owner, "cache", cache, Flag())
+        self.ignore_for_cache: Sequence[str] | None = check(owner, "ignore_for_cache", ignore_for_cache, NAMES)
         self._spec = self._make_spec()
         self.kwargs = self._spec.defaults
         functools.update_wrapper(self, func)
@@ -78,6 +87,15 @@ class AppBase(Generic[P, R]):
             cache=self.cache,
             ignore_for_cache=self.ignore_for_cache or (),
         )
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        # A function of this class's body with `self`, and none that was put there: those are called as they are.
+        defined_here = getattr(self.func, "__qualname__", "") == f"{owner.__qualname__}.{name}"
+        self._is_method = defined_here and self._spec.positional[:1] == ["self"]
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """An app that is a method: called on an object, it has that as its first argument."""
+        return self if instance is None or not self._is_method else _BoundApp(self, instance)
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R]: ...
@@ -106,10 +124,12 @@ class AppBase(Generic[P, R]):
             for future in app.map(range(1_000_000)): use(future.result())
             for future in trellis.as_completed(app.map(paths)): ...
         """
-        check_type(f"{self.__name__}.map", "max_outstanding", max_outstanding, int)
-        check_at_least(f"{self.__name__}.map", "max_outstanding", max_outstanding, 1)
+        owner = f"{self.__name__}.map"
+        most = Number(least=1, most=MOST_COUNTED, whole=True)
+        max_outstanding = check(owner, "max_outstanding", max_outstanding, most)
         if not iterables:
-            raise TypeError(f"{self.__name__}.map needs at least one iterable")
+            raise ParameterTypeError(f"{owner}: iterables must be at least one iterable, not none")
+        check(owner, "iterables", iterables, ITERABLES)
         return self._map(iterables, max_outstanding)
 
     def _map(self, iterables: Sequence[Iterable[Any]], max_outstanding: int) -> Iterator[AppFuture[R]]:
@@ -140,6 +160,25 @@ class AppBase(Generic[P, R]):
     if TYPE_CHECKING:
         __name__: str
         __qualname__: str
+
+
+class _BoundApp:
+    """An app that was defined as a method, of one object."""
+
+    def __init__(self, app: AppBase[Any, Any], instance: Any) -> None:
+        self.__func__ = app
+        self.__self__ = instance
+        functools.update_wrapper(self, app.func)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[Any]:
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    def map(self, *iterables: Iterable[Any], max_outstanding: int = 10_000) -> Iterator[AppFuture[Any]]:
+        """See ``AppBase.map``."""
+        return self.__func__.map(itertools.repeat(self.__self__), *iterables, max_outstanding=max_outstanding)
+
+    def __repr__(self) -> str:
+        return f"<{self.__func__!r} of {self.__self__!r}>"
 
 
 class PythonApp(AppBase[P, R]):
@@ -232,6 +271,7 @@ def python_app(
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
 ) -> _PythonDecorator: ...
+@knows_former_names(**_FORMER_NAMES)
 def python_app(
     function: Callable[..., Any] | None = None,
     data_flow_kernel: DataFlowKernel | None = None,
@@ -244,7 +284,7 @@ def python_app(
     def decorate(func: Callable[..., Any]) -> PythonApp[Any, Any]:
         return PythonApp(func, data_flow_kernel, executors, cache, ignore_for_cache)
 
-    return decorate if function is None else decorate(function)
+    return decorate if function is None else decorate(check("an app", "function", function, PlainFunction()))
 
 
 @overload
@@ -263,6 +303,7 @@ def bash_app(
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
 ) -> _BashDecorator: ...
+@knows_former_names(**_FORMER_NAMES)
 def bash_app(
     function: Callable[..., Any] | None = None,
     data_flow_kernel: DataFlowKernel | None = None,
@@ -278,7 +319,7 @@ def bash_app(
     def decorate(func: Callable[..., Any]) -> BashApp[Any]:
         return BashApp(func, data_flow_kernel, executors, cache, ignore_for_cache)
 
-    return decorate if function is None else decorate(function)
+    return decorate if function is None else decorate(check("an app", "function", function, PlainFunction()))
 
 
 @overload
@@ -309,6 +350,7 @@ def join_app(
     cache: bool = False,
     ignore_for_cache: Sequence[str] | None = None,
 ) -> _JoinDecorator: ...
+@knows_former_names(**_FORMER_NAMES)
 def join_app(
     function: Callable[..., Any] | None = None,
     data_flow_kernel: DataFlowKernel | None = None,
@@ -326,4 +368,4 @@ def join_app(
             "JoinApp[Any, Any]", JoinApp(func, data_flow_kernel, cache=cache, ignore_for_cache=ignore_for_cache)
         )
 
-    return decorate if function is None else decorate(function)
+    return decorate if function is None else decorate(check("an app", "function", function, PlainFunction()))

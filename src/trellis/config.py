@@ -5,15 +5,19 @@ One Config can be loaded, cleaned up and loaded again, any number of times.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from trellis.core.kinds import Choice, Either, Flag, Function, Instance, OrNone, Path, Text, has
 from trellis.core.missing import not_in_trellis
-from trellis.core.validation import NUMBER, check_at_least, check_callable, check_choice, check_type
-from trellis.errors import ConfigurationError, ParameterTypeError
+from trellis.core.parameters import CHECKPOINT_KINDS, Label
+from trellis.core.validation import check, check_all, knows_former_names
+from trellis.core.values import MOST_COUNTED, Duration, Kind, Number, shown
+from trellis.errors import ConfigurationError, ParameterTypeError, ParameterValueError
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.log_utils import set_file_logger
 
@@ -24,8 +28,45 @@ if TYPE_CHECKING:
 
 LOG_NAME = "trellis.log"
 
-_STRATEGIES = ("simple", "none", "htex_auto_scale")
-_CHECKPOINT_MODES = (None, "task_exit", "periodic", "dfk_exit", "manual")
+_MOST_EXECUTORS = 1_000
+_COUNT = Number(least=0, most=MOST_COUNTED, whole=True)
+_KINDS: dict[str, Kind] = {
+    "app_cache": Flag(),
+    **CHECKPOINT_KINDS,
+    "memoizer": OrNone(Instance("a Memoizer", methods=("check_memo", "update_memo_result", "update_memo_exception"))),
+    "dependency_resolver": OrNone(
+        Instance("a DependencyResolver", methods=("traverse_to_gather", "traverse_to_unwrap"))
+    ),
+    "exit_mode": Choice("cleanup", "skip", "wait"),
+    "garbage_collect": Flag(),
+    "internal_tasks_max_threads": Number(least=1, most=MOST_COUNTED, whole=True),
+    "retries": Number(least=0, infinite=True),
+    "infrastructure_retries": OrNone(_COUNT),
+    "retry_handler": OrNone(Function()),
+    "run_dir": Path(),
+    "std_autopath": OrNone(Function()),
+    "strategy": Choice("simple", "none", "htex_auto_scale"),
+    "strategy_period": Duration(above=0),
+    "max_idletime": Duration(least=0, infinite=True),
+    "lost_block_timeout": OrNone(Duration(above=0)),
+    "usage_tracking": Either(Flag(), Number(least=0, most=3, whole=True)),
+    "project_name": OrNone(Text(lines=False)),
+    "initialize_logging": Either(
+        Flag(), Instance("an object with a method initialize_logging", methods=("initialize_logging",))
+    ),
+}
+# Of Parsl's releases before this one.
+_FORMER_NAMES = {
+    "data_management_max_threads": "it is internal_tasks_max_threads",
+    "checkpoint": "it is checkpoint_mode",
+    "checkpoint_dirs": "it is checkpoint_files",
+    "lazy_errors": "leave it out; errors come with the futures",
+    "lazy_fail": "leave it out; errors come with the futures",
+    "sites": "it is executors",
+    "strategy_interval": "it is strategy_period",
+    "db_logger_config": "leave it out",
+    "thread_pool_size": "executors=[ThreadPoolExecutor(max_threads=…)]",
+}
 
 
 class Config:
@@ -71,6 +112,7 @@ class Config:
         NotInTrellis: monitoring was asked for.
     """
 
+    @knows_former_names(**_FORMER_NAMES)
     def __init__(
         self,
         executors: Iterable[Any] | None = None,
@@ -97,87 +139,45 @@ class Config:
         infrastructure_retries: int | None = None,
         lost_block_timeout: float | None = 120.0,
     ) -> None:
-        def check(name: str, value: Any, *types: type | None) -> None:
-            check_type("Config", name, value, *types)
-
         self._executors = _checked_executors(executors)
-
-        check("app_cache", app_cache, bool)
-        check("checkpoint_files", checkpoint_files, list, tuple, None)
-        check_choice("Config", "checkpoint_mode", checkpoint_mode, _CHECKPOINT_MODES)
-        check("checkpoint_period", checkpoint_period, str, None)
-        if memoizer is not None and not (
-            app_cache and checkpoint_files is None and checkpoint_mode is None and checkpoint_period is None
-        ):
-            raise ConfigurationError(
-                "Config: give either memoizer, or app_cache, checkpoint_files, checkpoint_mode and checkpoint_period"
-            )
-        if memoizer is not None and not hasattr(memoizer, "check_memo"):
-            raise ParameterTypeError(f"Config: memoizer must be a Memoizer or None, not {type(memoizer).__name__}")
         self.app_cache = app_cache
         self.checkpoint_files = checkpoint_files
         self.checkpoint_mode = checkpoint_mode
         self.checkpoint_period = checkpoint_period
         self.memoizer = memoizer
-        self.make_memoizer()  # complains now about what it cannot do
-
-        if dependency_resolver is not None and not hasattr(dependency_resolver, "traverse_to_gather"):
-            raise ParameterTypeError(
-                f"Config: dependency_resolver must be a DependencyResolver or None, not {dependency_resolver!r}"
-            )
         self.dependency_resolver = dependency_resolver
-        check_choice("Config", "exit_mode", exit_mode, ("cleanup", "skip", "wait"))
         self.exit_mode = exit_mode
-        check("garbage_collect", garbage_collect, bool)
         self.garbage_collect = garbage_collect
-        check("internal_tasks_max_threads", internal_tasks_max_threads, int)
-        check_at_least("Config", "internal_tasks_max_threads", internal_tasks_max_threads, 1)
         self.internal_tasks_max_threads = internal_tasks_max_threads
-        check("retries", retries, *NUMBER)
-        check_at_least("Config", "retries", retries, 0)
         self.retries = retries
-        check("infrastructure_retries", infrastructure_retries, int, None)
-        check_at_least("Config", "infrastructure_retries", infrastructure_retries or 0, 0)
         self.infrastructure_retries = infrastructure_retries
-        check_callable("Config", "retry_handler", retry_handler)
         self.retry_handler = retry_handler
-        check("run_dir", run_dir, str, os.PathLike)
-        self.run_dir = os.fspath(run_dir)
-        check_callable("Config", "std_autopath", std_autopath)
+        self.run_dir = run_dir
         self.std_autopath = std_autopath
-
         if strategy is None:
-            warnings.warn("Config: strategy=None means 'none'; write strategy='none'", DeprecationWarning, stacklevel=2)
+            warnings.warn("Config: strategy=None means 'none'; write strategy='none'", DeprecationWarning, stacklevel=3)
             strategy = "none"
-        check_choice("Config", "strategy", strategy, _STRATEGIES)
         self.strategy: str = strategy
-        check("strategy_period", strategy_period, *NUMBER)
         self.strategy_period = strategy_period
-        check("max_idletime", max_idletime, *NUMBER)
         self.max_idletime = max_idletime
-        check("lost_block_timeout", lost_block_timeout, *NUMBER, None)
-        if lost_block_timeout is not None and not 0 < lost_block_timeout < float("inf"):
-            raise ConfigurationError(
-                f"Config: lost_block_timeout must be above 0 s, or None for never, not {lost_block_timeout!r}"
-            )
         self.lost_block_timeout = lost_block_timeout
+        self.usage_tracking = usage_tracking
+        self.project_name = project_name
+        self.initialize_logging = initialize_logging
+        check_all(self, _KINDS)
+        if memoizer is not None and not (
+            app_cache and checkpoint_files is None and checkpoint_mode is None and checkpoint_period is None
+        ):
+            raise ParameterValueError(
+                "Config: give either memoizer, or app_cache, checkpoint_files, checkpoint_mode and checkpoint_period"
+            )
+        self.make_memoizer()  # complains now about what it cannot do
 
         if monitoring is not None:
             raise not_in_trellis("Config(monitoring=...)", "leave it out; trellis.log tells of the run")
         self.monitoring = None
-        if usage_tracking not in (0, 1, 2, 3):
-            raise ConfigurationError(f"Config: usage_tracking must be 0, 1, 2 or 3, not {usage_tracking!r}")
-        if usage_tracking:
-            warnings.warn("Config: usage_tracking does nothing, Trellis never sends usage data", stacklevel=2)
-        self.usage_tracking = int(usage_tracking)
-        check("project_name", project_name, str, None)
-        self.project_name = project_name
-        if not isinstance(initialize_logging, bool) and not hasattr(initialize_logging, "initialize_logging"):
-            raise ParameterTypeError(
-                "Config: initialize_logging must be True, False, or an object with a method initialize_logging, "
-                f"not {initialize_logging!r}"
-            )
-        self.initialize_logging = initialize_logging
+        if self.usage_tracking:
+            warnings.warn("Config: usage_tracking does nothing, Trellis never sends usage data", stacklevel=3)
 
     @property
     def executors(self) -> Sequence[Any]:
@@ -217,17 +217,24 @@ def _nothing() -> None:
 def _checked_executors(executors: Iterable[Any] | None) -> tuple[Any, ...]:
     if executors is None:
         return (ThreadPoolExecutor(),)
-    if hasattr(executors, "submit") or not isinstance(executors, Iterable):
+    if has(executors, "submit") or isinstance(executors, str | bytes) or not isinstance(executors, Iterable):
         raise ParameterTypeError(
             f"Config: executors must be a list of executors, not {type(executors).__name__} (write executors=[...])"
         )
-    found = tuple(executors)
+    try:
+        found = tuple(itertools.islice(executors, _MOST_EXECUTORS))  # a generator may have no end
+    except Exception as error:
+        raise ParameterTypeError(f"Config: executors must be a list of executors, not {shown(executors)}") from error
     for executor in found:
-        missing = [name for name in ("label", "start", "submit", "shutdown") if not hasattr(executor, name)]
+        missing = [name for name in ("label", "start", "submit", "shutdown") if not has(executor, name)]
+        if isinstance(executor, type):
+            name = executor.__name__
+            raise ParameterTypeError(f"Config: executors must hold executors, but {name} is a class: write {name}()")
         if missing:
             raise ParameterTypeError(
-                f"Config: executors must hold executors, but {executor!r} has no {' and no '.join(missing)}"
+                f"Config: executors must hold executors, but {shown(executor)} has no {' and no '.join(missing)}"
             )
+        check("Config", "executors: each label", executor.label, Label())
     labels = [executor.label for executor in found]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:

@@ -492,7 +492,11 @@ class BadLauncher(ExecutionProviderException, TypeError):
         self.launcher = launcher
 
     def __str__(self) -> str:
-        return f"not a Launcher: {self.launcher!r} (pass for example launcher=SingleNodeLauncher())"
+        try:
+            given = repr(self.launcher)[:200]
+        except Exception:
+            given = type(self.launcher).__name__
+        return f"launcher is not a Launcher: {given} (pass for example launcher=SingleNodeLauncher())"
 
 
 # -- serialization ---------------------------------------------------------------------------------------------

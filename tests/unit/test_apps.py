@@ -91,9 +91,9 @@ def test_calling_without_a_kernel_says_what_to_do() -> None:
     ("kwargs", "message"),
     [
         ({"func": 3}, "func must be a callable"),
-        ({"executors": 3}, "executors must be str, list or tuple"),
-        ({"cache": "yes"}, "cache must be bool"),
-        ({"ignore_for_cache": "x"}, "ignore_for_cache must be list, tuple or None"),
+        ({"executors": 3}, "executors must be a text that is not empty, or a list of labels"),
+        ({"cache": "yes"}, "cache must be True or False"),
+        ({"ignore_for_cache": "x"}, "ignore_for_cache must be a list of names or None"),
         ({"data_flow_kernel": 3}, "data_flow_kernel must be a DataFlowKernel"),
     ],
 )

@@ -11,8 +11,12 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from trellis.apps import PythonApp
-from trellis.core.validation import check_at_least, check_type
+from trellis.core.kinds import Function, Instance, OrNone
+from trellis.core.parameters import EXECUTORS, ITERABLES, KERNEL
+from trellis.core.validation import check
+from trellis.core.values import MOST_COUNTED, Duration, Number
 from trellis.dataflow.kernel import DataFlowKernel
+from trellis.errors import ParameterValueError
 from trellis.futures import AppFuture
 
 if TYPE_CHECKING:
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["ParslPoolExecutor"]
 
 T = TypeVar("T")
+
+_SOME = Number(least=1, most=MOST_COUNTED, whole=True)
 
 
 class ParslPoolExecutor(Executor):
@@ -44,9 +50,11 @@ class ParslPoolExecutor(Executor):
         executors: str | Sequence[str] = "all",
     ) -> None:
         if (config is None) == (dfk is None):
-            raise ValueError("ParslPoolExecutor: give exactly one of config and dfk")
-        check_type("ParslPoolExecutor", "executors", executors, str, list, tuple)
-        self.executors = executors
+            raise ParameterValueError("ParslPoolExecutor: give exactly one of config and dfk")
+        owner = "ParslPoolExecutor"
+        check(owner, "config", config, OrNone(Instance("a Config", methods=("executors", "make_memoizer"))))
+        check(owner, "dfk", dfk, OrNone(KERNEL))
+        self.executors = check(owner, "executors", executors, EXECUTORS)
         self._owns_kernel = config is not None
         self._dfk = DataFlowKernel(config) if config is not None else dfk
         self._apps: dict[Callable[..., Any], PythonApp[..., Any]] = {}
@@ -61,6 +69,7 @@ class ParslPoolExecutor(Executor):
 
     def get_app(self, fn: Callable[..., T]) -> PythonApp[..., T]:
         """The app for a function; one function has one app."""
+        check("ParslPoolExecutor", "fn", fn, Function())
         try:
             app = self._apps.get(fn)
             if app is None:
@@ -105,11 +114,12 @@ class ParslPoolExecutor(Executor):
         Raises:
             TimeoutError: from the iterator, when a result is not there in time.
         """
-        check_type("ParslPoolExecutor.map", "chunksize", chunksize, int)
-        check_at_least("ParslPoolExecutor.map", "chunksize", chunksize, 1)
-        check_type("ParslPoolExecutor.map", "buffersize", buffersize, int, None)
-        if buffersize is not None:
-            check_at_least("ParslPoolExecutor.map", "buffersize", buffersize, 1)
+        owner = "ParslPoolExecutor.map"
+        check(owner, "fn", fn, Function())
+        check(owner, "iterables", iterables, ITERABLES)
+        timeout = check(owner, "timeout", timeout, OrNone(Duration(least=0)))
+        chunksize = check(owner, "chunksize", chunksize, _SOME)
+        buffersize = check(owner, "buffersize", buffersize, OrNone(_SOME))
         deadline = None if timeout is None else time.monotonic() + timeout
         calls = zip(*iterables, strict=False)
         futures: Iterator[AppFuture[Any]]

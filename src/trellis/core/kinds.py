@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +41,13 @@ class Text(Kind):
 
 @dataclass(frozen=True)
 class Path(Kind):
-    """A path, as a text or a ``pathlib`` one; it becomes a text."""
+    """A path, as a text or a ``pathlib`` one; it becomes a text.
+
+    Args:
+        any_bytes: also one whose bytes are no text (see ``os.fsdecode``): such paths cannot stand in a script.
+    """
+
+    any_bytes: bool = False
 
     def __call__(self, value: Any) -> str:
         try:
@@ -51,7 +56,7 @@ class Path(Kind):
             raise Refused(self, wrong_type=True) from None
         if not isinstance(path, str):
             raise Refused(self, wrong_type=True)
-        complaint = "being empty" if not path else _complaint(path)
+        complaint = "being empty" if not path else _complaint(path, self.any_bytes)
         if complaint:
             raise Refused(f"{self} without {complaint}" if path else f"{self}, and not empty")
         return str.__str__(path)
@@ -60,38 +65,27 @@ class Path(Kind):
         return "a path (str or os.PathLike)"
 
 
-def _complaint(text: str) -> str:
+def _complaint(text: str, any_bytes: bool = False) -> str:
     if "\0" in text:
         return "a NUL character"
     try:
-        os.fsencode(text)
+        _ = os.fsencode(text) if any_bytes else text.encode()
     except UnicodeEncodeError:
         return "characters that cannot be encoded"
     return ""
 
 
-# Labels of executors name directories of the run, and stand in commands.
-_LABEL = re.compile(r"[\w+@=,:-][\w .+@=,:-]*")
-_LABEL_BYTES = 100
-
-
-@dataclass(frozen=True)
-class Label(Kind):
-    """The name of an executor."""
+class Word(Text):
+    """A text in one piece: a name in a command, a host."""
 
     def __call__(self, value: Any) -> str:
-        if not isinstance(value, str):
-            raise Refused(self, wrong_type=True)
-        label = Text()(value)
-        if not _LABEL.fullmatch(label) or len(os.fsencode(label)) > _LABEL_BYTES or label == "all":
+        text = super().__call__(value)
+        if not text or text.split() != [text]:
             raise Refused(self)
-        return label
+        return text
 
     def __str__(self) -> str:
-        return (
-            "a name of letters, digits, spaces and any of _ . + @ = , : - that begins with no space and no dot, has "
-            f"at most {_LABEL_BYTES} bytes, and is not 'all'"
-        )
+        return "a text that is not empty and has no spaces"
 
 
 # -- choices, and what is made of other kinds ------------------------------------------------------------------
@@ -130,13 +124,19 @@ class Choice(Kind):
 
 
 class OrNone(Kind):
-    """Also None."""
+    """Also None.
 
-    def __init__(self, kind: Kind) -> None:
+    Args:
+        kind: what it is otherwise.
+        empty: an empty text stands for None.
+    """
+
+    def __init__(self, kind: Kind, empty: bool = False) -> None:
         self.kind = kind
+        self.empty = empty
 
     def __call__(self, value: Any) -> Any:
-        if value is None:
+        if value is None or (self.empty and isinstance(value, str) and not value):
             return None
         try:
             return self.kind(value)
@@ -195,7 +195,7 @@ class Items(Kind):
             try:
                 found.append(self.kind(element))
             except Refused as refused:
-                wanted = f"{self}, of which each is {refused.wanted}; {shown(element)} is none"
+                wanted = f"{self}, of which each is {refused.wanted} ({shown(element)} is none)"
                 raise Refused(wanted, wrong_type=refused.wrong_type, advice=refused.advice) from None
         return tuple(found) if isinstance(value, tuple) else found
 
@@ -246,12 +246,12 @@ class Table(Kind):
             try:
                 key = self.key(key)
             except Refused as refused:
-                wanted = f"{self} whose keys are each {refused.wanted}; {shown(key)} is none"
+                wanted = f"{self} whose keys are each {refused.wanted} ({shown(key)} is none)"
                 raise Refused(wanted, wrong_type=refused.wrong_type) from None
             try:
                 found[key] = self.kind(element)
             except Refused as refused:
-                wanted = f"{self}, and for {key!r} {refused.wanted}; {shown(element)} is none"
+                wanted = f"{self}, and for {key!r} {refused.wanted} ({shown(element)} is none)"
                 raise Refused(wanted, wrong_type=refused.wrong_type) from None
         return found
 
@@ -301,7 +301,7 @@ class Instance(Kind):
             raise Refused(f"{self.wanted} object", wrong_type=True, advice=advice)
         if self.types and not isinstance(value, self.types):
             raise Refused(self, wrong_type=True)
-        missing = [name for name in self.methods if not _has(value, name)]
+        missing = [name for name in self.methods if not has(value, name)]
         if missing:
             raise Refused(self, wrong_type=True, advice=f"it has no {', '.join(missing)}")
         return value
@@ -310,7 +310,8 @@ class Instance(Kind):
         return self.wanted
 
 
-def _has(value: object, name: str) -> bool:
+def has(value: object, name: str) -> bool:
+    """Whether a value has an attribute, whatever it does when it is asked."""
     try:
         return hasattr(value, name)
     except Exception:  # a property that fails

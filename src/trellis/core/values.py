@@ -22,6 +22,8 @@ from typing import Any
 LARGEST = 1e15
 # 31 years. Timers of the operating system end at 292.
 LONGEST_S = 1e9
+# Larger bounds are only told to who oversteps them.
+_TELLING = 1e6
 # Longer values are cut in messages: who gave it knows it.
 _SHOWN_CHARACTERS = 200
 _TIME = re.compile(r"(?:(?P<days>\d{1,9})[-:])?(?P<hours>\d{1,9}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})", re.ASCII)
@@ -135,7 +137,7 @@ class Number(Kind):
         return number
 
     def __str__(self) -> str:
-        return self._words() if self.most in (LARGEST, LONGEST_S) else self._with_most()
+        return self._words() if self.most > _TELLING else self._with_most()
 
     def _words(self) -> str:
         text = "a whole number" if self.whole else "a number"
@@ -166,34 +168,54 @@ class Count(Number):
             value = int(value[:20])  # longer ones are too large as well
         return super().__call__(value)
 
-    def __str__(self) -> str:
-        return self._words()
-
 
 @dataclass(frozen=True)
 class Duration(Number):
-    """Seconds, also as a ``timedelta`` (of numpy as well), or as text: ``"HH:MM:SS"`` or ``"D-HH:MM:SS"``."""
+    """Seconds, also as a ``timedelta`` (of numpy as well).
+
+    Args:
+        texts: also as ``"HH:MM:SS"`` or ``"D-HH:MM:SS"``, as batch systems have walltimes.
+    """
 
     most: float = LONGEST_S
     unit: str = "seconds"
+    texts: bool = False
 
     def __call__(self, value: Any) -> int | float:
         if isinstance(value, timedelta):
             value = value.total_seconds()
-        elif isinstance(value, str):
+        elif self.texts and isinstance(value, str):
             value = self._of_text(value)
         elif getattr(getattr(value, "dtype", None), "kind", "") == "m":
             value = _seconds_of_numpy(value)
         return super().__call__(value)
 
     def __str__(self) -> str:
-        return f"{super().__str__()}, a timedelta, or a text 'HH:MM:SS'"
+        number = super().__str__()
+        return f"{number}, a timedelta, or a text 'HH:MM:SS'" if self.texts else f"{number} or a timedelta"
 
     def _of_text(self, text: str) -> int:
         seconds = parse_time(text)
         if seconds is None:
             raise Refused(self)
         return seconds
+
+
+class Span(Kind):
+    """Whole seconds as ``"HH:MM:SS"``, ``"D-HH:MM:SS"`` or a ``timedelta``; a bare number might mean minutes."""
+
+    def __call__(self, value: Any) -> int:
+        if not isinstance(value, str | timedelta):
+            raise Refused(self, wrong_type=True)
+        if isinstance(value, str) and parse_time(value) is None:
+            raise Refused(self)
+        try:
+            return int(Duration(least=1, texts=True)(value))
+        except Refused:
+            raise Refused(self) from None
+
+    def __str__(self) -> str:
+        return "HH:MM:SS or D-HH:MM:SS and above zero (for example '01:30:00', 31 years at most), or a timedelta"
 
 
 def parse_time(text: str) -> int | None:

@@ -6,7 +6,7 @@ It is done when the app is called, for what is known then, and once more when fu
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -18,19 +18,22 @@ from trellis.errors import BadStdStreamFile, InvalidResourceSpecification
 from trellis.futures import DataFuture
 from trellis.staging.files import File
 
-WALLTIME = OrNone(Duration(above=0))
+WALLTIME = OrNone(Duration(above=0, texts=True))
 
 
 class _Inputs(Kind):
-    """Any number of things, as a list; an iterable that is none becomes one, as with Parsl."""
+    """Any number of things, as a list; a set, an array or the like becomes one, as with Parsl."""
 
     def __call__(self, value: Any) -> Any:
         if value is None or isinstance(value, list | tuple):
             return value
         alone = isinstance(value, str | bytes | os.PathLike | Mapping | Future)
-        if alone or not isinstance(value, Iterable):
+        if alone or not isinstance(value, Collection):  # an iterator may have no end
             raise Refused(self, wrong_type=True, advice=f"write inputs=[{shown(value)}]" if alone else "")
-        return list(value)
+        try:
+            return list(value)
+        except Exception:
+            raise Refused(self, wrong_type=True) from None
 
     def __str__(self) -> str:
         return "a list"
@@ -109,13 +112,20 @@ def _check_stream(app: str, name: str, value: Any) -> None:
         return
     wanted = "a path, a pair (path, mode) with a mode such as 'w' or 'a', a File, or AUTO_LOGNAME"
     path, mode = value if isinstance(value, tuple) and len(value) == 2 else (value, "w")
-    if not isinstance(path, str | bytes | os.PathLike | Future) or isinstance(path, type):
+    if not (isinstance(path, Future) or _names_a_file(path)):
         raise BadStdStreamFile(f"{app}: {name} must be {wanted}, not {shown(value)}")
     if not _is_writing_mode(mode):
         raise BadStdStreamFile(f"{app}: {name} must be {wanted}; {shown(mode)} is no mode in which a file is written")
-    plain = path if isinstance(path, str | bytes) else ""
-    if ("\0" if isinstance(plain, str) else b"\0") in plain:  # type: ignore[operator]
-        raise BadStdStreamFile(f"{app}: {name} must be {wanted}, without NUL characters, not {shown(value)}")
+
+
+def _names_a_file(path: Any) -> bool:
+    if isinstance(path, File):
+        return True  # staging knows where
+    try:
+        plain = os.fsencode(path)  # of a path, bytes too, and of nothing else
+    except Exception:
+        return False
+    return b"\0" not in plain and os.path.basename(plain) not in (b"", b".", b"..")
 
 
 def _is_writing_mode(mode: Any) -> bool:

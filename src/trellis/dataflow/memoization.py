@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
 
-from trellis.core.validation import check_choice, check_type
+from trellis.core.kinds import Flag
+from trellis.core.parameters import CHECKPOINT_KINDS
+from trellis.core.validation import check, check_all
+from trellis.core.values import Span
 from trellis.dataflow.checkpoint import (
     CheckpointWriter,
     Record,
@@ -22,7 +24,7 @@ from trellis.dataflow.checkpoint import (
 )
 from trellis.dataflow.memo_keys import Call, memo_key, task_key
 from trellis.dataflow.memo_values import id_for_memo
-from trellis.errors import BadCheckpoint, ConfigurationError, NoDataFlowKernelError, ParameterTypeError
+from trellis.errors import BadCheckpoint, ConfigurationError, NoDataFlowKernelError
 
 __all__ = ["BasicMemoizer", "Memoizer", "id_for_memo", "memo_key"]
 
@@ -137,20 +139,17 @@ class BasicMemoizer(Memoizer):
         hash_code: bool = True,
     ) -> None:
         owner = type(self).__name__
-        _check_files(owner, checkpoint_files)
-        check_type(owner, "checkpoint_period", checkpoint_period, str, None)
-        check_type(owner, "checkpoint_mode", checkpoint_mode, str, None)
-        check_choice(owner, "checkpoint_mode", checkpoint_mode, CHECKPOINT_MODES)
-        check_type(owner, "memoize", memoize, bool)
-        check_type(owner, "hash_code", hash_code, bool)
-        if checkpoint_period is not None and checkpoint_mode != "periodic":
-            logger.warning("checkpoint_period has no effect: checkpoint_mode is %r, not 'periodic'", checkpoint_mode)
         self.checkpoint_files = checkpoint_files
         self.checkpoint_mode = checkpoint_mode
-        self.checkpoint_period = checkpoint_period or (_DEFAULT_PERIOD if checkpoint_mode == "periodic" else None)
+        self.checkpoint_period = checkpoint_period
         self.memoize = memoize
         self.hash_code = hash_code
-        self._period_s = _parse_period(owner, self.checkpoint_period or _DEFAULT_PERIOD)
+        check_all(self, {**CHECKPOINT_KINDS, "memoize": Flag(), "hash_code": Flag()})
+        if checkpoint_period is not None and checkpoint_mode != "periodic":
+            logger.warning("checkpoint_period has no effect: checkpoint_mode is %r, not 'periodic'", checkpoint_mode)
+        if checkpoint_period is None and checkpoint_mode == "periodic":
+            self.checkpoint_period = _DEFAULT_PERIOD
+        self._period_s: int = check(owner, "checkpoint_period", self.checkpoint_period or _DEFAULT_PERIOD, Span())
         self._lock = threading.Lock()
         self._run: _Run | None = None
 
@@ -348,20 +347,3 @@ def _done(result: Any) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_result(result)
     return future
-
-
-def _check_files(owner: str, files: object) -> None:
-    check_type(owner, "checkpoint_files", files, Sequence, None)
-    if isinstance(files, str | bytes):
-        raise ParameterTypeError(f"{owner}: checkpoint_files must be a list of paths, not one path ({files!r})")
-    for file in files or ():  # type: ignore[attr-defined]
-        check_type(owner, "each of checkpoint_files", file, str, os.PathLike)
-
-
-def _parse_period(owner: str, period: str) -> int:
-    match = re.fullmatch(r"(\d+):([0-5]?\d):([0-5]?\d)", period)
-    hours, minutes, seconds = map(int, match.groups()) if match else (0, 0, 0)
-    period_s = (hours * 60 + minutes) * 60 + seconds
-    if period_s == 0:
-        raise ConfigurationError(f"{owner}: checkpoint_period must be HH:MM:SS and not nothing, not {period!r}")
-    return period_s

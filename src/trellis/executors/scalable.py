@@ -14,7 +14,9 @@ from trellis.blocks.controller import BlockController
 from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
 from trellis.core.interfaces import ExecutorContext, PoolLoad, Provider
 from trellis.core.jobs import JobState, JobStatus
-from trellis.core.validation import check_callable
+from trellis.core.kinds import Either, Flag, Function, OrNone
+from trellis.core.parameters import PROVIDER
+from trellis.core.validation import check
 from trellis.errors import BadStateException, ScalingFailed
 from trellis.executors.base import TrellisExecutor
 
@@ -32,9 +34,9 @@ class BlockProviderExecutor(TrellisExecutor):
 
     def __init__(self, *, provider: Provider | None, block_error_handler: bool | BlockErrorHandler = True) -> None:
         super().__init__()
-        if not isinstance(block_error_handler, bool):
-            check_callable(type(self).__name__, "block_error_handler", block_error_handler, optional=False)
-        self._provider = provider
+        owner = type(self).__name__
+        block_error_handler = check(owner, "block_error_handler", block_error_handler, Either(Flag(), Function()))
+        self._provider: Provider | None = check(owner, "provider", provider, OrNone(PROVIDER))
         self.block_error_handler = resolve_error_handler(block_error_handler)
         self._controller: BlockController | None = None
         self._bad_state_lock = threading.Lock()

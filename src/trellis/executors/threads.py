@@ -15,12 +15,24 @@ from typing import Any
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
 from trellis.core.interruption import interrupt
-from trellis.core.validation import check_at_least, check_type
+from trellis.core.kinds import OrNone, Path, Text
+from trellis.core.parameters import STORAGE_ACCESS, Label
+from trellis.core.validation import check_all, knows_former_names
+from trellis.core.values import Kind, Number
 from trellis.errors import ExecutorError, InvalidResourceSpecification
 from trellis.executors.base import TrellisExecutor
 
 # How long shutdown() waits for threads that are idle or about to be: they need microseconds.
 _JOIN_TIMEOUT_S = 1.0
+
+
+_KINDS: dict[str, Kind] = {
+    "label": Label(),
+    "max_threads": Number(least=1, whole=True),
+    "thread_name_prefix": OrNone(Text(lines=False)),
+    "storage_access": STORAGE_ACCESS,
+    "working_dir": OrNone(Path()),
+}
 
 
 class _Run:
@@ -49,27 +61,23 @@ class ThreadPoolExecutor(TrellisExecutor):
         ParameterTypeError, ConfigurationError: a parameter cannot work.
     """
 
+    @knows_former_names(max_workers="it is max_threads", workers="it is max_threads")
     def __init__(
         self,
         label: str = "threads",
         max_threads: int | None = 2,
-        thread_name_prefix: str = "",
+        thread_name_prefix: str | None = "",
         storage_access: Sequence[Any] | None = None,
         working_dir: str | None = None,
     ) -> None:
-        owner = type(self).__name__
-        check_type(owner, "label", label, str)
-        check_type(owner, "max_threads", max_threads, int, None)
-        check_type(owner, "thread_name_prefix", thread_name_prefix, str, None)
-        check_type(owner, "storage_access", storage_access, list, tuple, None)
-        check_type(owner, "working_dir", working_dir, str, None)
         super().__init__()
         self.label = label
         self.max_threads = 2 if max_threads is None else max_threads
-        check_at_least(owner, "max_threads", self.max_threads, 1)
-        self.thread_name_prefix = thread_name_prefix or f"trellis-{label}"
+        self.thread_name_prefix = thread_name_prefix
         self.storage_access = storage_access
         self.working_dir = working_dir
+        check_all(self, _KINDS)
+        self.thread_name_prefix = self.thread_name_prefix or f"trellis-{self.label}"
         self._hostname = socket.gethostname()
         self._run: _Run | None = None
 

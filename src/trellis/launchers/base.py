@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from trellis.core.foreign import can_call
-from trellis.core.validation import check_type
+from trellis.core.kinds import Flag
+from trellis.core.validation import check
 
 
 class Launcher(ABC):
@@ -20,8 +21,7 @@ class Launcher(ABC):
     same_host: bool = False
 
     def __init__(self, debug: bool = True) -> None:
-        check_type(type(self).__name__, "debug", debug, bool)
-        self.debug = debug
+        self.debug: bool = check(type(self).__name__, "debug", debug, Flag())
 
     @abstractmethod
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:

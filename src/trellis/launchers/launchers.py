@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from trellis.core.validation import check_type
+from trellis.core.kinds import Flag, Text
+from trellis.core.validation import check
 from trellis.launchers.base import Launcher
 from trellis.launchers.spread import (
     AprunLauncher,
@@ -55,8 +56,7 @@ class WrappedLauncher(Launcher):
 
     def __init__(self, prepend: str, debug: bool = True) -> None:
         super().__init__(debug=debug)
-        check_type(type(self).__name__, "prepend", prepend, str)
-        self.prepend = prepend
+        self.prepend: str = check(type(self).__name__, "prepend", prepend, Text())
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
         if nodes_per_block > 1 or tasks_per_node > 1:
@@ -82,8 +82,7 @@ class SingleNodeLauncher(Launcher):
 
     def __init__(self, debug: bool = True, fail_on_any: bool = False) -> None:
         super().__init__(debug=debug)
-        check_type(type(self).__name__, "fail_on_any", fail_on_any, bool)
-        self.fail_on_any = fail_on_any
+        self.fail_on_any: bool = check(type(self).__name__, "fail_on_any", fail_on_any, Flag())
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
         copies = tasks_per_node * nodes_per_block

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import shlex
 
-from trellis.core.validation import check_type
+from trellis.core.kinds import Path, Text
+from trellis.core.validation import check
 from trellis.launchers.base import Launcher
 
 # Options with which users place the copies themselves.
@@ -28,8 +29,7 @@ class _SpreadLauncher(Launcher):
 
     def __init__(self, debug: bool = True, overrides: str = "") -> None:
         super().__init__(debug=debug)
-        check_type(type(self).__name__, "overrides", overrides, str)
-        self.overrides = overrides
+        self.overrides: str = check(type(self).__name__, "overrides", overrides, Text())
 
     def _script(self, start: str, tasks_per_node: int, nodes_per_block: int) -> str:
         return (
@@ -74,8 +74,7 @@ class MpiExecLauncher(_SpreadLauncher):
 
     def __init__(self, debug: bool = True, bind_cmd: str = "--bind-to", overrides: str = "") -> None:
         super().__init__(debug=debug, overrides=overrides)
-        check_type(type(self).__name__, "bind_cmd", bind_cmd, str)
-        self.bind_cmd = bind_cmd
+        self.bind_cmd: str = check(type(self).__name__, "bind_cmd", bind_cmd, Text())
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
         prepare, placing = _mpi_placing("mpiexec", tasks_per_node, nodes_per_block, self.overrides)
@@ -98,8 +97,7 @@ class MpiRunLauncher(_SpreadLauncher):
 
     def __init__(self, debug: bool = True, bash_location: str = "/bin/bash", overrides: str = "") -> None:
         super().__init__(debug=debug, overrides=overrides)
-        check_type(type(self).__name__, "bash_location", bash_location, str)
-        self.bash_location = bash_location
+        self.bash_location: str = check(type(self).__name__, "bash_location", bash_location, Path())
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
         prepare, placing = _mpi_placing("mpirun", tasks_per_node, nodes_per_block, self.overrides)

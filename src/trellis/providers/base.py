@@ -6,9 +6,31 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from trellis.core.jobs import JobStatus
-from trellis.core.validation import NUMBER, check_at_least, check_type
-from trellis.errors import BadLauncher, ConfigurationError
+from trellis.core.kinds import Text
+from trellis.core.validation import check
+from trellis.core.values import MOST_COUNTED, Duration, Kind, Number
+from trellis.errors import BadLauncher, ParameterValueError
 from trellis.launchers.base import Launcher
+
+_COUNT = Number(least=0, most=MOST_COUNTED, whole=True)
+BLOCK_KINDS: dict[str, Kind] = {
+    "nodes_per_block": Number(least=1, most=MOST_COUNTED, whole=True),
+    "init_blocks": _COUNT,
+    "min_blocks": _COUNT,
+    "max_blocks": _COUNT,
+    "parallelism": Number(least=0),
+}
+# What all of Trellis's own have.
+COMMON_KINDS: dict[str, Kind] = {**BLOCK_KINDS, "worker_init": Text(), "cmd_timeout": Duration(above=0)}
+# Of Parsl's releases before this one.
+FORMER_NAMES = {
+    "channel": "leave it out; Trellis runs the batch system's commands on this host",
+    "move_files": "leave it out; scripts are where the executor's run is",
+    "tasks_per_node": "workers of a node are the executor's parameter max_workers_per_node",
+    "overrides": "it is scheduler_options",
+    "linger": "leave it out",
+    "script_dir": "leave it out; the executor sets it",
+}
 
 
 class ExecutionProvider(ABC):
@@ -84,18 +106,20 @@ def check_blocks(
     owner: str, *, nodes_per_block: int, init_blocks: int, min_blocks: int, max_blocks: int, parallelism: float
 ) -> None:
     """Raise ``ConfigurationError`` when these numbers, which all providers have, make no sense."""
-    for name, value, least in (
-        ("nodes_per_block", nodes_per_block, 1),
-        ("init_blocks", init_blocks, 0),
-        ("min_blocks", min_blocks, 0),
-        ("max_blocks", max_blocks, 0),
-    ):
-        check_type(owner, name, value, int)
-        check_at_least(owner, name, value, least)
-    if min_blocks > max_blocks:
-        raise ConfigurationError(f"{owner}: min_blocks ({min_blocks}) must not exceed max_blocks ({max_blocks})")
-    check_type(owner, "parallelism", parallelism, *NUMBER)
-    check_at_least(owner, "parallelism", parallelism, 0)
+    given = {
+        "nodes_per_block": nodes_per_block,
+        "init_blocks": init_blocks,
+        "min_blocks": min_blocks,
+        "max_blocks": max_blocks,
+        "parallelism": parallelism,
+    }
+    for name, value in given.items():
+        check(owner, name, value, BLOCK_KINDS[name])
+    for name in ("init_blocks", "min_blocks"):
+        if given[name] > max_blocks:
+            raise ParameterValueError(
+                f"{owner}: {name} ({given[name]}) must not exceed max_blocks ({max_blocks}): raise max_blocks"
+            )
 
 
 def check_launcher(launcher: object) -> Launcher:

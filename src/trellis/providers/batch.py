@@ -10,20 +10,22 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from trellis.core.clock import Clock, MonotonicClock
 from trellis.core.interfaces import CommandResult, CommandRunner
 from trellis.core.jobs import JobState, JobStatus
-from trellis.core.validation import NUMBER, check_type
-from trellis.errors import ConfigurationError, ExecutionProviderException, ScriptPathError, SubmitException
+from trellis.core.kinds import Text
+from trellis.core.validation import check, check_all
+from trellis.errors import ExecutionProviderException, ScriptPathError, SubmitException
 from trellis.launchers.base import Launcher
 from trellis.launchers.launchers import SingleNodeLauncher
-from trellis.providers.base import ExecutionProvider, check_blocks, check_launcher
+from trellis.providers.base import COMMON_KINDS, ExecutionProvider, check_blocks, check_launcher
 from trellis.providers.command import CommandTimeout, SubprocessRunner
 from trellis.providers.orphans import OrphanGuard
 from trellis.providers.reports import Hint, JobReport, find_advice, read_exit_file
-from trellis.providers.script import JobRequest, parse_walltime, render_environment, unique_name
+from trellis.providers.script import JobRequest, format_walltime, parse_walltime, render_environment, unique_name
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class BatchProvider(ExecutionProvider):
         min_blocks: Blocks that are always kept.
         max_blocks: No more blocks than this are added to those of the start.
         parallelism: Worker slots wanted per outstanding task.
-        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``.
+        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``, or a ``timedelta``.
         launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
         cmd_timeout: Seconds that a command of the batch system may take.
         scheduler_options: Further lines for the head of the script, such as ``#SBATCH …``.
@@ -89,7 +91,7 @@ class BatchProvider(ExecutionProvider):
         min_blocks: int,
         max_blocks: int,
         parallelism: float,
-        walltime: str,
+        walltime: str | timedelta,
         launcher: Launcher | None,
         cmd_timeout: float = 10,
         *,
@@ -105,25 +107,21 @@ class BatchProvider(ExecutionProvider):
             max_blocks=max_blocks,
             parallelism=parallelism,
         )
-        check_type(owner, "walltime", walltime, str)
-        check_type(owner, "cmd_timeout", cmd_timeout, *NUMBER)
-        check_type(owner, "scheduler_options", scheduler_options, str)
-        check_type(owner, "worker_init", worker_init, str)
-        if cmd_timeout <= 0:
-            raise ConfigurationError(f"{owner}: cmd_timeout must be above 0, not {cmd_timeout!r}")
-        self._label = label
+        self._label: str = check(owner, "label", label, Text(empty=False, lines=False))
         self.nodes_per_block = nodes_per_block
         self.init_blocks = init_blocks
         self.min_blocks = min_blocks
         self.max_blocks = max_blocks
         self.parallelism = parallelism
-        self.walltime = walltime
         walltime_s = parse_walltime(owner, walltime)
+        self.walltime = walltime if isinstance(walltime, str) else format_walltime(walltime_s)
+        scheduler_options = check(owner, "scheduler_options", scheduler_options, Text())
         self._walltime_s = self.walltime_in(scheduler_options) or walltime_s
         self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
         self.cmd_timeout = cmd_timeout
         self.scheduler_options = scheduler_options
         self.worker_init = worker_init
+        check_all(self, {**COMMON_KINDS, "scheduler_options": Text()})
         self.script_dir: str | None = None
         self._runner: CommandRunner = SubprocessRunner()
         self._clock: Clock = MonotonicClock()

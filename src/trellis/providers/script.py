@@ -7,10 +7,10 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
-from trellis.errors import ConfigurationError
-
-_WALLTIME = re.compile(r"(?:(?P<days>\d+)[-:])?(?P<hours>\d+):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
+from trellis.core.validation import check
+from trellis.core.values import Span
 
 # A path that stands in a directive as it is: no batch system reads anything else into it.
 _PLAIN_PATH = re.compile(r"[\w./+,=@~-]+")
@@ -55,21 +55,14 @@ class JobRequest:
         return f"{self.script_path}.ec"
 
 
-def parse_walltime(owner: str, walltime: str) -> int:
-    """Give the seconds of ``HH:MM:SS`` or ``D-HH:MM:SS``.
+def parse_walltime(owner: str, walltime: str | timedelta) -> int:
+    """Give the seconds of ``HH:MM:SS``, ``D-HH:MM:SS``, or a timedelta.
 
     Raises:
-        ConfigurationError: it is neither, or no time at all.
+        ParameterTypeError, ParameterValueError: it is none of these, or no time at all.
     """
-    match = _WALLTIME.fullmatch(walltime.strip())
-    if match is not None:
-        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        total_s = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-        if minutes < 60 and seconds < 60 and total_s > 0:
-            return total_s
-    raise ConfigurationError(
-        f"{owner}: walltime must be HH:MM:SS or D-HH:MM:SS and above zero (for example '01:30:00'), not {walltime!r}"
-    )
+    seconds: int = check(owner, "walltime", walltime, Span())
+    return seconds
 
 
 def format_walltime(seconds: int) -> str:

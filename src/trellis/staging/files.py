@@ -5,9 +5,19 @@ from __future__ import annotations
 import copy
 import os
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from trellis.core.validation import check_type
+from trellis.core.kinds import Path
+from trellis.core.validation import check
+from trellis.core.values import shown
+from trellis.errors import ParameterValueError
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:  # brackets that are no address
+        raise ParameterValueError(f"File: url must be a path or a URL, not {shown(url)}: {error}") from None
 
 
 class File:
@@ -22,11 +32,12 @@ class File:
     """
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
-        check_type("File", "url", url, str, os.PathLike)
-        self.url = os.fspath(url)
-        parts = urlsplit(self.url) if isinstance(url, str) else None
+        self.url: str = check("File", "url", url, Path(any_bytes=True))
+        parts = _split(self.url) if isinstance(url, str) else None
         if parts is not None and parts.scheme:
-            self.scheme, self.netloc, self.path = parts.scheme, parts.netloc, parts.path
+            # In a file: URL, as pathlib makes them, %20 is a space. What other servers do with it is their business.
+            path = unquote(parts.path) if parts.scheme == "file" else parts.path
+            self.scheme, self.netloc, self.path = parts.scheme, parts.netloc, path
         else:
             # A path is taken as it is: '#' and '?' are ordinary characters in it.
             self.scheme, self.netloc, self.path = "file", "", self.url

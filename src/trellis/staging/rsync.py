@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from trellis.core.kinds import Word
 from trellis.core.plain_files import open_plain
-from trellis.core.validation import check_type
+from trellis.core.validation import check
 from trellis.staging.base import Staging
 from trellis.staging.files import File
 from trellis.staging.transfer import FetchFirst, SendAfter, make_parent, place_in_working_dir
@@ -57,8 +58,7 @@ class RSyncStaging(Staging):
     """
 
     def __init__(self, hostname: str) -> None:
-        check_type("RSyncStaging", "hostname", hostname, str)
-        self.hostname = hostname
+        self.hostname: str = check("RSyncStaging", "hostname", hostname, Word())
 
     def can_stage_in(self, file: File) -> bool:
         return file.scheme == "file"

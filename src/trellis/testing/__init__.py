@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trellis.core.jobs import JobState, JobStatus
+from trellis.core.validation import check
+from trellis.core.values import Duration
 from trellis.errors import SubmitException
 from trellis.providers.base import ExecutionProvider, check_blocks
 
@@ -64,7 +66,9 @@ class FakeProvider(ExecutionProvider):
         self.status_error: Exception | None = None
         self.cancel_error: Exception | None = None
         self.refuses_cancel = False
-        self._status_polling_interval = status_polling_interval
+        self._status_polling_interval: float = check(
+            "FakeProvider", "status_polling_interval", status_polling_interval, Duration(least=0)
+        )
         self._statuses: dict[str, JobStatus] = {}
 
     @property

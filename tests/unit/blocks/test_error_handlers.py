@@ -16,7 +16,7 @@ from trellis.testing import FakeProvider
 
 class Executor:
     def __init__(self, init_blocks: int = 1) -> None:
-        self.provider = FakeProvider(init_blocks=init_blocks)
+        self.provider = FakeProvider(init_blocks=init_blocks, max_blocks=max(init_blocks, 1))
         self.failure: Exception | None = None
 
     def set_bad_state_and_fail_all(self, exception: Exception) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trellis.core.kinds import Choice, Either, Flag, Instance, Items, Label, OrNone, Path, Set, Table, Text
+from trellis.core.kinds import Choice, Either, Flag, Instance, Items, OrNone, Path, Set, Table, Text
+from trellis.core.parameters import Label
 from trellis.core.validation import check
 from trellis.core.values import Count, Duration, Kind, Number, Refused, shown
 from trellis.errors import ParameterTypeError, ParameterValueError, TrellisError
@@ -107,10 +108,14 @@ def test_what_is_no_number_that_messages_can_carry_is_refused(value: Any) -> Non
         (OrNone(Text()), 3, "must be a text or None, not 3"),
         (Either(Number(), Text()), (), "must be a number, or a text, not ()"),
         (Items(Text(), "names"), "abc", "must be a list of names, not 'abc': write ['abc']"),
-        (Items(Text(), "names"), ["a", 3], "must be a list of names, of which each is a text; 3 is none, not ['a', 3]"),
+        (
+            Items(Text(), "names"),
+            ["a", 3],
+            "must be a list of names, of which each is a text (3 is none), not ['a', 3]",
+        ),
         (Items(Text(), "names", least=1), [], "must be a list of names that is not empty, not []"),
         (Set(Text(), "names"), ["a"], "must be a set of names, not ['a']"),
-        (Table(Text(), "texts"), {"a": 3}, "must be a dict of texts, and for 'a' a text; 3 is none, not {'a': 3}"),
+        (Table(Text(), "texts"), {"a": 3}, "must be a dict of texts, and for 'a' a text (3 is none), not {'a': 3}"),
         (Table(Text(), "texts"), [3], "must be a dict of texts, not [3]"),
         (Instance("a Path", PurePosixPath), PurePosixPath, "write PurePosixPath()"),
         (Instance("a thing", methods=("submit",)), 3, "must be a thing, not 3: it has no submit"),
@@ -133,7 +138,7 @@ def test_a_refusal_says_what_is_accepted_and_what_was_given(kind: Kind, value: A
     ],
 )
 def test_a_time_is_seconds_however_it_is_given(value: Any, seconds: float) -> None:
-    assert Duration(above=0)(value) == seconds
+    assert Duration(above=0, texts=True)(value) == seconds
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_a_time_is_seconds_however_it_is_given(value: Any, seconds: float) -> No
      np.timedelta64("NaT"), np.timedelta64(1, "M"), "999999999:00:00", math.inf, True],
 )  # fmt: skip
 def test_what_is_no_time_is_refused(value: Any) -> None:
-    assert "(seconds)" in refusal(Duration(above=0), value)
+    assert "(seconds)" in refusal(Duration(above=0, texts=True), value)
 
 
 @pytest.mark.parametrize("label", ["a", "htex_local", "my exec", "_internal", "Ä-1", "a.b", "7", "x" * 100])

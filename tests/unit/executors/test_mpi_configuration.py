@@ -84,8 +84,8 @@ def test_only_a_simple_launcher_will_do() -> None:
     ("parameters", "message"),
     [
         ({"mpi_launcher": "mpirun"}, "mpi_launcher must be one of 'mpiexec', 'srun', 'aprun', not 'mpirun'"),
-        ({"max_workers_per_block": 0}, "max_workers_per_block must be at least 1, not 0"),
-        ({"max_workers_per_block": 1.5}, "max_workers_per_block must be int, not float"),
+        ({"max_workers_per_block": 0}, "max_workers_per_block must be a whole number of at least 1, not 0"),
+        ({"max_workers_per_block": 1.5}, "max_workers_per_block must be a whole number of at least 1, not 1.5"),
         ({"heartbeat_period": 500}, "MPIExecutor: heartbeat_period"),
     ],
 )

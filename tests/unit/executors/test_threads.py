@@ -12,6 +12,7 @@ from trellis.core.interfaces import Attempt, ExecutorContext, Outcome
 from trellis.errors import ConfigurationError, ExecutorError, InvalidResourceSpecification, ParameterTypeError
 from trellis.executors.adapter import adapt
 from trellis.executors.threads import ThreadPoolExecutor
+from trellis.staging.noop import NoOpFileStaging
 
 
 class Sink:
@@ -127,14 +128,14 @@ def test_it_takes_no_resource_specification(pool: ThreadPoolExecutor) -> None:
 
 
 def test_parameters_are_checked() -> None:
-    with pytest.raises(ParameterTypeError, match="label must be str"):
+    with pytest.raises(ParameterTypeError, match="label must be a name of letters"):
         ThreadPoolExecutor(3)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="max_threads must be at least 1"):
+    with pytest.raises(ConfigurationError, match="max_threads must be a whole number of at least 1"):
         ThreadPoolExecutor(max_threads=0)
     with pytest.raises(ParameterTypeError, match="working_dir"):
         ThreadPoolExecutor(working_dir=3)  # type: ignore[arg-type]
-    pool = ThreadPoolExecutor(max_threads=None, storage_access=["s"], working_dir="/w")
-    assert (pool.max_threads, pool.storage_access, pool.working_dir) == (2, ["s"], "/w")
+    pool = ThreadPoolExecutor(max_threads=None, storage_access=[staging := NoOpFileStaging()], working_dir="/w")
+    assert (pool.max_threads, pool.storage_access, pool.working_dir) == (2, [staging], "/w")
 
 
 class ParslStyle:

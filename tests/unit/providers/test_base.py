@@ -56,7 +56,9 @@ def test_repr_shows_the_settings_and_nothing_private() -> None:
     assert repr(UsersProvider()) == "UsersProvider(queue='debug')"
 
 
-@pytest.mark.parametrize("change", [{}, {"max_blocks": 0, "init_blocks": 0}, {"init_blocks": 5}, {"parallelism": 0.5}])
+@pytest.mark.parametrize(
+    "change", [{}, {"max_blocks": 0, "init_blocks": 0}, {"init_blocks": 5, "max_blocks": 5}, {"parallelism": 0.5}]
+)
 def test_numbers_that_make_sense(change: dict[str, Any]) -> None:
     check_blocks("P", **{**GOOD, **change})
 
@@ -64,12 +66,13 @@ def test_numbers_that_make_sense(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"nodes_per_block": 0}, "P: nodes_per_block must be at least 1, not 0"),
-        ({"init_blocks": -1}, "P: init_blocks must be at least 0, not -1"),
-        ({"min_blocks": -1}, "P: min_blocks must be at least 0, not -1"),
-        ({"max_blocks": -1}, "P: max_blocks must be at least 0, not -1"),
+        ({"nodes_per_block": 0}, "P: nodes_per_block must be a whole number of at least 1, not 0"),
+        ({"init_blocks": -1}, "P: init_blocks must be a whole number of at least 0, not -1"),
+        ({"min_blocks": -1}, "P: min_blocks must be a whole number of at least 0, not -1"),
+        ({"max_blocks": -1}, "P: max_blocks must be a whole number of at least 0, not -1"),
+        ({"init_blocks": 2}, r"P: init_blocks \(2\) must not exceed max_blocks \(1\)"),
         ({"min_blocks": 2}, r"P: min_blocks \(2\) must not exceed max_blocks \(1\)"),
-        ({"parallelism": -0.5}, "P: parallelism must be at least 0, not -0.5"),
+        ({"parallelism": -0.5}, "P: parallelism must be a number of at least 0, not -0.5"),
     ],
 )
 def test_numbers_that_make_no_sense(change: dict[str, Any], words: str) -> None:

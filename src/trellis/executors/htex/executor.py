@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
-from trellis.core.validation import check_type
+from trellis.core.validation import check_type, knows_former_names
 from trellis.errors import (
     BadStateException,
     CommandClientBadError,
@@ -19,7 +19,7 @@ from trellis.errors import (
     VersionMismatch,
 )
 from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, fill, launch_values
-from trellis.executors.htex.parameters import accelerator_names, check_parameters
+from trellis.executors.htex.parameters import FORMER_NAMES, accelerator_names, check_parameters
 from trellis.executors.htex.payloads import run_payload
 from trellis.executors.htex.reports import block_loads, describe_manager, workers_of_a_node
 from trellis.executors.htex.resources import Request, read_specification
@@ -87,6 +87,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     enable_mpi_mode = False  # tasks that spread over nodes: MPIExecutor
     mpi_launcher = "mpiexec"
 
+    @knows_former_names(**FORMER_NAMES)
     def __init__(
         self,
         label: str = "HighThroughputExecutor",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from trellis.errors import ConfigurationError
+from trellis.errors import ParameterValueError
 from trellis.executors.htex.wiring import worker_addresses
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def fill(owner: str, template: str, values: Mapping[str, str]) -> str:
     """The template with its placeholders filled in; ``{block_id}`` may be written with single or double braces.
 
     Raises:
-        ConfigurationError: a placeholder is not known; the message lists those that are.
+        ParameterValueError: a placeholder is not known; the message lists those that are.
     """
     try:
         # Filled in with all others: paths among those may say {block_id} as well.
         return template.replace("{{block_id}}", "{block_id}").format(**values)
-    except (KeyError, IndexError, ValueError) as error:
-        raise ConfigurationError(
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        raise ParameterValueError(
             f"{owner}: launch_cmd has a placeholder that is not known ({error}; braces of the shell's own are written "
             f"twice); there are {', '.join(sorted(values))}"
         ) from None

@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trellis.core.validation import check_at_least, check_choice, check_type
+from trellis.core.kinds import Choice, OrNone
+from trellis.core.parameters import PROVIDER
+from trellis.core.validation import check, check_all, knows_former_names
+from trellis.core.values import MOST_COUNTED, Kind, Number
 from trellis.errors import ParameterTypeError
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS
 from trellis.executors.htex.resources import Request, read_mpi_specification
+
+_KINDS: dict[str, Kind] = {
+    "max_workers_per_block": Number(least=1, most=MOST_COUNTED // 2, whole=True),
+    "mpi_launcher": Choice(*MPI_LAUNCHERS),
+}
 
 
 class MPIExecutor(HighThroughputExecutor):
@@ -37,6 +45,11 @@ class MPIExecutor(HighThroughputExecutor):
 
     enable_mpi_mode = True
 
+    @knows_former_names(
+        max_workers="it is max_workers_per_block",
+        max_workers_per_node="it is max_workers_per_block",
+        cores_per_worker="tasks of MPIExecutor take whole nodes",
+    )
     def __init__(
         self,
         label: str = "MPIExecutor",
@@ -67,18 +80,17 @@ class MPIExecutor(HighThroughputExecutor):
         from trellis.launchers.launchers import SimpleLauncher
         from trellis.providers.local import LocalProvider
 
+        check("MPIExecutor", "provider", provider, OrNone(PROVIDER))
         if provider is None:
             provider = LocalProvider(launcher=SimpleLauncher())
-        elif not isinstance(provider.launcher, SimpleLauncher):
+        elif not isinstance(getattr(provider, "launcher", None), SimpleLauncher):
             raise ParameterTypeError(
                 "MPIExecutor: the provider must have launcher=SimpleLauncher(), as one manager serves all nodes of a "
-                f"block; it has {provider.launcher!r}"
+                f"block; it has {getattr(provider, 'launcher', None)!r}"
             )
-        check_type("MPIExecutor", "max_workers_per_block", max_workers_per_block, int)
-        check_at_least("MPIExecutor", "max_workers_per_block", max_workers_per_block, 1)
-        check_choice("MPIExecutor", "mpi_launcher", mpi_launcher, MPI_LAUNCHERS)
         self.max_workers_per_block = max_workers_per_block
         self.mpi_launcher = mpi_launcher
+        check_all(self, _KINDS)
         super().__init__(
             label=label,
             provider=provider,
@@ -94,7 +106,7 @@ class MPIExecutor(HighThroughputExecutor):
             worker_debug=worker_debug,
             # A worker only waits for the program that it has started on the nodes: it takes no core.
             cores_per_worker=1e-9,
-            max_workers_per_node=max_workers_per_block,
+            max_workers_per_node=self.max_workers_per_block,
             prefetch_capacity=prefetch_capacity,
             heartbeat_threshold=heartbeat_threshold,
             heartbeat_period=heartbeat_period,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trellis.core.validation import check_at_least, check_type
-from trellis.errors import ConfigurationError, ParameterTypeError
+from trellis.core.kinds import Either, Flag, Instance, Items, OrNone, Path, Text
+from trellis.core.parameters import STORAGE_ACCESS, Host, Label
+from trellis.core.validation import check, check_all
+from trellis.core.values import LONGEST_S, MOST_COUNTED, Duration, Kind, Number, shown
+from trellis.errors import ParameterValueError
 from trellis.executors.htex.selection import ManagerSelector
 
 if TYPE_CHECKING:
@@ -17,38 +19,61 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TYPES: dict[str, tuple[type | None, ...]] = {
-    "label": (str,),
-    "launch_cmd": (str,),
-    "interchange_launch_cmd": (list, tuple, None),
-    "address": (str, None),
-    "loopback_address": (str,),
-    "worker_ports": (tuple, list, None),
-    "worker_port": (int, None),
-    "worker_port_range": (tuple, list, None),
-    "interchange_port_range": (tuple, list, None),
-    "storage_access": (list, tuple, None),
-    "working_dir": (str, None),
-    "worker_debug": (bool,),
-    "cores_per_worker": (int, float),
-    "mem_per_worker": (int, float, None),
-    "max_workers_per_node": (int, float, None),
-    "cpu_affinity": (str,),
-    "prefetch_capacity": (int,),
-    "heartbeat_threshold": (int, float),
-    "heartbeat_period": (int, float),
-    "drain_period": (int, float, None),
-    "poll_period": (int,),
-    "address_probe_timeout": (int, float, None),
-    "worker_logdir_root": (str, None),
-    "manager_selector": (ManagerSelector,),
-    "encrypted": (bool,),
+_PORT = Number(least=1, most=65535, whole=True)
+# The upper end of a range does not belong to it.
+_PORTS = OrNone(Items(Number(least=1, most=65536, whole=True), "two port numbers"))
+
+_KINDS: dict[str, Kind] = {
+    "label": Label(),
+    "launch_cmd": Text(empty=False),
+    "interchange_launch_cmd": OrNone(Items(Text(), "words of a command", least=1)),
+    "address": OrNone(Host()),
+    "loopback_address": Host(),
+    "worker_ports": _PORTS,
+    "worker_port": OrNone(_PORT),
+    "worker_port_range": _PORTS,
+    "interchange_port_range": _PORTS,
+    "storage_access": STORAGE_ACCESS,
+    "working_dir": OrNone(Path()),
+    "worker_debug": Flag(),
+    "cores_per_worker": Number(above=0),
+    "mem_per_worker": OrNone(Number(above=0, unit="GB")),
+    "max_workers_per_node": OrNone(Number(least=1, infinite=True)),
+    "cpu_affinity": Text(),
+    "prefetch_capacity": Number(least=0, most=MOST_COUNTED // 2, whole=True),
+    "heartbeat_threshold": Duration(above=0),
+    "heartbeat_period": Duration(above=0),
+    "drain_period": OrNone(Duration(above=0)),
+    "poll_period": Number(least=1, most=LONGEST_S, whole=True, unit="milliseconds"),
+    "address_probe_timeout": OrNone(Duration(above=0)),
+    "worker_logdir_root": OrNone(Path()),
+    "manager_selector": Instance("a ManagerSelector", ManagerSelector),
+    "encrypted": Flag(),
 }
 
 
 _AFFINITIES = ("none", "block", "block-reverse", "alternating")
+_MOST_ACCELERATORS = 1024  # of a node; each has a name in the manager's command
 _CORES = r"\d+(-\d+)?(,\d+(-\d+)?)*"
 _CORE_LISTS = re.compile(rf"list:{_CORES}(:{_CORES})*")
+
+
+# Of Parsl's releases before this one.
+FORMER_NAMES = {
+    "max_workers": "it is max_workers_per_node",
+    "workers_per_node": "it is max_workers_per_node",
+    "max_workers_per_block": "that is a parameter of MPIExecutor; here it is max_workers_per_node",
+    "enable_mpi_mode": "use MPIExecutor",
+    "mpi_launcher": "use MPIExecutor, which has it",
+    "interchange_address": "it is address",
+    "interchange_port": "it is worker_port",
+    "suppress_failure": "leave it out",
+    "managed": "leave it out",
+    "worker_mode": "leave it out",
+    "container_image": "start the container in launch_cmd, or by WrappedLauncher",
+    "max_blocks": "that is a parameter of the provider",
+    "max_threads": "it is max_workers_per_node",
+}
 
 
 def check_parameters(executor: HighThroughputExecutor) -> None:
@@ -56,18 +81,11 @@ def check_parameters(executor: HighThroughputExecutor) -> None:
     ConfigurationError: a value has a wrong type or cannot work.
     """
     owner = type(executor).__name__
-    for name, types in _TYPES.items():
-        check_type(owner, name, getattr(executor, name), *types)
+    check_all(executor, _KINDS)
     for name in ("worker_ports", "worker_port_range", "interchange_port_range"):
         _check_ports(owner, name, getattr(executor, name))
-    for name in ("cores_per_worker", "mem_per_worker", "drain_period", "address_probe_timeout"):
-        _check_above_zero(owner, name, getattr(executor, name))
-    if executor.max_workers_per_node is not None:
-        check_at_least(owner, "max_workers_per_node", executor.max_workers_per_node, 1)
-    check_at_least(owner, "prefetch_capacity", executor.prefetch_capacity, 0)
-    check_at_least(owner, "poll_period", executor.poll_period, 1)
-    if not 0 < executor.heartbeat_period < executor.heartbeat_threshold:
-        raise ConfigurationError(
+    if not executor.heartbeat_period < executor.heartbeat_threshold:
+        raise ParameterValueError(
             f"{owner}: heartbeat_period must be above 0 and below heartbeat_threshold, not "
             f"{executor.heartbeat_period!r} and {executor.heartbeat_threshold!r}"
         )
@@ -93,40 +111,31 @@ def accelerator_names(owner: str, accelerators: Any) -> list[str]:
     Raises:
         ConfigurationError: neither a number nor a list of names.
     """
-    if isinstance(accelerators, int) and not isinstance(accelerators, bool):
-        check_at_least(owner, "available_accelerators", accelerators, 0)
-        return [str(number) for number in range(accelerators)]
-    if not isinstance(accelerators, list | tuple) or not all(isinstance(name, str) for name in accelerators):
-        raise ParameterTypeError(
-            f"{owner}: available_accelerators must be a number or a list of names, not {accelerators!r}"
-        )
-    for name in accelerators:
+    kind = Either(Number(least=0, most=_MOST_ACCELERATORS, whole=True), Items(Text(), "names"))
+    given = check(owner, "available_accelerators", accelerators, kind)
+    if isinstance(given, int):
+        return [str(number) for number in range(given)]
+    for name in given:
         if not re.fullmatch(r"[^\s,]+(,[^\s,]+)*", name):
-            raise ConfigurationError(
+            raise ParameterValueError(
                 f"{owner}: available_accelerators has {name!r}; a name such as '0', or names with commas between "
                 "them for a worker with several accelerators, such as '0,1', was expected"
             )
-    return list(accelerators)
+    return list(given)
 
 
 def _check_affinity(owner: str, affinity: str) -> None:
     if affinity not in _AFFINITIES and not _CORE_LISTS.fullmatch(affinity):
-        raise ConfigurationError(
+        raise ParameterValueError(
             f"{owner}: cpu_affinity must be one of {', '.join(map(repr, _AFFINITIES))}, or the cores of each worker "
             f"such as 'list:0,1:2-3' (0 and 1 for the first worker, 2 and 3 for the second), not {affinity!r}"
         )
 
 
-def _check_above_zero(owner: str, name: str, value: float | None) -> None:
-    if value is not None and not 0 < value < math.inf:
-        unit = " GB" if name == "mem_per_worker" else ""
-        raise ConfigurationError(f"{owner}: {name} must be above 0{unit}, not {value!r}")
-
-
 def _check_ports(owner: str, name: str, ports: Sequence[int] | None) -> None:
     if ports is None:
         return
-    if len(ports) != 2 or not all(isinstance(port, int) and 0 < port < 65537 for port in ports):
-        raise ConfigurationError(f"{owner}: {name} must be two port numbers, not {ports!r}")
+    if len(ports) != 2:
+        raise ParameterValueError(f"{owner}: {name} must be two port numbers, not {shown(ports)}")
     if name.endswith("range") and not ports[0] < ports[1]:
-        raise ConfigurationError(f"{owner}: {name} must be (low, high) with low < high, not {ports!r}")
+        raise ParameterValueError(f"{owner}: {name} must be (low, high) with low < high, not {ports!r}")

@@ -52,18 +52,18 @@ def read_mpi_specification(specification: Mapping[str, Any] | None) -> Request:
 
 # -- tasks on one node -----------------------------------------------------------------------------------------
 
-_KINDS: dict[str, Kind] = {
+HTEX_KINDS: dict[str, Kind] = {
     "cores": Number(above=0),
     "memory": Number(above=0, unit="MB"),
     "gpus": Number(least=0),
     "priority": Number(),
-    "walltime_s": Duration(above=0),
+    "walltime_s": Duration(above=0, texts=True),
 }
 
 
 @lru_cache(_REMEMBERED, typed=True)
 def _read(keys: tuple[str, ...], *values: Any) -> Request:
-    given = read_values("A task of HighThroughputExecutor", dict(zip(keys, values, strict=True)), _KINDS)
+    given = read_values("A task of HighThroughputExecutor", dict(zip(keys, values, strict=True)), HTEX_KINDS)
     cores, memory_mb, gpus, priority = (float(given.get(key) or 0) for key in ("cores", "memory", "gpus", "priority"))
     walltime_s = given.get("walltime_s")
     demand = Demand(cores, memory_mb, gpus)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
-from trellis.core.validation import check_type
-from trellis.errors import BadStateException, ConfigurationError, ExecutorError, TrellisError
+from trellis.core.kinds import OrNone
+from trellis.core.parameters import PROVIDER
+from trellis.core.validation import check, check_all, knows_former_names
+from trellis.errors import BadStateException, ConfigurationError, ExecutorError, ParameterValueError, TrellisError
 from trellis.executors.common.import_paths import import_paths
 from trellis.executors.common.listening import EVERYWHERE, listening_address
 from trellis.executors.common.service_process import ServiceProcess
@@ -22,11 +24,12 @@ from trellis.executors.scalable import BlockProviderExecutor
 from trellis.executors.taskvine.batch import provider_of
 from trellis.executors.taskvine.calls import Calls
 from trellis.executors.taskvine.client import VineClient
-from trellis.executors.taskvine.engines import ENGINES, choose_engine, manager_command
+from trellis.executors.taskvine.engines import choose_engine, manager_command
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 from trellis.executors.taskvine.factory_keeper import FactoryKeeper
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig
+from trellis.executors.taskvine.parameters import FORMER_NAMES, KINDS
 from trellis.executors.taskvine.projects import Project, announce, withdraw
 from trellis.executors.taskvine.requests import Notices
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
@@ -41,7 +44,6 @@ from trellis.wire.vine import VineStatus, WorkerJoined, WorkerLeft
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("factory", "provider", "manual")
 _STATUS_TIMEOUT_S = 5.0
 _ANY_PORT = (1024, 65536)
 
@@ -73,6 +75,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     _heartbeat_period_s = 30.0
     _heartbeat_threshold_s = 120.0
 
+    @knows_former_names(**FORMER_NAMES)
     def __init__(
         self,
         label: str = "TaskVineExecutor",
@@ -86,42 +89,34 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         libraries: Sequence[Library] = (),
     ) -> None:
         owner = type(self).__name__
-        check_type(owner, "label", label, str)
-        for name, value, known in (
-            ("worker_launch_method", worker_launch_method, METHODS),
-            ("function_exec_mode", function_exec_mode, ("regular", "serverless")),
-            ("engine", engine, ENGINES),
-        ):
-            if value not in known:
-                raise ConfigurationError(f"{owner}: {name} must be one of {', '.join(known)}, not {value!r}")
+        self.label = label
+        self.worker_launch_method = worker_launch_method
+        self.function_exec_mode = function_exec_mode
+        self.manager_config = TaskVineManagerConfig() if manager_config is None else manager_config
+        self.factory_config = TaskVineFactoryConfig() if factory_config is None else factory_config
+        self.storage_access = taskvine_staging() if storage_access is None else storage_access
+        self.engine = engine
+        self.libraries = libraries
+        check_all(self, KINDS)
+        provider = check(owner, "provider", provider, OrNone(PROVIDER))
         if provider is None and worker_launch_method == "provider":
             from trellis.providers.local import LocalProvider
 
             provider = LocalProvider(init_blocks=1)
-        self.factory_config = TaskVineFactoryConfig() if factory_config is None else factory_config
-        check_type(owner, "factory_config", self.factory_config, TaskVineFactoryConfig)
         if worker_launch_method != "provider" and provider is not None:
             # As Parsl, for whose programs this is; but not in silence.
             warnings.warn(
                 f"{owner}: provider starts no workers with worker_launch_method={worker_launch_method!r} and is not "
                 "used; say worker_launch_method='provider' if it is to start them",
-                stacklevel=2,
+                stacklevel=3,  # of the decorator, too
             )
             provider = None
         if worker_launch_method == "factory" and self.factory_config.batch_type != "local":
             provider = provider_of(self.factory_config)
         super().__init__(provider=provider, block_error_handler=True)
-        self.label = label
-        self.worker_launch_method = worker_launch_method
-        self.function_exec_mode = function_exec_mode
-        self.manager_config = TaskVineManagerConfig() if manager_config is None else manager_config
-        check_type(owner, "manager_config", self.manager_config, TaskVineManagerConfig)
-        self.storage_access = taskvine_staging() if storage_access is None else storage_access
-        self.engine = engine
-        self.libraries = libraries
-        names = [library.name for library in libraries]
+        names = [library.name for library in self.libraries]
         if len(set(names)) < len(names):
-            raise ConfigurationError(f"{owner}: libraries must have names of their own, not {', '.join(names)}")
+            raise ParameterValueError(f"{owner}: libraries must have names of their own, not {', '.join(names)}")
         self._client: VineClient | None = None
         self._last_blocks: dict[str, BlockLoad] = {}
         self._factory: FactoryKeeper | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trellis.core.validation import check_at_least, check_type
-from trellis.errors import ConfigurationError
+from trellis.core.kinds import Choice, OrNone, Path, Text
+from trellis.core.validation import check_all
+from trellis.core.values import MOST_COUNTED, Duration, Kind, Number
+from trellis.errors import ParameterValueError
 
 # The worker of the engine that is used.
 DEFAULT_EXECUTABLE = "vine_worker"
@@ -55,39 +57,33 @@ class TaskVineFactoryConfig:
     batch_options: str | None = None
 
     def __post_init__(self) -> None:
-        owner = type(self).__name__
-        for name, types in _TYPES.items():
-            check_type(owner, name, getattr(self, name), *types)
-        for name in ("factory_timeout", "worker_timeout", "cores", "memory", "disk", "max_workers"):
-            if getattr(self, name) is not None:
-                check_at_least(owner, name, getattr(self, name), 1)
-        for name in ("min_workers", "workers_per_cycle", "gpus"):
-            if getattr(self, name) is not None:
-                check_at_least(owner, name, getattr(self, name), 0)
+        check_all(self, _KINDS)
         if self.min_workers > self.max_workers:
-            raise ConfigurationError(
-                f"{owner}: min_workers ({self.min_workers}) must not exceed max_workers ({self.max_workers})"
+            raise ParameterValueError(
+                f"{type(self).__name__}: min_workers ({self.min_workers}) must not exceed max_workers "
+                f"({self.max_workers})"
             )
-        if self.batch_type not in BATCH_TYPES:
-            known = ", ".join(map(repr, BATCH_TYPES))
-            raise ConfigurationError(f"{owner}: batch_type must be one of {known}, not {self.batch_type!r}")
 
 
-_TYPES: dict[str, tuple[type | None, ...]] = {
-    "factory_timeout": (int,),
-    "scratch_dir": (str, None),
-    "min_workers": (int,),
-    "max_workers": (int,),
-    "workers_per_cycle": (int,),
-    "worker_options": (str, None),
-    "worker_executable": (str,),
-    "worker_timeout": (int,),
-    "cores": (int, None),
-    "gpus": (int, None),
-    "memory": (int, None),
-    "disk": (int, None),
-    "python_env": (str, None),
-    "batch_type": (str,),
-    "condor_requirements": (str, None),
-    "batch_options": (str, None),
+_COUNT = Number(least=0, most=MOST_COUNTED, whole=True)
+_SOME = Number(least=1, most=MOST_COUNTED, whole=True)
+_MB = OrNone(Number(least=1, whole=True, unit="MB"))
+
+_KINDS: dict[str, Kind] = {
+    "factory_timeout": Duration(least=1, whole=True),
+    "scratch_dir": OrNone(Path()),
+    "min_workers": _COUNT,
+    "max_workers": _SOME,
+    "workers_per_cycle": _COUNT,
+    "worker_options": OrNone(Text(lines=False)),
+    "worker_executable": Text(empty=False, lines=False),
+    "worker_timeout": Duration(least=1, whole=True),
+    "cores": OrNone(_SOME),
+    "gpus": OrNone(_COUNT),
+    "memory": _MB,
+    "disk": _MB,
+    "python_env": OrNone(Path()),
+    "batch_type": Choice(*BATCH_TYPES),
+    "condor_requirements": OrNone(Text(lines=False)),
+    "batch_options": OrNone(Text()),
 }

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 
-from trellis.core.validation import check_type
-from trellis.errors import ConfigurationError
+from trellis.core.kinds import Choice, Flag
+from trellis.core.validation import check_all
+from trellis.core.values import Kind
 from trellis.staging.files import File
 from trellis.wire.vine import LEVELS
 
 # ``taskvinetemp://name``: made by a task, read by others, never brought home.
 TEMP_SCHEME = "taskvinetemp"
+
+
+_KINDS: dict[str, Kind] = {"cache": Choice(*LEVELS), "peer_transfer": Flag(), "unpack": Flag()}
 
 
 class TaskVineFile(File):
@@ -35,10 +39,7 @@ class TaskVineFile(File):
         unpack: bool = False,
     ) -> None:
         super().__init__(url)
-        check_type("TaskVineFile", "peer_transfer", peer_transfer, bool)
-        check_type("TaskVineFile", "unpack", unpack, bool)
-        if cache not in LEVELS:
-            raise ConfigurationError(f"TaskVineFile: cache must be one of {', '.join(LEVELS)}, not {cache!r}")
         self.cache = cache
         self.peer_transfer = peer_transfer
         self.unpack = unpack
+        check_all(self, _KINDS)

@@ -6,12 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trellis.core.validation import check_all, check_at_least, check_callable, check_type
-from trellis.core.values import Duration
-from trellis.errors import ConfigurationError
+from trellis.core.kinds import Anything, Choice, Function, Instance, Items, OrNone, Table, Word
+from trellis.core.validation import check_all
+from trellis.core.values import MOST_COUNTED, Duration, Kind, Number
+from trellis.errors import ParameterValueError
 from trellis.staging.files import File
 
 MODES = ("fork", "direct")
+
+_SIZE = OrNone(Number(least=0))
+LIBRARY_KINDS: dict[str, Kind] = {
+    "name": Word(),
+    "context": OrNone(Function()),
+    "args": Items(Anything(), "arguments"),
+    "kwargs": Table(Anything(), "arguments by name"),
+    "inputs": Items(Instance("a File", File), "File"),
+    "exec_mode": Choice(*MODES),
+    "num_slots": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
+    "cores": _SIZE,
+    "memory": _SIZE,
+    "disk": _SIZE,
+    "gpus": _SIZE,
+    "context_timeout_s": Duration(above=0),
+}
 
 
 @dataclass(frozen=True)
@@ -48,16 +65,9 @@ class Library:
     context_timeout_s: float = 300.0
 
     def __post_init__(self) -> None:
-        check_type("Library", "name", self.name, str)
-        check_callable("Library", "context", self.context, optional=True)
-        if self.exec_mode not in MODES:
-            raise ConfigurationError(f"Library: exec_mode must be one of {', '.join(MODES)}, not {self.exec_mode!r}")
-        for name, least in (("num_slots", 1), ("cores", 0), ("memory", 0), ("disk", 0), ("gpus", 0)):
-            if getattr(self, name) is not None:
-                check_at_least("Library", name, getattr(self, name), least)
-        check_all(self, {"context_timeout_s": Duration(above=0)})
+        check_all(self, LIBRARY_KINDS)
         if self.exec_mode == "direct" and self.num_slots not in (None, 1):
-            raise ConfigurationError(
+            raise ParameterValueError(
                 f"Library: num_slots must be 1 in direct mode, not {self.num_slots}: calls run one after the other "
                 "(give each library fewer cores to have more of them)"
             )

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trellis.core.validation import check_at_least, check_type
-from trellis.errors import ConfigurationError
-from trellis.executors.taskvine.library import Library
+from trellis.core.kinds import Anything, Choice, Flag, OrNone, Path, Table, Text
+from trellis.core.parameters import NAMES, Host, Variable
+from trellis.core.validation import check, check_all
+from trellis.core.values import MOST_COUNTED, Kind, Number
+from trellis.errors import ParameterValueError
+from trellis.executors.taskvine.library import LIBRARY_KINDS, Library
 
 DEFAULT_PORT = 9123
 SCHEDULERS = ("files", "time", "worst", "rand")
@@ -75,52 +78,45 @@ class TaskVineManagerConfig:
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
-        for name, types in _TYPES.items():
-            check_type(owner, name, getattr(self, name), *types)
-        if not 0 <= self.port < 65536:
-            raise ConfigurationError(f"{owner}: port must be from 0 to 65535, not {self.port}")
-        for name in ("max_retries", "autolabel_window", "wait_for_workers"):
-            if getattr(self, name) is not None:
-                check_at_least(owner, name, getattr(self, name), 0)
-        if self.autolabel_algorithm not in ALGORITHMS:
-            known = ", ".join(map(repr, ALGORITHMS))
-            raise ConfigurationError(
-                f"{owner}: autolabel_algorithm must be one of {known}, not {self.autolabel_algorithm!r}"
-            )
-        if self.scheduler not in SCHEDULERS:
-            known = ", ".join(map(repr, SCHEDULERS))
-            raise ConfigurationError(f"{owner}: scheduler must be one of {known}, not {self.scheduler!r}")
+        check_all(self, _KINDS)
         unknown = set(self.library_config or ()) - set(_LIBRARY_KEYS)
         if unknown:
-            raise ConfigurationError(
+            raise ParameterValueError(
                 f"{owner}: library_config has no {', '.join(sorted(unknown))}; there are {', '.join(_LIBRARY_KEYS)}"
             )
-        try:
-            Library("library_config", **(self.library_config or {}))
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{owner}: library_config: {error}") from None
+        if self.library_config is not None:
+            self.library_config = {
+                name: check(owner, f"library_config[{name!r}]", value, LIBRARY_KINDS[name])
+                for name, value in self.library_config.items()
+            }
+            try:
+                Library("library_config", **self.library_config)
+            except ParameterValueError as error:
+                raise ParameterValueError(f"{owner}: library_config: {error}") from None
 
 
-_TYPES: dict[str, tuple[type | None, ...]] = {
-    "port": (int,),
-    "address": (str, None),
-    "project_name": (str, None),
-    "project_password_file": (str, None),
-    "env_vars": (dict, None),
-    "init_command": (str,),
-    "env_pack": (str, None),
-    "app_pack": (bool,),
-    "extra_pkgs": (list, tuple, None),
-    "max_retries": (int, None),
-    "library_config": (dict, None),
-    "shared_fs": (bool,),
-    "autolabel": (bool,),
-    "autolabel_algorithm": (str,),
-    "autolabel_window": (int, None),
-    "autocategory": (bool,),
-    "enable_peer_transfers": (bool,),
-    "wait_for_workers": (int, None),
-    "tune_parameters": (dict, None),
-    "vine_log_dir": (str, None),
-    "scheduler": (str,),
+_COUNT = OrNone(Number(least=0, most=MOST_COUNTED, whole=True))
+
+_KINDS: dict[str, Kind] = {
+    "port": Number(least=0, most=65535, whole=True),
+    "address": OrNone(Host()),
+    "project_name": OrNone(Text(empty=False, lines=False)),
+    "project_password_file": OrNone(Path()),
+    "env_vars": OrNone(Table(Text(), "texts by names of variables", key=Variable())),
+    "init_command": Text(),
+    "env_pack": OrNone(Path()),
+    "app_pack": Flag(),
+    "extra_pkgs": NAMES,
+    "max_retries": _COUNT,
+    "library_config": OrNone(Table(Anything(), "what libraries take")),
+    "shared_fs": Flag(),
+    "autolabel": Flag(),
+    "autolabel_algorithm": Choice(*ALGORITHMS),
+    "autolabel_window": _COUNT,
+    "autocategory": Flag(),
+    "enable_peer_transfers": Flag(),
+    "wait_for_workers": _COUNT,
+    "tune_parameters": OrNone(Table(Number(), "numbers by names of parameters")),
+    "vine_log_dir": OrNone(Path()),
+    "scheduler": Choice(*SCHEDULERS),
 }

@@ -18,8 +18,8 @@ _KINDS: dict[str, Kind] = {
     "memory": Number(least=0, unit="MB"),
     "disk": Number(least=0, unit="MB"),
     "gpus": Number(least=0),
-    "running_time_min": Duration(least=0),
-    "running_time_max": Duration(above=0),
+    "running_time_min": Duration(least=0, texts=True),
+    "running_time_max": Duration(above=0, texts=True),
     "priority": Number(),  # higher is sooner
     "category": _NAME,
     "exec_mode": Choice(*MODES),

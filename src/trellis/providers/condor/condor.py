@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from trellis.core.validation import NUMBER, check_at_least, check_type
-from trellis.errors import ParameterTypeError
+from trellis.core.kinds import Items, OrNone, Path, Table, Text
+from trellis.core.parameters import Variable
+from trellis.core.validation import check_all, knows_former_names
+from trellis.core.values import MOST_COUNTED, Kind, Number
 from trellis.launchers.base import Launcher
+from trellis.providers.base import FORMER_NAMES
 from trellis.providers.batch import BatchProvider
 from trellis.providers.condor import text
 from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest
+
+_KINDS: dict[str, Kind] = {
+    "environment": OrNone(Table(Text(), "texts by names of variables", key=Variable())),
+    "cores_per_slot": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
+    "mem_per_slot": OrNone(Number(above=0, unit="GB")),
+    "project": Text(lines=False),
+    "transfer_input_files": Items(Path(), "paths"),
+    "requirements": Text(lines=False),
+    "cmd_chunk_size": Number(least=1, most=MOST_COUNTED, whole=True),
+}
 
 
 class CondorProvider(BatchProvider):
@@ -46,6 +59,7 @@ class CondorProvider(BatchProvider):
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
 
+    @knows_former_names(**FORMER_NAMES)
     def __init__(
         self,
         nodes_per_block: int = 1,
@@ -79,26 +93,15 @@ class CondorProvider(BatchProvider):
             scheduler_options=scheduler_options,
             worker_init=worker_init,
         )
-        owner = type(self).__name__
-        check_type(owner, "cores_per_slot", cores_per_slot, int, None)
-        check_at_least(owner, "cores_per_slot", 1 if cores_per_slot is None else cores_per_slot, 1)
-        check_type(owner, "mem_per_slot", mem_per_slot, *NUMBER, None)
-        check_type(owner, "project", project, str)
-        check_type(owner, "requirements", requirements, str)
-        check_type(owner, "cmd_chunk_size", cmd_chunk_size, int)
-        check_at_least(owner, "cmd_chunk_size", cmd_chunk_size, 1)
-        check_type(owner, "transfer_input_files", transfer_input_files, list, tuple)
-        check_type(owner, "environment", environment, dict, None)
-        self.environment = dict(environment or {})
-        for name, value in self.environment.items():
-            if not (isinstance(name, str) and isinstance(value, str)):
-                raise ParameterTypeError(f"{owner}: environment must map names to strings, not {name!r} to {value!r}")
-        self.cores_per_slot = self.cores_per_node = cores_per_slot
-        self.mem_per_slot = self.mem_per_node = mem_per_slot
+        self.environment = {} if environment is None else environment
+        self.cores_per_slot = cores_per_slot
+        self.mem_per_slot = mem_per_slot
         self.project = project
-        self.transfer_input_files = list(transfer_input_files)
+        self.transfer_input_files = transfer_input_files
         self.requirements = requirements
         self.cmd_chunk_size = cmd_chunk_size
+        check_all(self, _KINDS)
+        self.cores_per_node, self.mem_per_node = self.cores_per_slot, self.mem_per_slot
         if nodes_per_block > 1:
             self.output_suffix = ".0"
 

@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from trellis.core.jobs import JobState
-from trellis.core.validation import check_type
+from trellis.core.kinds import OrNone, Text
+from trellis.core.validation import check_all, knows_former_names
+from trellis.core.values import Kind
 from trellis.errors import ExecutionProviderException
 from trellis.launchers.base import Launcher
+from trellis.providers.base import FORMER_NAMES
 from trellis.providers.batch import BatchProvider
 from trellis.providers.grid_engine import text
 from trellis.providers.reports import Hint, JobReport, with_reasons
 from trellis.providers.script import JobRequest, asked_walltime, format_walltime
+
+_KINDS: dict[str, Kind] = {
+    "queue": OrNone(Text(lines=False), empty=True),
+}
 
 
 class GridEngineProvider(BatchProvider):
@@ -42,6 +49,7 @@ class GridEngineProvider(BatchProvider):
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
 
+    @knows_former_names(**FORMER_NAMES)
     def __init__(
         self,
         nodes_per_block: int = 1,
@@ -69,8 +77,8 @@ class GridEngineProvider(BatchProvider):
             scheduler_options=scheduler_options,
             worker_init=worker_init,
         )
-        check_type(type(self).__name__, "queue", queue, str, None)
         self.queue = queue
+        check_all(self, _KINDS)
 
     def render_script(self, request: JobRequest) -> str:
         """Give the script for ``qsub``."""

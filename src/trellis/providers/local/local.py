@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from trellis.core.jobs import JobState, JobStatus
-from trellis.core.validation import NUMBER, check_type
-from trellis.errors import ConfigurationError, ScriptPathError, SubmitException
+from trellis.core.validation import check_all, knows_former_names
+from trellis.errors import ScriptPathError, SubmitException
 from trellis.launchers.base import Launcher
 from trellis.launchers.launchers import SingleNodeLauncher
-from trellis.providers.base import ExecutionProvider, check_blocks, check_launcher
+from trellis.providers.base import COMMON_KINDS, FORMER_NAMES, ExecutionProvider, check_blocks, check_launcher
 from trellis.providers.command import ScriptProcess, end_scripts
 
 # What a job may take to end after SIGTERM: enough for a manager to stop its workers, short enough for a Ctrl-C.
@@ -59,6 +59,7 @@ class LocalProvider(ExecutionProvider):
         ConfigurationError: another parameter makes no sense.
     """
 
+    @knows_former_names(**FORMER_NAMES, walltime="blocks of this host have no limit of time")
     def __init__(
         self,
         nodes_per_block: int = 1,
@@ -78,10 +79,6 @@ class LocalProvider(ExecutionProvider):
             max_blocks=max_blocks,
             parallelism=parallelism,
         )
-        check_type("LocalProvider", "worker_init", worker_init, str)
-        check_type("LocalProvider", "cmd_timeout", cmd_timeout, *NUMBER)
-        if cmd_timeout <= 0:
-            raise ConfigurationError(f"LocalProvider: cmd_timeout must be above 0, not {cmd_timeout!r}")
         self.nodes_per_block = nodes_per_block
         self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
         self.init_blocks = init_blocks
@@ -90,6 +87,7 @@ class LocalProvider(ExecutionProvider):
         self.worker_init = worker_init
         self.cmd_timeout = cmd_timeout
         self.parallelism = parallelism
+        check_all(self, COMMON_KINDS)
         self.script_dir: str | None = None
         self._jobs: dict[str, _Job] = {}
 

@@ -6,13 +6,25 @@ import shlex
 from collections.abc import Sequence
 from typing import ClassVar
 
-from trellis.core.validation import check_at_least, check_type
-from trellis.errors import ConfigurationError, ExecutionProviderException
+from trellis.core.kinds import Flag, OrNone, Text
+from trellis.core.validation import check_all, knows_former_names
+from trellis.core.values import MOST_COUNTED, Kind, Number
+from trellis.errors import ExecutionProviderException, ParameterValueError
 from trellis.launchers.base import Launcher
+from trellis.providers.base import FORMER_NAMES
 from trellis.providers.batch import BatchProvider
 from trellis.providers.lsf import text
 from trellis.providers.reports import Hint, JobReport, with_reasons
 from trellis.providers.script import JobRequest, asked_walltime
+
+_KINDS: dict[str, Kind] = {
+    "project": OrNone(Text(lines=False), empty=True),
+    "queue": OrNone(Text(lines=False), empty=True),
+    "bsub_redirection": Flag(),
+    "request_by_nodes": Flag(),
+    "cores_per_block": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
+    "cores_per_node": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
+}
 
 
 class LSFProvider(BatchProvider):
@@ -43,6 +55,7 @@ class LSFProvider(BatchProvider):
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
 
+    @knows_former_names(**FORMER_NAMES)
     def __init__(
         self,
         nodes_per_block: int = 1,
@@ -75,24 +88,19 @@ class LSFProvider(BatchProvider):
             scheduler_options=scheduler_options,
             worker_init=worker_init,
         )
-        owner = type(self).__name__
-        check_type(owner, "project", project, str, None)
-        check_type(owner, "queue", queue, str, None)
-        check_type(owner, "bsub_redirection", bsub_redirection, bool)
-        check_type(owner, "request_by_nodes", request_by_nodes, bool)
-        for name, value in (("cores_per_block", cores_per_block), ("cores_per_node", cores_per_node)):
-            check_type(owner, name, value, int, None)
-            check_at_least(owner, name, 1 if value is None else value, 1)
-        if not request_by_nodes and (cores_per_block is None or cores_per_node is None):
-            raise ConfigurationError(f"{owner}: request_by_nodes=False needs cores_per_block and cores_per_node")
-        if request_by_nodes and cores_per_block is not None:
-            raise ConfigurationError(f"{owner}: cores_per_block is for request_by_nodes=False")
         self.cores_per_block = cores_per_block
         self.cores_per_node = cores_per_node
         self.project = project
         self.queue = queue
         self.bsub_redirection = bsub_redirection
         self.request_by_nodes = request_by_nodes
+        check_all(self, _KINDS)
+        owner = type(self).__name__
+        owner = type(self).__name__
+        if not self.request_by_nodes and None in (cores_per_block, cores_per_node):
+            raise ParameterValueError(f"{owner}: request_by_nodes=False needs cores_per_block and cores_per_node")
+        if self.request_by_nodes and cores_per_block is not None:
+            raise ParameterValueError(f"{owner}: cores_per_block is for request_by_nodes=False")
 
     def render_script(self, request: JobRequest) -> str:
         """Give the script for ``bsub``."""

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from trellis.core.validation import check_at_least, check_type
+from trellis.core.kinds import Text
+from trellis.core.validation import check_all, knows_former_names
+from trellis.core.values import MOST_COUNTED, Kind, Number
 from trellis.launchers.base import Launcher
 from trellis.launchers.launchers import SingleNodeLauncher
+from trellis.providers.base import FORMER_NAMES
 from trellis.providers.script import JobRequest
 from trellis.providers.torque.torque import TorqueProvider
+
+_KINDS: dict[str, Kind] = {
+    "select_options": Text(lines=False),
+    "cpus_per_node": Number(least=1, most=MOST_COUNTED, whole=True),
+}
 
 
 class PBSProProvider(TorqueProvider):
@@ -38,6 +46,7 @@ class PBSProProvider(TorqueProvider):
 
     qstat_options: ClassVar[Sequence[str]] = ("-x", "-f")
 
+    @knows_former_names(**FORMER_NAMES)
     def __init__(
         self,
         account: str | None = None,
@@ -70,11 +79,9 @@ class PBSProProvider(TorqueProvider):
             cmd_timeout,
             label="pbspro",
         )
-        check_type("PBSProProvider", "select_options", select_options, str)
-        check_type("PBSProProvider", "cpus_per_node", cpus_per_node, int)
-        check_at_least("PBSProProvider", "cpus_per_node", cpus_per_node, 1)
         self.select_options = select_options
         self.cpus_per_node = cpus_per_node
+        check_all(self, _KINDS)
 
     def resources(self, request: JobRequest) -> str:
         more = f":{self.select_options.lstrip(':')}" if self.select_options else ""

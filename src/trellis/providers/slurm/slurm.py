@@ -8,9 +8,12 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from trellis.core.validation import NUMBER, check_at_least, check_type
-from trellis.errors import ConfigurationError, ExecutionProviderException
+from trellis.core.kinds import Either, Flag, OrNone, Text, Word
+from trellis.core.validation import check, check_all, knows_former_names
+from trellis.core.values import MOST_COUNTED, Kind, Number
+from trellis.errors import ExecutionProviderException, ParameterValueError
 from trellis.launchers.base import Launcher
+from trellis.providers.base import FORMER_NAMES
 from trellis.providers.batch import BatchProvider
 from trellis.providers.job_environment import ignored_settings, sbatch_defaults
 from trellis.providers.reports import Hint, JobReport
@@ -21,6 +24,17 @@ logger = logging.getLogger(__name__)
 
 # How squeue and scontrol say that they have forgotten a job (Slurm keeps ended ones for MinJobAge, 5 minutes).
 _FORGOTTEN = "Invalid job id"
+
+
+_NAMES = ("partition", "account", "qos", "constraint", "clusters", "gres")
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(_NAMES, OrNone(Text(lines=False), empty=True)),
+    "cores_per_node": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
+    "mem_per_node": OrNone(Number(above=0, unit="GB")),
+    "exclusive": Flag(),
+    "gpus_per_node": OrNone(Either(Number(least=0, most=MOST_COUNTED, whole=True), Word())),
+    "status_batch_size": Number(least=1, most=MOST_COUNTED, whole=True),
+}
 
 
 class SlurmProvider(BatchProvider):
@@ -57,6 +71,7 @@ class SlurmProvider(BatchProvider):
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
 
+    @knows_former_names(**FORMER_NAMES)
     def __init__(
         self,
         partition: str | None = None,
@@ -96,23 +111,6 @@ class SlurmProvider(BatchProvider):
             scheduler_options=scheduler_options,
             worker_init=worker_init,
         )
-        owner = type(self).__name__
-        for name, value in (
-            ("partition", partition),
-            ("account", account),
-            ("qos", qos),
-            ("constraint", constraint),
-            ("clusters", clusters),
-            ("gres", gres),
-        ):
-            check_type(owner, name, value, str, None)
-        check_type(owner, "cores_per_node", cores_per_node, int, None)
-        check_at_least(owner, "cores_per_node", 1 if cores_per_node is None else cores_per_node, 1)
-        check_type(owner, "mem_per_node", mem_per_node, *NUMBER, None)
-        check_type(owner, "gpus_per_node", gpus_per_node, int, str, None)
-        check_type(owner, "exclusive", exclusive, bool)
-        check_type(owner, "status_batch_size", status_batch_size, int)
-        check_at_least(owner, "status_batch_size", status_batch_size, 1)
         self.partition = partition
         self.account = account
         self.qos = qos
@@ -120,11 +118,12 @@ class SlurmProvider(BatchProvider):
         self.clusters = clusters
         self.cores_per_node = cores_per_node
         self.mem_per_node = mem_per_node
-        self.regex_job_id = _check_regex(owner, regex_job_id)
+        self.regex_job_id = _check_regex(type(self).__name__, regex_job_id)
         self.exclusive = exclusive
         self.gpus_per_node = gpus_per_node
         self.gres = gres
         self.status_batch_size = status_batch_size
+        check_all(self, _KINDS)
         if ignored := ignored_settings(os.environ):
             logger.warning("SlurmProvider: blocks do not use %s; its own parameters say all", ", ".join(ignored))
 
@@ -219,11 +218,11 @@ def _option(name: str, value: object) -> str | None:
 
 
 def _check_regex(owner: str, regex: str) -> str:
-    check_type(owner, "regex_job_id", regex, str)
+    regex = check(owner, "regex_job_id", regex, Text())
     try:
         groups = re.compile(regex).groupindex
     except re.error as error:
-        raise ConfigurationError(f"{owner}: regex_job_id is no regular expression: {error}") from error
+        raise ParameterValueError(f"{owner}: regex_job_id is no regular expression: {error}") from error
     if "id" not in groups:
-        raise ConfigurationError(f"{owner}: regex_job_id must have a group (?P<id>…), not {regex!r}")
+        raise ParameterValueError(f"{owner}: regex_job_id must have a group (?P<id>…), not {regex!r}")
     return regex

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from trellis.core.validation import check_type
+from trellis.core.kinds import OrNone, Text
+from trellis.core.validation import check_all, knows_former_names
+from trellis.core.values import Kind
 from trellis.launchers.base import Launcher
 from trellis.launchers.launchers import AprunLauncher
+from trellis.providers.base import FORMER_NAMES
 from trellis.providers.batch import BatchProvider
 from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest, asked_walltime, format_walltime, short_name
@@ -15,6 +18,12 @@ from trellis.providers.torque import text
 
 # qdel has no names, so they are looked up first. $0 is the name.
 _DELETE_BY_NAME = 'jobs=$(qselect -N "$0") && [ -n "$jobs" ] && qdel $jobs'
+
+
+_KINDS: dict[str, Kind] = {
+    "account": OrNone(Text(lines=False), empty=True),
+    "queue": OrNone(Text(lines=False), empty=True),
+}
 
 
 class TorqueProvider(BatchProvider):
@@ -43,6 +52,7 @@ class TorqueProvider(BatchProvider):
     # Options of qstat that give everything on the jobs that are named.
     qstat_options: ClassVar[Sequence[str]] = ("-f",)
 
+    @knows_former_names(**FORMER_NAMES)
     def __init__(
         self,
         account: str | None = None,
@@ -73,10 +83,9 @@ class TorqueProvider(BatchProvider):
             scheduler_options=scheduler_options,
             worker_init=worker_init,
         )
-        check_type(type(self).__name__, "account", account, str, None)
-        check_type(type(self).__name__, "queue", queue, str, None)
         self.account = account
         self.queue = queue
+        check_all(self, _KINDS)
 
     def resources(self, request: JobRequest) -> str:
         """Give what ``-l`` asks for, beside the walltime."""
