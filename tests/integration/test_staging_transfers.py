@@ -39,6 +39,7 @@ class FTPHandler(socketserver.StreamRequestHandler):
 
     served: pathlib.Path
     logins: list[str] = []
+    cut = False  # says how long files are, and breaks off
 
     def handle(self) -> None:
         self.say("220 ready")
@@ -61,6 +62,8 @@ class FTPHandler(socketserver.StreamRequestHandler):
                     case "EPSV" | "PASV":
                         port = listener.server_address[1]
                         self.say(f"227 passive (127,0,0,1,{port // 256},{port % 256})")
+                    case "SIZE" if self.cut:
+                        self.say("213 1000")
                     case "RETR":
                         self.send_file(listener, self.served / directory.strip("/") / argument)
                     case "QUIT":
@@ -155,6 +158,16 @@ def test_ftp(ftp_port: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPa
     named = url.replace("127", "me:pass%40word@127", 1)
     assert fetch_separately(ftp.FTPSeparateTaskStaging(), named, tmp_path / "out", monkeypatch) == CONTENT
     assert FTPHandler.logins == ["anonymous", "me"]
+
+
+def test_what_an_ftp_server_breaks_off_is_no_file(
+    ftp_port: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FTPHandler, "cut", True)
+    complaint = f"cannot fetch ftp://127.0.0.1/d/data.bin: .* after {len(CONTENT)} of 1000 bytes"
+    with pytest.raises(OSError, match=complaint):
+        fetch_in_task(ftp.FTPInTaskStaging(), f"ftp://127.0.0.1:{ftp_port}/d/data.bin", tmp_path / "in")
+    assert list((tmp_path / "in").iterdir()) == []
 
 
 def test_ftp_failures_name_the_url_without_the_password(ftp_port: int, tmp_path: pathlib.Path) -> None:

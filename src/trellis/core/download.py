@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import posixpath
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    import ftplib
 
 # A server that says nothing for a minute will say nothing; this does not limit the length of a transfer.
 SILENCE_LIMIT_S = 60.0
@@ -49,10 +54,13 @@ def read_url(url: str, target: IO[bytes], version: str = "") -> None:
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
+    if url.lower().startswith("ftp:"):
+        _read_ftp(url, target)
+        return
     try:
         with urlopen(url, timeout=SILENCE_LIMIT_S) as response:
             headers = response.headers
-            _check_answer(getattr(response, "status", None), headers)
+            _check_answer(response.status, headers)
             _check_version(version, headers)
             _read_body(response, headers, target)
         _check_unchanged(url, headers)
@@ -63,8 +71,8 @@ def read_url(url: str, target: IO[bytes], version: str = "") -> None:
         raise OSError(f"cannot fetch {url}: {error or type(error).__name__}") from error
 
 
-def _check_answer(status: int | None, headers: Mapping[str, str]) -> None:
-    if status not in (None, 200, 203):  # None: FTP
+def _check_answer(status: int, headers: Mapping[str, str]) -> None:
+    if status not in (200, 203):
         raise OSError(f"the server sent HTTP status {status} instead of the whole file")
     coding = headers.get("Transfer-Encoding", "chunked").strip().lower()
     if coding not in ("chunked", "identity"):
@@ -109,3 +117,40 @@ def _check_unchanged(url: str, headers: Mapping[str, str]) -> None:
     name, _, value = after.partition(": ")
     if name == before.partition(": ")[0] and _strong(value) != _strong(headers[name]):
         raise OSError(f"the file changed while it was sent: {before}, and then {after}")
+
+
+# -- FTP -----------------------------------------------------------------------------------------------------------
+
+
+def _read_ftp(url: str, target: IO[bytes]) -> None:
+    """As the user named in the URL, or anonymously. Where the server says how long a file is, all of it must come."""
+    import ftplib
+
+    parts = urlsplit(url)
+    directory, name = posixpath.split(unquote(parts.path))
+    begin = target.tell()
+    errors: tuple[type[Exception], ...] = (*ftplib.all_errors, ValueError)
+    try:
+        with ftplib.FTP(timeout=SILENCE_LIMIT_S) as server:
+            server.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
+            server.login(unquote(parts.username or ""), unquote(parts.password or ""))
+            if directory.strip("/"):
+                server.cwd(directory)
+            server.voidcmd("TYPE I")
+            expected = _ftp_size(server, name)
+            server.retrbinary(f"RETR {name}", target.write)
+        length = target.tell() - begin
+        if expected is not None and length != expected:
+            raise OSError(f"the connection closed after {length} of {expected} bytes")
+    except errors as error:
+        shown = f"ftp://{parts.hostname or ''}{parts.path}"  # without the password
+        raise OSError(f"cannot fetch {shown}: {error}") from error
+
+
+def _ftp_size(server: ftplib.FTP, name: str) -> int | None:
+    import ftplib
+
+    try:
+        return server.size(name)
+    except ftplib.Error:  # not every server says it
+        return None

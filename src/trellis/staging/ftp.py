@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
+from trellis.core.download import read_url
 from trellis.staging.base import Staging
 from trellis.staging.files import File
 from trellis.staging.transfer import FetchFirst, place_in_working_dir, submit_fetch, whole_file
 
 if TYPE_CHECKING:
-    import ftplib
-
     from trellis.futures import DataFuture
     from trellis.staging.data_manager import DataManager
-
-# A server that says nothing for a minute will say nothing; this does not limit the length of a transfer.
-_SILENCE_LIMIT_S = 60
 
 
 def download(file: File) -> None:
@@ -28,35 +22,8 @@ def download(file: File) -> None:
     Raises:
         OSError: the message names the URL and what the server said, or what broke.
     """
-    import ftplib
-
-    parts = urlsplit(file.url)
-    shown = f"ftp://{parts.hostname or ''}{parts.path}"  # the URL without its password
-    try:
-        with ftplib.FTP(timeout=_SILENCE_LIMIT_S) as server:
-            server.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
-            server.login(unquote(parts.username or ""), unquote(parts.password or ""))
-            directory = posixpath.dirname(file.path)
-            if directory.strip("/"):
-                server.cwd(directory)
-            with whole_file(file.filepath) as target:
-                server.voidcmd("TYPE I")
-                expected = _size(server, file.filename)
-                server.retrbinary(f"RETR {file.filename}", target.write)
-                if expected is not None and target.tell() != expected:
-                    raise OSError(f"the connection closed after {target.tell()} of {expected} bytes")
-    except ftplib.all_errors as error:
-        raise OSError(f"cannot fetch {shown}: {error}") from error
-
-
-def _size(server: ftplib.FTP, name: str) -> int | None:
-    """In bytes; None: the server does not say."""
-    import ftplib
-
-    try:
-        return server.size(name)
-    except ftplib.Error:
-        return None
+    with whole_file(file.filepath) as target:
+        read_url(file.url, target)
 
 
 def _ftp_stage_in(parent_fut: object, outputs: Sequence[File]) -> None:

@@ -110,7 +110,9 @@ def main() -> int:
         else:
             _ACTIONS[action](Path(source), Path(target))
     except Exception as error:  # a broken archive may raise anything
-        print(f"{source}: {error or type(error).__name__}", file=sys.stderr)
+        # A URL, which may have a password in it, is named by who could not read it.
+        about = "" if action == "download" else f"{source}: "
+        print(f"{about}{error or type(error).__name__}", file=sys.stderr)
         return 1
     return 0
 
