@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from trellis.executors.htex.interchange import (
     CLOSED_GRACE_S,
     REBALANCE_S,
+    WITNESS_GRACE_S,
     InterchangeState,
 )
 from trellis.executors.htex.interchange_events import (
@@ -38,7 +39,9 @@ from trellis.executors.htex.interchange_events import (
     TasksReturned,
     TasksStarted,
     TasksSubmitted,
+    TasksWithdrawn,
     WelcomeManager,
+    WitnessReported,
 )
 from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER
 from trellis.testing.simulated_manager import registration
@@ -49,6 +52,10 @@ NAMES = st.sampled_from(["a", "b", "c"])
 BLOCKS = st.sampled_from(["0", "1", "2", "3"])
 # For what ends something: else nothing would go on for long.
 SELDOM = st.sampled_from([False] * 9 + [True])
+
+
+def hello_of(name: str, block: str, workers: int, prefetch: int) -> Register:
+    return registration(name, block, workers, prefetch, witnessed=name == "a")
 
 
 class Known:
@@ -65,8 +72,17 @@ class Known:
         self.asked = False  # for tasks back, and it has not answered
         self.mean_s: float | None = None
         self.started: set[int] = set()
+        self.witnessed = hello.witnessed
+        self.unstarted: set[int] | None = None  # as its witness has said
         self.doubtful: set[int] = set()  # at the latest break of its connection
         self.asked_about: set[int] = set()
+
+    @property
+    def lost_at(self) -> float:
+        """When it is given up, unless it comes back or is heard."""
+        if self.closed is None:
+            return self.heard + THRESHOLD_S
+        return self.closed + (WITNESS_GRACE_S if self.witnessed and self.unstarted is None else CLOSED_GRACE_S)
 
     @property
     def open(self) -> bool:
@@ -106,7 +122,7 @@ class InterchangeModel(RuleBasedStateMachine):
     def start(self, selection: str, seed: int) -> None:
         self.machine = InterchangeState(THRESHOLD_S, selection, Random(seed))  # type: ignore[arg-type]
         for name in "ab":
-            self.handle(ManagerRegistered(registration(name, "0", workers=2, prefetch=3)))
+            self.handle(ManagerRegistered(hello_of(name, "0", workers=2, prefetch=3)))
 
     def handle(self, event: Event) -> list[object]:
         """Give it the event, and believe nothing that it says before it was compared with the model."""
@@ -117,6 +133,7 @@ class InterchangeModel(RuleBasedStateMachine):
                     self.on_sent(name, ids)
                 case ReportManagerLost(name, block, hostname, ids, _, requeued):
                     known = self.managers.pop(name)
+                    known.started.difference_update(known.unstarted or ())
                     assert (block, hostname) == (known.block, f"host-{name}")
                     here = sorted(self.own(name))
                     assert ids == [id_ for id_ in here if id_ in known.started]
@@ -245,7 +262,7 @@ class InterchangeModel(RuleBasedStateMachine):
         again = name in self.managers
         if again and not seldom:
             return
-        rest = self.handle(ManagerRegistered(registration(name, block, workers, prefetch)))
+        rest = self.handle(ManagerRegistered(hello_of(name, block, workers, prefetch)))
         expected = [ReportManagerLost, WelcomeManager] if again else [WelcomeManager]
         assert [type(action) for action in rest if not isinstance(action, ReportCancelled)] == expected
 
@@ -259,11 +276,11 @@ class InterchangeModel(RuleBasedStateMachine):
         holding += data.draw(st.lists(st.integers(0, self.next_id).filter(lambda i: i not in holding), max_size=2))
         started = holding[: data.draw(st.integers(0, 3))]
         block, workers, capacity = (known.block, known.workers, known.capacity) if known else ("0", 1, 1)
-        hello = registration(name, block, workers, capacity - workers)
+        hello = hello_of(name, block, workers, capacity - workers)
         hello = msgspec.structs.replace(hello, resumed=True, holding=holding, started=started)
         expected: list[object] = [DismissManager]
         if known is not None:
-            known.heard, known.closed, known.asked = self.now, None, False
+            known.heard, known.closed, known.asked, known.unstarted = self.now, None, False, None
             check = sorted(id_ for id_ in known.doubtful.intersection(self.own(name)) if id_ not in holding)
             known.doubtful.clear()
             known.asked_about.update(check)
@@ -311,6 +328,30 @@ class InterchangeModel(RuleBasedStateMachine):
             self.managers[name].started.update(set(ids).intersection(self.own(name)))
         rest = self.handle(TasksStarted(name, ids))
         assert {type(action) for action in rest} == (set() if name in self.managers else self.said_to(name))
+
+    @rule(name=NAMES, data=st.data())
+    def withdraw_tasks(self, name: str, data: st.DataObject) -> None:
+        ids = self.own(name)[: data.draw(st.integers(0, 4))]
+        ids += data.draw(st.lists(st.integers(0, self.next_id), max_size=1))
+        if self.hear(name):
+            self.managers[name].started.difference_update(ids)
+        rest = self.handle(TasksWithdrawn(name, ids))
+        assert {type(action) for action in rest} == (set() if name in self.managers else self.said_to(name))
+
+    @rule(name=NAMES, seldom=SELDOM, data=st.data())
+    def witness(self, name: str, seldom: bool, data: st.DataObject) -> None:
+        """It is dead, and its witness has a part in what was there, or speaks of what was not."""
+        known = self.managers.get(name)
+        if known is not None and not seldom and known.closed is None:
+            return
+        running = self.own(name)[: data.draw(st.integers(0, 2))]
+        unstarted = [id_ for id_ in self.own(name) if id_ not in running and data.draw(st.booleans())]
+        unstarted += data.draw(st.lists(st.integers(0, self.next_id).filter(lambda i: i not in running), max_size=1))
+        if known is not None:
+            known.started.update(running)
+            known.unstarted = set(unstarted)
+            known.closed = self.now if known.closed is None else known.closed
+        assert self.handle(WitnessReported(name, running, unstarted)) == []
 
     @rule(name=NAMES)
     def heartbeat(self, name: str) -> None:
@@ -396,12 +437,7 @@ class InterchangeModel(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.01, REBALANCE_S, REBALANCE_S, REBALANCE_S, 0.1, 0.5, 3.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
-        over = {
-            name
-            for name, known in self.managers.items()
-            if (known.heard + THRESHOLD_S <= self.now and known.closed is None)
-            or (known.closed is not None and known.closed + CLOSED_GRACE_S <= self.now)
-        }
+        over = {name for name, known in self.managers.items() if known.lost_at <= self.now}
         owed = 0 if self.queued else min(self.idle, self.waiting)
         rest = self.handle(DeadlinePassed())
         asked = sum(action.count for action in rest if isinstance(action, AskBack))

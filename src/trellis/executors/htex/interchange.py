@@ -233,7 +233,7 @@ class InterchangeState:
             self._unfit.forget_verdicts()
         else:
             manager.registration, manager.last_heard = registration, now
-            manager.closed_at, manager.asked_back = None, False
+            manager.closed_at, manager.unstarted, manager.asked_back = None, None, False
         if registration.ends_in_s is not None:
             manager.ends_at = now + registration.ends_in_s
             self._backlog.heed_walltimes()

@@ -12,6 +12,7 @@ from trellis.executors.htex import roster
 from trellis.executors.htex.interchange import (
     CLOSED_GRACE_S,
     REBALANCE_S,
+    WITNESS_GRACE_S,
     InterchangeState,
 )
 from trellis.executors.htex.interchange_events import (
@@ -43,7 +44,9 @@ from trellis.executors.htex.interchange_events import (
     TasksReturned,
     TasksStarted,
     TasksSubmitted,
+    TasksWithdrawn,
     WelcomeManager,
+    WitnessReported,
 )
 from trellis.executors.htex.limbo import RECOVERY_S
 from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER
@@ -69,8 +72,10 @@ class House:
         self.state.check_invariants()
         return actions
 
-    def register(self, name: str, workers: int = 1, prefetch: int = 0, block: str = "0") -> list[Action]:
-        return self(ManagerRegistered(registration(name, block, workers, prefetch)))
+    def register(
+        self, name: str, workers: int = 1, prefetch: int = 0, block: str = "0", witnessed: bool = False
+    ) -> list[Action]:
+        return self(ManagerRegistered(registration(name, block, workers, prefetch, witnessed)))
 
     def submit(self, *ids: int, priorities: list[float] | None = None) -> list[Action]:
         return self(TasksSubmitted(ids, priorities))
@@ -1052,3 +1057,80 @@ def test_who_is_held_as_well_stays_so(house: House) -> None:
     house(HoldRequested(["a"], []))
     house(ManagerLeft("b", "gone"))
     assert not house.state.managers["a"].takes_tasks
+
+
+# -- what had not started when a manager died --------------------------------------------------------------------
+
+
+def three_at(house: House, witnessed: bool = True) -> None:
+    """A manager that has announced all of its three tasks, and whose connection has closed."""
+    house.register("a", workers=3, witnessed=witnessed)
+    house.submit(1, 2, 3)
+    house.start("a", 1, 2, 3)
+    assert house(ManagerDisconnected("a")) == []
+
+
+def test_what_a_manager_has_taken_back_is_not_lost_with_it(house: House) -> None:
+    house.register("a", workers=3)
+    house.submit(1, 2, 3)
+    house.start("a", 1, 2, 3)
+    assert house(TasksWithdrawn("a", [2, 3, 99])) == []
+    house.start("a", 3)
+    assert house(ManagerLeft("a", "bye")) == [lost("a", [1, 3], "bye", requeued=1)]
+
+
+def test_what_the_witness_says_was_not_started_waits_again(house: House) -> None:
+    three_at(house)
+    assert house(WitnessReported("a", [1], [2, 3, 99])) == []
+    assert house.wait(CLOSED_GRACE_S) == [lost("a", [1], CLOSED, requeued=2), DismissManager("a", CLOSED)]
+    assert house.register("b", workers=3) == [WelcomeManager("b"), SendTasks("b", [2, 3])]
+
+
+def test_the_witness_is_waited_for_longer(house: House) -> None:
+    three_at(house)
+    assert house.wait(CLOSED_GRACE_S) == []
+    house.now += CLOSED_GRACE_S
+    assert house(WitnessReported("a", [], [3])) == []
+    assert house.wait(0) == [lost("a", [1, 2], CLOSED, requeued=1), DismissManager("a", CLOSED)]
+
+
+def test_without_a_report_all_that_was_announced_may_have_started(house: House) -> None:
+    three_at(house)
+    assert house.wait(CLOSED_GRACE_S) == []
+    assert house.wait(WITNESS_GRACE_S - CLOSED_GRACE_S) == [lost("a", [1, 2, 3], CLOSED), DismissManager("a", CLOSED)]
+
+
+def test_a_manager_that_has_no_witness_is_not_waited_for(house: House) -> None:
+    three_at(house, witnessed=False)
+    assert house.wait(CLOSED_GRACE_S) == [lost("a", [1, 2, 3], CLOSED), DismissManager("a", CLOSED)]
+
+
+def test_the_report_may_overtake_what_the_manager_said(house: House) -> None:
+    house.register("a", workers=3, witnessed=True)
+    house.submit(1, 2, 3)
+    assert house(WitnessReported("a", [1], [3])) == []
+    house.start("a", 1, 2, 3)  # it was still unread
+    assert house(TasksEnded("a", [2])) == []
+    assert house(ManagerDisconnected("a")) == []
+    assert house.wait(CLOSED_GRACE_S) == [lost("a", [1], CLOSED, requeued=1), DismissManager("a", CLOSED)]
+
+
+def test_what_ran_and_was_not_announced_yet_is_lost_all_the_same(house: House) -> None:
+    house.register("a", workers=2, witnessed=True)
+    house.submit(1, 2)
+    house(WitnessReported("a", [2], []))
+    assert house.wait(CLOSED_GRACE_S) == [lost("a", [2], CLOSED, requeued=1), DismissManager("a", CLOSED)]
+
+
+def test_a_manager_with_a_witness_may_come_back_while_that_is_waited_for(house: House) -> None:
+    three_at(house)
+    house.wait(CLOSED_GRACE_S)
+    assert house.come_back("a", workers=3, holding=[1, 2, 3], started=[1, 2, 3]) == [WelcomeManager("a")]
+    assert house.wait(WITNESS_GRACE_S) == []
+
+
+def test_the_witness_of_one_that_is_gone_is_not_needed(house: House) -> None:
+    house.register("a", witnessed=True)
+    house(ManagerLeft("a", "bye"))
+    assert house(WitnessReported("a", [], [1])) == []
+    assert house(WitnessReported("never seen", [1], [])) == []
