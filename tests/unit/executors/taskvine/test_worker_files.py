@@ -14,7 +14,7 @@ import pytest
 from trellis.errors import ConfigurationError
 from trellis.executors.taskvine.embedded.cache import Cache, Content, Entry
 from trellis.executors.taskvine.embedded.pieces import PIECE_BYTES, WINDOW, Pull, read_piece
-from trellis.executors.taskvine.embedded.sandbox import Collected, Sandbox, written_to
+from trellis.executors.taskvine.embedded.sandbox import Collected, Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.transport.held_directory import LOCK
 from trellis.wire.vine import FileChunk, SendFile
@@ -182,21 +182,35 @@ def test_an_output_in_a_directory_that_is_an_input_is_not_the_file_that_others_h
     assert (cache.directory("directory") / "f").read_text() == "given"
 
 
-def test_what_a_task_writes_in_place_does_not_reach_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("copied", [True, False])
+def test_what_a_task_writes_in_place_does_not_reach_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0 if copied else 1000)
     cache = Cache(tmp_path)
     put(cache, "file")
+    put(cache, "other")
     directory_in(cache, "directory", f="content")
-    inputs = [("file", "f"), ("directory", "d")]
-    sandbox = Sandbox(tmp_path / "box", cache, inputs, [])
-    assert written_to(cache, inputs) == []
+    sandbox = Sandbox(tmp_path / "box", cache, [("file", "f"), ("directory", "d"), ("other", "o")], [])
+    assert sandbox.spoilt() == []
     for path in (sandbox.path / "f", sandbox.path / "d" / "f"):
         path.chmod(0o644)
         path.write_text("changed")
-    if os.geteuid() == 0:  # it had copies
-        assert cache.is_intact("file")
-        assert cache.is_intact("directory")
-    else:
-        assert written_to(cache, inputs) == ["file", "directory"]
+    assert (cache.is_intact("file"), cache.is_intact("directory"), cache.is_intact("other")) == (copied, copied, True)
+    assert sorted(sandbox.spoilt()) == ([] if copied else ["directory", "file"])
+
+
+def test_large_inputs_of_the_superuser_are_links_and_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("trellis.executors.taskvine.embedded.sandbox._COPY_BYTES", 10)
+    cache = Cache(tmp_path)
+    put(cache, "large", "x" * 11)
+    put(cache, "small", "x" * 10)
+    sandbox = Sandbox(tmp_path / "box", cache, [("large", "l"), ("small", "s")], [])
+    assert (sandbox.path / "l").samefile(cache.path("large"))
+    assert not (sandbox.path / "s").samefile(cache.path("small"))
+    (sandbox.path / "l").write_text("changed")
+    assert sandbox.spoilt() == ["large"]
 
 
 def test_outputs_that_lie_in_each_other_all_come(tmp_path: Path) -> None:

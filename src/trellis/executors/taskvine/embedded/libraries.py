@@ -16,7 +16,7 @@ from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import tail
 from trellis.executors.taskvine.embedded.companion import Companion
 from trellis.executors.taskvine.embedded.processes import TaskStart, after, in_environment, python_of, variables_of
-from trellis.executors.taskvine.embedded.sandbox import Collected, Sandbox, written_to
+from trellis.executors.taskvine.embedded.sandbox import Collected, Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.remote import runner, trees
 from trellis.executors.taskvine.remote.channel import KILL, SETUP, Message
@@ -170,7 +170,8 @@ class LibraryProcess:
 
     def spoilt(self, id_: int) -> list[str]:
         """Inputs that a call has written to, which has ended and whose outputs are still here."""
-        return written_to(self._cache, self._calls[id_][1].inputs) if id_ in self._calls else []
+        sandbox, _ = self._calls.get(id_, (None, None))
+        return [] if sandbox is None else sandbox.spoilt()
 
     def _keep_result(self, name: str, result: Payload) -> int:
         path = self._cache.arriving(name)

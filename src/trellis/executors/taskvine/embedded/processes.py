@@ -14,7 +14,7 @@ from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.child import Child
-from trellis.executors.taskvine.embedded.sandbox import Sandbox, written_to
+from trellis.executors.taskvine.embedded.sandbox import Sandbox
 from trellis.executors.taskvine.embedded.workspace import Workspace
 from trellis.executors.taskvine.embedded.zygotes import Fork, Zygotes
 from trellis.executors.taskvine.remote import runner, trees
@@ -176,7 +176,7 @@ class Processes:
     def _read_end(self, process: _Process, code: int) -> TaskEnd:
         result = process.files / "result"
         start, kept = process.start, process.start.result_name
-        spoilt = written_to(self._cache, start.inputs)
+        spoilt = process.sandbox.spoilt()
         try:
             kind, buffers, started, duration_s = runner.read_payload(str(result), content=not kept)
             failed = kind == runner.ERROR

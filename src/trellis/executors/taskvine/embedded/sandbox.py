@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -15,6 +15,10 @@ from trellis.core.plain_files import status_of
 from trellis.executors.taskvine.embedded.cache import TEMP, Cache
 from trellis.executors.taskvine.remote import trees
 from trellis.executors.taskvine.remote.fetch import protect_all, unpack
+
+# So much of a task's inputs is copied for the superuser. More would hold up the worker, and fill its disk: the rest are
+# links, and are looked at afterwards.
+_COPY_BYTES = 64 * 2**20
 
 Output = tuple[str, str, str]  # cache name, path, level
 
@@ -45,15 +49,20 @@ class Sandbox:
     ) -> None:
         self.path = directory
         self._cache = cache
-        self._given: dict[int, int] = {}  # bytes on the disk of inputs that were copied, by inode
+        self._given: dict[int, int] = {}  # blocks on the disk of inputs that were copied, by inode
         # Links to the cache's files cannot be written to, but by the superuser.
-        self._copies = os.geteuid() == 0
+        self._to_copy = _COPY_BYTES if os.geteuid() == 0 else 0
+        self._links = 0
+        self._linked: list[str] = []  # cache names of inputs that are (partly) links
         directory.mkdir(mode=0o700)
         try:
             made = [self._inside(path) for path in outputs]
             # What contains others first.
             for place, name in sorted((self._inside(path), name) for name, path in inputs):
+                links = self._links
                 self._put(cache.mounted(name), place)
+                if self._links > links:
+                    self._linked.append(name)
             for output in made:
                 output.parent.mkdir(parents=True, exist_ok=True)
                 self._make_own(output)
@@ -90,13 +99,17 @@ class Sandbox:
             os.unlink(target)
         if os.path.islink(source):
             os.symlink(os.readlink(source), target)
-        elif self._copies:
+            return
+        size = os.stat(source).st_size
+        if size <= self._to_copy:
+            self._to_copy -= size
             self._copy(source, target)
-        else:
-            try:
-                os.link(source, target)
-            except OSError:  # another file system, or one without links
-                self._copy(source, target)
+            return
+        try:
+            os.link(source, target)
+            self._links += 1
+        except OSError:  # another file system, or one without links
+            self._copy(source, target)
 
     def _copy(self, source: str, target: str) -> None:
         trees.copy(Path(source), Path(target))
@@ -180,6 +193,11 @@ class Sandbox:
 
     # -- afterwards --------------------------------------------------------------------------------------------
 
+    def spoilt(self) -> list[str]:
+        """Inputs that the task has written to in the cache itself: nobody else shall have them."""
+        cache = self._cache
+        return [name for name in self._linked if name in cache and not cache.is_intact(name)]
+
     def disk_bytes(self) -> int:
         """What the task has written here; inputs do not count."""
         total = 0
@@ -195,13 +213,6 @@ class Sandbox:
 
     def remove(self) -> None:
         trees.remove(self.path)
-
-
-def written_to(cache: Cache, inputs: Sequence[tuple[str, str]]) -> list[str]:
-    """Inputs of a task that has ended which are not what they were: nobody else shall have them."""
-    if os.geteuid() == 0:  # it had copies
-        return []
-    return [name for name, _ in inputs if name in cache and not cache.is_intact(name)]
 
 
 def _words(error: OSError) -> str:
