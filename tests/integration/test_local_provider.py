@@ -110,6 +110,19 @@ def test_worker_init_comes_first_and_the_job_knows_its_name(make: Callable[..., 
     assert words[2].startswith("it's.me.")
 
 
+def test_a_block_is_part_of_the_job_that_the_program_runs_in(
+    make: Callable[..., LocalProvider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_MEM_PER_NODE", "SRUN_CPUS_PER_TASK", "PBS_NODEFILE", "SBATCH_QOS"):
+        monkeypatch.setenv(name, "7")
+    monkeypatch.setenv(
+        "SLURM_EXPORT_ENV", "NONE"
+    )  # of a job with --export=NONE: srun would start managers with nothing
+    command = 'echo "$SLURM_JOB_ID $SLURM_MEM_PER_NODE $SRUN_CPUS_PER_TASK $PBS_NODEFILE $SBATCH_QOS $SLURM_EXPORT_ENV"'
+    provider = make(launcher=SimpleLauncher(debug=False))
+    assert wait_for_end(provider, provider.submit(command, 1)).stdout == "7 7 7 7 7 \n"
+
+
 def test_the_launcher_gets_nodes_and_tasks(make: Callable[..., LocalProvider]) -> None:
     provider = make(nodes_per_block=2, launcher=SingleNodeLauncher(debug=False))
     assert wait_for_end(provider, provider.submit("echo copy", 3)).stdout == "copy\n" * 6

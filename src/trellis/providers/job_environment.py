@@ -86,6 +86,9 @@ _SYSTEMS = (_SLURM, _PBS, _LSF, _GRID_ENGINE, _CONDOR, _MPI)
 # By these a job is known.
 _JOBS = _words("SLURM_JOB_ID PBS_JOBID LSB_JOBID _CONDOR_SCRATCH_DIR")
 _GRID_ENGINE_JOB = _words("SGE_TASK_ID SGE_JOB_SPOOL_DIR")
+# Directories that many batch systems make for each job, named after its number; they are nowhere else.
+_TEMPORARY = ("TMPDIR", "TMP", "TEMP")
+_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 _WORKER = "PARSL_WORKER_BLOCK_ID"
 
 # Settings of sbatch that users have for all their jobs: they hold where a job says nothing else, as Slurm means them.
@@ -104,14 +107,22 @@ _PLAIN_VALUE = re.compile(r"[\w.,:@/+&|=-]+")
 def without_outer_job(environ: Mapping[str, str]) -> dict[str, str]:
     """Give the environment for commands of batch systems, and so for the jobs that they submit."""
     own = list(_SYSTEMS)
-    in_grid_engine = not _GRID_ENGINE_JOB.isdisjoint(environ)
+    in_grid_engine = not _GRID_ENGINE_JOB.isdisjoint(environ) or {"JOB_ID", "SGE_ROOT"} <= environ.keys()
     if in_grid_engine:
         own.append(_GRID_ENGINE_IN_A_JOB)
     if in_grid_engine or not _JOBS.isdisjoint(environ):
         own.append(_DEVICES)
     if _WORKER in environ:
         own += [_TRELLIS, _DEVICES]
+    own.append(_Own(names=frozenset(name for name in _TEMPORARY if _is_of_the_job(environ.get(name, ""), environ))))
     return {name: value for name, value in environ.items() if not any(one.has(name) for one in own)}
+
+
+def _is_of_the_job(directory: str, environ: Mapping[str, str]) -> bool:
+    if directory and directory.startswith(environ.get("_CONDOR_SCRATCH_DIR", "\0")):
+        return True
+    numbers = [match[0] for name in _NUMBERS if (match := re.match(r"\d+", environ.get(name, "")))]
+    return any(re.search(rf"(?<!\d){number}(?!\d)", directory) for number in numbers)
 
 
 def sbatch_defaults(environ: Mapping[str, str]) -> list[str]:

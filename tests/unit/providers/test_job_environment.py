@@ -72,6 +72,22 @@ def test_what_a_manager_has_told_its_worker_ends_with_a_program_that_is_a_task()
     assert without_outer_job(worker) == {"PATH": "/bin"}
 
 
+@pytest.mark.parametrize(
+    ("job", "directory", "stays"),
+    [
+        ({"SLURM_JOB_ID": "123"}, "/tmp/slurm_job_123", False),
+        ({"SLURM_JOB_ID": "123"}, "/scratch/1234/me", True),
+        ({"PBS_JOBID": "77.server"}, "/var/tmp/pbs.77.server", False),
+        ({"JOB_ID": "12", "SGE_ROOT": "/sge"}, "/tmp/12.1.all.q", False),
+        ({"LSB_JOBID": "5"}, "/tmp/5.tmpdir", False),
+        ({"_CONDOR_SCRATCH_DIR": "/execute/dir_9"}, "/execute/dir_9", False),
+        ({}, "/tmp/slurm_job_123", True),
+    ],
+)
+def test_a_temporary_directory_of_the_job_stays_there(job: dict[str, str], directory: str, stays: bool) -> None:
+    assert ("TMPDIR" in without_outer_job({**job, "TMPDIR": directory})) == stays
+
+
 def test_commands_run_outside_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "_CONDOR_SLOT"):
         monkeypatch.setenv(name, "1")

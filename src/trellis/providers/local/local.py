@@ -21,8 +21,10 @@ from trellis.providers.command import ScriptProcess, end_scripts
 # What a job may take to end after SIGTERM: enough for a manager to stop its workers, short enough for a Ctrl-C.
 TERM_GRACE_S = 5.0
 
+# In a job of Slurm's that was submitted with --export=NONE, srun would start the managers without what the program has.
 _SCRIPT = """\
 export JOBNAME={job_name}
+unset SLURM_EXPORT_ENV
 # A shell with a trap waits for its current command before it ends, so the job ends after what it runs.
 trap 'exit 143' TERM
 trap 'exit 130' INT
