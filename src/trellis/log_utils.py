@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 from collections.abc import Callable
 from typing import TextIO
 
@@ -10,6 +12,25 @@ __all__ = ["set_file_logger", "set_stream_logger"]
 
 _FORMAT = "%(asctime)s.%(msecs)03d %(name)s:%(lineno)d [%(levelname)s] %(message)s"
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+class _FileHandler(logging.FileHandler):
+    """One that says once that it cannot write (the disk is full), and then goes on without."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):  # a defect in what is logged
+            super().handleError(record)
+        elif not self._failed:
+            self._failed = True
+            words = error.strerror or error
+            print(f"trellis: {self.baseFilename} cannot be written: {words}; the run goes on without", file=sys.stderr)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what is left in the buffer
+            super().close()
 
 
 class _Attached:
@@ -58,7 +79,7 @@ def set_file_logger(
     Returns:
         A function that takes the handler away again and closes the file.
     """
-    return _attach(logging.FileHandler(filename, encoding="utf-8"), name, level, format_string)
+    return _attach(_FileHandler(filename, encoding="utf-8"), name, level, format_string)
 
 
 def _attach(handler: logging.Handler, name: str, level: int, format_string: str | None) -> Callable[[], None]:

@@ -97,3 +97,12 @@ def test_logger_is_as_verbose_as_its_handlers_need(source: logging.Logger) -> No
     remove_debug()
     assert source.getEffectiveLevel() == logging.INFO
     remove_info()
+
+
+def test_a_full_disk_is_told_once_without_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:
+    undo = set_file_logger("/dev/full", "trellis.test.full")
+    for i in range(3):
+        logging.getLogger("trellis.test.full").error("record %d", i)
+    undo()
+    errors = capsys.readouterr().err
+    assert errors == "trellis: /dev/full cannot be written: No space left on device; the run goes on without\n"

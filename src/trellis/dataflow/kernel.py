@@ -16,6 +16,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Self
 
 from trellis.core.interfaces import Executor, ExecutorContext
+from trellis.core.places import explained
 from trellis.dataflow.calls import is_simple_call, prepare
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.dataflow.exits import clean_up_at_exit, forget
@@ -80,6 +81,9 @@ class DataFlowKernel:
             self.memoizer.start(run_dir=self.run_dir, config_run_dir=config.run_dir)
             internal = ThreadPoolExecutor(INTERNAL_LABEL, config.internal_tasks_max_threads)
             self.add_executors([internal, *config.executors])
+        except OSError as error:
+            self.cleanup()
+            raise explained(error, self.run_dir) from error
         except BaseException:
             self.cleanup()
             raise

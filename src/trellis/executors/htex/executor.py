@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
+from trellis.core.places import absolute
 from trellis.core.validation import check_type, knows_former_names
 from trellis.errors import (
     BadStateException,
@@ -18,6 +19,7 @@ from trellis.errors import (
     TrellisError,
     VersionMismatch,
 )
+from trellis.executors.common.loopback import check_loopback
 from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, fill, launch_values
 from trellis.executors.htex.parameters import FORMER_NAMES, accelerator_names, check_parameters
 from trellis.executors.htex.payloads import run_payload
@@ -164,7 +166,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     @property
     def logdir(self) -> str:
         """Directory of this executor's logs, below the run directory."""
-        return os.path.join(os.path.abspath(self.run_dir), self.label)
+        return os.path.join(absolute(self.run_dir), self.label)
 
     @property
     def worker_logdir(self) -> str:
@@ -214,6 +216,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         context = self._told(context)
         self._notify = context.notify or logger.warning
         self._joined = {}
+        check_loopback(self.label, self.loopback_address, "; with IPv6 only, give loopback_address='::1'")
         os.makedirs(self.logdir, exist_ok=True)
         provide_keys(self, given=self._cert_dir is not None)
         command = list(self.interchange_launch_cmd or interchange_command())

@@ -15,10 +15,12 @@ from typing import Any
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
 from trellis.core.kinds import OrNone
 from trellis.core.parameters import PROVIDER
+from trellis.core.places import absolute
 from trellis.core.validation import check, check_all, knows_former_names
 from trellis.errors import BadStateException, ConfigurationError, ExecutorError, ParameterValueError, TrellisError
 from trellis.executors.common.import_paths import import_paths
 from trellis.executors.common.listening import EVERYWHERE, listening_address
+from trellis.executors.common.loopback import check_loopback
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.executors.taskvine.batch import provider_of
@@ -131,7 +133,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         """Directory of this executor's logs."""
         if self.manager_config.vine_log_dir is not None:
             return os.path.join(os.path.abspath(self.manager_config.vine_log_dir), self.label)
-        return os.path.join(os.path.abspath(self.run_dir), self.label)
+        return os.path.join(absolute(self.run_dir), self.label)
 
     def start(self, context: ExecutorContext | None = None) -> None:
         """Start the manager, and see to workers.
@@ -146,6 +148,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         self._notify, self._last_blocks = context.notify or logger.warning, {}
         engine, reason = choose_engine(self.engine)
         logger.info("executor %s uses the %s engine of TaskVine: %s", self.label, engine, reason)
+        check_loopback(self.label, "127.0.0.1", "; this executor needs IPv4 there")
         os.makedirs(self.logdir, exist_ok=True)
         create_keys(Path(self.logdir) / "certificates")
         self._workers = {}
