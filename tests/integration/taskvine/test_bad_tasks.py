@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_a_task_that_ends_its_parent_fails_alone(tmp_path: Path, mode: str) -> N
         error = beside(executor, {**wish, "cores": 1}, end_parent, str(tmp_path / "log"), signal.SIGKILL)
         assert isinstance(error, TaskVineTaskFailure)
         assert (tmp_path / "log").stat().st_size <= 3
+
+
+def remove_workspace() -> None:
+    shutil.rmtree(Path(os.environ["VINE_SANDBOX"]).parents[1], ignore_errors=True)
+
+
+@pytest.mark.parametrize("mode", ["regular", "direct"])
+def test_a_worker_whose_directories_are_gone_is_replaced(tmp_path: Path, mode: str) -> None:
+    wish, manager = MODES[mode]
+    with running(tmp_path / "run", cores=2, manager={**manager, "max_retries": 5}) as executor:
+        before = executor.submit(nap, {**wish, "cores": 1}, 1)
+        assert before.result(WAIT_S) == 1
+        (worker,) = [one.worker for one in status_of(executor).workers]
+        executor.submit(remove_workspace, {**wish, "cores": 1}).exception(WAIT_S)
+        assert [executor.submit(nap, {**wish, "cores": 2}, 2).result(WAIT_S) for _ in range(2)] == [2, 2]
+        if mode == "regular":  # a library goes on with what it has in memory
+            assert [one.worker for one in status_of(executor).workers] != [worker]
 
 
 def test_a_worker_that_hangs_is_replaced_and_the_user_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

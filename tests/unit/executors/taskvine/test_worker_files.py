@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -470,3 +473,20 @@ def test_leftovers_of_the_dead_are_removed_and_not_those_of_the_living(tmp_path:
     assert (living.path.exists(), living.payloads.exists()) == (True, True)
     living.close()
     dead.close()
+
+
+def test_a_workspace_says_why_nothing_can_be_started_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(tmp_path / "mine", tmp_path)
+    try:
+        assert workspace.explain(OSError("no")) == "it could not be started: no"
+        full = OSError(errno.ENOSPC, "No space left")
+        assert workspace.explain(full).endswith(f"; there is too little room on the disk of {workspace.path}")
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
+            assert workspace.explain(full).endswith(f"; the disk of {workspace.path} is full")
+        assert workspace.lost == ""
+        shutil.rmtree(workspace.tasks)
+        assert workspace.explain(OSError("no")) == f"it could not be started: no; {workspace.lost}"
+        assert workspace.lost == f"{workspace.tasks} is gone: somebody has removed it"
+    finally:
+        workspace.close()

@@ -6,9 +6,11 @@ import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from trellis.executors.common import host
 from trellis.executors.taskvine.embedded import worker_main
 
 
@@ -45,3 +47,13 @@ def test_a_variable_that_makes_no_sense_is_told(
     monkeypatch.setenv("PARSL_CORES", "many")
     assert worker_main.main(["127.0.0.1", "1", "--workspace", str(tmp_path / "w")]) == 1
     assert "PARSL_CORES must be a number of at least 1, not 'many'" in capsys.readouterr().err
+
+
+def test_no_more_disk_is_offered_than_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_main.shutil, "disk_usage", lambda _: SimpleNamespace(free=900 * 2**20))
+    usable = host.Usable([0], 1, 2**30, None)
+
+    def disk(*words: str) -> float | None:
+        return worker_main._offer(worker_main.parse_arguments(["h", "1", *words]), tmp_path, usable).disk
+
+    assert (disk(), disk("--disk", "700"), disk("--disk", "1000")) == (450, 700, 900)

@@ -185,6 +185,8 @@ class Processes:
         except (OSError, ValueError):
             made, _ = process.sandbox.collect(start.outputs, failed=True)
             words, beside = process.child.words(), process.child.beside
+            trouble = self._workspace.trouble()  # which kept it from writing what became of it
+            words = f"{trouble}: {words}" if trouble else words
             return TaskEnd(code, words, None, True, 0.0, 0.0, "", made, spoilt, beside)
         payload: Payload = b"" if kept and not failed else buffers[0] if len(buffers) == 1 else buffers
         made, complaint = process.sandbox.collect(start.outputs, failed)

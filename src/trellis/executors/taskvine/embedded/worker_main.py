@@ -64,7 +64,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def _offer(options: argparse.Namespace, workspace: Path, usable: host.Usable) -> Amount:
     cores = options.cores if options.cores is not None else usable.cores
     memory = options.memory if options.memory is not None else usable.memory_bytes // _MB
-    disk = options.disk if options.disk is not None else shutil.disk_usage(workspace).free // 2 // _MB
+    free = shutil.disk_usage(workspace).free // _MB
+    disk = options.disk if options.disk is not None else free // 2
+    if disk > free:
+        logger.warning("it offers %d MB of disk, and not %g: no more is free in %s", free, disk, workspace)
+        disk = free
     return Amount(cores, memory, disk, options.gpus)
 
 

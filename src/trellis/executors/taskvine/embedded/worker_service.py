@@ -141,6 +141,8 @@ class WorkerService:
                     self._processes.look(time.monotonic())
                     for library in self._libraries.values():
                         library.look(time.monotonic())
+                if self._workspace.lost:
+                    self._handle(events.StopRequested(self._workspace.lost))
                 self._reports.send_due()
             return self._exit
         finally:
@@ -273,7 +275,7 @@ class WorkerService:
         except (OSError, ValueError) as error:
             self._environments.end(owner)
             self._losses.gone(start.inputs)
-            self._handle(events.ProcessFailed(id_, f"it could not be started: {error}"))
+            self._handle(events.ProcessFailed(id_, self._workspace.explain(error)))
 
     def _on_process_end(self, id_: int, end: TaskEnd) -> None:
         self._environments.end(("task", id_))
@@ -300,7 +302,7 @@ class WorkerService:
             )
         except (OSError, ValueError) as error:
             self._environments.end(("library", instance))
-            self._handle(events.LibraryEnded(instance, f"it could not be started: {error}"))
+            self._handle(events.LibraryEnded(instance, self._workspace.explain(error)))
             return
         logger.info("library %s starts as instance %d", start.name, instance)
 
@@ -311,9 +313,8 @@ class WorkerService:
             try:
                 library.call(start, self._processes.function(start.function))
             except (OSError, ValueError) as error:
-                reason = f"it could not be started: {error}"
                 self._losses.gone(start.inputs)
-                self._handle(events.CallDied(instance, id_, 0, reason, "forsaken"))
+                self._handle(events.CallDied(instance, id_, 0, self._workspace.explain(error), "forsaken"))
 
     def _on_library_message(self, instance: int, message: LibraryMessage) -> None:
         match message.kind:

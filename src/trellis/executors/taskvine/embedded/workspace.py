@@ -6,6 +6,7 @@ that were killed have left is removed by the next one of the same user on this h
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ _D = TypeVar("_D", HeldDirectory, ClaimedDirectory)
 # Emptied at each start. ``cache`` and ``transfer`` are the cache's.
 _EMPTIED = ("logs", "tasks", "functions", "libraries")
 _KEPT = ("cache", "transfer")
+# With less than that even a small result cannot be written.
+_FULL_BYTES = 1_000_000
 
 
 class Workspace:
@@ -47,6 +50,7 @@ class Workspace:
             raise ConfigurationError(f"cannot use {path or tempfile.gettempdir()} as workspace: {error}") from None
         self.path, self.payloads = self._held[0].path, payloads.path
         self.logs, self.tasks, self.functions, self.libraries = (self.path / name for name in _EMPTIED)
+        self.lost = ""  # why it cannot be used any more, once that was seen
         self.clear()
 
     def clear(self) -> None:
@@ -54,6 +58,22 @@ class Workspace:
         for name in _EMPTIED:
             _remove(self.path / name)
             (self.path / name).mkdir(mode=0o700)
+
+    def explain(self, error: Exception) -> str:
+        """Why something could not be started here: the error, and what is wrong with the workspace, if something is."""
+        trouble = self.trouble()
+        if not trouble and getattr(error, "errno", 0) == errno.ENOSPC:  # there is room again, but not for this
+            trouble = f"there is too little room on the disk of {self.path}"
+        return f"it could not be started: {error}" + (f"; {trouble}" if trouble else "")
+
+    def trouble(self) -> str:
+        """What is wrong with it; nothing when all is well. If it is ``lost``, nothing will go well here any more."""
+        gone = [str(self.path / name) for name in _EMPTIED if not (self.path / name).is_dir()]
+        if gone:
+            self.lost = f"{gone[0]} is gone: somebody has removed it"
+            return self.lost
+        left = shutil.disk_usage(self.path).free
+        return f"the disk of {self.path} is full" if left < _FULL_BYTES else ""
 
     def close(self) -> None:
         """Remove all but the cache; of a temporary workspace, all."""
