@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -64,6 +65,52 @@ def test_copies_of_files_with_odd_names(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "in" / name).samefile(tmp_path / "there")
 
 
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a task has made something."""
+    monkeypatch.chdir(tmp_path)
+    Path("beside").write_text("content")
+    Path("beside").chmod(0o755)
+    return tmp_path
+
+
+def test_what_a_link_leads_to_comes_home_in_its_place(made: Path) -> None:
+    Path("out").symlink_to("beside")
+    Path("deep").mkdir()
+    Path("deep/a").write_text("a")
+    Path("tree").symlink_to("deep")
+    assert guard.settle_outputs(["out", "tree", "never"]) == ""
+    assert (Path("out").read_text(), Path("out").stat().st_mode & 0o777) == ("content", 0o755)
+    assert not Path("out").is_symlink()
+    assert not Path("tree").is_symlink()
+    assert Path("tree/a").read_text() == "a"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (os.mkfifo, "is a FIFO"),
+        (lambda path: os.symlink("nowhere", path), "is a link that leads nowhere (to 'nowhere')"),
+        (lambda path: os.mknod(path, stat.S_IFSOCK | 0o600), "is a socket"),
+    ],
+)
+@pytest.mark.parametrize("path", ["out", "dir/deep/out"])
+def test_what_is_no_file_is_named_and_the_rest_comes_home(made: Path, make: Any, words: str, path: str) -> None:
+    Path("dir/deep").mkdir(parents=True)
+    Path("dir/a").write_text("a")
+    make(path)
+    assert f"{path} {words}" in guard.settle_outputs(["dir", "out", "beside"])
+    assert not os.path.lexists(path)
+    assert Path("dir/a").read_text() == "a"
+
+
+def test_names_that_taskvine_cannot_carry(made: Path) -> None:
+    Path("dir").mkdir()
+    Path("dir/a\nb").write_text("a")
+    assert "'dir/a\\nb': TaskVine cannot bring home" in guard.settle_outputs(["dir"])
+    assert not Path("dir/a\nb").exists()
+
+
 def run(sandbox: Path, function: Any, *args: Any, **variables: str) -> subprocess.CompletedProcess[str]:
     """A task as its worker starts it."""
     own = sandbox / ".trellis"
@@ -72,10 +119,8 @@ def run(sandbox: Path, function: Any, *args: Any, **variables: str) -> subproces
     shutil.copy(runner.__file__, own / "trellis_runner.py")
     runner.write_payload(str(own / "function"), runner.CALL, (dump_function(function),))
     runner.write_payload(str(own / "arguments"), runner.CALL, (dump_call(args, {}, "test"),))
-    command = [
-        sys.executable,
-        *[f".trellis/{name}" for name in ("trellis_guard.py", "function", "arguments", "result")],
-    ]
+    names = ("trellis_guard.py", "function", "arguments", "result")
+    command = [sys.executable, *[f".trellis/{name}" for name in names], "out"]
     return subprocess.run(
         command,
         cwd=sandbox,
@@ -101,6 +146,23 @@ def test_a_task_runs_and_sees_nothing_of_what_is_around_it(sandbox: Path) -> Non
     assert run(sandbox, look, TRELLIS_MEMORY="1000").returncode == 0
     assert end(sandbox) == (runner.RESULT, ([], [], None))
     assert not (sandbox / ".trellis/__pycache__").exists()
+
+
+def _go_and_make(path: str) -> int:
+    os.chdir("/")
+    os.mkfifo(path)
+    return 5
+
+
+def test_a_task_that_made_no_file_fails_wherever_it_went(sandbox: Path) -> None:
+    run(sandbox, _go_and_make, str(sandbox / "out"))
+    kind, words = end(sandbox)
+    assert (kind, "out is a FIFO" in words) == (guard.NO_FILE, True)
+
+
+def test_an_error_of_its_own_counts_more(sandbox: Path) -> None:
+    run(sandbox, exec, "import os; os.mkfifo('out'); 1 // 0")
+    assert runner.read_payload(str(sandbox / ".trellis/result"))[0] == runner.ERROR
 
 
 def test_a_task_that_its_worker_could_not_end_does_not_start(sandbox: Path) -> None:

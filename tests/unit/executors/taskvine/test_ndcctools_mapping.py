@@ -99,6 +99,7 @@ def test_the_command_of_a_task() -> None:
 def test_directories_of_outputs_are_made() -> None:
     given = command(shape(), outputs=(Mount(1, "a/b/c.txt"), Mount(2, "d.txt")))
     assert "; mkdir -p a/b && python3 " in given
+    assert f"{mapping.RESULT} a/b/c.txt d.txt || " in given
 
 
 @pytest.mark.parametrize(

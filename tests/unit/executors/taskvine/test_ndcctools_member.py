@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from trellis.executors.taskvine.ndcctools import member
-from trellis.executors.taskvine.remote import runner
+from trellis.executors.taskvine.remote import guard, runner
 from trellis.wire.payload import dump_call, dump_function, load_exception, load_result
 
 
@@ -42,13 +42,13 @@ def call(
     function_path: str = "",
     packs: list[str] | None = None,
     result_path: str = "",
-    directories: list[str] | None = None,
+    outputs: list[str] | None = None,
     limit_s: float = 0.0,
 ) -> tuple[bytes, Any]:
     """Kind and payload of a call of function 7, which travels along unless ``along`` is false."""
     data = dump_function(func) if along else None
     arguments = (dump_call(args, {}, "test"),)
-    event = member.event(7, data, arguments, function_path, packs or [], result_path, directories or [], limit_s)
+    event = member.event(7, data, arguments, function_path, packs or [], result_path, outputs or [], limit_s)
     read = pickle.loads(event)
     assert read["fn_kwargs"] == {}
     kind, buffers, _, _ = runner.parse_payload(library.trellis_call(*read["fn_args"]))
@@ -172,7 +172,7 @@ def test_a_result_that_stays_is_in_a_file(library: Any) -> None:
 
 
 def test_directories_of_outputs_are_there(library: Any, tmp_path: Path) -> None:
-    call(library, lambda: Path("a/b/c").write_text("x"), directories=["a/b"])
+    call(library, lambda: Path("a/b/c").write_text("x"), outputs=["a/b/c"])
     assert (tmp_path / "a/b/c").read_text() == "x"
 
 
@@ -203,3 +203,10 @@ def direct(library: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(library, "_library", os.getpid())
     yield
     signal.signal(signal.SIGALRM, before)
+
+
+def test_what_a_call_makes_has_to_be_a_file(library: Any) -> None:
+    kind, payload = call(library, lambda: os.mkfifo("out"), outputs=["out"])
+    assert kind == guard.NO_FILE
+    assert b"out is a FIFO" in payload
+    assert not os.path.lexists("out")

@@ -483,6 +483,8 @@ def test_what_comes_with_a_directory_is_not_put_there_once_more(books: Books) ->
         (1, [".trellis/x"], [], ".trellis itself"),
         (1, [], [".taskvine.stdout"], ".taskvine.stdout itself"),
         (2, ["infile"], [], "infile itself for calls"),
+        (1, ["a\tb"], [], r"'a\tb': there are control characters"),
+        (1, [], ["a\nb"], r"'a\nb': there are control characters"),
         (2, [], ["outfile"], "outfile itself for calls"),
         (1, [], ["results", "results/a"], "the outputs results and results/a"),
     ],
@@ -516,3 +518,12 @@ def test_a_task_that_used_too_much_memory_says_how_much(books: Books) -> None:
     task = books.add()
     task.outputs[mapping.RESULT].content = member.encode(guard.TOO_MUCH_MEMORY, (b"it used 300 MB",))
     assert books.end(task) == VineTaskFailed(7, "resource_exhaustion", "it used 300 MB")
+
+
+def test_a_directory_with_a_name_that_taskvine_cannot_send_is_refused(books: Books, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a\nb").touch()
+    books.files.declare(FileSpec(1, "file", str(tmp_path), "workflow"), b"")
+    failed = books.offer(inputs=[Mount(1, "data")])
+    assert failed is not None
+    assert "deep/a\\nb" in failed.reason

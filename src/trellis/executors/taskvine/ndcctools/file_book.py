@@ -1,8 +1,9 @@
-"""The files of the submit side as the real TaskVine knows them. Reads none of them."""
+"""The files of the submit side as the real TaskVine knows them. Reads none, but the names in directories."""
 
 from __future__ import annotations
 
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from trellis.wire.vine import FileSpec
 # A server that takes longer than this to say that it has a file is believed to have it.
 _HEAD_TIMEOUT_S = 5.0
 _GONE = (404, 410)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAMED_BY_CONTENT = ("worker", "forever")
 
 
@@ -39,6 +41,16 @@ def own_path(path: str, number: int) -> str:
     return f"{number:b}".replace("1", "/.").replace("0", "/") + path
 
 
+def problem_of_names(path: str) -> str:
+    """What in a directory has a name that TaskVine cannot send: the worker would wait for ever for what follows."""
+    for directory, names, files in os.walk(path):
+        for name in (*names, *files):
+            if _CONTROL.search(name):
+                where = os.path.join(directory, name)
+                return f"TaskVine cannot carry {where!r}: there are control characters in its name"
+    return ""
+
+
 class FileBook:
     """By the numbers that the submit side has given them.
 
@@ -60,6 +72,10 @@ class FileBook:
             problem = problem_of_url(spec.source)
             if problem:
                 self._problems[spec.id] = f"{spec.source}: {problem}"
+        if spec.kind == "file" and not spec.made:
+            problem = problem_of_names(spec.source)
+            if problem:
+                self._problems[spec.id] = problem
         file = self._declare(spec, content)
         if spec.unpack and not os.path.isdir(spec.source):
             file = self._vine.untar(file, spec.level)

@@ -106,7 +106,8 @@ def regular_command(
     """
     enter = _enter(shape.environment, f'echo "{_EXIT_MARK} $?"; exit 0')
     packs = _packs([pack_path(mount) for mount in inputs if mount.path == ON_IMPORT_PATH])
-    command = f"{packs}{_python(shape.environment)} {GUARD} {FUNCTION} {ARGUMENTS} {RESULT}"
+    words = shlex.join([GUARD, FUNCTION, ARGUMENTS, RESULT, *[mount.path for mount in outputs]])
+    command = f"{packs}{_python(shape.environment)} {words}"
     command = f'{enter}{shape.init_command} {command} || echo "{_EXIT_MARK} $?"'.strip()
     made = directories(outputs)
     if made:

@@ -129,7 +129,7 @@ def trellis_call(
     function_path: str,
     packs: list[str],
     result_path: str,
-    directories: list[str],
+    outputs: list[str],
     limit_s: float,
 ) -> bytes:
     """Run a call in its sandbox, which is the directory that we are in. Gives its result as the runner writes it.
@@ -140,19 +140,19 @@ def trellis_call(
         function_path: where a function lies that does not travel with each call; or nothing.
         packs: directories with modules for it.
         result_path: where the result stays, at the worker; or nothing: it goes home.
-        directories: that its outputs are in.
+        outputs: paths of what it is to make.
         limit_s: it is ended after so long; 0: never.
     """
     if _no_context:
         return encode(NO_CONTEXT, (_no_context.encode(),))
     os.environ["PWD"] = os.getcwd()
-    started, begin = time.time(), time.perf_counter()
+    started, begin, sandbox = time.time(), time.perf_counter(), os.getcwd()
     kind = runner.RESULT
     try:
         _set_limit(limit_s)
         guard.protect_inputs()
-        for directory in directories:
-            os.makedirs(directory, exist_ok=True)
+        for path in outputs:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         _search(packs)
         if function_path and number not in _functions:
             define(number, runner.read_payload(function_path)[1][0])
@@ -172,6 +172,10 @@ def trellis_call(
         kind, buffers = runner.ERROR, runner._dump_exception(error.with_traceback(trace and trace.tb_next))
     duration_s = time.perf_counter() - begin
     _flush()
+    os.chdir(sandbox)
+    problem = guard.settle_outputs(outputs)
+    if problem and kind == runner.RESULT:
+        kind, buffers = guard.NO_FILE, (problem.encode(),)
     if result_path:
         os.makedirs(os.path.dirname(result_path) or ".", exist_ok=True)
         runner.write_payload(result_path, kind, buffers, started, duration_s)
@@ -222,13 +226,13 @@ def event(
     function_path: str,
     packs: list[str],
     result_path: str,
-    directories: list[str],
+    outputs: list[str],
     limit_s: float,
 ) -> bytes:
     """The arguments of ``trellis_call`` as TaskVine's libraries read them; ``data``: the function's, to go along."""
     first = number if data is None else sys.modules[NAME].Defining(number, data)
     buffers = tuple(bytes(buffer) for buffer in arguments)
-    args = (first, buffers, function_path, packs, result_path, directories, limit_s)
+    args = (first, buffers, function_path, packs, result_path, outputs, limit_s)
     return pickle.dumps({"fn_args": args, "fn_kwargs": {}}, 5)
 
 

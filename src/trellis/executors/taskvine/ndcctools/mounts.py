@@ -10,6 +10,7 @@ from trellis.wire.vine import FileSpec, Mount
 
 # TaskVine's own.
 _TAKEN = (mapping.OWN, ".taskvine.tmp", ".taskvine.stdout")
+_PRINTABLE, _DELETE = 32, 127
 _TAKEN_BY_CALLS = (*_TAKEN, "infile", "outfile")
 
 
@@ -48,6 +49,8 @@ def complaint(paths: Iterable[str], outputs: Sequence[Mount], *, call: bool) -> 
     for path in [*paths, *made]:
         if path.split("/")[0] in taken and not path.startswith(f"{mapping.OWN}/pack-"):
             return f"TaskVine uses the name {path.split('/')[0]} itself{_FOR_CALLS if call else ''}: choose another one"
+        if any(ord(letter) < _PRINTABLE or ord(letter) == _DELETE for letter in path):
+            return f"TaskVine cannot carry {path!r}: there are control characters in its name"
         outer = next((outer for outer in _above(path) if outer in made and path in made), "")
         if outer:
             return f"the outputs {outer} and {path} are within each other: TaskVine would bring only one of them home"

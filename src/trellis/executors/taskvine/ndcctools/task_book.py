@@ -25,6 +25,8 @@ from trellis.wire.vine import ON_IMPORT_PATH, Mount, TaskShape, VineTaskFailed
 
 # A task that its worker could not end is started again, see ``guard``. That it happens twice is rare.
 _MOST_STARTS = 10
+# What tasks are told to have come to, by the kind of their result.
+_ENDS = {guard.TOO_MUCH_MEMORY: "resource_exhaustion", guard.NO_FILE: "output_transfer_error"}
 
 
 class NewTask(NamedTuple):
@@ -223,7 +225,7 @@ class TaskBook:
             mapping.FUNCTION if beside else "",
             [mapping.pack_path(mount) for mount in packs],
             mapping.RESULT if stays else "",
-            mapping.directories(new.outputs),
+            [mount.path for mount in new.outputs],
             shape.time_max_s,
         )
         arguments, report = self._vine.buffer(data), self._vine.buffer(None)
@@ -352,8 +354,8 @@ class TaskBook:
             return VineTaskFailed(held.new.id, "missing_library", f"library {held.library} has no context: {words}")
         if kind == NO_TIME:
             return self._out_of_time(held)
-        if kind == guard.TOO_MUCH_MEMORY:
-            return VineTaskFailed(held.new.id, "resource_exhaustion", bytes(buffers[0]).decode(errors="replace"))
+        if kind in _ENDS:
+            return VineTaskFailed(held.new.id, _ENDS[kind], bytes(buffers[0]).decode(errors="replace"))
         failed = kind == runner.ERROR
         if failed or task.result == "success":
             if held.library:

@@ -1,7 +1,7 @@
 """What a task of the real TaskVine needs around it: inputs that stay as they are, limits, and a worker that can end it.
 
 Sent to workers beside the runner, which it starts; Trellis need not be there, so only the standard library is.
-``python trellis_guard.py FUNCTION ARGUMENTS RESULT``, in the task's sandbox.
+``python trellis_guard.py FUNCTION ARGUMENTS RESULT OUTPUT…``, in the task's sandbox.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import sys
 NO_GROUP = "trellis: this task is not the leader of a process group"
 # Kind of a result: the task was ended because it used too much memory.
 TOO_MUCH_MEMORY = b"M"
+# Kind of a result: the task has made something that cannot come home.
+NO_FILE = b"N"
 # Variables for this program alone: the process group that the worker means, and MB that the task asked for.
 GROUP, MEMORY = "TRELLIS_GROUP", "TRELLIS_MEMORY"
 
@@ -63,6 +65,62 @@ def _replace_by_copy(path: str, mode: int) -> None:
                 continue
         os.fchmod(target.fileno(), stat.S_IMODE(mode))
     os.replace(own, path)
+
+
+# -- outputs -------------------------------------------------------------------------------------------------------
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def settle_outputs(paths: list[str]) -> str:
+    """Put what links lead to in their places, and take away what cannot come home; says what that is, if anything.
+
+    The worker itself would say that nothing is there, bring a part of a directory home, or wait.
+    """
+    return "; ".join(filter(None, map(_settle, paths)))
+
+
+def _settle(path: str) -> str:
+    if os.path.islink(path) and os.path.exists(path):
+        target = os.path.realpath(path)
+        os.unlink(path)
+        if os.path.isdir(target):
+            import shutil
+
+            shutil.copytree(target, path, symlinks=True)
+        else:
+            with open(target, "rb") as source, open(path, "xb") as own:
+                while data := source.read(_MB) if stat.S_ISREG(os.fstat(source.fileno()).st_mode) else b"":
+                    own.write(data)
+            os.chmod(path, stat.S_IMODE(os.stat(target).st_mode))
+    problems = [_take_away(path)]
+    if os.path.isdir(path):
+        for directory, names, files in os.walk(path):
+            problems += [_take_away(os.path.join(directory, name)) for name in (*names, *files)]
+    return "; ".join(filter(None, problems))
+
+
+def _take_away(path: str) -> str:
+    """Gives why it had to go."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:  # the worker will say that
+        return ""
+    words = _KINDS.get(stat.S_IFMT(mode), "")
+    if stat.S_ISLNK(mode) and not os.path.exists(path):
+        words = f"a link that leads nowhere (to {os.readlink(path)!r})"
+    if words:
+        os.unlink(path)
+        return f"{path} is {words}: only files, directories and links to them can come home"
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in os.path.basename(path)):
+        os.rename(path, os.path.join(os.path.dirname(path), f".{os.urandom(6).hex()}"))
+        return f"{path!r}: TaskVine cannot bring home what has control characters in its name"
+    return ""
 
 
 # -- memory --------------------------------------------------------------------------------------------------------
@@ -158,7 +216,15 @@ def main() -> None:
     memory = os.environ.pop(MEMORY, "")
     if memory:
         run_within(int(memory), sys.argv[3])
-    trellis_runner.main()
+    outputs, sys.argv = sys.argv[4:], sys.argv[:4]
+    sandbox = os.getcwd()
+
+    def settle(kind: bytes, buffers: tuple[object, ...]) -> tuple[bytes, tuple[object, ...]]:
+        os.chdir(sandbox)
+        problem = settle_outputs(outputs)
+        return (kind, buffers) if kind == trellis_runner.ERROR or not problem else (NO_FILE, (problem.encode(),))
+
+    trellis_runner.main(settle)
 
 
 if __name__ == "__main__":

@@ -87,8 +87,7 @@ def _read(file: Any, size: int, content: bool) -> tuple[bytes, tuple[Any, ...], 
 def load_result_file(path: str) -> Any:
     """The value that another task has left in a file.
 
-    Raises:
-        RuntimeError: it has an error there: it ran again because its result was lost, and failed then.
+    Raises RuntimeError: it has an error there: it ran again because its result was lost, and failed then.
     """
     kind, buffers, _, _ = read_payload(path)
     if kind == ERROR:
@@ -373,8 +372,8 @@ def add_import_paths() -> None:
     sys.path[:0] = filter(None, os.environ.pop("TRELLIS_PACKS", "").split(os.pathsep))
 
 
-def main() -> None:
-    """Entry point."""
+def main(settle: Callable[..., Any] | None = None) -> None:
+    """Entry point. ``settle``: gives kind and buffers of the result for what the function has come to."""
     function_path, arguments_path, result_path, *lifeline = sys.argv[1:]
     if lifeline:
         hold_lifeline(int(lifeline[0]))
@@ -387,6 +386,7 @@ def main() -> None:
         buffers = _dump(function(*args, **kwargs))
     except BaseException as error:  # sys.exit() in a task ends the task with this error
         kind, buffers = ERROR, _dump_exception(error)
+    kind, buffers = settle(kind, buffers) if settle else (kind, buffers)
     write_payload(result_path, kind, buffers, started, time.perf_counter() - begin)
     for output in (sys.stdout, sys.stderr):
         try:
