@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,18 @@ def test_a_context_that_fails_says_why(start: Start, exec_mode: str) -> None:
     with pytest.raises(TaskVineTaskFailure, match="the index is gone") as caught:
         executor.submit(square, {"exec_mode": "serverless", "library": "idx"}, 2).result(60)
     assert caught.value.result == "missing_library"
+
+
+def _hang() -> dict[str, Any]:
+    time.sleep(600)
+    return {}
+
+
+@pytest.mark.parametrize("exec_mode", ["fork", "direct"])
+def test_a_context_that_does_not_come_fails_its_calls(start: Start, exec_mode: str) -> None:
+    executor = start(libraries=[Library("slow", context=_hang, exec_mode=exec_mode, context_timeout_s=1)])
+    with pytest.raises(TaskVineTaskFailure, match=r"not there after 1 s \(context_timeout_s\)"):
+        executor.submit(square, {"library": "slow"}, 2).result(60)
 
 
 def test_a_library_that_does_not_start_says_why(start: Start) -> None:

@@ -67,46 +67,38 @@ def test_its_readers_fail_and_so_do_those_that_come_later() -> None:
     assert books.offer(id=8, inputs=[Mount(4, "t4")]) is None
 
 
-class Holding(Pretended):
-    """Has this for a file, if anything."""
-
-    content: bytes | None = None
-
-    def fetch(self, file: Any) -> bytes:
-        if self.content is None:
-            raise OSError("no worker has it")
-        return self.content
+@pytest.fixture
+def vine() -> Pretended:
+    return Pretended()
 
 
 @pytest.fixture
-def vine() -> Holding:
-    return Holding()
-
-
-@pytest.fixture
-def fetches(vine: Holding) -> Fetches:
+def fetches(vine: Pretended) -> Fetches:
     files = FileBook(vine, True)  # type: ignore[arg-type]
     files.declare(FileSpec(3, "temp", "", "workflow"), b"")
     return Fetches(vine, files)  # type: ignore[arg-type]
 
 
-def test_what_a_worker_has_comes_at_once(vine: Holding, fetches: Fetches) -> None:
-    vine.content = result([1, 2])
-    assert fetches.start(9, 3) == Fetched(9, "", result([1, 2]))
-    assert fetches.start(9, 4) == Fetched(9, "it was given up")
-
-
-@pytest.mark.parametrize("content", [None, b"", b"x" * 50, result([1, 2])[:-1]])
-def test_what_does_not_come_whole_is_read_by_a_task(vine: Holding, fetches: Fetches, content: bytes | None) -> None:
-    vine.content = content
+def test_a_task_reads_what_stays_at_the_workers(vine: Pretended, fetches: Fetches) -> None:
     assert fetches.start(9, 3) is None
     (task,) = vine.tasks
     task.outputs[mapping.REPORT].content = result([1, 2])
     assert fetches.ended(task) == Fetched(9, "", result([1, 2]))
     assert fetches.ended(task) is None  # somebody else's
+    assert fetches.start(9, 4) == Fetched(9, "it was given up")
 
 
-def test_what_cannot_be_had_is_said(vine: Holding, fetches: Fetches) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"x" * 50, result([1, 2])[:-1]])
+def test_what_did_not_come_whole_is_no_result(vine: Pretended, fetches: Fetches, content: bytes | None) -> None:
+    fetches.start(9, 3)
+    (task,) = vine.tasks
+    task.outputs[mapping.REPORT].content = content
+    ended = fetches.ended(task)
+    assert ended is not None
+    assert "could not be made again" in ended.error
+
+
+def test_what_cannot_be_had_is_said(vine: Pretended, fetches: Fetches) -> None:
     for request in (9, 10):
         fetches.start(request, 3)
     vine.tasks[0].result = "forsaken"

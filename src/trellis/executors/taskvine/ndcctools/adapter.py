@@ -149,18 +149,6 @@ class TaskVine:
     def drop(self, file: Any) -> None:
         self._manager.undeclare_file(file)
 
-    def fetch(self, file: Any) -> bytes:
-        """Bring the content of a temp home; everything else waits meanwhile.
-
-        Raises:
-            OSError: it cannot be had.
-        """
-        self._manager.fetch_file(file)
-        content = file.contents()
-        if content is None:
-            raise OSError("no worker has it")
-        return bytes(content)
-
     def drain_host(self, hostname: str) -> None:
         self._manager.set_draining_by_hostname(hostname, True)
 

@@ -30,8 +30,8 @@ class _Asked(NamedTuple):
 class Fetches:
     """Each ``start`` comes to one ``Fetched``, now or later.
 
-    What a worker has is asked of it. When that does not work (7.14.5 gives bytes of its own when the worker is gone),
-    a task reads it, for which TaskVine makes again what was lost.
+    A task reads the file, for which TaskVine makes again what was lost. Its own call for this is not used: when the
+    worker is gone, that of 7.14.5 gives whatever was in memory before, which may be another's result, or crashes.
     """
 
     def __init__(self, vine: TaskVine, files: FileBook) -> None:
@@ -44,14 +44,6 @@ class Fetches:
             known = self._files.get(file)
         except KeyError:
             return Fetched(request, "it was given up")
-        try:
-            content = self._vine.fetch(known)
-            runner.parse_payload(content)
-        except (OSError, ValueError):
-            return self._ask_a_task(request, file, known)
-        return Fetched(request, "", content)
-
-    def _ask_a_task(self, request: int, file: int, known: Any) -> Fetched | None:
         task = self._vine.new_task(f"cat {mapping.RESULT} > {mapping.REPORT}")
         buffer = self._vine.buffer(None)
         task.add_input(known, mapping.RESULT)
