@@ -286,3 +286,26 @@ class TestPool:
             for name in ("chunksize", "buffersize"):
                 with pytest.raises(ConfigurationError, match=name):
                     pool.map(double, [], **{name: 0})
+
+
+def test_keywords_of_an_app_may_be_named_as_those_of_submit(tmp_path: Path) -> None:
+    class Foreign:
+        label = "foreign"
+
+        def start(self) -> None: ...
+
+        def shutdown(self) -> None: ...
+
+        def submit(self, func: Any, resource_specification: Any, *args: Any, **kwargs: Any) -> Any:
+            future: Future[Any] = Future()
+            future.set_result(func(*args, **kwargs))
+            return future
+
+    @python_app
+    def app(x: int, **kwargs: int) -> Any:
+        return x, kwargs
+
+    names = {"self": 1, "func": 2, "resource_specification": 3, "y": 4}
+    for executor in (Foreign(), trellis.ThreadPoolExecutor()):
+        with trellis.load(config(tmp_path, executors=[executor])):
+            assert app(0, **names).result(TIMEOUT_S) == (0, names)

@@ -8,6 +8,7 @@ knows the kernel.
 from __future__ import annotations
 
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from trellis.core.foreign import can_call, is_foreign, overridden
@@ -36,6 +37,9 @@ _NEVER_CALLED = (
     "_start_result_queue_thread",
     "_result_queue_worker",
 )
+
+# Keyword arguments of an app may have the same names.
+_PARAMETERS_OF_SUBMIT = frozenset({"self", "func", "resource_specification"})
 
 
 class ForeignExecutor(Executor):
@@ -66,7 +70,10 @@ class ForeignExecutor(Executor):
             attempt.sink.deliver(((attempt, _outcome_of(future)),))
 
         try:
-            future = self.inner.submit(attempt.func, dict(attempt.resources or {}), *attempt.args, **attempt.kwargs)
+            func, kwargs = attempt.func, attempt.kwargs
+            if not _PARAMETERS_OF_SUBMIT.isdisjoint(kwargs):  # they would be taken for its own
+                func, kwargs = partial(func, **kwargs), {}
+            future = self.inner.submit(func, dict(attempt.resources or {}), *attempt.args, **kwargs)
             future.add_done_callback(on_done)
         except Exception as e:
             attempt.sink.deliver(((attempt, Outcome(None, e)),))
