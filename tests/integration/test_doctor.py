@@ -182,7 +182,7 @@ def test_more_memory_than_the_node_has(doctor: Doctor) -> None:
 @pytest.mark.parametrize(
     ("source", "cause"),
     [
-        ("from trellis import Config\nConfig(retries='three')", "retries must be int or float, not str"),
+        ("from trellis import Config\nConfig(retries='three')", "retries must be a number of at least 0, not 'three'"),
         ("import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"),
         ("executors = []", "defines neither config nor fresh_config()"),
         ("x = (", "SyntaxError"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import pickle
 from concurrent.futures import Future
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from trellis import Config, HighThroughputExecutor, ThreadPoolExecutor
 from trellis.app.bash_runner import BashRunner
 from trellis.apps import BashApp, JoinApp, PythonApp, bash_app, join_app, python_app
 from trellis.dataflow.spec import AppSpec
 from trellis.errors import ConfigurationError, NoDataFlowKernelError, ParameterTypeError
+from trellis.executors.taskvine import TaskVineExecutor
+from trellis.providers import LocalProvider
 
 
 class RecordingKernel:
@@ -155,3 +159,83 @@ class TestMap:
             at_the_top.map()
         with pytest.raises(ConfigurationError, match="at least 1"):
             at_the_top.map([], max_outstanding=0)
+
+
+class Model:
+    factor = 3
+
+    @python_app
+    def scaled(self, x: int) -> int:
+        return self.factor * x
+
+    @staticmethod
+    @python_app
+    def alone(x: int) -> int:
+        return x
+
+    @python_app
+    def without_self(x: int) -> int:
+        return x
+
+    put_there = python_app(len)
+
+
+class TestMethods:
+    def calls_of(self, app: Any, *args: Any, **kwargs: Any) -> Any:
+        kernel: Any = RecordingKernel()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(getattr(app, "__func__", app), "data_flow_kernel", kernel)
+            app(*args, **kwargs)
+        ((_, given, named),) = kernel.calls
+        return given, named
+
+    def test_the_object_is_the_first_argument(self) -> None:
+        model = Model()
+        assert self.calls_of(model.scaled, 2, y=1) == ((model, 2), {"y": 1})
+        assert self.calls_of(Model.scaled, model, 2) == ((model, 2), {})
+
+    def test_so_it_is_with_map(self) -> None:
+        model, kernel = Model(), RecordingKernel()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Model.scaled, "data_flow_kernel", kernel)
+            list(model.scaled.map([1, 2]))
+        assert [given for _, given, _ in kernel.calls] == [(model, 1), (model, 2)]
+
+    def test_other_apps_of_a_class_are_called_as_they_are(self) -> None:
+        model = Model()
+        for app in (model.alone, model.without_self, model.put_there):
+            assert self.calls_of(app, 2) == ((2,), {})
+
+
+@pytest.mark.parametrize("make", [python_app, bash_app, join_app, PythonApp])
+def test_async_functions_are_refused(make: Any) -> None:
+    async def app(x: int) -> int:
+        return x
+
+    async def generator() -> Any:
+        yield 1
+
+    class Callable:
+        async def __call__(self) -> int:
+            return 1
+
+    for function in (app, generator, Callable(), functools.partial(app, 1)):
+        with pytest.raises(ParameterTypeError, match="an async function cannot be an app"):
+            make(function)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "words"),
+    [
+        (python_app, {"walltime": 3}, "python_app has no parameter walltime any more: give it to each call"),
+        (HighThroughputExecutor, {"max_workers": 4}, "it is max_workers_per_node"),
+        (HighThroughputExecutor, {"enable_mpi_mode": True}, "use MPIExecutor"),
+        (ThreadPoolExecutor, {"max_workers": 4}, "it is max_threads"),
+        (TaskVineExecutor, {"project_name": "x"}, "it is a field of manager_config=TaskVineManagerConfig"),
+        (Config, {"checkpoint_dirs": []}, "it is checkpoint_files"),
+        (LocalProvider, {"tasks_per_node": 2}, "max_workers_per_node"),
+    ],
+)
+def test_former_names_of_parameters_are_told_today_s(make: Any, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParameterTypeError, match=words):
+        make(**arguments)

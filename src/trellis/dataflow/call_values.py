@@ -18,6 +18,9 @@ from trellis.errors import BadStdStreamFile, InvalidResourceSpecification
 from trellis.futures import DataFuture
 from trellis.staging.files import File
 
+# Bytes: the limits of all file systems that matter.
+_LONGEST_NAME = 255
+_LONGEST_PATH = 4096
 WALLTIME = OrNone(Duration(above=0, texts=True))
 
 
@@ -77,7 +80,7 @@ def check_values(app: str, kwargs: dict[str, Any], *, is_bash: bool) -> dict[str
     if is_bash:
         for name in ("stdout", "stderr"):
             if kwargs.get(name) is not None:
-                _check_stream(app, name, kwargs[name])
+                changed[name] = _checked_stream(app, name, kwargs[name])
     return {**kwargs, **changed} if changed else kwargs
 
 
@@ -107,25 +110,29 @@ def check_specification(app: str, value: Any, validate: Callable[[dict[str, Any]
 # -- streams ---------------------------------------------------------------------------------------------------
 
 
-def _check_stream(app: str, name: str, value: Any) -> None:
+def _checked_stream(app: str, name: str, value: Any) -> Any:
     if isinstance(value, Future):
-        return
+        return value
     wanted = "a path, a pair (path, mode) with a mode such as 'w' or 'a', a File, or AUTO_LOGNAME"
     path, mode = value if isinstance(value, tuple) and len(value) == 2 else (value, "w")
-    if not (isinstance(path, Future) or _names_a_file(path)):
+    if not isinstance(path, Future | File):  # staging knows where a File is
+        path = _path_of_a_file(path)
+    if path is None:
         raise BadStdStreamFile(f"{app}: {name} must be {wanted}, not {shown(value)}")
     if not _is_writing_mode(mode):
         raise BadStdStreamFile(f"{app}: {name} must be {wanted}; {shown(mode)} is no mode in which a file is written")
+    return (path, mode) if isinstance(value, tuple) else path
 
 
-def _names_a_file(path: Any) -> bool:
-    if isinstance(path, File):
-        return True  # staging knows where
+def _path_of_a_file(path: Any) -> str | None:
+    """The path as a text; None when there can be no such file."""
     try:
         plain = os.fsencode(path)  # of a path, bytes too, and of nothing else
     except Exception:
-        return False
-    return b"\0" not in plain and os.path.basename(plain) not in (b"", b".", b"..")
+        return None
+    names = plain.split(b"/")
+    fits = len(plain) < _LONGEST_PATH and max(map(len, names)) <= _LONGEST_NAME and b"\0" not in plain
+    return os.fsdecode(plain) if fits and names[-1] not in (b"", b".", b"..") else None
 
 
 def _is_writing_mode(mode: Any) -> bool:

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from trellis.data_provider.files import File as PublicFile
-from trellis.errors import ParameterTypeError
+from trellis.errors import ParameterTypeError, ParameterValueError
 from trellis.staging.files import File
 
 
@@ -36,6 +36,20 @@ def test_a_path_can_be_opened(tmp_path: pathlib.Path) -> None:
     with open(File(tmp_path / "a")) as opened:
         assert opened.read() == "content"
     assert str(File("a")) == os.fspath(File("a")) == File("a").filepath == "a"
+
+
+def test_a_file_url_is_decoded_and_other_urls_are_not(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "two words #1 100%.txt"
+    assert File(path.as_uri()).filepath == str(path)
+    assert File(str(path)).filepath == str(path)
+    assert File("file:///100%.txt").path == "/100%.txt"
+    assert File("https://host/a%20b").path == "/a%20b"
+
+
+@pytest.mark.parametrize("url", ["", "a\0b", "http://[::1", pathlib.PurePosixPath("a\0b")])
+def test_what_is_no_url(url: str | pathlib.PurePath) -> None:
+    with pytest.raises(ParameterValueError, match="File: url must be a path"):
+        File(url)
 
 
 def test_a_remote_file_has_a_path_only_when_staged() -> None:

@@ -1,0 +1,6 @@
+--> executable follows <--
+true
+--> end executable <--
+--> executable follows <--
+true
+--> end executable <--
