@@ -123,6 +123,20 @@ class BlocksModel(RuleBasedStateMachine):
                 self.executor.blocks.pop(self.provider.submitted[job].split()[-1], None)
                 self.controller.wake()
 
+    @rule(data=st.data())
+    def job_will_never_start(self, data: st.DataObject) -> None:
+        """Perhaps again: what it ran before is lost."""
+        if live := self.provider.live():
+            job = data.draw(st.sampled_from(live))
+            self.provider.set_status(job, JobStatus(JobState.PENDING, "pending: BadConstraints"))
+            self.executor.blocks.pop(self.provider.submitted[job].split()[-1], None)
+
+    @rule(data=st.data())
+    def managers_go(self, data: st.DataObject) -> None:
+        """All of a block's, and its job runs on."""
+        if blocks := [block for block in self.running() if block in self.executor.blocks]:
+            self.executor.blocks[data.draw(st.sampled_from(blocks))] = BlockLoad(0, 0, 0.0, 0)
+
     @rule()
     def managers_come(self) -> None:
         self.provider.run()
@@ -177,7 +191,7 @@ class BlocksModel(RuleBasedStateMachine):
                 old = self.executor.blocks.get(block)
                 if old is None or old.active:
                     self.executor.blocks[block] = BlockLoad(1, 1, 0.0, 1)
-                else:
+                elif old.managers:
                     self.executor.blocks[block] = BlockLoad(1, 0, 1000.0, 0)
             self.provider.run()
             for job in self.provider.live():

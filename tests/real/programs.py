@@ -33,6 +33,17 @@ def run(directory: Path, number: int, seconds: float = 0.0) -> int:
     return number
 
 
+@trellis.python_app
+def slow_at_first(note: Path) -> str:
+    import time
+
+    if note.exists():
+        return "the second time"
+    note.touch()
+    time.sleep(100)
+    return "the first time"
+
+
 def starts(directory: Path) -> dict[int, int]:
     """How often each task was started."""
     return {int(path.name): path.read_text().count("started") for path in directory.iterdir()}

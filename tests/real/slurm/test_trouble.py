@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import trellis
-from tests.real.programs import WAITING_PROGRAM, Load, run, starts, wait_for
+from tests.real.programs import WAITING_PROGRAM, Load, run, slow_at_first, starts, wait_for
 from tests.real.slurm import cluster
 from trellis.errors import BadStateException, ManagerLost
 
@@ -41,17 +40,6 @@ def test_a_job_cancelled_by_somebody_else_loses_what_it_ran_and_nothing_more(loa
         assert isinstance(victim.exception(timeout=60), ManagerLost)
     assert [future.result(timeout=60) for future in waiting] == [2, 3, 4, 5, 6, 7]
     assert starts(notes) == dict.fromkeys(range(8), 1)
-
-
-@trellis.python_app
-def slow_at_first(note: Path) -> str:
-    import time
-
-    if note.exists():
-        return "the second time"
-    note.touch()
-    time.sleep(100)
-    return "the first time"
 
 
 def test_with_retries_what_ran_in_a_cancelled_job_is_run_again(load: Load, notes: Path) -> None:

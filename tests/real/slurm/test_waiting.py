@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.real.programs import Load, Told, run, starts, wait_for
+from tests.real.programs import Load, Told, run, slow_at_first, starts, wait_for
 from tests.real.slurm import cluster
 from trellis.errors import BadStateException
 
@@ -87,12 +87,12 @@ QUICK = {"max_workers_per_node": 1, "heartbeat_period": 1, "heartbeat_threshold"
 
 def test_a_suspended_job_is_told_and_replaced(load: Load, notes: Path, told: Told) -> None:
     htex = load(max_blocks=1, htex=QUICK, config={"lost_block_timeout": 3, "infrastructure_retries": 1})
-    future = run(notes, 0, 6.0)
-    wait_for("it runs", lambda: starts(notes))
+    future = slow_at_first(notes / "note")
+    wait_for("it runs", (notes / "note").exists)
     (job,) = cluster.running()
     cluster.command("scontrol", "suspend", job)
     wait_for("it is told", lambda: told("has been suspended"))
-    assert future.result(timeout=90) == 0
+    assert future.result(timeout=90) == "the second time"
     assert [status.status_name for status in htex.status().values()] == ["CANCELLED", "RUNNING"]
     assert len(told("has been suspended")) == 1
     assert len(told("lost_block_timeout")) == 1
@@ -101,15 +101,15 @@ def test_a_suspended_job_is_told_and_replaced(load: Load, notes: Path, told: Tol
 
 def test_a_block_that_slurm_and_its_manager_have_left_is_replaced(load: Load, notes: Path, told: Told) -> None:
     htex = load(max_blocks=1, htex=QUICK, config={"lost_block_timeout": 3, "infrastructure_retries": 1})
-    future = run(notes, 0, 6.0)
-    wait_for("it runs", lambda: starts(notes))
+    future = slow_at_first(notes / "note")
+    wait_for("it runs", (notes / "note").exists)
     (job,) = cluster.running()
     daemon = daemon_of(job)
     for process in [daemon, *daemon.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):  # workers end with their manager
             process.kill()
     assert cluster.jobs()[job] == "RUNNING"  # as far as Slurm knows
-    assert future.result(timeout=90) == 0
+    assert future.result(timeout=90) == "the second time"
     assert [status.status_name for status in htex.status().values()] == ["CANCELLED", "RUNNING"]
     assert len(told("lost_block_timeout")) == 1
 
