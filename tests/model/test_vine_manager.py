@@ -44,6 +44,7 @@ class VineManagerModel(RuleBasedStateMachine):
         self.open: set[int] = set()
         self.kept: set[int] = set()
         self.returning: dict[str, str] = {}  # worker by file
+        self.lost: dict[int, tuple[Amount | None, int]] = {}  # what the last worker that went had been sent
         self.files = 0
         self.handle(events.ShapesDefined(range(3), SHAPES))
         self.handle(events.LibrariesInstalled([LibrarySpec("l", slots=2, amount=Amount(cores=1))]))
@@ -58,8 +59,12 @@ class VineManagerModel(RuleBasedStateMachine):
                 assert self.open.issuperset(ids), "a task was reported twice"
                 self.open.difference_update(ids)
                 self.kept.update(kept)
-            case events.ReportFailed(id_):
+            case events.ReportWorkerLeft(worker) if worker in self.workers and self.workers[worker].running:
+                self.lost = self.workers[worker].running
+            case events.ReportFailed(id_, status):
                 assert id_ in self.open, "a task was reported twice"
+                if status == "max_retries":
+                    self.check_blame(id_)
                 self.open.discard(id_)
             case events.ForgetTasks(ids):
                 assert self.kept.issuperset(ids), "what was not kept is forgotten"
@@ -84,11 +89,19 @@ class VineManagerModel(RuleBasedStateMachine):
             case events.BringHome(worker, name):
                 self.returning[name] = worker
 
+    def check_blame(self, id_: int) -> None:
+        """Nobody fails for the end of a worker that had begun something else, too."""
+        _, instance = self.lost[id_]
+        others = [other for number, (_, other) in self.lost.items() if number != id_]
+        assert instance >= 0 or not others, f"{id_} was not alone"
+        assert all(other == instance for other in others), f"{id_} was not alone"  # sent ahead, and not begun
+
     # -- what happens ----------------------------------------------------------------------------------------------
 
     @rule(name=WORKERS)
     def a_worker_comes(self, name: str) -> None:
         self.returning = {file: worker for file, worker in self.returning.items() if worker != name}
+        self.lost = self.workers.pop(name, Worker()).running
         self.workers[name] = Worker()
         hello = RegisterWorker(VINE_PROTOCOL_VERSION, name, "h", 1, TOTAL, [], "", None, [], [])
         self.handle(events.WorkerRegistered(hello))
@@ -96,7 +109,7 @@ class VineManagerModel(RuleBasedStateMachine):
     @rule(name=WORKERS)
     def a_worker_goes(self, name: str) -> None:
         if name in self.workers:
-            del self.workers[name]
+            self.lost = self.workers.pop(name).running
             self.returning = {file: worker for file, worker in self.returning.items() if worker != name}
             self.handle(events.WorkerLeft(name, "gone"))
 
@@ -141,15 +154,16 @@ class VineManagerModel(RuleBasedStateMachine):
     @rule(
         pick=PICK,
         status=st.sampled_from(["", "", "", "raised", "signal", "forsaken", "resource_exhaustion", "cancelled"]),
+        beside=st.sampled_from([0, 1]),
     )
-    def a_task_ends(self, pick: int, status: str) -> None:
+    def a_task_ends(self, pick: int, status: str, beside: int) -> None:
         running = [(name, id_) for name, worker in sorted(self.workers.items()) for id_ in worker.running]
         if not running:
             return
         name, id_ = running[pick % len(running)]
         del self.workers[name].running[id_]
         if status not in ("", "raised"):
-            self.handle(events.TaskFailed(name, id_, status, "why"))
+            self.handle(events.TaskFailed(name, id_, status, "why", beside=beside if status == "signal" else 0))
             return
         task = self.state.store.tasks[id_]
         made = list(task.home[: pick % 3] if status else task.outputs)
