@@ -114,7 +114,7 @@ def test_in_direct_mode_a_call_that_takes_too_long_costs_those_that_wait_nothing
     start: Start, engine: str, tmp_path: Path
 ) -> None:
     executor = start("direct")
-    late = executor.submit(hold, {"running_time_max": 1}, str(tmp_path))
+    late = executor.submit(hold, {"running_time_max": 5}, str(tmp_path))
     waiting = [executor.submit(os.getpid, {}) for _ in range(3)]
     library = _holder(tmp_path)
     error = late.exception(WAIT_S)
