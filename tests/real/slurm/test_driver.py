@@ -19,6 +19,7 @@ PROGRAM = """
 import json
 import os
 import subprocess
+import time
 import trellis
 from trellis import Config, HighThroughputExecutor
 from trellis.launchers import SrunLauncher
@@ -36,6 +37,8 @@ with trellis.load(Config(executors=[htex], run_dir={run_dir!r})):
     job = task["SLURM_JOB_ID"]
     said = subprocess.run(["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True).stdout
     fields = dict(word.split("=", 1) for word in said.split() if "=" in word)
+    while len(htex.connected_managers()) < provider.nodes_per_block:
+        time.sleep(0.1)
     workers = [manager["worker_count"] for manager in htex.connected_managers()]
     with open({output!r} + ".new", "w") as file:
         json.dump({{"task": task, "job": fields, "workers": workers}}, file)
