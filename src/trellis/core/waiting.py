@@ -122,7 +122,7 @@ _PASSING = (
         "the share of computing time of your account is used up: take another account=, or ask the site",
     ),
     (
-        r"\b(QOS|Assoc)(Max|Grp)\w+",
+        r"\b(QOS|Assoc)(Max|Grp)\w+|\b(QOS|Association)(Job|Resource|Time)Limit",
         "a limit of your account or quality of service on what runs at a time is reached: it starts when others of "
         "your (group's) jobs have ended; lower max_blocks if that is too many",
     ),

@@ -45,6 +45,7 @@ PASSING = [
     ("pending: QOSMaxJobsPerUserLimit", "lower max_blocks"),
     ("pending: QOSGrpCpuLimit", "lower max_blocks"),
     ("pending: AssocGrpNodeLimit", "lower max_blocks"),
+    ("pending: AssociationJobLimit", "lower max_blocks"),
     ("pending: AssocGrpCPUMinutesLimit", "used up"),
     ("pending: QOSUsageThreshold", "used up"),
     ("pending: Dependency", "another one"),
