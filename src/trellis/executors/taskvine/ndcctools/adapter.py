@@ -189,10 +189,14 @@ class TaskVine:
         workers: list[dict[str, Any]] = json.loads(_ESCAPE.sub(_as_json, text))
         return workers
 
+    def log(self, name: str) -> Path:
+        """One of its logs, such as "transactions"."""
+        return Path(self._manager.logging_directory, name)
+
     def task_graph(self) -> str:
         """The log of tasks and what they read and make."""
         try:
-            return Path(self._manager.logging_directory, "taskgraph").read_text(errors="replace")
+            return self.log("taskgraph").read_text(errors="replace")
         except OSError as error:
             logger.warning("TaskVine's graph of tasks cannot be read: %s", error)
             return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from trellis.executors.taskvine.ndcctools import hung_workers
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.task_book import TaskBook
@@ -15,6 +17,23 @@ _HUNG_LOOK_S = 5.0
 _WAITING_LOOK_S = 1.0
 
 
+# Of the log of transactions: a task waits to be started for the so-manieth time.
+_READY = re.compile(rb" TASK \d+ READY (\S+) \S+ (\d+) ")
+# Starts that are told, of tasks whose workers have ended. TaskVine itself starts them for ever.
+_TOLD_STARTS = (4, 10, 30, 100, 300, 1000)
+_PIECE_BYTES = 4 * 2**20
+
+
+def starts_to_tell(log: bytes) -> list[str]:
+    """What the user should know of tasks that start again and again, from lines of the log of transactions. Pure."""
+    found = [(name.decode(errors="replace"), int(count)) for name, count in _READY.findall(log)]
+    return [
+        f"a task of {name} starts for the {count}th time, because its workers ended: it may be what they end of"
+        for name, count in found
+        if count in _TOLD_STARTS
+    ]
+
+
 class Rounds:
     """Gives what the user should know; all clocks are the caller's."""
 
@@ -26,6 +45,7 @@ class Rounds:
         self._hung_at, self._hung_until = 0.0, -1.0
         self._waiting = Waiting()
         self._waiting_at = 0.0
+        self._read_bytes = 0  # of the log of transactions
 
     def worker_left(self, now: float) -> None:
         """Its process may be there still."""
@@ -39,8 +59,20 @@ class Rounds:
         if self._waiting_at <= now:
             self._waiting_at = now + _WAITING_LOOK_S
             tasks, running = len(self._tasks), self._vine.statistics().tasks_on_workers
+            notices += starts_to_tell(self._news_of_log())
             notices += self._waiting.look(now, tasks, running, self._workers.amounts(), self._tasks.wishes())
         return notices
+
+    def _news_of_log(self) -> bytes:
+        try:
+            with open(self._vine.log("transactions"), "rb") as file:
+                file.seek(self._read_bytes)
+                news = file.read(_PIECE_BYTES)
+        except OSError:  # a disk that is full, for example: TaskVine tells of that
+            return b""
+        whole = news[: news.rfind(b"\n") + 1]
+        self._read_bytes += len(whole)
+        return whole
 
     def _end_hung_workers(self, now: float) -> list[str]:
         hung = self._hung.look(hung_workers.local_workers(self._vine.port), now)
