@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -35,6 +36,7 @@ from trellis.wire.messages import (
     TasksReturned,
     TasksStarted,
     Welcome,
+    WitnessReport,
     WorkerLost,
 )
 
@@ -188,6 +190,75 @@ def test_tasks_are_announced_when_they_start_and_not_before(stage: Stage, tmp_pa
     assert [message.ids for message in stage.said(TasksStarted)] == [[1]]
     (tmp_path / "go").touch()
     assert stage.result(2) == 2
+
+
+# -- its witness -------------------------------------------------------------------------------------------------
+
+
+def learn_that_it_is_short(stage: Stage, function: Callable[..., Any], *args: Any) -> None:
+    """Run it until the manager offers more of it than there are workers."""
+    for task in range(1000, 1060):
+        stage.run(task, function, *args)
+
+
+def test_when_it_is_killed_its_witness_tells_what_runs_and_what_has_not_started(stage: Stage, tmp_path: Path) -> None:
+    hello = stage.welcome(*ONE)
+    assert hello.witnessed
+    (tmp_path / "go").touch()
+    learn_that_it_is_short(stage, note_and_wait, f"{tmp_path}/note", f"{tmp_path}/go")
+    (tmp_path / "go").unlink()
+    (tmp_path / "note").unlink()
+    for task in (1, 2, 3):
+        stage.submit(task, note_and_wait, f"{tmp_path}/note", f"{tmp_path}/go")
+    stage.until((tmp_path / "note").exists)
+    stage.until(lambda: any(3 in message.ids for message in stage.said(TasksStarted)))
+    assert stage.process is not None
+    stage.process.kill()
+    report = stage.wait_for(WitnessReport)
+    assert (report.manager, report.running, report.unstarted) == (hello.manager, [1], [2, 3])
+
+
+def test_a_manager_that_says_goodbye_needs_no_witness(stage: Stage, tmp_path: Path) -> None:
+    stage.welcome(*ONE)
+    assert stage.process is not None
+    (witness,) = [
+        one for one in psutil.Process(stage.process.pid).children() if one.cmdline()[:1] == ["trellis: witness"]
+    ]
+    stage.process.send_signal(signal.SIGINT)
+    stage.wait_for(Goodbye)
+    stage.wait_for_end()
+    assert not witness.is_running()
+    assert stage.said(WitnessReport) == []
+
+
+def test_a_batch_system_that_signals_all_processes_leaves_the_witness_alone(stage: Stage) -> None:
+    stage.welcome(*ONE)
+    assert stage.process is not None
+    (witness,) = [
+        one for one in psutil.Process(stage.process.pid).children() if one.cmdline()[:1] == ["trellis: witness"]
+    ]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        witness.send_signal(number)
+    stage.process.kill()
+    assert stage.wait_for(WitnessReport).unstarted == []
+    psutil.wait_procs([witness], WAIT_S)
+    assert not witness.is_running()
+
+
+def test_sigint_gives_back_what_has_not_started(stage: Stage, tmp_path: Path) -> None:
+    stage.welcome(*ONE)
+    (tmp_path / "go").touch()
+    learn_that_it_is_short(stage, note_and_wait, f"{tmp_path}/note", f"{tmp_path}/go")
+    (tmp_path / "go").unlink()
+    (tmp_path / "note").unlink()
+    for task in (1, 2, 3):
+        stage.submit(task, note_and_wait, f"{tmp_path}/note", f"{tmp_path}/go")
+    stage.until((tmp_path / "note").exists)
+    assert stage.process is not None
+    stage.process.send_signal(signal.SIGINT)
+    assert stage.wait_for(TasksReturned).ids == [2, 3]
+    stage.wait_for(Goodbye)
+    assert stage.wait_for_end() == 0
 
 
 # -- its end -----------------------------------------------------------------------------------------------------
