@@ -7,13 +7,13 @@ that spreads over nodes waits for those first (see ``node_pool``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from trellis.executors.htex.gangs import Gang, Gangs
 from trellis.executors.htex.manager_events import Offer, Park, Release, RunGang
 from trellis.executors.htex.node_pool import NodePool
-from trellis.executors.htex.pacing import ROUNDING
+from trellis.executors.htex.pacing import ROUNDING, Shares
 from trellis.executors.htex.placement import slots_needed
 from trellis.wire.messages import Demand
 
@@ -119,23 +119,21 @@ class Backlog:
 
     # -- tasks go to workers -----------------------------------------------------------------------------------
 
-    def offer(self, room: float, share: Callable[[int], float]) -> list[Offer | Park]:
-        """Hand out tasks for so many free slots, in order; ``share``: how much of a slot a task takes."""
+    def offer(self, room: float, shares: Shares) -> list[Offer | Park]:
+        """Hand out tasks for so many free slots, in order; ``shares``: how much of a slot a task takes."""
         queue = self._queue
         if not self._wishes:
-            ids: list[int] = []
-            while queue and (room := room - share(queue[0])) >= -ROUNDING:
-                ids.append(queue.popleft())
-            return [Offer(ids)] if ids else []
+            count = shares.fitting(queue, room)
+            return [Offer([queue.popleft() for _ in range(count)])] if count else []
         actions: list[Offer | Park] = []
         while room > ROUNDING:
             room -= self._gather_for_nodes(actions)
-            if not self.fits(room, share):
+            if not self.fits(room, shares):
                 break
             task = queue.popleft()
             wish = self._wishes.get(task)
             if wish is None or not wish.needs_gang:
-                room -= share(task)
+                room -= shares.of(task)
                 _add(actions, task)
             elif wish.demand.nodes:
                 self._nodes.wait(task, wish.demand.nodes)
@@ -143,13 +141,13 @@ class Backlog:
                 room -= self._gather(task, (), actions)
         return actions
 
-    def fits(self, room: float, share: Callable[[int], float]) -> bool:
+    def fits(self, room: float, shares: Shares) -> bool:
         """Whether the next task can be handed out."""
         if not self._queue or room <= ROUNDING:
             return False
         task = self._queue[0]
         wish = self._wishes.get(task)
-        return (wish is not None and wish.needs_gang) or share(task) <= room + ROUNDING
+        return (wish is not None and wish.needs_gang) or shares.of(task) <= room + ROUNDING
 
     def _gather_for_nodes(self, actions: list[Offer | Park]) -> int:
         found = self._nodes.take()

@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import termios
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from trellis.wire import stream
 
@@ -67,14 +67,16 @@ class TaskQueue:
             return self.offer(stream.without_arguments(message))
         return True
 
-    def fitting(self, sizes: Iterable[int]) -> int:
+    def fitting(self, sizes: Sequence[int]) -> int:
         """How many messages of these sizes there is room for, one after the other; rather too few."""
         room = self._size - int.from_bytes(fcntl.ioctl(self._writer, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        # The kernel counts whole blocks of memory, and its own notes.
+        if 2 * sum(sizes) + _OVERHEAD_BYTES * len(sizes) <= room:
+            return len(sizes)
         count = 0
         for size in sizes:
-            if room <= 0:
+            if room <= 0:  # the last one may exceed it
                 break
-            # The last one may exceed the buffer. The kernel counts whole blocks of memory, and its own notes.
             room -= 2 * size + _OVERHEAD_BYTES
             count += 1
         return count

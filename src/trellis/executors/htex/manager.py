@@ -157,14 +157,17 @@ class ManagerState:
         return [] if action is None else [action]
 
     def _on_tasks_finished(self, event: events.TasksFinished, now: float) -> list[Action]:
-        if event.durations_s is not None:
-            self._pacing.note(event.tasks, event.durations_s)
         actions: list[Action] = []
-        for task in event.tasks:
-            if self.counts(task):
-                actions += self._forget(task)
-        # Tasks that were taken for short and are not: what was offered for the next moment would wait for long.
-        if len(self._offered) > len(self._workers) < self._pacing.long(len(self._workers)):
+        tasks, durations_s = event.tasks, event.durations_s
+        if not all(map(self.counts, tasks)):
+            places = [place for place, task in enumerate(tasks) if self.counts(task)]
+            tasks = [tasks[place] for place in places]
+            durations_s = durations_s and [durations_s[place] for place in places]
+        some_were_long = self._pacing.finish(tasks, durations_s)
+        for task in tasks:
+            actions += self._drop_offered(task)
+        # What was taken for short and is not is taken back: what was offered for the next moment would wait for long.
+        if some_were_long and len(self._offered) > len(self._workers) < self._pacing.long(len(self._workers)):
             return [*actions, events.TakeBack()]
         return actions + self._offer(now)
 
@@ -376,13 +379,16 @@ class ManagerState:
                     self._limits.watch(task, wish.walltime_s, wish.demand.memory_mb, now)
 
     def _forget(self, task: int) -> list[Action]:
-        """A task has ended; those who stood by for it are free."""
-        del self._offered[task]
+        """A task has ended, and not by itself; those who stood by for it are free."""
         if task in self._workers.ending:
             self._workers.ending.discard(task)
+            self._pacing.forget((task,))
         else:
-            self._pacing.withdraw(task)
-        self._pacing.forget((task,))
+            self._pacing.finish((task,), None)
+        return self._drop_offered(task)
+
+    def _drop_offered(self, task: int) -> list[Action]:
+        del self._offered[task]
         if self._limits:
             self._limits.forget(task)
         if self._to_end:

@@ -201,20 +201,20 @@ class Node:
 
     def _fill(self) -> None:
         """Announce as much of what waits as there is room for, and put it into the queue."""
-        waiting, queue, unstarted = self._waiting, self._queue, self._unstarted
-        count = queue.fitting(len(message) for _, message in waiting)
+        waiting, offer, note_put = self._waiting, self._queue.offer, self._unstarted.put
+        count = self._queue.fitting([len(message) for _, message in waiting])
         ids = [task for task, _ in itertools.islice(waiting, count) if task is not None]
         if ids:
-            unstarted.prepare(ids)
+            self._unstarted.prepare(ids)
             self._on_offer(ids)
         put = 0
         for _ in range(count):
             task, message = waiting[0]
             if task is not None:
                 put += 1
-                unstarted.put(put)
-            if not queue.offer(message):  # it stays as it is, prepared, for another time
-                unstarted.put(put - (task is not None))
+                note_put(put)
+            if not offer(message):  # it stays as it is, prepared, for another time
+                note_put(put - (task is not None))
                 return
             waiting.popleft()
 

@@ -7,12 +7,38 @@ for a long one, whatever ran before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from trellis.executors.htex.pace import MOST_READY, Pace
+from trellis.executors.htex.pace import AHEAD_S, MOST_READY, Pace
 
 # Shares of workers are summed up in floating point.
 ROUNDING = 1e-6
+
+
+class Shares:
+    """How much of a worker each task takes, as things are at this moment."""
+
+    def __init__(self, functions: Mapping[int, int], share: Callable[[int], float]) -> None:
+        self._functions = functions
+        self._share = share  # of a function
+
+    def of(self, task: int) -> float:
+        return self._share(self._functions[task])
+
+    def fitting(self, tasks: Iterable[int], room: float) -> int:
+        """How many of these tasks, in their order, there is room for."""
+        functions, last, share, count = self._functions, None, 0.0, 0
+        room += ROUNDING
+        for task in tasks:
+            function = functions[task]
+            if function != last:  # seldom
+                last, share = function, self._share(function)
+            room -= share
+            if room < 0:
+                break
+            count += 1
+        return count
 
 
 class Pacing:
@@ -21,8 +47,11 @@ class Pacing:
     def __init__(self) -> None:
         self._functions: dict[int, int] = {}  # of each task
         self._paces: dict[int, Pace] = {}  # of functions that have been seen
+        self._shares: dict[int, float] = {}  # of some functions, as they are with so many workers ready
+        self._workers = 0
         self._whole: set[int] = set()  # tasks that take a worker each
-        self._offered: dict[int, int] = {}  # how many tasks of each function take the time of workers that are ready
+        # How many tasks of each function take the time of workers that are ready.
+        self._offered: defaultdict[int, int] = defaultdict(int)
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
@@ -36,18 +65,19 @@ class Pacing:
 
     def offer(self, ids: Iterable[int]) -> None:
         """These go to the workers."""
-        offered = self._offered
-        for task in ids:
-            function = self._functions[task]
-            offered[function] = offered.get(function, 0) + 1
+        functions = [self._functions[task] for task in ids]
+        for function in set(functions):
+            self._offered[function] += functions.count(function)
 
     def withdraw(self, task: int) -> None:
         """It takes no time of the workers any more: it has ended, is taken back, or its worker is being ended."""
-        if task in self._whole:
+        if self._whole and task in self._whole:
             self._whole.discard(task)
-            return
-        function = self._functions[task]
-        self._offered[function] -= 1
+        else:
+            self._take(self._functions[task], 1)
+
+    def _take(self, function: int, count: int) -> None:
+        self._offered[function] -= count
         if not self._offered[function]:
             del self._offered[function]
 
@@ -58,47 +88,63 @@ class Pacing:
 
     # -- durations ---------------------------------------------------------------------------------------------
 
-    def note(self, tasks: Sequence[int], durations_s: Sequence[float]) -> None:
-        """So long these tasks have run; any that are not known are passed over."""
-        totals: dict[int, list[float]] = {}
-        for task, duration_s in zip(tasks, durations_s, strict=True):
-            function = self._functions.get(task)
-            if function is not None:
-                totals.setdefault(function, []).append(duration_s)
-        for function, durations in totals.items():
-            pace = self._paces.get(function)
-            if pace is None:
-                pace = self._paces[function] = Pace(MOST_READY)
-            pace.note(len(durations), sum(durations))
+    def finish(self, tasks: Sequence[int], durations_s: Sequence[float] | None) -> bool:
+        """These have run for so long, and are no longer here; gives whether some of them were long."""
+        long = False
+        for task in self._whole.intersection(tasks):
+            self._whole.discard(task)
+            self._offered[self._functions[task]] += 1  # and with the others it goes
+        functions = list(map(self._functions.pop, tasks))
+        for function in set(functions):
+            count = functions.count(function)
+            self._take(function, count)
+            if durations_s is None:
+                continue
+            total_s = (
+                sum(durations_s)
+                if count == len(functions)
+                else sum(durations_s[place] for place, other in enumerate(functions) if other == function)
+            )
+            long |= self._note(function, count, total_s)
+        return long
+
+    def _note(self, function: int, count: int, duration_s: float) -> bool:
+        pace = self._paces.get(function)
+        if pace is None:
+            pace = self._paces[function] = Pace(MOST_READY)
+        pace.note(count, duration_s)
+        self._shares.pop(function, None)
+        return duration_s > count * AHEAD_S
 
     def forget_functions(self, functions: Iterable[int]) -> None:
         for function in functions:
             self._paces.pop(function, None)
+            self._shares.pop(function, None)
 
     # -- what follows ------------------------------------------------------------------------------------------
 
     def _share(self, function: int, workers: int) -> float:
         """How much of a worker one task of this function takes."""
-        pace = self._paces.get(function)
-        return 1.0 if pace is None or not workers else workers / (workers + pace.ahead(workers))
-
-    def shares(self, workers: int) -> Callable[[int], float]:
-        """How much of a worker each task takes, as things are now; ``workers`` are ready."""
-        functions, known = self._functions, dict[int, float]()
-
-        def share(task: int) -> float:
-            function = functions[task]
-            found = known.get(function)
-            if found is None:
-                found = known[function] = self._share(function, workers)
-            return found
-
+        if workers != self._workers:
+            self._workers = workers
+            self._shares.clear()
+        share = self._shares.get(function)
+        if share is None:
+            pace = self._paces.get(function)
+            share = 1.0 if pace is None or not workers else workers / (workers + pace.ahead(workers))
+            self._shares[function] = share
         return share
+
+    def shares(self, workers: int) -> Shares:
+        """``workers`` are ready."""
+        return Shares(self._functions, lambda function: self._share(function, workers))
 
     def load(self, workers: int) -> float:
         """How many workers' worth of work is offered."""
-        shares = (count * self._share(function, workers) for function, count in self._offered.items())
-        return len(self._whole) + sum(shares)
+        load = float(len(self._whole))
+        for function, count in self._offered.items():
+            load += count * self._share(function, workers)
+        return load
 
     def long(self, workers: int) -> int:
         """How many tasks are offered that take a worker each."""
@@ -108,7 +154,5 @@ class Pacing:
     def check_invariants(self, tasks: Iterable[int], offered: Iterable[int]) -> None:
         """``tasks``: all that are here; ``offered``: those that take the time of workers that are ready."""
         assert self._functions.keys() == set(tasks), "functions are kept of other tasks than there are"
-        counts: dict[int, int] = {}
-        for task in set(offered) - self._whole:
-            counts[self._functions[task]] = counts.get(self._functions[task], 0) + 1
+        counts = Counter(self._functions[task] for task in set(offered) - self._whole)
         assert counts == self._offered, "tasks that are offered are miscounted"

@@ -34,8 +34,9 @@ class Unstarted:
 
     def prepare(self, ids: Sequence[int]) -> None:
         """These are about to be announced and put into the queue, in this order."""
-        for task in ids:
-            self._aside.pop(task, None)
+        if self._aside:
+            for task in ids:
+                self._aside.pop(task, None)
         self._write(ids)
 
     def put(self, count: int) -> None:
@@ -53,15 +54,17 @@ class Unstarted:
             self._words[self._base] = length + 1
 
     def _write(self, first: Sequence[int]) -> None:
-        room = self._most - len(first)
-        for task in list(self._aside)[: max(0, len(self._aside) - room // 2)]:
-            del self._aside[task]
-        ids = array("q", [*first, *self._aside])
-        base = 1 if self._base > 1 else 1 + _HEAD + self._most
-        self._words[base + _HEAD : base + _HEAD + len(ids)] = memoryview(ids)
-        self._words[base + 1] = 0
-        self._words[base] = len(ids)
-        self._base = self._words[0] = base
+        ids = array("q", first)
+        if self._aside:
+            room = self._most - len(first)
+            for task in list(self._aside)[: max(0, len(self._aside) - room // 2)]:
+                del self._aside[task]
+            ids.extend(self._aside)
+        words, base = self._words, 1 if self._base > 1 else 1 + _HEAD + self._most
+        words[base + _HEAD : base + _HEAD + len(ids)] = memoryview(ids)
+        words[base + 1] = 0
+        words[base] = len(ids)
+        self._base = words[0] = base
 
     def read(self) -> list[int]:
         """The tasks that are there."""
