@@ -150,6 +150,11 @@ def test_task_is_cancelled(it: Worker) -> None:
     assert it.do(ProcessEnded(1, -9, "killed", False)) == [ReportFailed(1, "cancelled", "it was cancelled; killed", -9)]
 
 
+def test_a_task_that_was_taken_along_says_with_how_many(it: Worker) -> None:
+    it.do(TaskReceived(1, ANY))
+    assert it.do(ProcessEnded(1, -9, "gone", False, beside=2)) == [ReportFailed(1, "signal", "gone", -9, beside=2)]
+
+
 # -- libraries -----------------------------------------------------------------------------------------------------
 
 
@@ -207,10 +212,12 @@ def test_call_without_a_result_says_what_happened(it: Worker, died: CallDied, re
 def test_time_of_a_call_runs_from_its_start(it: Worker) -> None:
     it.do(LibraryRequested(0, 1, False), CallsReceived(0, [1, 2], time_max_s=5))
     it.at(3, LibraryReady(0))
+    assert it.at(7.5, DeadlinePassed()) == []  # it is looked at
     assert it.state.next_deadline() == 8
-    it.at(4, CallsEnded(0, [1]))
-    assert it.state.next_deadline() == 9
-    assert it.at(9, DeadlinePassed()) == [KillCall(0, 2)]
+    it.at(7.9, CallsEnded(0, [1]))
+    assert it.at(12.4, DeadlinePassed()) == []
+    assert it.state.next_deadline() == 12.9
+    assert it.at(12.9, DeadlinePassed()) == [KillCall(0, 2)]
     assert not it.state.counts(2)
     assert it.do(CallDied(0, 2, -9, "killed")) == [ReportFailed(2, "max_wall_time", "it ran for longer than 5 s", -9)]
 
@@ -275,3 +282,30 @@ def test_worker_ends_when_told_and_comes_back_when_its_connection_broke(it: Work
 
 def test_unknown_amounts_are_reported_as_unknown(it: Worker) -> None:
     assert it.do(TaskReceived(1, ANY), ProcessEnded(1, 0, "", True)) == [ReportEnded(1, UNKNOWN)]
+
+
+def test_a_library_that_is_not_ready_in_time_is_ended(it: Worker) -> None:
+    it.do(LibraryRequested(0, 1, False, 5.0), CallsReceived(0, [1]))
+    assert it.at(4.9, DeadlinePassed()) == []
+    assert it.at(5.0, DeadlinePassed()) == [KillLibrary(0)]
+    assert it.at(6.0, DeadlinePassed()) == []
+    words = "its context was not there after 5 s (context_timeout_s): killed"
+    assert it.do(LibraryEnded(0, "killed")) == [
+        ReportFailed(1, "forsaken", "its library ended before it started: killed"),
+        ReportLibraryDown(0, words, False, timed_out=True),
+    ]
+
+
+def test_a_library_that_was_ready_in_time_has_all_the_time(it: Worker) -> None:
+    it.do(LibraryRequested(0, 1, False, 5.0))
+    it.at(4.0, LibraryReady(0))
+    assert it.at(6.0, DeadlinePassed()) == []
+
+
+def test_calls_that_end_with_their_library_say_with_how_many_others(it: Worker) -> None:
+    it.do(LibraryRequested(0, 2, False), LibraryReady(0), CallsReceived(0, [1, 2, 3]))
+    assert it.do(LibraryEnded(0, "gone"))[:3] == [
+        ReportFailed(1, "library_exit", "its library ended: gone", beside=1),
+        ReportFailed(2, "library_exit", "its library ended: gone", beside=1),
+        ReportFailed(3, "forsaken", "its library ended before it started: gone"),
+    ]

@@ -146,7 +146,7 @@ class VineWorkerState:
         due = [self._next_heartbeat, self._last_heard + settings.heartbeat_threshold_s]
         if self._idle_since is not None and settings.idle_timeout_s:
             due.append(self._idle_since + settings.idle_timeout_s)
-        if self._measured_tasks():
+        if self._measured_tasks() or self._instances:  # while there are calls, their libraries are looked at
             due.append(self._next_measure)
         due += [task.ends_at for task in self._tasks.values() if task.ends_at is not None and task.ending is None]
         due += [ends_at for _, _, ends_at in self._limited_calls()]
