@@ -4,3 +4,6 @@ true
 --> executable follows <--
 true
 --> end executable <--
+--> executable follows <--
+true
+--> end executable <--
