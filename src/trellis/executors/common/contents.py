@@ -32,13 +32,14 @@ Print = Callable[[Any], object]
 
 def print_of(value: object) -> Print | None:
     """How the fingerprint of a value is taken; None: it cannot change in place."""
-    if isinstance(value, _FIXED) or type(value).__module__.partition(".")[0] == "trellis":
+    kind = type(value)  # not isinstance: a proxy may have no class to show at the moment
+    if issubclass(kind, _FIXED) or kind.__module__.partition(".")[0] == "trellis":
         return None
-    if isinstance(value, tuple | frozenset) and all(print_of(element) is None for element in value):
-        return None
-    if isinstance(value, Sized) and _length(value) > _SMALL_LENGTH:
-        return _outline
     try:
+        if isinstance(value, tuple | frozenset) and all(print_of(element) is None for element in value):
+            return None
+        if isinstance(value, Sized) and _length(value) > _SMALL_LENGTH:
+            return _outline
         return _whole if len(pickle.dumps(value, 5)) <= _SMALL_BYTES else _outline
     except Exception:  # users' code runs here
         return _outline
@@ -61,6 +62,13 @@ def _whole(value: object) -> object:
 
 
 def _outline(value: object, depth: int = 2) -> object:
+    try:
+        return _outline_of(value, depth)
+    except Exception:  # users' code runs here, too
+        return id(value)
+
+
+def _outline_of(value: object, depth: int) -> object:
     kind = type(value)
     if isinstance(value, dict):
         return (kind, len(value), _ids(value.values()), _ids(reversed(value.values())), _ids(value))

@@ -34,7 +34,7 @@ def loaded(module: object) -> Loaded | None:
     if not isinstance(module, types.ModuleType):
         return None
     name, file = module.__name__, getattr(module, "__file__", None)
-    if not file or name.partition(".")[0] in _NEVER or sys.modules.get(name) is not module:
+    if not isinstance(file, str) or name.partition(".")[0] in _NEVER or sys.modules.get(name) is not module:
         return None
     if file.startswith(_LIBRARY) or any(part in file for part in _PACKAGES):
         return None
@@ -43,11 +43,11 @@ def loaded(module: object) -> Loaded | None:
 
 def module_of(value: Any) -> object:
     """The module that a value is, or that a function or a class is from."""
-    if isinstance(value, types.ModuleType):
+    kind = type(value)  # not isinstance: a proxy in a module may have no class to show at the moment
+    if issubclass(kind, types.ModuleType):
         return value
-    if isinstance(value, types.FunctionType | type):
-        return sys.modules.get(value.__module__ or "")
-    return None
+    name = getattr(value, "__module__", None) if issubclass(kind, types.FunctionType | type) else None
+    return sys.modules.get(name) if isinstance(name, str) else None
 
 
 def used_by(modules: Iterable[object]) -> list[Loaded]:

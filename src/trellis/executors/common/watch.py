@@ -42,8 +42,8 @@ class Watch:
             used = self._add_names(function)
             values += used
             for value in used:
-                inner = function_of(value)
-                if inner is not None and inner not in found and not travels_as_name(value):
+                inner = value.func if type(value) is functools.partial else value
+                if type(inner) is types.FunctionType and inner not in found and not travels_as_name(inner):
                     found.add(inner)
                     todo.append(inner)
         self.modules = _modules_of([func, *values])

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from trellis.errors import SerializationError
-from trellis.executors.common import contents, functions, users_modules
+from trellis.executors.common import contents, functions, users_modules, watch
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.common.import_paths import import_paths
 from trellis.wire.payload import load_function
@@ -471,3 +471,31 @@ def test_the_working_directory_may_be_gone(directory: Path, monkeypatch: pytest.
     gone.rmdir()
     sys.path.insert(0, "")
     assert str(directory) in import_paths()
+
+
+class Proxy:
+    """As frameworks have them: it is what it stands for, and at the moment that is nothing."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("working outside of context")
+
+
+class Lifting:
+    """As futures are: asking for an attribute has consequences."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked for") if not name.startswith("_") else AttributeError(name)
+
+
+@pytest.mark.parametrize("kind", [Proxy, Lifting])
+def test_odd_globals_are_watched_without_harm(kind: Callable[[], Any]) -> None:
+    cell = notebook("def f(): return odd")
+    cell.space["odd"] = kind()
+    assert watch.Watch(cell.f).is_current()
+
+
+def test_a_module_may_hold_odd_things(directory: Path) -> None:
+    write(directory / "holds_odd.py", "def f(): pass\nclass Odd:\n    __module__ = 5\n")
+    module: Any = importlib.import_module("holds_odd")
+    module.proxy = Proxy()
+    assert [known.name for known in watch.Watch(module.f).modules] == ["holds_odd"]
