@@ -215,7 +215,7 @@ def test_time_of_a_call_runs_from_its_start(it: Worker) -> None:
     assert it.at(7.5, DeadlinePassed()) == []  # it is looked at
     assert it.state.next_deadline() == 8
     it.at(7.9, CallsEnded(0, [1]))
-    assert it.at(12.4, DeadlinePassed()) == []
+    assert it.at(12.4, DeadlinePassed()) == [SendHeartbeat()]
     assert it.state.next_deadline() == 12.9
     assert it.at(12.9, DeadlinePassed()) == [KillCall(0, 2)]
     assert not it.state.counts(2)
