@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from tests.fuzz import interchange_target, manager_target, submit_side_target
+from tests.fuzz import interchange_target, manager_target, submit_side_target, unkeyed
 from tests.fuzz.health import Vitals
 
 # Before memory counts: buffers have their usual sizes then.
@@ -53,6 +53,8 @@ def _attacks(frames: int, seed: int) -> Iterator[tuple[str, Callable[[], str]]]:
         yield f"{how}: as the submit side", partial(_alone, submit_side_target.running, encrypted, seed, share)
         yield f"{how}: to a manager", partial(_alone, manager_target.running, encrypted, seed, share)
         yield f"{how}: at the ports of an interchange", partial(_ports, encrypted, seed, 3 * share)
+    for kind in ("htex", "vine"):
+        yield f"without a key, at all ports of {kind}", partial(_unkeyed, kind, seed, max(1, frames // 50_000))
 
 
 def _alone(running: Callable[..., AbstractContextManager[object]], encrypted: bool, seed: int, count: int) -> str:
@@ -76,6 +78,11 @@ def _ports(encrypted: bool, seed: int, count: int) -> str:
         for attacker in target.attackers:
             target.attack(attacker, share - int(share * _WARM_UP))
         return _verdict(count, target.work.done, target.growth())
+
+
+def _unkeyed(kind: str, seed: int, bursts: int) -> str:
+    with tempfile.TemporaryDirectory() as directory, unkeyed.running(Path(directory), kind) as ports:
+        return unkeyed.attack(ports, bursts, seed)
 
 
 def _verdict(count: int, tasks: int, growth: dict[str, Vitals]) -> str:

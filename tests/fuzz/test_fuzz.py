@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import interchange_target, manager_target, submit_side_target
+from tests.fuzz import interchange_target, manager_target, submit_side_target, unkeyed
 from tests.fuzz.frames import Frames
 from trellis.wire.messages import FromManager
 
@@ -43,6 +43,13 @@ def test_a_manager_works_on_whatever_its_interchange_sends(tmp_path: Path, encry
         target.attack(FRAMES)
         target.growth()
         assert target.end() == 0
+
+
+@pytest.mark.parametrize(("kind", "ports"), [("htex", 2), ("vine", 3)])
+def test_who_shows_no_key_takes_no_memory(tmp_path: Path, kind: str, ports: int) -> None:
+    with unkeyed.running(tmp_path, kind) as found:
+        assert len(found) == ports
+        unkeyed.attack(found, bursts=1, seed=4)
 
 
 def test_a_seed_gives_the_same_frames_again() -> None:

@@ -7,6 +7,7 @@ import errno
 import itertools
 import random
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,12 +16,16 @@ import zmq
 from trellis.errors import ConfigurationError
 from trellis.transport.context import Context, is_readable
 from trellis.transport.keys import ClientKeys, ServerKeys
+from trellis.transport.strangers import LOOK_S, Strangers
 from trellis.wire.codec import Buffer
 
 # How long closing waits for the last messages (a Goodbye, a Shutdown) to leave, in milliseconds.
 _LINGER_MS = 500
-# The largest frame taken from a peer: far above any sensible argument, far below what would exhaust a login node.
-MAX_FRAME_BYTES = 16 * 2**30
+# The largest frame. libzmq takes as much memory for one as comes of it, also from a peer that has not shown its key.
+# What is larger goes in several: one of exactly this size is continued by the next.
+MAX_FRAME_BYTES = 2**20
+# A frame that is encrypted is larger by 33 bytes.
+_ENCRYPTION_BYTES = 256
 
 # Connections that wait to be accepted: a large job's managers all start in the same second, and each that finds the
 # queue full tries again only after one, three, seven seconds. The system may allow fewer (net.core.somaxconn).
@@ -35,6 +40,8 @@ _MONITOR_EVENT = struct.Struct("=HI")
 _SNDMORE = int(zmq.SNDMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE_NOBLOCK = _SNDMORE | _NOBLOCK
+_ACCEPTED = int(zmq.EVENT_ACCEPTED)
+_DISCONNECTED = int(zmq.EVENT_DISCONNECTED)
 _monitors = itertools.count()
 
 
@@ -47,10 +54,16 @@ class Incoming(NamedTuple):
 
 
 class Monitor:
-    """Tells when ``closed_connections`` has something to say."""
+    """Tells when ``closed_connections`` has something to say, or to do."""
 
-    def __init__(self, monitor: zmq.Socket[bytes]) -> None:
+    def __init__(self, monitor: zmq.Socket[bytes], strangers: Strangers) -> None:
         self._socket = monitor
+        self._strangers = strangers
+
+    @property
+    def patience_s(self) -> float | None:
+        """So long it need not be called, though nothing is readable; None: for ever."""
+        return LOOK_S if len(self._strangers) else None
 
     def fileno(self) -> int:
         return int(self._socket.getsockopt(zmq.FD))
@@ -69,7 +82,7 @@ class _Endpoint:
             # No limit: what may be under way is bounded by capacities, and a drop or a block here would lose tasks.
             zmq.SNDHWM: 0,
             zmq.RCVHWM: 0,
-            zmq.MAXMSGSIZE: MAX_FRAME_BYTES,
+            zmq.MAXMSGSIZE: MAX_FRAME_BYTES + _ENCRYPTION_BYTES,
             # Notice a dead host below the heartbeats, too.
             zmq.TCP_KEEPALIVE: 1,
             zmq.TCP_KEEPALIVE_IDLE: 30,
@@ -80,6 +93,7 @@ class _Endpoint:
         for option, value in options.items():
             self._socket.setsockopt(option, value)
         self._monitor: zmq.Socket[bytes] | None = None
+        self._strangers = Strangers()
 
     def fileno(self) -> int:
         """Readable when there may be something; after waking, ``readable`` tells (the descriptor is edge-triggered)."""
@@ -95,10 +109,19 @@ class _Endpoint:
         send = self._socket.send
         last = len(frames) - 1
         for position, frame in enumerate(frames):
-            send(frame, _SNDMORE_NOBLOCK if position < last else _NOBLOCK)
+            if len(frame) >= MAX_FRAME_BYTES:
+                self._send_in_pieces(memoryview(frame), position == last)
+            else:
+                send(frame, _SNDMORE_NOBLOCK if position < last else _NOBLOCK)
+
+    def _send_in_pieces(self, frame: memoryview, is_last: bool) -> None:
+        while len(frame) >= MAX_FRAME_BYTES:
+            self._socket.send(frame[:MAX_FRAME_BYTES], _SNDMORE_NOBLOCK)
+            frame = frame[MAX_FRAME_BYTES:]
+        self._socket.send(frame, _NOBLOCK if is_last else _SNDMORE_NOBLOCK)
 
     def _receive(self) -> list[zmq.Frame] | None:
-        """The frames of the next message; None when there is none now."""
+        """The frames of the next message as they came; None when there is none now."""
         receive = self._socket.recv
         try:
             frame = receive(_NOBLOCK, copy=False)
@@ -123,8 +146,25 @@ class _Endpoint:
 
     def closed_connections(self) -> list[int]:
         """File descriptors of the connections that were closed since the last call. Call it before ``receive``:
-        a descriptor may be used again by a new connection."""
-        return [value for event, value in self._monitored() if event == zmq.EVENT_DISCONNECTED]
+        a descriptor may be used again by a new connection.
+
+        Who has not shown a key, and sends a lot all the same, is cut off meanwhile.
+        """
+        closed = self._read_news()
+        for fd in self._strangers.too_loud(time.monotonic()) if len(self._strangers) else ():
+            closed += self._read_news()  # the descriptor may be another's now
+            self._strangers.cut(fd)
+        return closed
+
+    def _read_news(self) -> list[int]:
+        closed = []
+        for event, fd in self._monitored():
+            if event == _ACCEPTED:
+                self._strangers.came(fd)
+            elif event == _DISCONNECTED:
+                self._strangers.gone(fd)
+                closed.append(fd)
+        return closed
 
     def _monitored(self) -> Iterator[tuple[int, int]]:
         monitor = self._monitor
@@ -133,7 +173,7 @@ class _Endpoint:
 
     def monitor(self) -> Monitor | None:
         """A source that is readable when connections were closed, or made; None when nobody watches."""
-        return None if self._monitor is None else Monitor(self._monitor)
+        return None if self._monitor is None else Monitor(self._monitor, self._strangers)
 
     def close(self, linger_ms: int | None = None) -> None:
         """``linger_ms``: how long what was not sent yet may still be; None: long enough for the last words."""
@@ -157,7 +197,8 @@ class ServerEndpoint(_Endpoint):
             self._socket.curve_server = True
             self._socket.curve_secretkey = keys.secret
             self._socket.curve_publickey = keys.public
-        self._watch(zmq.EVENT_DISCONNECTED)
+        # Without keys nobody is a stranger.
+        self._watch(_DISCONNECTED if keys is None else _ACCEPTED | _DISCONNECTED)
 
     def bind(self, address: str, port_range: tuple[int, int]) -> int:
         """Bind to a free port, ``low <= port < high``.
@@ -184,6 +225,15 @@ class ServerEndpoint(_Endpoint):
         raise ConfigurationError(
             f"no port from {low} to {high - 1} of address {address} is free: use another range, or a larger one"
         )
+
+    def watch(self) -> Monitor:
+        """As ``monitor``: a server always has one, which has to be read, and looks after those who have no key."""
+        assert self._monitor is not None
+        return Monitor(self._monitor, self._strangers)
+
+    def look(self) -> None:
+        """As ``closed_connections``, for who misses nobody."""
+        self.closed_connections()
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
         """False when the peer is not connected: the message is gone. True promises nothing: it may just be leaving."""
@@ -255,4 +305,21 @@ class ClientEndpoint(_Endpoint):
 
 def _buffers(parts: Sequence[zmq.Frame]) -> list[Buffer]:
     # Header and blob are copied out, which frees libzmq's memory; large frames stay where they are.
+    if any(len(part) == MAX_FRAME_BYTES for part in parts):
+        return _joined(parts)
     return [part.buffer if position > 1 else part.bytes for position, part in enumerate(parts)]
+
+
+def _joined(parts: Sequence[zmq.Frame]) -> list[Buffer]:
+    """The frames that came in pieces as they were sent; writable, as those are that came whole."""
+    frames: list[Buffer] = []
+    pieces: list[memoryview] = []
+    for part in parts:
+        pieces.append(part.buffer)
+        if len(part) < MAX_FRAME_BYTES:
+            whole = memoryview(bytearray().join(pieces)) if len(pieces) > 1 else part.buffer
+            frames.append(whole if len(frames) > 1 else bytes(whole))
+            pieces = []
+    if pieces:  # nobody of ours ends like this
+        frames.append(b"".join(pieces))
+    return frames

@@ -15,6 +15,13 @@ class Readable(Protocol):
     def readable(self) -> bool: ...
 
 
+class Watch(Readable, Protocol):
+    """A source that may want its turn after a while, though nothing has come; None: it does not."""
+
+    @property
+    def patience_s(self) -> float | None: ...
+
+
 # Messages taken from one source before the others get their turn: bounds how late a worker's death or a heartbeat
 # is seen under a flood, while batches stay large.
 TURN = 64
@@ -26,6 +33,7 @@ class Loop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._sources: list[tuple[Readable, Callable[[], None]]] = []
+        self._watches: list[tuple[Watch, Callable[[], None]]] = []
         self._removed: set[int] = set()  # in this turn
 
     def add_source(self, source: Readable, handler: Callable[[], None]) -> None:
@@ -33,11 +41,17 @@ class Loop:
         self._selector.register(source.fileno(), selectors.EVENT_READ, None)
         self._sources.append((source, handler))
 
+    def add_watch(self, watch: Watch, handler: Callable[[], None]) -> None:
+        """A source that may also want its turn when nothing has come."""
+        self.add_source(watch, handler)
+        self._watches = [*self._watches, (watch, handler)]
+
     def remove_source(self, source: Readable) -> None:
         """Forget a socket; do it before closing it."""
         self._selector.unregister(source.fileno())
         # A new list: ``run_once`` may be going through the old one.
         self._sources = [entry for entry in self._sources if entry[0] is not source]
+        self._watches = [entry for entry in self._watches if entry[0] is not source]
 
     def add_fd(self, fd: int, handler: Callable[[], None]) -> None:
         """An ordinary (level-triggered) descriptor."""
@@ -66,6 +80,10 @@ class Loop:
         """Wait for at most ``timeout_s`` (None: for ever), then call the handlers of what is there."""
         if any(source.readable() for source, _ in self._sources):
             timeout_s = 0
+        for watch, _ in self._watches:
+            patience_s = watch.patience_s
+            if patience_s is not None:
+                timeout_s = patience_s if timeout_s is None else min(timeout_s, patience_s)
         removed = self._removed
         removed.clear()
         for key, events in self._selector.select(timeout_s):
@@ -83,6 +101,9 @@ class Loop:
         for entry in self._sources:
             if entry in self._sources and entry[0].readable():  # else removed by an earlier handler
                 entry[1]()
+        for watch, look in self._watches:
+            if watch.patience_s is not None:
+                look()
 
     def close(self) -> None:
         self._selector.close()

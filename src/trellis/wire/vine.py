@@ -21,7 +21,7 @@ from trellis.wire.messages import (
 )
 
 # Both sides of a connection must have the same number; it changes when a message changes its meaning.
-VINE_PROTOCOL_VERSION = 1
+VINE_PROTOCOL_VERSION = 2
 
 # How long a file is kept at workers: until the task has ended, the run has, the worker has, or for ever.
 LEVELS = ("task", "workflow", "worker", "forever")

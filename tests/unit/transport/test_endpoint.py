@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import zmq
 from trellis.errors import ConfigurationError
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import Context, new_context
-from trellis.transport.endpoint import ClientEndpoint, Incoming, ServerEndpoint
+from trellis.transport.endpoint import MAX_FRAME_BYTES, ClientEndpoint, Incoming, ServerEndpoint
 from trellis.transport.keys import ClientKeys, ServerKeys, create_keys, load_client_keys, load_server_keys
 from trellis.transport.service import Loop
 
@@ -39,7 +40,7 @@ class Network:
         self.loop.add_source(self.server, self._receive)
         monitor = self.server.monitor()
         assert monitor is not None
-        self.loop.add_source(monitor, lambda: self.closed.extend(self.server.closed_connections()))
+        self.loop.add_watch(monitor, lambda: self.closed.extend(self.server.closed_connections()))
         self.port = self.server.bind("127.0.0.1", ANY_PORT)
         self.clients: list[ClientEndpoint] = []
 
@@ -154,6 +155,51 @@ def test_large_and_empty_frames(network: Network, good_keys: ClientKeys | None) 
     # The user's array is made on this memory, and users write to their arrays.
     assert isinstance(frames[2], memoryview)
     assert not frames[2].readonly
+
+
+@pytest.mark.parametrize("size", [MAX_FRAME_BYTES - 1, MAX_FRAME_BYTES, MAX_FRAME_BYTES + 1, 3 * MAX_FRAME_BYTES])
+def test_frames_of_any_size_come_as_they_went(network: Network, good_keys: ClientKeys | None, size: int) -> None:
+    frames = [bytes([position]) * length for position, length in enumerate((size, size, 0, size, size))]
+    client = network.client(good_keys, b"ann")
+    client.send(frames)
+    client.send([b"next"])
+    assert list(map(bytes, network.next_message().frames)) == frames
+    assert list(map(bytes, network.next_message().frames)) == [b"next"]
+
+
+def greet(network: Network) -> socket.socket:
+    """A peer that begins a handshake."""
+    peer = socket.create_connection(("127.0.0.1", network.port), timeout=PATIENCE_S)
+    peer.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32))
+    return peer
+
+
+def test_a_stranger_with_a_lot_to_say_is_cut_off(encrypted: Network, keys: Path) -> None:
+    honest = encrypted.client(load_client_keys(keys), b"ann")
+    honest.send([b"hello"])
+    encrypted.next_message()
+    with greet(encrypted) as loud, greet(encrypted) as quiet:
+        for peer, brings in ((loud, 500_000), (quiet, 10_000)):
+            peer.sendall(b"\x06" + struct.pack(">Q", MAX_FRAME_BYTES) + bytes(brings))
+        encrypted.run_until(lambda: encrypted.server._strangers.cut_off == 1)
+        with pytest.raises(ConnectionError):
+            flood(loud)
+        quiet.sendall(bytes(100))
+        honest.send([bytes(5_000_000)])
+        assert len(encrypted.next_message().frames[0]) == 5_000_000
+        assert encrypted.server._strangers.cut_off == 1
+
+
+def flood(peer: socket.socket) -> None:
+    for _ in range(1_000):
+        peer.sendall(bytes(100_000))
+
+
+def test_a_frame_that_is_too_large_ends_the_connection(encrypted: Network) -> None:
+    with greet(encrypted) as peer:
+        peer.sendall(b"\x06" + struct.pack(">Q", 2**30))
+        with pytest.raises(ConnectionError):
+            flood(peer)
 
 
 def test_many_messages_stay_in_order(network: Network, good_keys: ClientKeys | None) -> None:

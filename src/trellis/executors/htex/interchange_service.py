@@ -143,6 +143,8 @@ class InterchangeService:
         """Serve until told to end, or until ``lifeline`` closes."""
         loop = self._loop
         loop.add_source(self._clients, self._on_client_messages)
+        loop.add_watch(self._clients.watch(), self._clients.look)
+        loop.add_watch(self._managers.watch(), self._on_closed_connections)
         if self._authenticator is not None:
             loop.add_source(self._authenticator, self._authenticator.answer_all)
         loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
@@ -159,9 +161,6 @@ class InterchangeService:
             return
         self._serves_managers = True
         self._loop.add_source(self._managers, self._on_manager_messages)
-        monitor = self._managers.monitor()
-        if monitor is not None:
-            self._loop.add_source(monitor, self._on_closed_connections)
 
     def _dismiss_all(self) -> None:
         for manager in self._state.managers:

@@ -115,9 +115,8 @@ class VineManagerService:
         loop.add_source(self._workers, self._on_worker_messages)
         for authenticator in filter(None, (self._client_authenticator, self._authenticator)):
             loop.add_source(authenticator, authenticator.answer_all)
-        monitor = self._workers.monitor()
-        if monitor is not None:
-            loop.add_source(monitor, self._on_closed_connections)
+        loop.add_watch(self._workers.watch(), self._on_closed_connections)
+        loop.add_watch(self._clients.watch(), self._clients.look)
         loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
         try:
             while self._running:

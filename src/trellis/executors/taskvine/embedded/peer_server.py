@@ -37,11 +37,11 @@ class PeerServer:
         self._endpoint = ServerEndpoint(context, keys)
         self.port = self._endpoint.bind("127.0.0.1" if keys is None else address.strip("[]"), _ANY_PORT)
         loop.add_source(self._endpoint, self._on_requests)
+        loop.add_watch(self._endpoint.watch(), self._endpoint.look)
         if self._authenticator is not None:
             loop.add_source(self._authenticator, self._authenticator.answer_all)
 
     def _on_requests(self) -> None:
-        self._endpoint.closed_connections()  # nobody is missed, but what is told must be read
         for _ in range(TURN):
             incoming = self._endpoint.receive()
             if incoming is None:

@@ -145,6 +145,7 @@ class NdcctoolsService:
         loop = Loop()
         loop.add_source(self._endpoint, self._on_messages)
         loop.add_source(self._authenticator, self._authenticator.answer_all)
+        loop.add_watch(self._endpoint.watch(), self._endpoint.look)
         loop.add_fd(lifeline, lambda: self._on_lifeline(lifeline))
         links = Links(loop, self._vine.port)
         last = time.monotonic()
