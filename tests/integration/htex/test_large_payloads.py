@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.htex.conftest import StartExecutor
 from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD
 from trellis.transport import shared_files
 from trellis.transport.held_directory import LOCK
 
@@ -87,8 +88,30 @@ def test_the_directory_goes_with_the_executor(start_htex: StartExecutor) -> None
     assert not directory.exists()
 
 
-def test_managers_elsewhere_get_none(start_htex: StartExecutor) -> None:
-    executor = start_htex(address="127.0.0.1")
-    assert executor._client._settings.shared_dir is None  # type: ignore[union-attr]
+# A manager that sees another file system in memory, as one in a container or on another host does.
+ELSEWHERE = """
+import sys
+from trellis.executors.htex import manager_options, manager_service
+manager_options.memory_id = lambda: "elsewhere"
+sys.exit(manager_service.main())
+"""
+
+
+def test_a_manager_elsewhere_gets_bytes_and_sends_bytes(start_htex: StartExecutor, tmp_path: Path) -> None:
+    def work(array: np.ndarray) -> tuple[np.ndarray, str]:
+        import os
+
+        return array * 2, os.environ.get("TRELLIS_SHARED_DIR", "")
+
+    program = tmp_path / "elsewhere.py"
+    program.write_text(ELSEWHERE)
+    executor = start_htex(
+        launch_cmd=DEFAULT_LAUNCH_CMD.replace("-m trellis.executors.htex.manager_service", str(program))
+    )
     array = np.ones(50_000)
-    assert np.array_equal(executor.submit(double, {}, array).result(WAIT_S), 2 * array)
+    futures = [executor.submit(work, {}, array) for _ in range(5)]
+    for future in futures:
+        doubled, shared_dir = future.result(WAIT_S)
+        assert np.array_equal(doubled, 2 * array)
+        assert shared_dir == ""
+    assert payload_files(executor) == []  # the arguments were files as long as their tasks waited
