@@ -5,10 +5,13 @@ A call ends as it should, or is refused at once with an error that names the arg
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from datetime import timedelta
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -189,3 +192,23 @@ def test_a_bare_submit_refuses_at_once(house: House) -> None:
                 assert isinstance(refusal, TypeError | ValueError)
                 assert name in str(refusal) or "resource specification" in str(refusal)
     assert house.executor.submit(double, {}, 21).result(WAIT_S) == 42
+
+
+def nap(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def long_nap(seconds: float) -> str:
+    return f"sleep {seconds}"
+
+
+@pytest.mark.shared_kernel
+def test_a_walltime_means_the_same_everywhere(house: House) -> None:
+    apps = [trellis.python_app(nap), trellis.bash_app(long_nap)]
+    for limit in (np.float64(0.2), timedelta(seconds=0.2)):
+        assert [type(app(30, walltime=limit).exception(WAIT_S)) for app in apps] == [AppTimeout] * 2
+    for app in apps:
+        assert app(0, walltime="00:10:00").exception(WAIT_S) is None
+        error = app(0, walltime=0).exception(WAIT_S)
+        assert isinstance(error, ValueError)
+        assert "walltime must be a number above 0" in str(error)
