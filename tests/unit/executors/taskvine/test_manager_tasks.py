@@ -311,6 +311,42 @@ def test_what_a_task_that_raised_has_made_comes_home_and_its_outcome_is_what_it_
     assert manager.handle(events.CameHome("f1", error)) == [events.ReportDone("w", [1], [])]
 
 
+def test_what_a_task_without_a_result_has_made_comes_home_before_it_fails() -> None:
+    manager = Manager()
+    manager.worker("w")
+    for file in (1, 2):
+        manager.file(file)
+    manager.submit(1, outputs=(1, 2))
+    manager.cached("w", 1)
+    assert manager.failed("w", 1, "signal") == [events.BringHome("w", "f1")]
+    assert manager.failed("w", 1, "signal") == []  # said twice
+    assert manager.handle(events.CameHome("f1", "disk full"))[0] == events.ReportFailed(1, "signal", "why")
+
+
+def test_the_other_outputs_come_home_when_one_cannot() -> None:
+    manager = Manager()
+    manager.worker("w")
+    for file in (1, 2):
+        manager.file(file)
+    manager.submit(1, outputs=(1, 2))
+    manager.cached("w", 1, 2)
+    manager.ended("w", 1)
+    assert manager.handle(events.CameHome("f1", "disk full")) == []
+    failed = events.ReportFailed(1, "output_transfer_error", "f1: disk full")
+    assert manager.handle(events.CameHome("f2"))[0] == failed
+
+
+def test_a_task_without_a_result_does_not_run_again_when_its_worker_is_lost_meanwhile() -> None:
+    manager = Manager()
+    manager.worker("w")
+    manager.file(1)
+    manager.submit(1, outputs=(1,))
+    manager.cached("w", 1)
+    manager.failed("w", 1, "signal")
+    assert events.ReportFailed(1, "signal", "why") in manager.left("w")
+    assert manager.state.store.tasks == {}
+
+
 def test_a_task_that_raised_and_made_nothing_has_ended() -> None:
     manager = Manager()
     manager.worker("w")
