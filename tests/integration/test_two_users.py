@@ -68,7 +68,7 @@ def thesis(place: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("prefix", [f"trellis-vine-{US}-", f"trellis-vine-worker-{US}-", "trellis-payloads-"])
+@pytest.mark.parametrize("prefix", [f"trellis-vine-{US}-", f"trellis-vine-worker-{US}-", "trellis-7-"])
 @pytest.mark.parametrize("mode", [0o700, 0o777])
 def test_what_another_user_has_planted_is_neither_believed_nor_touched(place: Path, prefix: str, mode: int) -> None:
     ours, planted = thesis(place), place / f"{prefix}planted"
@@ -85,7 +85,7 @@ def test_what_another_user_has_planted_is_neither_believed_nor_touched(place: Pa
 
 
 def test_not_even_a_perfect_copy_of_ours_is_believed(place: Path) -> None:
-    planted = place / "trellis-payloads-planted"
+    planted = place / "trellis-7-planted"
     planted.mkdir()
     (planted / LOCK).write_bytes(_mark(planted.stat()))
     (planted / "file").touch()
@@ -96,7 +96,7 @@ def test_not_even_a_perfect_copy_of_ours_is_believed(place: Path) -> None:
 
 
 def test_links_of_another_user_switch_nothing_off(place: Path) -> None:
-    for name in ("trellis-payloads-x", f"trellis-vine-{US}-x"):
+    for name in ("trellis-7-x", f"trellis-vine-{US}-x"):
         (place / name).symlink_to("/nonexistent")
         os.chown(place / name, OTHER, OTHER, follow_symlinks=False)
     program = "print(shared_directory.make_directory() is not None); Workspace(memory=place).close()"

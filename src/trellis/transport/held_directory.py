@@ -34,13 +34,18 @@ class HeldDirectory:
         self._lock: int | None = lock
 
     @classmethod
-    def make(cls, place: Path, prefix: str) -> HeldDirectory:
+    def make(cls, place: Path, prefix: str, family: str = "") -> HeldDirectory:
         """A new one, mode 0700, whose name cannot be guessed; what dead processes have left is removed first.
+
+        Args:
+            place: where it is made.
+            prefix: begins its name.
+            family: begins the names of what may be left by others like us; the prefix, if they have the same.
 
         Raises:
             OSError: there is no such place, or no room in it.
         """
-        remove_abandoned(place, prefix)
+        remove_abandoned(place, family or prefix)
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
         try:
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

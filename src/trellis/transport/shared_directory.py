@@ -14,7 +14,7 @@ from trellis.transport.held_directory import HeldDirectory
 
 # Where Linux has a file system in memory. Elsewhere large payloads go through the sockets.
 _ROOT = "/dev/shm"
-_PREFIX = "trellis-payloads-"
+_FAMILY = "trellis-"
 
 # Of this process, by path: the interchange knows the paths only.
 _held: dict[str, HeldDirectory] = {}
@@ -23,7 +23,7 @@ _held: dict[str, HeldDirectory] = {}
 def make_directory() -> str | None:
     """A new directory for this process's payloads, None when there is no place for one."""
     try:
-        held = HeldDirectory.make(Path(_ROOT), _PREFIX)
+        held = HeldDirectory.make(Path(_ROOT), f"{_FAMILY}{os.getpid()}-", _FAMILY)
     except OSError:
         return None
     _held[str(held.path)] = held
