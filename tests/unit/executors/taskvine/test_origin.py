@@ -237,6 +237,10 @@ def test_a_place_that_cannot_be(origin: Origin, tmp_path: Path) -> None:
     named = declared(origin, a_file(tmp_path / "f" / "below", made=True))
     with pytest.raises((FileExistsError, NotADirectoryError)):
         origin.place_of(named.name)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="leads to itself"):
+        origin.place_of(declared(origin, a_file(tmp_path / "loop", made=True)).name)
+    (tmp_path / "loop").unlink()
     directory = tmp_path / "d"
     directory.mkdir()
     named = declared(origin, a_file(directory, made=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -105,6 +106,8 @@ class Origin:
             OSError: nothing can be there.
         """
         place = Path(os.path.realpath(self._homes[name]))
+        if place.is_symlink():
+            raise OSError(errno.ELOOP, "a link that leads to itself", str(place))
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():
             check_mode(place, place.stat().st_mode)
