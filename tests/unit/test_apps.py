@@ -233,6 +233,8 @@ def test_async_functions_are_refused(make: Any) -> None:
         (ThreadPoolExecutor, {"max_workers": 4}, "it is max_threads"),
         (TaskVineExecutor, {"project_name": "x"}, "it is a field of manager_config=TaskVineManagerConfig"),
         (Config, {"checkpoint_dirs": []}, "it is checkpoint_files"),
+        (Config, {"retry": 1}, "Config has no parameter retry: did you mean retries.$"),
+        (Config, {"xyzzy": 1}, "Config has no parameter xyzzy$"),
         (LocalProvider, {"tasks_per_node": 2}, "max_workers_per_node"),
     ],
 )

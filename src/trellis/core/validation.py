@@ -5,6 +5,7 @@ What is accepted is said by kinds (see ``values``).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -41,19 +42,34 @@ def check_all(owner: object, kinds: Mapping[str, Kind]) -> None:
 
 
 def knows_former_names(**advice: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """For a constructor: names that its parameters had in the past, and what to write today."""
+    """For a constructor: names that its parameters had in the past, and what to write today.
+
+    Of other names that are none the most similar one is told.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known = inspect.signature(function).parameters
+
         @wraps(function)
         def with_advice(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name in kwargs.keys() & advice.keys():
-                owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
-                raise ParameterTypeError(f"{owner} has no parameter {name} any more: {advice[name]}")
+            for name in kwargs:
+                if name not in known:
+                    owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
+                    raise ParameterTypeError(f"{owner} has no parameter {name}{_advice(name, advice, known)}")
             return function(*args, **kwargs)
 
         return with_advice
 
     return decorate
+
+
+def _advice(name: str, advice: Mapping[str, str], known: Mapping[str, object]) -> str:
+    if name in advice:
+        return f" any more: {advice[name]}"
+    import difflib  # needed for nothing else
+
+    similar = difflib.get_close_matches(name, [one for one in known if one != "self"], 1)
+    return f": did you mean {similar[0]}?" if similar else ""
 
 
 def _type_names(types: Sequence[type | None]) -> str:
