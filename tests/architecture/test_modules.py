@@ -25,6 +25,7 @@ LONGER = {
     "trellis.executors.htex.manager": 435,
     "trellis.executors.htex.manager_service": 410,
     "trellis.testing.simulated": 410,
+    "trellis.executors.taskvine.embedded.worker_service": 410,
     "trellis.wire.messages": 470,  # every message
     "trellis.wire.vine": 480,  # every message of TaskVine
 }

@@ -275,7 +275,14 @@ class WorkerService:
         except (OSError, ValueError) as error:
             self._environments.end(owner)
             self._losses.gone(start.inputs)
-            self._handle(events.ProcessFailed(id_, self._workspace.explain(error)))
+            self._handle(events.ProcessFailed(id_, self._explain(error)))
+
+    def _explain(self, error: Exception) -> str:
+        """Why something could not be started. Where nothing can be, this worker ends before it says so of more."""
+        words = self._workspace.explain(error)
+        if self._workspace.lost:
+            self._handle(events.StopRequested(self._workspace.lost))
+        return words
 
     def _on_process_end(self, id_: int, end: TaskEnd) -> None:
         self._environments.end(("task", id_))
@@ -302,7 +309,7 @@ class WorkerService:
             )
         except (OSError, ValueError) as error:
             self._environments.end(("library", instance))
-            self._handle(events.LibraryEnded(instance, self._workspace.explain(error)))
+            self._handle(events.LibraryEnded(instance, self._explain(error)))
             return
         logger.info("library %s starts as instance %d", start.name, instance)
 
@@ -314,7 +321,7 @@ class WorkerService:
                 library.call(start, self._processes.function(start.function))
             except (OSError, ValueError) as error:
                 self._losses.gone(start.inputs)
-                self._handle(events.CallDied(instance, id_, 0, self._workspace.explain(error), "forsaken"))
+                self._handle(events.CallDied(instance, id_, 0, self._explain(error), "forsaken"))
 
     def _on_library_message(self, instance: int, message: LibraryMessage) -> None:
         match message.kind:
