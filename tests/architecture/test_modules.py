@@ -24,6 +24,7 @@ LONGER = {
     "trellis.executors.htex.interchange_service": 460,
     "trellis.executors.htex.manager": 435,
     "trellis.executors.htex.manager_service": 410,
+    "trellis.executors.taskvine.client": 405,
     "trellis.testing.simulated": 410,
     "trellis.executors.taskvine.embedded.worker_service": 410,
     "trellis.wire.messages": 470,  # every message

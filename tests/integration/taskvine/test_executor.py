@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import signal
@@ -23,6 +24,7 @@ from trellis.errors import (
     BadStateException,
     ConfigurationError,
     ExecutorError,
+    SerializationError,
     TaskVineFactoryFailure,
     TaskVineManagerFailure,
     TaskVineTaskFailure,
@@ -250,6 +252,31 @@ def test_only_the_address_of_the_manager_is_listened_at(start: Start, address: s
             listening |= {c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN}
     # The submit side's own port is always at 127.0.0.1.
     assert {found.removeprefix("::ffff:") for found in listening} == {"127.0.0.1", address or "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"shape": "odd"}, TaskVineTaskFailure),
+        ({"shape": 10**6}, TaskVineTaskFailure),
+        ({"shape": object()}, SerializationError),
+    ],
+    ids=["of a wrong type", "not known", "that cannot be sent"],
+)
+def test_a_task_that_makes_no_sense_fails_alone(
+    start: Start, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], kind: type[Exception]
+) -> None:
+    executor = start()
+    task_of, count = executor._calls.task_of, itertools.count()
+    monkeypatch.setattr(
+        executor._calls,
+        "task_of",
+        lambda attempt: task_of(attempt)._replace(**(changes if next(count) == 5 else {})),
+    )
+    futures = [executor.submit(abs, {}, -n) for n in range(12)]
+    with pytest.raises(kind, match=r"refused|what is said of a task"):
+        futures[5].result(WAIT_S)
+    assert [future.result(WAIT_S) for n, future in enumerate(futures) if n != 5] == [n for n in range(12) if n != 5]
 
 
 def test_project_name(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

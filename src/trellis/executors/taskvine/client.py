@@ -20,6 +20,7 @@ from trellis.errors import (
     BadMessage,
     ExecutorError,
     InternalConsistencyError,
+    SerializationError,
     TaskVineManagerFailure,
     TaskVineTaskFailure,
     TrellisError,
@@ -35,7 +36,7 @@ from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import load_client_keys
 from trellis.transport.service import TURN, Loop
-from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, payload_buffers, unpack
+from trellis.wire.codec import Buffer, Decoder, Payload, encode_checked, encode_header, pack, payload_buffers, unpack
 from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions, Message, Shutdown
 from trellis.wire.vine import (
     CancelVineTasks,
@@ -291,7 +292,15 @@ class VineClient(SubmitThread):
             {position: mounts for position, mounts in enumerate(outputs) if mounts},
             {position: number for position, number in enumerate(result_files) if number >= 0},
         )
-        self._send([encode_header(header), *frames])
+        try:
+            encoded = encode_checked(header)
+        except SerializationError as error:
+            for task in batch if len(batch) > 1 else ():
+                self._submit([task])
+            if len(batch) == 1:
+                self._fail([batch[0].id], error)
+        else:
+            self._send([encoded, *frames])
 
     def _send_question(self, item: Ask) -> None:
         if self._cause is not None:

@@ -22,6 +22,7 @@ from trellis.executors.taskvine.embedded.manager_checks import check_client_mess
 from trellis.executors.taskvine.embedded.manager_settings import machine_settings
 from trellis.executors.taskvine.embedded.performer import Performer
 from trellis.executors.taskvine.manager_main import run_manager
+from trellis.executors.taskvine.salvage import refusals
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
@@ -57,6 +58,7 @@ from trellis.wire.vine import (
     SendFile,
     TaskFailed,
     VineStatusRequest,
+    VineTaskFailed,
     VineTasks,
     WorkerLeaving,
 )
@@ -166,17 +168,26 @@ class VineManagerService:
             incoming = None if self._performer.declarations.busy else self._clients.receive()
             if incoming is None:
                 return
-            try:
-                self._performer.client = incoming.peer
-                message = self._from_client.decode(_header(incoming))
-                check_client_message(message)
-                self._on_client_message(message, incoming.frames[1:])
-            except BadMessage as error:
-                logger.error("a message of the submit side is dropped: %s", error)
+            self._performer.client = incoming.peer
+            self._take(incoming.frames)
+
+    def _take(self, frames: list[Buffer]) -> None:
+        try:
+            message = self._from_client.decode(frames[0] if frames else b"")
+            check_client_message(message)
+            self._on_client_message(message, frames[1:])
+        except BadMessage as error:
+            logger.error("a message of the submit side is refused: %s", error)
+            again, refused = refusals(self._from_client, frames, error)
+            for id_, reason in refused.items():
+                self._performer.to_client(VineTaskFailed(id_, "unknown", f"it was refused: {reason}"))
+            for own in again:
+                self._take(own)
 
     def _on_client_message(self, message: Message, frames: list[Buffer]) -> None:
         match message:
             case VineTasks():
+                self._performer.book.check(message)
                 self._performer.book.add(message, unpack(message.sizes, frames))
                 self._performer.transactions.ready(message.ids, message.shapes)
                 self._handle(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from trellis.errors import BadMessage
 from trellis.executors.taskvine.embedded import vine_events as events
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
 from trellis.wire.messages import DefineFunctions, ForgetFunctions
@@ -89,6 +90,20 @@ class TaskBook:
     def install(self, libraries: Sequence[LibrarySpec], arguments: Sequence[Payload]) -> None:
         for spec, payload in zip(libraries, arguments, strict=True):
             self._libraries[spec.name] = (spec, payload)
+
+    def check(self, message: VineTasks) -> None:
+        """Raises:
+        BadMessage: it names what nobody has declared.
+        """
+        unknown = set(message.functions) - self._functions.keys() | set(message.shapes) - self._shapes.keys()
+        if unknown:
+            raise BadMessage(f"functions or shapes that were not declared: {sorted(unknown)[:10]}")
+        mounts = [*message.inputs.values(), *message.outputs.values()]
+        try:
+            for file in (*(mount.file for each in mounts for mount in each), *message.result_files.values()):
+                self._name_of(file)
+        except LookupError as error:
+            raise BadMessage(f"a file that was not declared: {error}") from None
 
     def add(self, message: VineTasks, arguments: Sequence[Payload]) -> None:
         """Tasks to run."""

@@ -27,6 +27,7 @@ from trellis.executors.taskvine.ndcctools.rounds import Rounds
 from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
 from trellis.executors.taskvine.remote import runner
+from trellis.executors.taskvine.salvage import refusals
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
@@ -258,11 +259,18 @@ class NdcctoolsService:
                 self._client = incoming.peer
                 for notice in self._notices:
                     self._send(Notice(notice))
-            try:
-                header, *frames = incoming.frames or [b""]
-                self._on_message(self._decoder.decode(header), frames)
-            except BadMessage as error:
-                logger.error("a message of the submit side is dropped: %s", error)
+            self._take(incoming.frames or [b""])
+
+    def _take(self, frames: list[Buffer]) -> None:
+        try:
+            self._on_message(self._decoder.decode(frames[0]), frames[1:])
+        except BadMessage as error:
+            logger.error("a message of the submit side is refused: %s", error)
+            again, refused = refusals(self._decoder, frames, error)
+            for id_, reason in refused.items():
+                self._send(VineTaskFailed(id_, "unknown", f"it was refused: {reason}"))
+            for own in again:
+                self._take(own)
 
     def _on_message(self, message: Message, frames: list[Buffer]) -> None:
         match message:

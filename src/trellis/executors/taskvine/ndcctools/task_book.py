@@ -145,6 +145,8 @@ class TaskBook:
 
     def add(self, new: NewTask, starts: int = 1) -> VineTaskFailed | None:
         """Give it to TaskVine; or the reason why that cannot be. ``starts``: how often, with this time."""
+        if new.shape not in self._shapes:
+            return VineTaskFailed(new.id, "unknown", f"it was refused: its shape {new.shape} was not declared")
         shape, calls = self._shapes[new.shape]
         complaint = self._libraries.complaint(shape.library) if shape.library else ""
         if complaint:
