@@ -550,7 +550,8 @@ def test_it_names_the_packages_that_are_installed(stage: Stage) -> None:
 
 def test_workers_that_cannot_start_say_why_and_tasks_are_given_back(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "setproctitle.py").write_text(
-        "def setproctitle(title):\n    if 'worker' in title: raise OSError('no luck')"
+        "def setproctitle(title):\n    if 'worker' in title: raise OSError('no luck')\n"
+        "def setthreadtitle(title): pass\n"
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     stage.welcome(*ONE, environ={"PYTHONPATH": path})
