@@ -18,7 +18,7 @@ import pytest
 
 from tests.real.programs import wait_for
 from trellis.data_provider.files import File
-from trellis.errors import TaskVineTaskFailure
+from trellis.errors import TaskExited, TaskVineTaskFailure
 from trellis.executors.taskvine import TaskVineExecutor, TaskVineFile
 
 # What tests call by itself, as an app would be: (function, specification, arguments).
@@ -89,7 +89,7 @@ def test_an_apps_exception_comes_back_as_itself(vine: TaskVineExecutor) -> None:
     with pytest.raises(ValueError, match="no such thing") as caught:
         vine.submit(fail, NOTHING, "no such thing").result(60)
     assert "in fail" in str(caught.value.__cause__)
-    with pytest.raises(SystemExit):
+    with pytest.raises(TaskExited, match=r"sys\.exit\(3\)"):
         vine.submit(leave, NOTHING).result(60)
     assert vine.submit(add, NOTHING, 1, 1).result(60) == 2
 
