@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -138,16 +137,9 @@ def test_an_address_that_cannot_be_reached(doctor: Doctor) -> None:
 
 
 def test_a_package_that_workers_do_not_have(doctor: Doctor) -> None:
-    # Directories of the program's path reach the workers by themselves; an archive does not.
-    archive = doctor.directory / "site.zip"
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("onlyhere.py", "")
-    paths = os.environ["PYTHONPATH"]
-    doctor.environment["PYTHONPATH"] = f"{archive}{os.pathsep}{paths}"
-    worker_init = f"export PYTHONPATH={paths}"
-    code, output = doctor.examine(
-        doctor.write(f"provider=LocalProvider(worker_init={worker_init!r})", before="import onlyhere, psutil\n")
-    )
+    # What the path leads to reaches the workers by itself; what the program has made in its memory does not.
+    made = "import sys, types\nsys.modules['onlyhere'] = types.ModuleType('onlyhere')\n"
+    code, output = doctor.examine(doctor.write("", before=f"{made}import onlyhere, psutil\n"))
     assert code == 1
     assert "cannot import onlyhere: ModuleNotFoundError" in step(output, "import onlyhere")
     assert "no module onlyhere: install it there" in step(output, "import onlyhere")

@@ -110,7 +110,7 @@ def test_the_error_tells_each_cause_once_with_all_it_knows(tmp_path: Path) -> No
     (tmp_path / "err").write_text("srun: command not found\nbye\n")
     (tmp_path / "out").write_text("hello\n")
     started = JobStatus(M, "it ended", 127, stdout_path=str(tmp_path / "out"), stderr_path=str(tmp_path / "err"))
-    status = {"0": started, "1": JobStatus(F, "queue closed"), "2": JobStatus(R)}
+    status = {"0": started, "1": JobStatus(F, "no luck"), "2": JobStatus(R)}
     status |= {str(n): started for n in range(9, 15)}
     assert str(too_many_failures(status)) == (
         "8 of 9 blocks failed (7 MISSING, 1 FAILED)\n"
@@ -119,7 +119,7 @@ def test_the_error_tells_each_cause_once_with_all_it_knows(tmp_path: Path) -> No
         "  stdout:\n    hello\n"
         "  likely cause: the command srun is not found there: load what provides it in worker_init, or choose a "
         "launcher that the nodes have\n"
-        "block 1: queue closed"
+        "block 1: no luck"
     )
 
 
