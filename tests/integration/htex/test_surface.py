@@ -8,10 +8,13 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.integration.htex.conftest import StartExecutor
 from tests.integration.htex.test_parameters import wait_until
 from trellis.core.interfaces import ExecutorContext
 from trellis.core.jobs import JobState
+from trellis.errors import SerializationError
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.providers import LocalProvider
 from trellis.serialize import deserialize, pack_apply_message, serialize
@@ -53,6 +56,14 @@ def test_tasks_that_have_no_result_yet(start_htex: StartExecutor) -> None:
     future.cancel()
     wait_until(lambda: executor.tasks == {}, "the tasks are gone")
     assert executor.outstanding == 0
+
+
+def test_a_manager_that_cannot_be_named_is_refused_at_the_call(start_htex: StartExecutor) -> None:
+    executor = start_htex(max_workers_per_node=1)
+    for name in (object(), "\ud800"):
+        with pytest.raises(SerializationError):
+            executor.hold_worker(name)  # type: ignore[arg-type]
+    assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
 
 
 class SeldomAsked(LocalProvider):

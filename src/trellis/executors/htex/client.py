@@ -40,7 +40,7 @@ from trellis.executors.htex.requests import AskPackages, AskStatus, Cancel, End,
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.service import TURN, Loop
 from trellis.transport.shared_directory import remove_directory
-from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
+from trellis.wire.codec import Buffer, Decoder, encode_checked, encode_header, unpack
 from trellis.wire.messages import (
     CancelTasks,
     Demand,
@@ -172,6 +172,7 @@ class InterchangeClient(SubmitThread):
         self._put(Cancel(attempt.executor_id))
 
     def send(self, message: HoldManagers) -> None:
+        encode_checked(message)  # what cannot be sent is the caller's fault, and no reason for the thread to end
         self._put(Order(message))
 
     def drain(self, blocks: list[str]) -> None:
