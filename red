@@ -7,3 +7,6 @@ true
 --> executable follows <--
 true
 --> end executable <--
+--> executable follows <--
+true
+--> end executable <--

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+import trellis
+from trellis import Config
 from trellis.core.interfaces import ExecutorContext
 from trellis.errors import (
     BadStateException,
@@ -41,6 +43,7 @@ from trellis.executors.taskvine.embedded.factory import LOOK_S
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT
 from trellis.executors.taskvine.projects import DIRECTORY_VARIABLE, find, projects
 from trellis.providers import LocalProvider
+from trellis.staging.base import Staging
 from trellis.staging.files import File
 
 WAIT_S = 30
@@ -198,9 +201,33 @@ def test_libraries(start: Start) -> None:
     assert [ask(executor, _word, library=word) for word in ("green", "red")] == ["green", "red"]
 
 
-def test_storage_access(tmp_path: Path) -> None:
-    staging: list[Any] = []
-    assert TaskVineExecutor(storage_access=staging).storage_access is staging
+class FromMemory(Staging):
+    """Brings files of the scheme ``mem``: their content is their path."""
+
+    def can_stage_in(self, file: File) -> bool:
+        return file.scheme == "mem"
+
+    def stage_in(self, dm: Any, executor: str, file: File, parent_fut: Any) -> None:
+        file.local_path = os.path.abspath(file.filename)
+        Path(file.local_path).write_text(file.path)
+
+
+def _read(inputs: Sequence[File] = ()) -> str:
+    return Path(inputs[0].filepath).read_text()
+
+
+def test_storage_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    executor = TaskVineExecutor(
+        engine="embedded",
+        storage_access=[FromMemory(), *TaskVineExecutor().storage_access],
+        manager_config=TaskVineManagerConfig(port=0),
+    )
+    with trellis.load(Config(executors=[executor], run_dir="runs", initialize_logging=False)):
+        assert trellis.python_app(_read)(inputs=[File("mem://x/some/text")]).result(WAIT_S) == "/some/text"
+
+
+def test_storage_access_is_taskvines_own_where_nothing_is_said() -> None:
     schemes = ("http", "https", "ftp", "taskvinetemp")
     default = TaskVineExecutor().storage_access
     for scheme in schemes:

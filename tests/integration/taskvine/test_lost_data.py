@@ -118,9 +118,15 @@ def test_what_a_task_has_made_is_sent_from_home_when_its_worker_is_gone(tmp_path
 # -- temporary files -----------------------------------------------------------------------------------------------
 
 
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return " ".join(process.cmdline()).startswith("trellis: vine worker")
+    except psutil.Error:  # it is just ending
+        return False
+
+
 def kill_workers() -> None:
-    family = psutil.Process().children(recursive=True)
-    workers = [process for process in family if " ".join(process.cmdline()).startswith("trellis: vine worker")]
+    workers = [process for process in psutil.Process().children(recursive=True) if _is_worker(process)]
     assert workers
     for worker in workers:
         worker.send_signal(signal.SIGKILL)
