@@ -49,7 +49,7 @@ def test_a_manager_works_on_whatever_its_interchange_sends(tmp_path: Path, encry
 def test_who_shows_no_key_takes_no_memory(tmp_path: Path, kind: str, ports: int) -> None:
     with unkeyed.running(tmp_path, kind) as found:
         assert len(found) == ports
-        unkeyed.attack(found, bursts=1, seed=4)
+        unkeyed.attack(found, bursts=1, seed=4, patience_s=3)
 
 
 def test_a_seed_gives_the_same_frames_again() -> None:

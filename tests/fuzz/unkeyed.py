@@ -32,8 +32,8 @@ _PIECE = bytes(2**18)
 class Hoarders:
     """Many connections to one port, whose owner is watched."""
 
-    def __init__(self, port: int, owner: psutil.Process, seed: int) -> None:
-        self._port, self._owner, self._random = port, owner, Random(seed)
+    def __init__(self, port: int, owner: psutil.Process, seed: int, patience_s: float) -> None:
+        self._port, self._owner, self._random, self._patience_s = port, owner, Random(seed), patience_s
         self.most_bytes = 0
         self.brought = 0
 
@@ -43,8 +43,9 @@ class Hoarders:
         with contextlib.ExitStack() as stack:
             peers = [stack.enter_context(self._peer()) for _ in range(count)]
             left = dict.fromkeys(peers, _EACH_BYTES)
-            deadline = time.monotonic() + PATIENCE_S
+            deadline = time.monotonic() + self._patience_s
             while left and time.monotonic() < deadline:
+                time.sleep(0.005)  # who is not cut off is not heard either
                 for peer in list(left):
                     left[peer] -= self._bring(peer)
                     if left[peer] <= 0:
@@ -76,11 +77,11 @@ class Hoarders:
         return sent
 
 
-def attack(ports: dict[int, psutil.Process], bursts: int, seed: int) -> str:
-    """Go to each of these ports in turn; give what happened, in words."""
+def attack(ports: dict[int, psutil.Process], bursts: int, seed: int, patience_s: float = PATIENCE_S) -> str:
+    """Go to each of these ports in turn; give what happened, in words. Who is not cut off stays ``patience_s``."""
     words = []
     for port, owner in ports.items():
-        hoarders = Hoarders(port, owner, seed)
+        hoarders = Hoarders(port, owner, seed, patience_s)
         for _ in range(bursts):
             hoarders.burst(AT_A_TIME)
         words.append(f"port {port}: {hoarders.brought / 2**20:.0f} MB brought, {hoarders.most_bytes / 2**20:+.1f} MB")
