@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from trellis.blocks import pool_events as events
 from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
 from trellis.blocks.polling import PollSchedule
-from trellis.blocks.pool import BlockPool
+from trellis.blocks.pool import STEADY_S, BlockPool
 from trellis.blocks.scaling import ScalingSnapshot, choose_blocks, is_drained, plan_scaling
 from trellis.blocks.telling import Teller
 from trellis.core.clock import Clock, MonotonicClock
@@ -67,7 +67,9 @@ class BlockController:
         self._clock = clock or MonotonicClock()
         self._polls = PollSchedule(provider.status_polling_interval, self._clock.now())
         # init_blocks above max_blocks, as in LocalProvider(init_blocks=2), means that many from the start.
-        self._pool = BlockPool(max(provider.max_blocks, provider.init_blocks))
+        limit = max(provider.max_blocks, provider.init_blocks)
+        # A provider whose blocks are short by nature may say after how long one of them has worked.
+        self._pool = BlockPool(limit, getattr(provider, "steady_s", STEADY_S))
         # Guards the provider and the pool. Held during calls of the provider, so readers use the copies below.
         self._lock = threading.RLock()
         self._statuses: dict[str, JobStatus] = {}

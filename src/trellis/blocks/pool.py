@@ -108,8 +108,9 @@ class _Row:
 class BlockPool:
     """The blocks of one executor, from "0" on. Changes through ``handle`` only."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, steady_s: float = STEADY_S) -> None:
         self.limit = limit
+        self._steady_s = steady_s
         self._blocks: dict[str, _Block] = {}
         self._live: dict[str, _Block] = {}  # those not terminal, oldest first
         self._by_job: dict[Any, _Block] = {}  # live ones: a batch system may use a number again
@@ -253,7 +254,7 @@ class BlockPool:
                 continue
             if block.connected_at is None:
                 block.connected_at = now
-            elif not block.steady and now - block.connected_at >= STEADY_S:
+            elif not block.steady and now - block.connected_at >= self._steady_s:
                 # Once for each block: one that has worked for days says nothing of those that fail now.
                 block.steady = True
                 self._deaths = _Row()

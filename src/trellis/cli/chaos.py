@@ -239,11 +239,14 @@ def _patient_provider() -> type[LocalProvider]:
     from trellis.providers import LocalProvider
 
     class PatientProvider(LocalProvider):
-        """Its jobs never fail, they end: jobs that fail so often would be replaced ever more slowly."""
+        """Its jobs never fail, they end, and are none too short: such ones would be replaced ever more slowly."""
+
+        steady_s = 0.0
 
         def status(self, job_ids: list[Any]) -> list[JobStatus]:
+            failed, ended = (JobState.FAILED, JobState.MISSING), JobState.COMPLETED
             return [
-                JobStatus(JobState.COMPLETED, status.message) if status.state is JobState.FAILED else status
+                JobStatus(ended, status.message) if status.state in failed else status
                 for status in super().status(job_ids)
             ]
 

@@ -352,6 +352,16 @@ def test_blocks_that_worked_and_ended_are_not() -> None:
     assert pool.may_start(200 + STEADY_S) == MOST_AT_ONCE
 
 
+def test_a_provider_may_say_after_how_long_a_block_has_worked() -> None:
+    pool = BlockPool(1, steady_s=5)
+    for now in (0, 100, 200):
+        lose_one(pool, now, connected_for=5)
+    assert pool.may_start(205) == MOST_AT_ONCE
+    for now in (300, 400, 500):
+        lose_one(pool, now, connected_for=4)
+    assert pool.may_start(505) == 0
+
+
 def test_after_a_rejection_one_job_is_tried_until_it_is_taken() -> None:
     pool = BlockPool(100)
     reject_one(pool, 0)
