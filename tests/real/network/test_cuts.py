@@ -174,5 +174,5 @@ def test_of_several_addresses_the_one_that_answers_is_taken(start: StartExecutor
     started = time.monotonic()
     executor = start(launch_cmd=DEFAULT_LAUNCH_CMD.replace("{addresses}", addresses), address_probe_timeout=20)
     assert time.monotonic() - started < 15  # one after the other would take the black hole's twenty seconds first
-    assert f"uses address {cable.address}," in manager_log(executor)
+    assert f"uses tcp://{cable.address}:" in manager_log(executor)
     assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
