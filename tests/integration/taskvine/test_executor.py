@@ -148,9 +148,10 @@ def test_worker_launch_method_manual(start: Start, told: Messages) -> None:
 
 
 def test_worker_launch_method_provider(start: Start) -> None:
-    provider = LocalProvider(init_blocks=1, max_blocks=1)
+    provider = LocalProvider(init_blocks=1, max_blocks=1, worker_init="export OF_THE_PROVIDER=yes")
     executor = start(worker_launch_method="provider", provider=provider)
     assert ask(executor, os.getenv, "PARSL_WORKER_BLOCK_ID") == "0"
+    assert ask(executor, os.getenv, "OF_THE_PROVIDER") == "yes"
     status = executor.vine_status()
     assert status is not None
     assert [worker.block for worker in status.workers] == ["0"]
@@ -617,7 +618,9 @@ def test_worker_timeout(start: Start) -> None:
 
 def test_worker_options(start: Start) -> None:
     executor = start(factory={"worker_options": "--feature fast"})
+    other = executor.submit(abs, {"features": ["slow"]}, -2)
     assert ask(executor, abs, -1, features=["fast"]) == 1
+    assert not other.done()
 
 
 def test_scratch_dir(start: Start, tmp_path: Path) -> None:

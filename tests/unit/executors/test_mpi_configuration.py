@@ -71,6 +71,7 @@ def test_parameters_reach_its_base() -> None:
     del values["block_error_handler"]  # kept as the function that it stands for
     assert {name: getattr(executor, name) for name in values} == values
     assert executor.max_workers_per_node == 7
+    assert executor.logdir.endswith("/big")
     assert executor.block_error_handler.__name__ == "noop_error_handler"
 
 

@@ -124,11 +124,14 @@ def test_a_provider_that_starts_nothing_is_told_of_and_not_used(method: str) -> 
     assert made.provider is None
 
 
-def test_configurations_stay_as_they_are() -> None:
-    manager, factory = TaskVineManagerConfig(env_vars={"A": "1"}), TaskVineFactoryConfig(cores=2)
+def test_configurations_are_used_and_stay_as_they_are() -> None:
+    manager, factory = TaskVineManagerConfig(env_vars={"A": "1"}, port=9200), TaskVineFactoryConfig(cores=2)
     before = copy.deepcopy((manager, factory))
     executor(manager_config=manager, factory_config=factory)
-    executor(manager_config=manager, factory_config=factory, worker_launch_method="manual")
+    by_hand = executor(manager_config=manager, factory_config=factory, worker_launch_method="manual")
+    assert by_hand._settings("embedded", Path("password")).worker_ports == (9200, 9201)
+    by_hand._around = HERE
+    assert "--cores 2" in by_hand.worker_command
     assert (manager, factory) == before
 
 
