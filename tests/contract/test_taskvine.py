@@ -72,6 +72,8 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     before = os.getcwd()
     os.chdir(directory)
     config: dict[str, Any] = {"cores": 1, "exec_mode": library_mode} if library_mode else {}
+    if config and engine == "ndcctools":
+        config["num_slots"] = 2  # one instance: of several, the real TaskVine may lose a call beside regular tasks
     executor = TaskVineExecutor(
         label="vine",
         engine=engine,
