@@ -6,11 +6,14 @@ next executor of this user does.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
 
 from trellis.transport.held_directory import HeldDirectory
+
+logger = logging.getLogger(__name__)
 
 # Where Linux has a file system in memory. Elsewhere large payloads go through the sockets.
 _ROOT = "/dev/shm"
@@ -24,7 +27,9 @@ def make_directory() -> str | None:
     """A new directory for this process's payloads, None when there is no place for one."""
     try:
         held = HeldDirectory.make(Path(_ROOT), f"{_FAMILY}{os.getpid()}-", _FAMILY)
-    except OSError:
+    except OSError as error:
+        if os.path.isdir(_ROOT):  # elsewhere than on Linux there is none, which is no fault
+            logger.warning("no directory for payloads in %s, they go through the sockets: %s", _ROOT, error)
         return None
     _held[str(held.path)] = held
     return str(held.path)

@@ -139,3 +139,15 @@ def test_a_directory_of_another_process_can_be_removed_too(tmp_path: Path) -> No
 def test_where_there_is_no_such_file_system_there_is_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_directory, "_ROOT", "/nonexistent")
     assert shared_directory.make_directory() is None
+
+
+def test_a_place_that_takes_no_directory_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*args: object, **kwargs: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shared_directory, "_ROOT", str(tmp_path))
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    assert shared_directory.make_directory() is None
+    assert "they go through the sockets: [Errno 28] No space left" in caplog.text
