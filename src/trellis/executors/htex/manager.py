@@ -131,7 +131,8 @@ class ManagerState:
         """Nothing comes after ``Exit``."""
         if self._exited:
             return []
-        actions = self._handlers[type(event)](event, now)
+        actions = self._hold(now) if self._may_be_given_up(now) else []
+        actions += self._handlers[type(event)](event, now)
         if self._terminate is not None and not self.tasks and not self._exited:
             actions += self._exit(self._terminate[1], failed=False)
         return actions
@@ -292,7 +293,7 @@ class ManagerState:
 
     def _on_disconnected(self, event: events.Disconnected, now: float) -> list[Action]:
         self._connected = False
-        return []
+        return self._place(self._backlog.undo(), now)  # a gang that gathers must not begin
 
     def _on_welcomed(self, event: events.Welcomed, now: float) -> list[Action]:
         self._last_heard = now
@@ -346,9 +347,7 @@ class ManagerState:
 
     def _offer(self, now: float) -> list[Action]:
         """Offer as much as the workers can take, and of short tasks some more."""
-        if now >= self._last_heard + self._settings.heartbeat_threshold_s:
-            self._held_until = now + WAKE_UP_S
-        elif self._held_until is not None and now >= self._held_until:
+        if self._held_until is not None and now >= self._held_until:
             self._held_until = None
         if self._is_held or not self._backlog:
             return []
@@ -358,6 +357,17 @@ class ManagerState:
                 self._pacing.offer(action.ids)
                 self._note_offer(action.ids, now)
         return actions
+
+    def _may_be_given_up(self, now: float) -> bool:
+        """Whether the interchange has heard nothing of us, or we of it, for longer than it may be."""
+        settings = self._settings
+        last_said = self._next_heartbeat - settings.heartbeat_period_s
+        return now >= min(last_said, self._last_heard) + settings.heartbeat_threshold_s
+
+    def _hold(self, now: float) -> list[Action]:
+        """Start nothing for a while, not even what a gang gathers for."""
+        self._held_until = now + WAKE_UP_S
+        return self._place(self._backlog.undo(), now)
 
     @property
     def _is_held(self) -> bool:

@@ -621,6 +621,29 @@ def test_a_manager_that_has_slept_starts_nothing_until_it_knows_that_it_was_not_
     assert house.wait(0.1) == [Offer([2])]
 
 
+def test_a_manager_that_has_slept_starts_nothing_though_it_hears_something_old_first() -> None:
+    house = House(short=False)
+    house.receive(1, 2)
+    house.run()
+    house.now += THRESHOLD_S
+    assert house(InterchangeHeard()) == []
+    assert house.finish(1) == []
+    assert house(DeadlinePassed({})) == [SendHeartbeat()]
+    assert house.wait(WAKE_UP_S) == [Offer([2])]
+
+
+def test_a_manager_that_said_nothing_for_too_long_starts_nothing_though_it_has_heard_something_since() -> None:
+    house = House(short=False)
+    house.receive(1, 2)
+    house.run()
+    house.wait(PERIOD_S - 1)
+    house(InterchangeHeard())
+    house.now += THRESHOLD_S - PERIOD_S + 1  # since its start it has sent nothing
+    assert house.finish(1) == []
+    assert house(DeadlinePassed({})) == [SendHeartbeat()]
+    assert house.wait(WAKE_UP_S) == [Offer([2])]
+
+
 def test_a_silent_interchange_is_left() -> None:
     house = House()
     for _ in range(3):

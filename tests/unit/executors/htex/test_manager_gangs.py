@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from tests.unit.executors.htex.house import House
+from tests.unit.executors.htex.house import THRESHOLD_S, House
+from trellis.executors.htex.manager import WAKE_UP_S
 from trellis.executors.htex.manager_events import (
+    DeadlinePassed,
+    Disconnected,
     GiveBack,
+    InterchangeHeard,
     Interrupt,
     MeasureMemory,
     MemoryMeasured,
@@ -16,8 +20,10 @@ from trellis.executors.htex.manager_events import (
     ReportWorkerLost,
     ReturnRequested,
     RunGang,
+    SendHeartbeat,
     StartWorker,
     TakeBack,
+    Welcomed,
     WorkerParked,
     WorkerReady,
 )
@@ -160,6 +166,26 @@ def test_one_that_had_just_taken_a_token_and_dies_is_missed_too() -> None:
 def test_a_worker_too_many_is_let_go() -> None:
     house = four()
     assert house(WorkerParked(3)) == [Release([3])]
+
+
+def test_nothing_gathers_while_the_interchange_may_have_given_this_manager_up() -> None:
+    house = four()
+    house.demand({1: TWO})
+    house.park(0)
+    house.now += THRESHOLD_S
+    assert house(InterchangeHeard()) == [Release([0])]
+    assert house.park(1) == [Release([1])]
+    assert house(DeadlinePassed({})) == [SendHeartbeat()]
+    assert house.wait(WAKE_UP_S) == [Park(2)]
+
+
+def test_nothing_gathers_while_nobody_could_be_told() -> None:
+    house = four()
+    house.demand({1: TWO})
+    house.park(0)
+    assert house(Disconnected()) == [Release([0])]
+    assert house.park(1) == [Release([1])]
+    assert house(Welcomed()) == [Park(2)]
 
 
 # -- cancelling, limits, giving back -----------------------------------------------------------------------------
