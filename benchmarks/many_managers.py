@@ -26,9 +26,9 @@ from rich.table import Table
 from benchmarks.crowd import Crowd, most_in_one_process
 from benchmarks.work import identity
 from trellis.core.interfaces import Attempt, Outcome
-from trellis.executors.htex.client import InterchangeClient, Notices
-from trellis.executors.htex.interchange_process import interchange_command
 from trellis.executors.htex.settings import Ports, Settings
+from trellis.executors.htex.submit.client import InterchangeClient, Notices
+from trellis.executors.htex.submit.interchange_identity import interchange_command
 from trellis.transport.keys import create_keys
 from trellis.wire.payload import dump_call
 

@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-from trellis.app.bash_runner import BashRunner
 from trellis.core.kinds import Flag, OrNone
 from trellis.core.light_future import this_thread_waits
 from trellis.core.parameters import EXECUTORS, ITERABLES, KERNEL, NAMES, PlainFunction
@@ -23,6 +22,7 @@ from trellis.core.validation import check, knows_former_names
 from trellis.core.values import MOST_COUNTED, Number
 from trellis.dataflow.spec import AppSpec, special_keywords
 from trellis.errors import ParameterTypeError
+from trellis.remote.bash_runner import BashRunner
 
 if TYPE_CHECKING:
     from trellis.dataflow.kernel import DataFlowKernel
@@ -313,7 +313,7 @@ def bash_app(
 ) -> Any:
     """Make an app of a function that gives a command line for ``/bin/bash``; the app's result is the exit code 0.
 
-    See ``AppBase`` for the parameters, and ``trellis.app.bash_runner`` for what a call can raise.
+    See ``AppBase`` for the parameters, and ``trellis.remote.bash_runner`` for what a call can raise.
     """
 
     def decorate(func: Callable[..., Any]) -> BashApp[Any]:

@@ -11,7 +11,7 @@ import pytest
 from tests.architecture.source import ROOT
 from tests.architecture.test_parameter_table import ROW, Row, source_of
 from trellis.executors.taskvine import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
-from trellis.executors.taskvine.specification import KEYS
+from trellis.executors.taskvine.front.specification import KEYS
 from trellis.executors.taskvine.tuning import EMBEDDED
 
 PAGE = (ROOT / "docs" / "taskvine.md").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def test_every_key_of_a_specification_is_told() -> None:
 
 def test_every_tuning_parameter_is_told_and_acted_upon() -> None:
     package = Path(inspect.getfile(TaskVineExecutor)).parent / "embedded"
-    acted_upon = "".join(path.read_text(encoding="utf-8") for path in package.glob("*.py"))
+    acted_upon = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
     for name in EMBEDDED:
         assert f"`{name}`" in PAGE
         assert f'"{name}"' in acted_upon, f"nobody acts upon {name}"

@@ -21,9 +21,10 @@ ALLOWED = {
     "trellis.executors.common.lifeline",
     "trellis.executors.common.process_title",
     "trellis.executors.htex",
-    "trellis.executors.htex.board",
-    "trellis.executors.htex.task_environment",
     "trellis.executors.htex.worker",
+    "trellis.executors.htex.worker.board",
+    "trellis.executors.htex.worker.task_environment",
+    "trellis.executors.htex.worker.main",
     "trellis.transport",
     "trellis.transport.shared_files",
     "trellis.version",
@@ -43,7 +44,7 @@ TOO_HEAVY = {"asyncio", "multiprocessing", "sqlite3", "http", "email", "urllib.r
 _CODE = """
 import sys, json
 before = set(sys.modules)
-import trellis.executors.htex.worker
+import trellis.executors.htex.worker.main
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 

@@ -29,7 +29,7 @@ from trellis.executors.taskvine import (
     TaskVineManagerConfig,
     load_variable_from_library,
 )
-from trellis.executors.taskvine.engines import is_installed
+from trellis.executors.taskvine.engine import is_installed
 
 WAIT_S = 30
 ENGINES = ["embedded", *(["ndcctools"] if is_installed() else [])]

@@ -15,7 +15,7 @@ import trellis
 from tests.contract.test_taskvine import ENGINES, MODES
 from trellis.config import Config
 from trellis.executors.taskvine import Library, TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
-from trellis.executors.taskvine.engines import is_installed
+from trellis.executors.taskvine.engine import is_installed
 
 WAIT_S = 60
 Start = Callable[..., TaskVineExecutor]

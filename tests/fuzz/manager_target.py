@@ -129,7 +129,7 @@ def running(directory: Path, *, encrypted: bool, seed: int) -> Iterator[ManagerT
     port = endpoint.bind("127.0.0.1", (20_000, 30_000))
     command = f"-a 127.0.0.1 -p {port} --cert_dir {keys if encrypted else None} -l {directory} -b 0".split()
     command += ["--max_workers_per_node", str(WORKERS), "-c", "0.5", "--hb_threshold", "600"]
-    process = subprocess.Popen([sys.executable, "-P", "-m", "trellis.executors.htex.manager_service", *command])
+    process = subprocess.Popen([sys.executable, "-P", "-m", "trellis.executors.htex.manager.service", *command])
     try:
         yield ManagerTarget(directory, endpoint, process, seed)
     finally:

@@ -155,7 +155,7 @@ def test_a_package_that_workers_do_not_have(doctor: Doctor) -> None:
     ids=["that is not there", "without Trellis"],
 )
 def test_a_wrong_interpreter(doctor: Doctor, python: str, hint: str) -> None:
-    command = f"{python} -m trellis.executors.htex.manager_service -a {{addresses}} -p {{worker_port}}"
+    command = f"{python} -m trellis.executors.htex.manager.service -a {{addresses}} -p {{worker_port}}"
     code, output = doctor.examine(doctor.write(f"launch_cmd={command!r}"))
     assert code == 1
     assert f"hint: {hint}" in output

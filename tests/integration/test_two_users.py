@@ -25,7 +25,7 @@ BEGIN = f"""
 import os, sys, tempfile
 from pathlib import Path
 from trellis.errors import ConfigurationError
-from trellis.executors.taskvine.embedded.workspace import Workspace
+from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.projects import find
 from trellis.transport import shared_directory
 from trellis.transport.keys import read_password

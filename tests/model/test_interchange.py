@@ -9,13 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from trellis.executors.htex.interchange import (
-    CLOSED_GRACE_S,
-    REBALANCE_S,
-    WITNESS_GRACE_S,
-    InterchangeState,
-)
-from trellis.executors.htex.interchange_events import (
+from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.interchange.events import (
     AnswerHeartbeat,
     AskBack,
     AskToRegister,
@@ -43,7 +38,12 @@ from trellis.executors.htex.interchange_events import (
     WelcomeManager,
     WitnessReported,
 )
-from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.interchange.state import (
+    CLOSED_GRACE_S,
+    REBALANCE_S,
+    WITNESS_GRACE_S,
+    InterchangeState,
+)
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Register
 

@@ -9,9 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from trellis.executors.htex.demands import Load, load_of
-from trellis.executors.htex.interchange import REBALANCE_S, InterchangeState
-from trellis.executors.htex.interchange_events import (
+from trellis.executors.htex.interchange.demands import Load, load_of
+from trellis.executors.htex.interchange.events import (
     Action,
     CancelRequested,
     DeadlinePassed,
@@ -28,10 +27,11 @@ from trellis.executors.htex.interchange_events import (
     TasksStarted,
     TasksSubmitted,
 )
-from trellis.executors.htex.limbo import RECOVERY_S
-from trellis.executors.htex.roster import ENDS_MARGIN_S
-from trellis.executors.htex.selection import ManagerSelector
-from trellis.executors.htex.unfit import UNFIT_S
+from trellis.executors.htex.interchange.infeasible import UNFIT_S
+from trellis.executors.htex.interchange.manager_table import ENDS_MARGIN_S
+from trellis.executors.htex.interchange.selection import ManagerSelector
+from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
+from trellis.executors.htex.interchange.unclaimed import RECOVERY_S
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Demand, Register
 

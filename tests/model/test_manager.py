@@ -9,9 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trellis.executors.htex.backlog import NodeSize
-from trellis.executors.htex.manager import ManagerSettings, ManagerState
-from trellis.executors.htex.manager_events import (
+from trellis.executors.htex.manager.backlog import NodeSize
+from trellis.executors.htex.manager.events import (
     CancelRequested,
     DeadlinePassed,
     Event,
@@ -42,6 +41,7 @@ from trellis.executors.htex.manager_events import (
     WorkerParked,
     WorkerReady,
 )
+from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
 from trellis.wire.messages import Demand
 
 PERIOD_S = 5.0

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from trellis.executors.htex.submission import (
+from trellis.executors.htex.submit.submission import (
     MOST_DEATHS,
     CancelRequested,
     ConnectionLost,

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.manager import VineManagerSettings, VineManagerState
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.state import VineManagerSettings, VineManagerState
 from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, FileSpec, LibrarySpec, Mount, RegisterWorker, TaskShape
 
 WORKERS = st.sampled_from(["a", "b", "c"])

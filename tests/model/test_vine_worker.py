@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from trellis.executors.taskvine.embedded import worker_events as events
-from trellis.executors.taskvine.embedded.worker import VineWorkerSettings, VineWorkerState
+from trellis.executors.taskvine.embedded.worker import events
+from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings, VineWorkerState
 from trellis.wire.vine import Amount
 
 CHOICE = st.integers(min_value=0, max_value=1_000)

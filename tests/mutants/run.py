@@ -35,7 +35,7 @@ KEYS = {
         "disk": "contract/test_taskvine_shares.py::test_each_task_gets_its_share",
         "gpus": "contract/test_taskvine_shares.py::test_each_task_gets_its_share",
         "priority": "contract/test_taskvine.py::test_higher_priority_is_sooner",
-        "category": "unit/executors/taskvine/test_specification.py::test_each_key_has_its_meaning",
+        "category": "unit/executors/taskvine/front/test_specification.py::test_each_key_has_its_meaning",
         "running_time_min": "integration/taskvine/test_executor.py::test_the_end_of_a_block_is_known",
         "running_time_max": "contract/test_taskvine.py::test_a_time_that_the_specification_sets",
         "features": "integration/taskvine/test_executor.py::test_worker_options",

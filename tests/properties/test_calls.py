@@ -30,7 +30,7 @@ from trellis.errors import (
 from trellis.executors import HighThroughputExecutor, TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
 from trellis.executors.base import TrellisExecutor
 from trellis.executors.htex.resources import HTEX_KINDS
-from trellis.executors.taskvine.specification import KEYS
+from trellis.executors.taskvine.front.specification import KEYS
 
 INNOCENT = 100
 WAIT_S = 60

@@ -8,13 +8,13 @@ from random import Random
 import msgspec
 import pytest
 
-from trellis.executors.htex import interchange_events as routing
-from trellis.executors.htex import manager_events as events
-from trellis.executors.htex import submission
-from trellis.executors.htex.interchange import InterchangeState
-from trellis.executors.htex.manager import ManagerState
-from trellis.executors.htex.selection import Selection
-from trellis.executors.htex.submission import Submission
+from trellis.executors.htex.interchange import events as routing
+from trellis.executors.htex.interchange.selection import Selection
+from trellis.executors.htex.interchange.state import InterchangeState
+from trellis.executors.htex.manager import events
+from trellis.executors.htex.manager.state import ManagerState
+from trellis.executors.htex.submit import submission
+from trellis.executors.htex.submit.submission import Submission
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
 from trellis.testing.simulation import Machines, Scenario, Simulation
 from trellis.wire.messages import Demand, ManagerLost, TasksCancelled, TasksTimedOut, TasksUnfit, WorkerLost

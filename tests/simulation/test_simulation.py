@@ -12,11 +12,11 @@ from random import Random
 
 import pytest
 
-from trellis.executors.htex.interchange import InterchangeState
-from trellis.executors.htex.interchange_events import Action, Event, TasksSubmitted
-from trellis.executors.htex.manager import ManagerSettings, ManagerState
-from trellis.executors.htex.selection import Selection
-from trellis.executors.htex.submission import MOST_DEATHS
+from trellis.executors.htex.interchange.events import Action, Event, TasksSubmitted
+from trellis.executors.htex.interchange.selection import Selection
+from trellis.executors.htex.interchange.state import InterchangeState
+from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
+from trellis.executors.htex.submit.submission import MOST_DEATHS
 from trellis.testing.freezing import Freezer
 from trellis.testing.network import World
 from trellis.testing.simulation import Machines, Scenario, Simulation

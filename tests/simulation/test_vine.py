@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from trellis.executors.taskvine.embedded import vine_events as events
+from trellis.executors.taskvine.embedded.manager import events
 from trellis.testing.oracles import LivenessViolation, SafetyViolation
 from trellis.testing.vine_simulation import VineScenario, VineSimulation
 from trellis.wire.vine import Amount

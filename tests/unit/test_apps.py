@@ -9,12 +9,12 @@ import cloudpickle
 import pytest
 
 from trellis import Config, HighThroughputExecutor, ThreadPoolExecutor
-from trellis.app.bash_runner import BashRunner
 from trellis.apps import BashApp, JoinApp, PythonApp, bash_app, join_app, python_app
 from trellis.dataflow.spec import AppSpec
 from trellis.errors import ConfigurationError, NoDataFlowKernelError, ParameterTypeError
 from trellis.executors.taskvine import TaskVineExecutor
 from trellis.providers import LocalProvider
+from trellis.remote.bash_runner import BashRunner
 
 
 class RecordingKernel:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.wire.examples import ALL
-from trellis.executors.htex.board import MAX_MESSAGE_BYTES
+from trellis.executors.htex.worker.board import MAX_MESSAGE_BYTES
 from trellis.transport.endpoint import MAX_FRAME_BYTES
 from trellis.transport.service import TURN
 from trellis.wire import codec, describe, stream

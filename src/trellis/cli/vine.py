@@ -17,7 +17,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 def run_worker(words: Sequence[str]) -> int:
     """``trellis vine-worker``; all words but ``--project`` are the worker's own."""
     from trellis.errors import ConfigurationError
-    from trellis.executors.taskvine.embedded.worker_main import main
+    from trellis.executors.taskvine.embedded.worker.main import main
     from trellis.executors.taskvine.projects import find
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trellis.app.outputs import WithOutputs
-from trellis.app.walltime import WithWalltime
 from trellis.core.interfaces import Attempt, AttemptSink, Executor
 from trellis.dataflow.call_values import check_values
 from trellis.dataflow.file_staging import paths_of_outputs
 from trellis.dataflow.taskrecord import TaskRecord
+from trellis.remote.walltime import WithWalltime
 
 
 def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: AttemptSink) -> tuple[Executor, Attempt]:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trellis.app.outputs import WithOutputs
-from trellis.app.walltime import WithWalltime
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.errors import ParameterTypeError
+from trellis.remote.walltime import WithWalltime
 
 # Taken from the function's defaults when the call does not give them.
 SPECIAL_WITH_DEFAULTS = ("inputs", "outputs", "stdout", "stderr", "walltime", "parsl_resource_specification")

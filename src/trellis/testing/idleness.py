@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trellis.executors.htex.interchange import REBALANCE_S
+from trellis.executors.htex.interchange.state import REBALANCE_S
 from trellis.testing.oracles import LivenessViolation
 from trellis.testing.simulated import MAX_DELAY_S, SimulatedInterchange, Stage
 from trellis.testing.simulated_manager import SimulatedManager

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple, Protocol
 
-from trellis.executors.htex import interchange, manager, submission
-from trellis.executors.htex import interchange_events as events
-from trellis.executors.htex.receipts import Receipts
-from trellis.executors.htex.selection import Selection
+from trellis.executors.htex.interchange import events
+from trellis.executors.htex.interchange import state as interchange
+from trellis.executors.htex.interchange.selection import Selection
+from trellis.executors.htex.manager import state as manager
+from trellis.executors.htex.submit import submission
+from trellis.executors.htex.submit.acknowledgements import Receipts
 from trellis.testing.freezing import Freezer
 from trellis.testing.network import Connection, Party, World
 from trellis.testing.oracles import Ledger, TaskPlan

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from trellis.executors.htex import manager
-from trellis.executors.htex import manager_events as events
-from trellis.executors.htex.backlog import NodeSize
-from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER
+from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.manager import events
+from trellis.executors.htex.manager import state as manager
+from trellis.executors.htex.manager.backlog import NodeSize
 from trellis.testing.freezing import Freezer
 from trellis.testing.network import Connection
 from trellis.testing.oracles import SafetyViolation

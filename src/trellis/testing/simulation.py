@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trellis.executors.htex.selection import Selection
+from trellis.executors.htex.interchange.selection import Selection
 from trellis.testing.idleness import Idleness
 from trellis.testing.network import TICK_S, World
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.manager import VineManagerSettings, VineManagerState
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.state import VineManagerSettings, VineManagerState
 from trellis.testing.network import TICK_S, Connection, World
 from trellis.testing.oracles import LivenessViolation, SafetyViolation
 from trellis.testing.vine_scenario import CALLS, SHAPES, LibraryPlan, VineScenario, VineTaskPlan, library_spec

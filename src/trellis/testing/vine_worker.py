@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from trellis.executors.taskvine.embedded import vine_events as events
+from trellis.executors.taskvine.embedded.manager import events
 from trellis.testing.network import Connection, World
 from trellis.testing.oracles import SafetyViolation
 from trellis.testing.vine_scenario import LibraryPlan, VineTaskPlan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from trellis.executors.htex import manager_service
+from trellis.executors.htex.manager import service as manager_service
 
 
 def _break(number: int, frame: object) -> None:

@@ -54,7 +54,7 @@ class Stage:
 
     def start(self, *options: str, port: int | None = None, environ: Mapping[str, str] | None = None) -> None:
         """Start a manager; without ``-c``, ``--max_workers_per_node 2`` and such it is as big as this computer."""
-        command = [sys.executable, "-P", "-m", "trellis.executors.htex.manager_service", "-a", "127.0.0.1"]
+        command = [sys.executable, "-P", "-m", "trellis.executors.htex.manager.service", "-a", "127.0.0.1"]
         command += ["-p", str(port or self.port), "-l", str(self._directory), "-b", "0", *options]
         with open(self._directory / "stderr", "wb") as stderr:
             self.process = subprocess.Popen(command, env={**os.environ, **(environ or {})}, stderr=stderr)

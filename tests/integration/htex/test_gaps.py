@@ -16,7 +16,7 @@ WAIT_S = 20
 # the first one only.
 _DIE = """
 import os, signal
-from trellis.executors.htex import {module}
+from trellis.executors.htex.worker import {module}
 
 step, calls = {module}.{owner}.{name}, []
 

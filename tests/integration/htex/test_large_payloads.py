@@ -91,7 +91,8 @@ def test_the_directory_goes_with_the_executor(start_htex: StartExecutor) -> None
 # A manager that sees another file system in memory, as one in a container or on another host does.
 ELSEWHERE = """
 import sys
-from trellis.executors.htex import manager_options, manager_service
+from trellis.executors.htex.manager import options as manager_options
+from trellis.executors.htex.manager import service as manager_service
 manager_options.memory_id = lambda: "elsewhere"
 sys.exit(manager_service.main())
 """
@@ -106,7 +107,7 @@ def test_a_manager_elsewhere_gets_bytes_and_sends_bytes(start_htex: StartExecuto
     program = tmp_path / "elsewhere.py"
     program.write_text(ELSEWHERE)
     executor = start_htex(
-        launch_cmd=DEFAULT_LAUNCH_CMD.replace("-m trellis.executors.htex.manager_service", str(program))
+        launch_cmd=DEFAULT_LAUNCH_CMD.replace("-m trellis.executors.htex.manager.service", str(program))
     )
     array = np.ones(50_000)
     futures = [executor.submit(work, {}, array) for _ in range(5)]

@@ -15,9 +15,9 @@ from benchmarks import many_managers
 
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import ManagerLost
-from trellis.executors.htex.client import InterchangeClient, Notices
-from trellis.executors.htex.interchange_process import interchange_command
 from trellis.executors.htex.settings import Settings
+from trellis.executors.htex.submit.client import InterchangeClient, Notices
+from trellis.executors.htex.submit.interchange_identity import interchange_command
 from trellis.testing.simulated_manager import registration
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint

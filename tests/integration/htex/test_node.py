@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from trellis.executors.htex.node import Node, task_message
-from trellis.executors.htex.shared import share
+from trellis.executors.htex.manager.node import Node, task_message
+from trellis.executors.htex.manager.shared import share
 from trellis.transport.service import Loop
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers

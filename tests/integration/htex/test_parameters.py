@@ -19,8 +19,8 @@ from tests.integration.htex.conftest import StartExecutor
 from trellis.core.interfaces import ExecutorContext
 from trellis.errors import ExecutorError
 from trellis.executors.htex.executor import HighThroughputExecutor
+from trellis.executors.htex.interchange.selection import BlockIdManagerSelector, ManagerSelector
 from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD
-from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector
 from trellis.providers import LocalProvider
 from trellis.staging.base import Staging
 from trellis.staging.transfer import place_in_working_dir
@@ -200,7 +200,7 @@ def test_a_manager_drains_and_leaves(start_htex: StartExecutor) -> None:
 
 def test_an_own_command_for_the_interchange(start_htex: StartExecutor, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    program = f"open({str(mark)!r}, 'w').close()\nfrom trellis.executors.htex.interchange_service import main\nmain()"
+    program = f"open({str(mark)!r}, 'w').close()\nfrom trellis.executors.htex.interchange.service import main\nmain()"
     executor = start_htex(interchange_launch_cmd=[sys.executable, "-c", program])
     assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
     assert mark.exists()

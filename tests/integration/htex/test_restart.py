@@ -22,7 +22,7 @@ from tests.integration.htex.conftest import StartExecutor
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome
 from trellis.errors import AppTimeout, BadStateException, InterchangeLost
 from trellis.executors.htex.executor import HighThroughputExecutor
-from trellis.executors.htex.submission import MOST_DEATHS
+from trellis.executors.htex.submit.submission import MOST_DEATHS
 from trellis.providers.local import LocalProvider
 from trellis.transport.held_directory import LOCK
 
@@ -273,7 +273,7 @@ def only_once(tmp_path: Path, then: str) -> list[str]:
         if marker.exists():
             {then}
         marker.touch()
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "trellis.executors.htex.interchange_service"])
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "trellis.executors.htex.interchange.service"])
     """
     return [sys.executable, "-c", textwrap.dedent(script)]
 

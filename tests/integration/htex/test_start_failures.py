@@ -15,12 +15,12 @@ from trellis.providers import LocalProvider
 
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "an interpreter that is not there": (
-        {"launch_cmd": "/no/such/venv/bin/python -m trellis.executors.htex.manager_service"},
+        {"launch_cmd": "/no/such/venv/bin/python -m trellis.executors.htex.manager.service"},
         "No such file or directory",
         "the node has no /no/such/venv/bin/python",
     ),
     "an interpreter without Trellis": (
-        {"launch_cmd": f"{sys.executable} -I -S -m trellis.executors.htex.manager_service"},
+        {"launch_cmd": f"{sys.executable} -I -S -m trellis.executors.htex.manager.service"},
         "No module named 'trellis'",
         "no Trellis",
     ),
@@ -30,7 +30,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "the command start-my-managers is not found",
     ),
     "options of another version": (
-        {"launch_cmd": f"{sys.executable} -m trellis.executors.htex.manager_service --no_such_option"},
+        {"launch_cmd": f"{sys.executable} -m trellis.executors.htex.manager.service --no_such_option"},
         "exit code 2",
         "another version of Trellis",
     ),

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.taskvine.vines import wait_for
 from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded.companion import STOPPED_S, Companion
+from trellis.executors.taskvine.embedded.worker.helper_process import STOPPED_S, Companion
 from trellis.transport.service import Loop
 
 

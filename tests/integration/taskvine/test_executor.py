@@ -39,7 +39,7 @@ from trellis.executors.taskvine import (
     TaskVineManagerConfig,
     load_variable_from_library,
 )
-from trellis.executors.taskvine.embedded.factory import LOOK_S
+from trellis.executors.taskvine.embedded.factory.state import LOOK_S
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT
 from trellis.executors.taskvine.projects import DIRECTORY_VARIABLE, find, projects
 from trellis.providers import LocalProvider
@@ -630,7 +630,7 @@ def test_scratch_dir(start: Start, tmp_path: Path) -> None:
 
 def test_worker_executable(start: Start, tmp_path: Path) -> None:
     command = tmp_path / "my-worker"
-    module = "trellis.executors.taskvine.embedded.worker_main"
+    module = "trellis.executors.taskvine.embedded.worker.main"
     command.write_text(f'#!/bin/sh\nMINE=yes exec {sys.executable} -P -m {module} "$@"\n')
     command.chmod(0o755)
     executor = start(factory={"worker_executable": str(command)})

@@ -17,7 +17,7 @@ import pytest
 from tests.integration.taskvine.vines import CALL, running, status_of, wait_for, worker_of
 from trellis.cli.main import main
 from trellis.executors.taskvine import TaskVineExecutor, TaskVineFile
-from trellis.executors.taskvine.client import VineClient
+from trellis.executors.taskvine.front.client import VineClient
 from trellis.executors.taskvine.projects import DIRECTORY_VARIABLE
 from trellis.executors.taskvine.status import manager_status
 from trellis.transport.context import new_context

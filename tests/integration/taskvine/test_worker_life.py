@@ -53,7 +53,7 @@ def test_sigterm_ends_tasks_and_says_so(it: Bed, tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_a_worker_that_looks_for_its_manager() -> None:
-    command = [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker_main"]
+    command = [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker.main"]
     process = subprocess.Popen([*command, "127.0.0.1", "9", "--connect-timeout", "60"], stderr=subprocess.PIPE)
     with process:
         wait_until(lambda: "trellis: vine worker" in " ".join(psutil.Process(process.pid).cmdline()))
@@ -83,7 +83,7 @@ def test_dismissed_worker_ends_well(it: Bed) -> None:
 
 
 def test_worker_without_a_manager_says_so() -> None:
-    command = [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker_main"]
+    command = [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker.main"]
     done = subprocess.run([*command, "127.0.0.1", "9", "--connect-timeout", "0.3"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "trellis vine-worker on" in done.stderr
@@ -127,7 +127,7 @@ def test_next_worker_removes_what_a_killed_one_left(it: Bed) -> None:
 
 def test_two_workers_do_not_share_a_workspace(it: Bed, tmp_path: Path) -> None:
     it.start("--workspace", str(tmp_path))
-    command = [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker_main", "127.0.0.1", str(it.port)]
+    command = [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker.main", "127.0.0.1", str(it.port)]
     done = subprocess.run([*command, "--workspace", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 1
     assert f"another worker uses {tmp_path}" in done.stderr

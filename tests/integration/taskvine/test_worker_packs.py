@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.taskvine.worker_bed import Bed, bed
-from trellis.executors.taskvine.packs import pack_environment, pack_function
+from trellis.executors.taskvine.front.packs import pack_environment, pack_function
 from trellis.executors.taskvine.remote import trees
 from trellis.wire.vine import LibraryUp
 

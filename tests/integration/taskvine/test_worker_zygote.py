@@ -14,9 +14,9 @@ import pytest
 
 from tests.integration.taskvine.worker_bed import Bed, bed, wait_until
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded import zygotes
-from trellis.executors.taskvine.embedded.workspace import Workspace
-from trellis.executors.taskvine.embedded.zygotes import Zygotes
+from trellis.executors.taskvine.embedded.worker import zygotes
+from trellis.executors.taskvine.embedded.worker.workspace import Workspace
+from trellis.executors.taskvine.embedded.worker.zygotes import Zygotes
 from trellis.transport.service import Loop
 from trellis.wire.vine import Amount, TaskShape
 

@@ -71,7 +71,7 @@ class Bed:
 
     def start(self, *words: str, env: dict[str, str] | None = None, python: str = sys.executable) -> tuple[str, int]:
         """Start a worker, and welcome it: its name and process id."""
-        command = [python, "-P", "-m", "trellis.executors.taskvine.embedded.worker_main", "127.0.0.1", str(self.port)]
+        command = [python, "-P", "-m", "trellis.executors.taskvine.embedded.worker.main", "127.0.0.1", str(self.port)]
         command += ["--cores", "2", "--log", str(self.directory / f"worker-{len(self._processes)}.log"), *words]
         environment = {**os.environ, "TMPDIR": str(self.directory), **(env or {})}
         self._processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE))

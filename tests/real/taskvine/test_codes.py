@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from trellis.errors import TASKVINE_STATUS
+from trellis.executors.taskvine.front.outcomes import MEANINGS
 from trellis.executors.taskvine.ndcctools.mapping import STATUSES
-from trellis.executors.taskvine.outcomes import MEANINGS
 
 # In an interpreter of its own: it warns of packages that some of its parts would like, and imports much.
 _PROGRAM = """

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from trellis.app import shell
-from trellis.app.bash_runner import BashRunner
 from trellis.errors import BashExitFailure
+from trellis.remote.bash_runner import BashRunner
 
 WORDS = "word " * 60_000  # 300 kB; an argument may have 128
 

@@ -10,7 +10,7 @@ import pytest
 
 from trellis.cli.main import main
 from trellis.executors.taskvine import status as status_module
-from trellis.executors.taskvine.embedded import worker_main
+from trellis.executors.taskvine.embedded.worker import main as worker_main
 from trellis.executors.taskvine.projects import DIRECTORY_VARIABLE, Project, announce
 from trellis.wire.vine import Amount, VineStatus, WorkerStatus
 

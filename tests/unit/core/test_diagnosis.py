@@ -15,9 +15,9 @@ TEXTS = [
     ("bash: /shared/venv/bin/python: cannot execute binary file: Exec format error", "another kind of processor"),
     ("python: error while loading shared libraries: libpython3.11.so.1.0: cannot open shared", "libpython3.11.so.1.0"),
     ("python: /lib64/libc.so.6: version `GLIBC_2.34' not found (required by python)", "GLIBC_2.34"),
-    ("/usr/bin/python3: No module named trellis.executors.htex.manager_service", "no Trellis"),
+    ("/usr/bin/python3: No module named trellis.executors.htex.manager.service", "no Trellis"),
     (
-        "/usr/bin/python3: Error while finding module specification for 'trellis.executors.htex.manager_service' "
+        "/usr/bin/python3: Error while finding module specification for 'trellis.executors.htex.manager.service' "
         "(ModuleNotFoundError: No module named 'trellis')",
         "no Trellis",
     ),

@@ -15,8 +15,8 @@ import pytest
 from trellis.core.interfaces import ExecutorContext
 from trellis.errors import ConfigurationError, ParameterTypeError, SerializationError
 from trellis.executors.htex.executor import HighThroughputExecutor
-from trellis.executors.htex.manager_options import parse_arguments
-from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
+from trellis.executors.htex.interchange.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
+from trellis.executors.htex.manager.options import parse_arguments
 from trellis.executors.htex.wiring import interchange_settings
 from trellis.launchers import WrappedLauncher
 from trellis.providers import LocalProvider
@@ -34,7 +34,7 @@ def command(**parameters: Any) -> str:
 def manager_options(**parameters: Any) -> Any:
     """The launch command, as the manager understands it."""
     words = shlex.split(command(**parameters))
-    assert words[:4] == [sys.executable, "-P", "-m", "trellis.executors.htex.manager_service"]
+    assert words[:4] == [sys.executable, "-P", "-m", "trellis.executors.htex.manager.service"]
     return parse_arguments(words[4:])
 
 

@@ -20,21 +20,21 @@ from trellis.errors import (
     VersionMismatch,
 )
 from trellis.executors.common.loopback import check_loopback
+from trellis.executors.htex.interchange.selection import ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, fill, launch_values
-from trellis.executors.htex.parameters import FORMER_NAMES, accelerator_names, check_parameters
-from trellis.executors.htex.payloads import run_payload
-from trellis.executors.htex.reports import block_loads, describe_manager, workers_of_a_node
+from trellis.executors.htex.options import FORMER_NAMES, accelerator_names, check_parameters
 from trellis.executors.htex.resources import Request, read_specification
-from trellis.executors.htex.selection import ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.settings import Ports
+from trellis.executors.htex.submit.manager_status import block_loads, describe_manager, workers_of_a_node
 from trellis.executors.htex.wiring import interchange_settings, provide_keys, runs_here
+from trellis.executors.htex.worker.payload_calls import run_payload
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.transport.shared_directory import make_directory
 from trellis.utils import RepresentationMixin
 from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLost, ManagerPutAside, ManagerRefused, StatusReply
 
 if TYPE_CHECKING:
-    from trellis.executors.htex.client import InterchangeClient
+    from trellis.executors.htex.submit.client import InterchangeClient
 
 logger = logging.getLogger(__name__)
 
@@ -208,8 +208,8 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
             ConfigurationError: the keys in ``cert_dir`` cannot be used.
             ExecutorError: the interchange does not start.
         """
-        from trellis.executors.htex.client import InterchangeClient, Notices
-        from trellis.executors.htex.interchange_process import interchange_command
+        from trellis.executors.htex.submit.client import InterchangeClient, Notices
+        from trellis.executors.htex.submit.interchange_identity import interchange_command
 
         if self._client is not None:
             return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # The interpreter of the program itself: its environment is the one that has Trellis and the user's packages.
 DEFAULT_LAUNCH_CMD = (
-    "{python} -P -m trellis.executors.htex.manager_service {debug} -a {addresses} -p {worker_port} "
+    "{python} -P -m trellis.executors.htex.manager.service {debug} -a {addresses} -p {worker_port} "
     "--cert_dir {cert_dir} -l {logdir} -b {{block_id}} -c {cores_per_worker} -m {mem_per_worker} "
     "{max_workers_per_node} --prefetch_capacity {prefetch_capacity} "
     "--hb_period {heartbeat_period} --hb_threshold {heartbeat_threshold} --drain_period {drain_period} "

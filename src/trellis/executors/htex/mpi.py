@@ -15,7 +15,7 @@ from trellis.core.validation import check, check_all, knows_former_names
 from trellis.core.values import MOST_COUNTED, Kind, Number
 from trellis.errors import ParameterTypeError
 from trellis.executors.htex.executor import HighThroughputExecutor
-from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS
+from trellis.executors.htex.manager.mpi_environment import MPI_LAUNCHERS
 from trellis.executors.htex.resources import Request, read_mpi_specification
 
 _KINDS: dict[str, Kind] = {

@@ -12,7 +12,7 @@ from trellis.core.parameters import STORAGE_ACCESS, Host, Label
 from trellis.core.validation import check, check_all
 from trellis.core.values import LONGEST_S, MOST_COUNTED, Duration, Kind, Number, shown
 from trellis.errors import ParameterValueError
-from trellis.executors.htex.selection import ManagerSelector
+from trellis.executors.htex.interchange.selection import ManagerSelector
 
 if TYPE_CHECKING:
     from trellis.executors.htex.executor import HighThroughputExecutor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trellis.executors.htex.selection import NamedSelection
+from trellis.executors.htex.interchange.selection import NamedSelection
 
 
 class Settings(msgspec.Struct):

@@ -10,7 +10,7 @@ from trellis.addresses import get_all_addresses
 from trellis.errors import ConfigurationError, SerializationError
 from trellis.executors.common.import_paths import import_paths
 from trellis.executors.common.listening import EVERYWHERE, listening_address
-from trellis.executors.htex.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
+from trellis.executors.htex.interchange.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.settings import Settings
 from trellis.transport.keys import check_keys, create_keys
 from trellis.wire.payload import dumps

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from trellis.executors.taskvine.executor import TaskVineExecutor
     from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
     from trellis.executors.taskvine.files import TaskVineFile
+    from trellis.executors.taskvine.front.temps import TempResult
     from trellis.executors.taskvine.library import Library
     from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
     from trellis.executors.taskvine.remote.context import library_context, load_variable_from_library
-    from trellis.executors.taskvine.temps import TempResult
 
 __all__ = [
     "Library",
@@ -31,7 +31,7 @@ _MODULES = {
     "TaskVineFactoryConfig": "factory_config",
     "TaskVineFile": "files",
     "TaskVineManagerConfig": "manager_config",
-    "TempResult": "temps",
+    "TempResult": "front.temps",
     "library_context": "remote.context",
     "load_variable_from_library": "remote.context",
 }

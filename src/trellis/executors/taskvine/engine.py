@@ -12,11 +12,11 @@ from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 
 ENGINES = ("auto", "embedded", "ndcctools")
 _SERVICES = {
-    "embedded": "trellis.executors.taskvine.embedded.manager_service",
+    "embedded": "trellis.executors.taskvine.embedded.manager.service",
     "ndcctools": "trellis.executors.taskvine.ndcctools.service",
 }
 
-FACTORY_SERVICE = "trellis.executors.taskvine.embedded.factory_service"
+FACTORY_SERVICE = "trellis.executors.taskvine.embedded.factory.service"
 REAL_FACTORY_SERVICE = "trellis.executors.taskvine.ndcctools.factory"
 
 

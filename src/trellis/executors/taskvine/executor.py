@@ -24,18 +24,18 @@ from trellis.executors.common.loopback import check_loopback
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.executors.taskvine.batch import provider_of
-from trellis.executors.taskvine.calls import Calls
-from trellis.executors.taskvine.client import VineClient
-from trellis.executors.taskvine.engines import choose_engine, manager_command
+from trellis.executors.taskvine.engine import choose_engine, manager_command
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 from trellis.executors.taskvine.factory_keeper import FactoryKeeper
+from trellis.executors.taskvine.front.calls import Calls
+from trellis.executors.taskvine.front.client import VineClient
+from trellis.executors.taskvine.front.requests import Notices
+from trellis.executors.taskvine.front.specification import check_specification
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig
 from trellis.executors.taskvine.parameters import FORMER_NAMES, KINDS
 from trellis.executors.taskvine.projects import Project, announce, withdraw
-from trellis.executors.taskvine.requests import Notices
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
-from trellis.executors.taskvine.specification import check_specification
 from trellis.executors.taskvine.staging import taskvine_staging
 from trellis.executors.taskvine.travel import block_command, bring_along
 from trellis.executors.taskvine.tuning import complaint

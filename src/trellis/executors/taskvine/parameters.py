@@ -7,7 +7,7 @@ from dataclasses import fields
 from trellis.core.kinds import Choice, Instance, Items
 from trellis.core.parameters import STORAGE_ACCESS, Label
 from trellis.core.values import Kind
-from trellis.executors.taskvine.engines import ENGINES
+from trellis.executors.taskvine.engine import ENGINES
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import TaskVineManagerConfig

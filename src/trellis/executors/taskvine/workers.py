@@ -12,12 +12,12 @@ from pathlib import Path
 from trellis.addresses import get_all_addresses
 from trellis.errors import ConfigurationError
 from trellis.executors.common.service_process import ServiceProcess
-from trellis.executors.taskvine.embedded.factory_service import FactoryReady, FactorySettings
-from trellis.executors.taskvine.engines import FACTORY_SERVICE, REAL_FACTORY_SERVICE, real_worker_command
+from trellis.executors.taskvine.embedded.factory.service import FactoryReady, FactorySettings
+from trellis.executors.taskvine.engine import FACTORY_SERVICE, REAL_FACTORY_SERVICE, real_worker_command
 from trellis.executors.taskvine.factory_config import DEFAULT_EXECUTABLE, TaskVineFactoryConfig
 from trellis.executors.taskvine.ndcctools.factory_command import factory_settings
 
-_WORKER = ("-P", "-m", "trellis.executors.taskvine.embedded.worker_main")
+_WORKER = ("-P", "-m", "trellis.executors.taskvine.embedded.worker.main")
 
 
 @dataclass(frozen=True)

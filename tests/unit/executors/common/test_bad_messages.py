@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from trellis.executors.htex.complaints import Complaints
+from trellis.executors.common.bad_messages import Complaints
 
 
 def test_complaints_are_counted_and_told_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from trellis.errors import ConfigurationError
-from trellis.executors.htex.placement import slots_needed, worker_count
+from trellis.executors.common.placement import slots_needed, worker_count
 from trellis.wire.messages import Demand
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trellis.core.interfaces import BlockLoad
-from trellis.executors.htex.reports import block_loads
+from trellis.executors.htex.submit.manager_status import block_loads
 from trellis.wire.messages import ManagerStatus, StatusReply
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.executors.taskvine.managing import registration
+from tests.unit.executors.taskvine.embedded.manager.managing import registration
 from trellis.errors import ConfigurationError
 from trellis.executors import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
 from trellis.executors.taskvine import Library, TaskVineFile
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.manager import VineManagerState
-from trellis.executors.taskvine.embedded.manager_settings import machine_settings
-from trellis.executors.taskvine.embedded.worker_main import parse_arguments
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.settings import machine_settings
+from trellis.executors.taskvine.embedded.manager.state import VineManagerState
+from trellis.executors.taskvine.embedded.worker.main import parse_arguments
 from trellis.executors.taskvine.workers import Surroundings, factory_process, worker_command
 from trellis.providers import (
     CondorProvider,
@@ -48,7 +48,7 @@ def command(around: Surroundings = HERE, **fields: Any) -> list[str]:
 def worker_options(around: Surroundings = HERE, **fields: Any) -> Any:
     """The command, as the worker understands it."""
     words = command(around, **fields)
-    assert words[:4] == [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker_main"]
+    assert words[:4] == [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker.main"]
     return parse_arguments(words[4:])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trellis.errors import ConfigurationError
-from trellis.executors.taskvine import engines
+from trellis.executors.taskvine import engine as engines
 from trellis.executors.taskvine.tuning import EMBEDDED, complaint
 
 

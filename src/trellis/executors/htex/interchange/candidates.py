@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from trellis.executors.htex.demands import Kind, Load, load_of
-from trellis.executors.htex.roster import Manager
+from trellis.executors.htex.interchange.demands import Kind, Load, load_of
+from trellis.executors.htex.interchange.manager_table import Manager
 
 
 class Tier(IntEnum):

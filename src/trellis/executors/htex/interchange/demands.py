@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trellis.executors.htex.placement import slots_needed
+from trellis.executors.common.placement import slots_needed
 from trellis.wire.messages import Demand, Register
 
 _MB = 2**20

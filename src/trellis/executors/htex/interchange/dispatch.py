@@ -12,12 +12,12 @@ import heapq
 from collections.abc import Mapping
 from random import Random
 
-from trellis.executors.htex.custody import Custody
-from trellis.executors.htex.demands import PLAIN, Load
-from trellis.executors.htex.interchange_events import AskBack, SendTasks, WarnOfSelector
-from trellis.executors.htex.places import Places, Tier, room_for
-from trellis.executors.htex.roster import Manager
-from trellis.executors.htex.selection import (
+from trellis.executors.htex.interchange.candidates import Places, Tier, room_for
+from trellis.executors.htex.interchange.demands import PLAIN, Load
+from trellis.executors.htex.interchange.events import AskBack, SendTasks, WarnOfSelector
+from trellis.executors.htex.interchange.infeasible import UnfitWatch
+from trellis.executors.htex.interchange.manager_table import Manager
+from trellis.executors.htex.interchange.selection import (
     ManagerRecord,
     ManagerSelector,
     OrderedReadySet,
@@ -25,7 +25,7 @@ from trellis.executors.htex.selection import (
     Selection,
     block_order,
 )
-from trellis.executors.htex.unfit import UnfitWatch
+from trellis.executors.htex.interchange.task_table import Custody
 
 
 class Dispatcher:

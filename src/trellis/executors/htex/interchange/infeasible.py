@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from trellis.executors.htex.demands import Kind, describe_demand, describe_node, load_of
-from trellis.executors.htex.roster import Manager
+from trellis.executors.htex.interchange.demands import Kind, describe_demand, describe_node, load_of
+from trellis.executors.htex.interchange.manager_table import Manager
 
 # Tasks that fit no manager that is there wait so long for one that they fit: nodes of a block do not come all at once.
 UNFIT_S = 30.0

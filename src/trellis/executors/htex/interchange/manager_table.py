@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from trellis.executors.htex.demands import Load
-from trellis.executors.htex.interchange_events import RefuseManager
-from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER, Pace
+from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER, Pace
+from trellis.executors.htex.interchange.demands import Load
+from trellis.executors.htex.interchange.events import RefuseManager
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION, Register
 

@@ -19,17 +19,17 @@ import time
 from pathlib import Path
 
 from trellis.errors import BadMessage, ConfigurationError
+from trellis.executors.common.bad_messages import Complaints
 from trellis.executors.common.connections import Connections
 from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, open_log, read_settings
-from trellis.executors.htex import interchange as machine
-from trellis.executors.htex import interchange_events as events
-from trellis.executors.htex.cargo import Cargo
-from trellis.executors.htex.complaints import Complaints
-from trellis.executors.htex.interchange_start import allow_many_connections, selection_of
-from trellis.executors.htex.interchange_status import status_of
-from trellis.executors.htex.narrowing import narrowed
-from trellis.executors.htex.roster import witness_of
+from trellis.executors.htex.interchange import events
+from trellis.executors.htex.interchange import state as machine
+from trellis.executors.htex.interchange.manager_table import witness_of
+from trellis.executors.htex.interchange.partial_reports import narrowed
+from trellis.executors.htex.interchange.payload_store import Cargo
+from trellis.executors.htex.interchange.start import allow_many_connections, selection_of
+from trellis.executors.htex.interchange.status import status_of
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
@@ -424,7 +424,7 @@ def _header(incoming: Incoming) -> Buffer:
 
 
 def main() -> int:
-    """Entry point: ``python -m trellis.executors.htex.interchange_service``."""
+    """Entry point: ``python -m trellis.executors.htex.interchange.service``."""
     show_as("interchange")
     settings = read_settings(sys.stdin.fileno(), Settings)
     open_log(Path(settings.logdir) / "interchange.log", settings.debug)

@@ -7,7 +7,7 @@ import resource
 import sys
 from typing import cast
 
-from trellis.executors.htex.selection import Selection
+from trellis.executors.htex.interchange.selection import Selection
 from trellis.executors.htex.settings import Settings
 from trellis.wire.payload import load_function
 

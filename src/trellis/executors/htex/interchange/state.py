@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence, Set
 from random import Random
 from typing import Any
 
-from trellis.executors.htex.custody import Custody
-from trellis.executors.htex.dispatch import Dispatcher
-from trellis.executors.htex.interchange_events import (
+from trellis.executors.htex.interchange.dispatch import Dispatcher
+from trellis.executors.htex.interchange.events import (
     Action,
     AnswerHeartbeat,
     AskBack,
@@ -43,9 +42,10 @@ from trellis.executors.htex.interchange_events import (
     WelcomeManager,
     WitnessReported,
 )
-from trellis.executors.htex.roster import Bygones, Manager, is_broken, refusal
-from trellis.executors.htex.selection import Selection
-from trellis.executors.htex.unfit import UnfitWatch, reason_of
+from trellis.executors.htex.interchange.infeasible import UnfitWatch, reason_of
+from trellis.executors.htex.interchange.manager_table import Bygones, Manager, is_broken, refusal
+from trellis.executors.htex.interchange.selection import Selection
+from trellis.executors.htex.interchange.task_table import Custody
 from trellis.wire.messages import Register
 
 # A connection that closes is the end of its manager, unless it is back on another within this time. Messages that came

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis.executors.htex.interchange import InterchangeState
+from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.wire.messages import ManagerStatus, StatusReply
 
 

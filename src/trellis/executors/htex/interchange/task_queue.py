@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
-from trellis.executors.htex.demands import PLAIN, Kind
+from trellis.executors.htex.interchange.demands import PLAIN, Kind
 from trellis.wire.messages import Demand
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from trellis.executors.htex.demands import PLAIN, Kind, Load, load_of
-from trellis.executors.htex.interchange_events import (
+from trellis.executors.htex.interchange.demands import PLAIN, Kind, Load, load_of
+from trellis.executors.htex.interchange.events import (
     Action,
     ReportCancelled,
     SendCancel,
     SendCheck,
     TasksSubmitted,
 )
-from trellis.executors.htex.limbo import Limbo
-from trellis.executors.htex.pending import Backlog
-from trellis.executors.htex.roster import Manager
+from trellis.executors.htex.interchange.manager_table import Manager
+from trellis.executors.htex.interchange.task_queue import Backlog
+from trellis.executors.htex.interchange.unclaimed import Limbo
 from trellis.wire.messages import Register
 
 

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from trellis.executors.htex.gangs import Gang, Gangs
-from trellis.executors.htex.manager_events import Offer, Park, Release, RunGang
-from trellis.executors.htex.node_pool import NodePool
-from trellis.executors.htex.pacing import ROUNDING, Shares
-from trellis.executors.htex.placement import slots_needed
+from trellis.executors.common.placement import slots_needed
+from trellis.executors.htex.manager.events import Offer, Park, Release, RunGang
+from trellis.executors.htex.manager.gangs import Gang, Gangs
+from trellis.executors.htex.manager.node_pool import NodePool
+from trellis.executors.htex.manager.pacing import ROUNDING, Shares
 from trellis.wire.messages import Demand
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trellis.executors.htex.manager_events import Running
+from trellis.executors.htex.manager.events import Running
 
 
 @dataclass(slots=True)

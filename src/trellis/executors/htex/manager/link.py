@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from trellis.executors.htex import manager_events as events
-from trellis.executors.htex.kept_reports import KeptReports
+from trellis.executors.htex.manager import events
+from trellis.executors.htex.manager.unacknowledged import KeptReports
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, encode_header, pack

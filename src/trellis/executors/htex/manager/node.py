@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.htex.board import MAX_MESSAGE_BYTES
-from trellis.executors.htex.shared import Shared
-from trellis.executors.htex.worker_process import WorkerProcess
+from trellis.executors.htex.manager.shared import Shared
+from trellis.executors.htex.manager.worker_process import WorkerProcess
+from trellis.executors.htex.worker.board import MAX_MESSAGE_BYTES
 from trellis.transport.service import Loop
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers

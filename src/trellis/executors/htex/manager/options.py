@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trellis.executors.common import capacity, host
-from trellis.executors.htex.backlog import NodeSize
-from trellis.executors.htex.manager import ManagerSettings
-from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS, is_open_mpi
-from trellis.executors.htex.placement import worker_count
-from trellis.executors.htex.slots import Slot, count_accelerators, plan_slots, worker_variables
+from trellis.executors.common.placement import worker_count
+from trellis.executors.htex.manager.backlog import NodeSize
+from trellis.executors.htex.manager.mpi_environment import MPI_LAUNCHERS, is_open_mpi
+from trellis.executors.htex.manager.slots import Slot, count_accelerators, plan_slots, worker_variables
+from trellis.executors.htex.manager.state import ManagerSettings
 from trellis.transport.shared_directory import memory_id
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION, Register, Welcome

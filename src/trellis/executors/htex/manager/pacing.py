@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from trellis.executors.htex.pace import AHEAD_S, MOST_READY, Pace
+from trellis.executors.common.lookahead import AHEAD_S, MOST_READY, Pace
 
 # Shares of workers are summed up in floating point.
 ROUNDING = 1e-6

@@ -1,6 +1,6 @@
 """The manager of one node: the shell around ``ManagerState``.
 
-Blocks start it with ``python -m trellis.executors.htex.manager_service``; it never opens what tasks carry.
+Blocks start it with ``python -m trellis.executors.htex.manager.service``; it never opens what tasks carry.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from pathlib import Path
 from trellis.addresses import tcp_url
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common import host
+from trellis.executors.common.bad_messages import Complaints
 from trellis.executors.common.process_title import show_as
-from trellis.executors.htex import manager as machine
-from trellis.executors.htex import manager_events as events
-from trellis.executors.htex.complaints import Complaints
-from trellis.executors.htex.manager_link import ManagerLink
-from trellis.executors.htex.manager_options import (
+from trellis.executors.htex.manager import events
+from trellis.executors.htex.manager import state as machine
+from trellis.executors.htex.manager.link import ManagerLink
+from trellis.executors.htex.manager.mpi_environment import mpi_variables
+from trellis.executors.htex.manager.node import Node, task_message
+from trellis.executors.htex.manager.options import (
     NodePlan,
     make_registration,
     make_settings,
@@ -32,12 +34,10 @@ from trellis.executors.htex.manager_options import (
     start_log,
     worker_environment,
 )
-from trellis.executors.htex.mpi_environment import mpi_variables
-from trellis.executors.htex.node import Node, task_message
-from trellis.executors.htex.shared import Shared, share
-from trellis.executors.htex.slots import task_variables
-from trellis.executors.htex.task_environment import dump_environment
-from trellis.executors.htex.witness import Witness
+from trellis.executors.htex.manager.shared import Shared, share
+from trellis.executors.htex.manager.slots import task_variables
+from trellis.executors.htex.manager.witness import Witness
+from trellis.executors.htex.worker.task_environment import dump_environment
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trellis.executors.htex.board import Board, TaskQueue
-from trellis.executors.htex.pace import MOST_AHEAD_PER_WORKER, MOST_READY
-from trellis.executors.htex.unstarted import Unstarted
+from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER, MOST_READY
+from trellis.executors.htex.manager.unstarted import Unstarted
+from trellis.executors.htex.worker.board import Board, TaskQueue
 
 
 class Shared(NamedTuple):

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from trellis.errors import ConfigurationError
 from trellis.executors.common.accelerators import accelerator_variables
-from trellis.executors.htex.task_environment import CPUS_VARIABLE
+from trellis.executors.htex.worker.task_environment import CPUS_VARIABLE
 
 _KINDS = "'none', 'block', 'block-reverse', 'alternating', or 'list:' and the cores of each worker, as in list:0,1:2-3"
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trellis.executors.htex import manager_events as events
-from trellis.executors.htex.audit import Audit
-from trellis.executors.htex.backlog import Backlog, NodeSize
-from trellis.executors.htex.limits import Limits
-from trellis.executors.htex.manager_events import Action, Event, Running
-from trellis.executors.htex.pacing import Pacing
-from trellis.executors.htex.workers import Ending, Starting, Workers
+from trellis.executors.htex.manager import events
+from trellis.executors.htex.manager.backlog import Backlog, NodeSize
+from trellis.executors.htex.manager.events import Action, Event, Running
+from trellis.executors.htex.manager.limits import Limits
+from trellis.executors.htex.manager.lost_tasks import Audit
+from trellis.executors.htex.manager.pacing import Pacing
+from trellis.executors.htex.manager.workers import Ending, Starting, Workers
 
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
 # or more.

@@ -16,8 +16,8 @@ import signal
 from collections.abc import Callable
 
 from trellis.executors.common.process_title import show_as
-from trellis.executors.htex.roster import witness_of
-from trellis.executors.htex.shared import Shared
+from trellis.executors.htex.interchange.manager_table import witness_of
+from trellis.executors.htex.manager.shared import Shared
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import ClientKeys

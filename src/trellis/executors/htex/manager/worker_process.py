@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.htex.board import NUDGE_SIGNAL, Board, TaskQueue
+from trellis.executors.htex.worker.board import NUDGE_SIGNAL, Board, TaskQueue
 from trellis.wire import stream
 from trellis.wire.codec import Buffer
 
@@ -44,7 +44,7 @@ class WorkerProcess:
             for end in (own, other):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "trellis.executors.htex.worker", *arguments],
+                [sys.executable, "-P", "-m", "trellis.executors.htex.worker.main", *arguments],
                 pass_fds=fds,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,

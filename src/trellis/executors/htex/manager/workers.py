@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trellis.executors.htex.manager_events import Action, KillWorker, NudgeWorker
+from trellis.executors.htex.manager.events import Action, KillWorker, NudgeWorker
 
 # A worker that is told to end (SIGTERM) has so long before it is killed (SIGKILL).
 KILL_GRACE_S = 2.0

@@ -29,15 +29,15 @@ from trellis.errors import (
 from trellis.executors.common.pulse import Pulse, asking_period
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.common.submit_thread import SubmitThread
-from trellis.executors.htex import submission as machine
-from trellis.executors.htex.briefing import BATCH, Orders, brief, define_functions, send_all_that_can
-from trellis.executors.htex.headcount import Headcount
-from trellis.executors.htex.interchange_link import InterchangeLink
-from trellis.executors.htex.outstanding import Outstanding
-from trellis.executors.htex.questions import PackagesAnswer, Questions
-from trellis.executors.htex.receipts import Receipts
-from trellis.executors.htex.requests import AskPackages, AskStatus, Cancel, End, Order, Send
 from trellis.executors.htex.settings import Ports, Settings
+from trellis.executors.htex.submit import submission as machine
+from trellis.executors.htex.submit.acknowledgements import Receipts
+from trellis.executors.htex.submit.inbox_items import AskPackages, AskStatus, Cancel, End, Order, Send
+from trellis.executors.htex.submit.interchange_process import InterchangeLink
+from trellis.executors.htex.submit.known_managers import Headcount
+from trellis.executors.htex.submit.outstanding import Outstanding
+from trellis.executors.htex.submit.pending_requests import PackagesAnswer, Questions
+from trellis.executors.htex.submit.task_messages import BATCH, Orders, brief, define_functions, send_all_that_can
 from trellis.transport.service import TURN, Loop
 from trellis.transport.shared_directory import remove_directory
 from trellis.wire.codec import Buffer, Decoder, encode_checked, encode_header, unpack

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from trellis.errors import TrellisError
-from trellis.executors.htex.questions import PackagesAnswer
+from trellis.executors.htex.submit.pending_requests import PackagesAnswer
 from trellis.wire.codec import Buffer
 from trellis.wire.messages import DrainBlocks, HoldManagers, StatusReply
 

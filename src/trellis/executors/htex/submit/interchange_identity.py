@@ -11,7 +11,7 @@ from trellis.executors.htex.settings import Ports, Settings
 
 def interchange_command() -> list[str]:
     """How the interchange is started unless the user says otherwise."""
-    return [sys.executable, "-P", "-m", "trellis.executors.htex.interchange_service"]
+    return [sys.executable, "-P", "-m", "trellis.executors.htex.interchange.service"]
 
 
 def interchange_process(label: str, command: Sequence[str], settings: Settings) -> ServiceProcess[Ports]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from trellis.executors.htex.interchange_process import interchange_process
 from trellis.executors.htex.settings import Ports, Settings
+from trellis.executors.htex.submit.interchange_identity import interchange_process
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import load_client_keys

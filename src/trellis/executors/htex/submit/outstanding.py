@@ -13,8 +13,8 @@ from typing import Any
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.common.outcomes import deliver
-from trellis.executors.htex.briefing import Call
-from trellis.executors.htex.outcomes import failure, outcomes_of
+from trellis.executors.htex.submit.outcomes import failure, outcomes_of
+from trellis.executors.htex.submit.task_messages import Call
 from trellis.transport.shared_files import Arguments, delete, is_large, is_reference
 from trellis.wire.codec import Payload
 from trellis.wire.messages import Demand, Results

@@ -22,8 +22,8 @@ from trellis.core.whereabouts import WORKER_MARK
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.common.process_title import show_as
-from trellis.executors.htex.board import MAX_MESSAGE_BYTES, NUDGE_SIGNAL, Board
-from trellis.executors.htex.task_environment import CPUS_VARIABLE, bind, in_force, load_environment
+from trellis.executors.htex.worker.board import MAX_MESSAGE_BYTES, NUDGE_SIGNAL, Board
+from trellis.executors.htex.worker.task_environment import CPUS_VARIABLE, bind, in_force, load_environment
 from trellis.transport.shared_files import Writer, is_large, is_reference, read
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Payload, payload_buffers
@@ -223,7 +223,7 @@ def _use_stderr(fd: int) -> None:
 
 
 def main() -> None:
-    """Entry point: ``python -m trellis.executors.htex.worker RANK SOCKET LIFELINE QUEUE BOARD STDERR WORKERS``.
+    """Entry point: ``python -m trellis.executors.htex.worker.main RANK SOCKET LIFELINE QUEUE BOARD STDERR WORKERS``.
 
     In capitals: numbers of file descriptors, but for the rank and how many workers the board is for. What goes to
     standard error before the worker is ready is for the manager; after that it goes to STDERR.

@@ -16,14 +16,14 @@ from trellis.core.interfaces import Attempt
 from trellis.core.unmade import Unmade
 from trellis.errors import InvalidResourceSpecification, TaskVineTaskFailure
 from trellis.executors.common.functions import FunctionTable
-from trellis.executors.taskvine.client import VineClient
-from trellis.executors.taskvine.environments import Environments
-from trellis.executors.taskvine.file_table import FileTable
+from trellis.executors.taskvine.front.client import VineClient
+from trellis.executors.taskvine.front.environments import Environments
+from trellis.executors.taskvine.front.file_table import FileTable
+from trellis.executors.taskvine.front.requests import Held, VineTask
+from trellis.executors.taskvine.front.specification import check_specification, parse_specification
+from trellis.executors.taskvine.front.temps import ResultHere, TempResult
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
-from trellis.executors.taskvine.requests import Held, VineTask
-from trellis.executors.taskvine.specification import check_specification, parse_specification
-from trellis.executors.taskvine.temps import ResultHere, TempResult
 from trellis.staging.files import File
 from trellis.wire.payload import dump_call
 from trellis.wire.vine import Amount, LibrarySpec, Mount, TaskShape

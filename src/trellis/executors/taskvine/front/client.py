@@ -29,8 +29,8 @@ from trellis.executors.common.outcomes import deliver, outcome_of
 from trellis.executors.common.pulse import Pulse, asking_period
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.common.submit_thread import SubmitThread
-from trellis.executors.taskvine.outcomes import failure
-from trellis.executors.taskvine.requests import Ask, Cancel, End, Held, Notices, Send, VineTask
+from trellis.executors.taskvine.front.outcomes import failure
+from trellis.executors.taskvine.front.requests import Ask, Cancel, End, Held, Notices, Send, VineTask
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint

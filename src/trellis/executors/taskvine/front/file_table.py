@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from trellis.executors.taskvine.files import TEMP_SCHEME, TaskVineFile
-from trellis.executors.taskvine.paths import check_name, fingerprint, free_path, sandbox_path
-from trellis.executors.taskvine.streams import AppendedStreams, appends
-from trellis.executors.taskvine.temp_names import TempNames
+from trellis.executors.taskvine.front.paths import check_name, fingerprint, free_path, sandbox_path
+from trellis.executors.taskvine.front.streams import AppendedStreams, appends
+from trellis.executors.taskvine.front.temp_names import TempNames
 from trellis.staging.files import File
 from trellis.wire.vine import FileSpec, Mount
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trellis.errors import ConfigurationError
-from trellis.executors.taskvine.imports import needs_of, places
+from trellis.executors.taskvine.front.imports import needs_of, places
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # Made anew by whoever imports the modules.

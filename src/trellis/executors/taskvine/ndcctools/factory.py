@@ -21,7 +21,7 @@ import msgspec
 from trellis.core.process_end import exit_reason, peak_bytes
 from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import read_settings
-from trellis.executors.taskvine.embedded.factory_service import FactoryReady
+from trellis.executors.taskvine.embedded.factory.service import FactoryReady
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings
 
 # The factory ends its workers one after the other.

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trellis.errors import BadMessage, ConfigurationError
+from trellis.executors.taskvine.front.split_messages import refusals
 from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
@@ -27,7 +28,6 @@ from trellis.executors.taskvine.ndcctools.rounds import Rounds
 from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
 from trellis.executors.taskvine.remote import runner
-from trellis.executors.taskvine.salvage import refusals
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from trellis.executors.htex.demands import Load, describe_demand, describe_node, load_of
+from trellis.executors.htex.interchange.demands import Load, describe_demand, describe_node, load_of
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Demand, Register
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trellis.errors import BadMessage
-from trellis.executors.htex.narrowing import narrowed
+from trellis.executors.htex.interchange.partial_reports import narrowed
 from trellis.wire.codec import Buffer, encode_header, pack, unpack
 from trellis.wire.messages import Results, TasksOverMemory
 

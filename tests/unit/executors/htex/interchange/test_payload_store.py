@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.htex.cargo import Cargo
+from trellis.executors.htex.interchange.payload_store import Cargo
 from trellis.wire.codec import Buffer, Decoder, unpack
 from trellis.wire.messages import DefineFunctions, Demand, Message, Tasks, ToManager
 

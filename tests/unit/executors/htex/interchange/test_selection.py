@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from trellis.executors.htex.selection import (
+from trellis.executors.htex.interchange.selection import (
     BlockIdManagerSelector,
     OrderedReadySet,
     RandomManagerSelector,

@@ -8,14 +8,9 @@ from random import Random
 import msgspec
 import pytest
 
-from trellis.executors.htex import roster
-from trellis.executors.htex.interchange import (
-    CLOSED_GRACE_S,
-    REBALANCE_S,
-    WITNESS_GRACE_S,
-    InterchangeState,
-)
-from trellis.executors.htex.interchange_events import (
+from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.interchange import manager_table as roster
+from trellis.executors.htex.interchange.events import (
     Action,
     AnswerHeartbeat,
     AskBack,
@@ -48,10 +43,15 @@ from trellis.executors.htex.interchange_events import (
     WelcomeManager,
     WitnessReported,
 )
-from trellis.executors.htex.limbo import RECOVERY_S
-from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER
-from trellis.executors.htex.roster import WORKER_DEATHS
-from trellis.executors.htex.selection import Selection
+from trellis.executors.htex.interchange.manager_table import WORKER_DEATHS
+from trellis.executors.htex.interchange.selection import Selection
+from trellis.executors.htex.interchange.state import (
+    CLOSED_GRACE_S,
+    REBALANCE_S,
+    WITNESS_GRACE_S,
+    InterchangeState,
+)
+from trellis.executors.htex.interchange.unclaimed import RECOVERY_S
 from trellis.testing.simulated_manager import registration
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from trellis.executors.htex.interchange import REBALANCE_S, InterchangeState
-from trellis.executors.htex.interchange_events import (
+from trellis.executors.common.lookahead import AHEAD_S
+from trellis.executors.htex.interchange.events import (
     Action,
     AskBack,
     CancelRequested,
@@ -30,10 +30,10 @@ from trellis.executors.htex.interchange_events import (
     WarnOfSelector,
     WelcomeManager,
 )
-from trellis.executors.htex.pace import AHEAD_S
-from trellis.executors.htex.roster import ENDS_MARGIN_S
-from trellis.executors.htex.selection import ManagerSelector, Selection
-from trellis.executors.htex.unfit import UNFIT_S
+from trellis.executors.htex.interchange.infeasible import UNFIT_S
+from trellis.executors.htex.interchange.manager_table import ENDS_MARGIN_S
+from trellis.executors.htex.interchange.selection import ManagerSelector, Selection
+from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Demand
 

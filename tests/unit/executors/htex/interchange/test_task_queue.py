@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.htex.demands import PLAIN, Kind
-from trellis.executors.htex.pending import Backlog, PendingQueue
+from trellis.executors.htex.interchange.demands import PLAIN, Kind
+from trellis.executors.htex.interchange.task_queue import Backlog, PendingQueue
 from trellis.wire.messages import Demand
 
 

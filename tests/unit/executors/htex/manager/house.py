@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trellis.executors.htex.backlog import NodeSize
-from trellis.executors.htex.manager import ManagerSettings, ManagerState
-from trellis.executors.htex.manager_events import (
+from trellis.executors.htex.manager.backlog import NodeSize
+from trellis.executors.htex.manager.events import (
     Action,
     CancelRequested,
     DeadlinePassed,
@@ -24,6 +23,7 @@ from trellis.executors.htex.manager_events import (
     WorkerParked,
     WorkerReady,
 )
+from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
 from trellis.wire.messages import Demand
 
 PERIOD_S = 30.0

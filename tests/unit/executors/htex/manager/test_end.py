@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.executors.htex.house import PERIOD_S, House
-from trellis.executors.htex.manager import TERM_GRACE_S
-from trellis.executors.htex.manager_events import (
+from tests.unit.executors.htex.manager.house import PERIOD_S, House
+from trellis.executors.htex.manager.events import (
     Exit,
     GiveBack,
     InterchangeHeard,
@@ -22,6 +21,7 @@ from trellis.executors.htex.manager_events import (
     TerminateRequested,
     WorkerReady,
 )
+from trellis.executors.htex.manager.state import TERM_GRACE_S
 from trellis.wire.messages import Demand
 
 SIGTERM = TerminateRequested("the job ends")

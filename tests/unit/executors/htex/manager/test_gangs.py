@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.executors.htex.house import THRESHOLD_S, House
-from trellis.executors.htex.manager import WAKE_UP_S
-from trellis.executors.htex.manager_events import (
+from tests.unit.executors.htex.manager.house import THRESHOLD_S, House
+from trellis.executors.htex.manager.events import (
     DeadlinePassed,
     Disconnected,
     GiveBack,
@@ -27,6 +26,7 @@ from trellis.executors.htex.manager_events import (
     WorkerParked,
     WorkerReady,
 )
+from trellis.executors.htex.manager.state import WAKE_UP_S
 from trellis.wire.messages import Demand
 
 TWO = Demand(cores=2)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trellis.core.process_end import exit_reason
-from trellis.executors.htex.board import MAX_MESSAGE_BYTES
-from trellis.executors.htex.node import task_message
+from trellis.executors.htex.manager.node import task_message
+from trellis.executors.htex.worker.board import MAX_MESSAGE_BYTES
 from trellis.wire import stream
 from trellis.wire.codec import Payload
 

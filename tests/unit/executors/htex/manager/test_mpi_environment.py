@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.htex.mpi_environment import MPI_LAUNCHERS, is_open_mpi, mpi_variables
+from trellis.executors.htex.manager.mpi_environment import MPI_LAUNCHERS, is_open_mpi, mpi_variables
 from trellis.wire.messages import Demand
 
 NODES = ("h1", "h2")

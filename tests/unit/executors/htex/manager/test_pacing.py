@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.unit.executors.htex.house import House
-from trellis.executors.htex.manager_events import (
+from tests.unit.executors.htex.manager.house import House
+from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER
+from trellis.executors.htex.manager.events import (
     Disconnected,
     FunctionsForgotten,
     Offer,
@@ -14,7 +15,6 @@ from trellis.executors.htex.manager_events import (
     Withdraw,
     WorkerParked,
 )
-from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER
 from trellis.wire.messages import Demand
 
 SHORT, OTHER = 0, 7  # functions; of the first one it is known that its tasks are short

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trellis.executors.htex.kept_reports import KeptReports
-from trellis.executors.htex.limits import Limits
-from trellis.executors.htex.node_pool import MOST_OVERTAKEN, NodePool
-from trellis.executors.htex.pace import AHEAD_S, MOST_AHEAD_PER_WORKER, Pace
+from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER, Pace
+from trellis.executors.htex.manager.limits import Limits
+from trellis.executors.htex.manager.node_pool import MOST_OVERTAKEN, NodePool
+from trellis.executors.htex.manager.unacknowledged import KeptReports
 
 # -- nodes -------------------------------------------------------------------------------------------------------
 

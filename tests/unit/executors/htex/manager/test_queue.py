@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from trellis.executors.htex.board import TaskQueue
-from trellis.executors.htex.node import task_message
+from trellis.executors.htex.manager.node import task_message
+from trellis.executors.htex.worker.board import TaskQueue
 from trellis.wire import stream
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trellis.errors import ConfigurationError
-from trellis.executors.htex.slots import (
+from trellis.executors.htex.manager.slots import (
     Slot,
     check_affinity,
     count_accelerators,

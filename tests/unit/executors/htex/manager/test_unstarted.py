@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trellis.executors.htex.unstarted import Unstarted
+from trellis.executors.htex.manager.unstarted import Unstarted
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trellis.executors.htex.receipts import LONGEST_S, MOST_REPORTS, Receipts
+from trellis.executors.htex.submit.acknowledgements import LONGEST_S, MOST_REPORTS, Receipts
 from trellis.wire.messages import Received
 
 

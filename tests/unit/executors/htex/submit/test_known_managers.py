@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trellis.executors.htex.headcount import Headcount
-from trellis.executors.htex.limbo import RECOVERY_S
+from trellis.executors.htex.interchange.unclaimed import RECOVERY_S
+from trellis.executors.htex.submit.known_managers import Headcount
 from trellis.wire.messages import ManagerJoined
 
 

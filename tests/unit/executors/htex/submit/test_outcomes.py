@@ -13,7 +13,7 @@ from trellis.core.interfaces import Attempt, Outcome, RunInfo
 from trellis.errors import AppTimeout, InvalidResourceSpecification, MemoryLimitExceeded
 from trellis.errors import ManagerLost as ManagerLostError
 from trellis.errors import WorkerLost as WorkerLostError
-from trellis.executors.htex.outcomes import failure, outcomes_of
+from trellis.executors.htex.submit.outcomes import failure, outcomes_of
 from trellis.transport.shared_files import Writer
 from trellis.wire.messages import (
     ManagerLost,

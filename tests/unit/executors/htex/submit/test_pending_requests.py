@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from trellis.errors import CommandClientBadError
-from trellis.executors.htex.questions import PackagesAnswer, Questions
+from trellis.executors.htex.submit.pending_requests import PackagesAnswer, Questions
 from trellis.wire.messages import Packages, PackagesRequest, StatusReply, StatusRequest
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis.executors.htex.submission import (
+from trellis.executors.htex.submit.submission import (
     MOST_DEATHS,
     CancelRequested,
     ConnectionLost,

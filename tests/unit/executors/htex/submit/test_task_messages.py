@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trellis.core.interfaces import Attempt, Outcome
-from trellis.executors.htex import briefing
-from trellis.executors.htex.briefing import Call, Orders, brief, send_tasks
+from trellis.executors.htex.submit import task_messages as briefing
+from trellis.executors.htex.submit.task_messages import Call, Orders, brief, send_tasks
 from trellis.wire.codec import Buffer, Decoder, unpack
 from trellis.wire.messages import (
     CancelTasks,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trellis.executors.htex.board import MAX_MESSAGE_BYTES, Board, TaskQueue
+from trellis.executors.htex.worker.board import MAX_MESSAGE_BYTES, Board, TaskQueue
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trellis.executors.htex.task_environment import dump_environment, in_force, load_environment
+from trellis.executors.htex.worker.task_environment import dump_environment, in_force, load_environment
 
 # What a variable of an environment can be.
 _TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)

@@ -12,9 +12,10 @@ import pytest
 
 from trellis.core.interfaces import Attempt
 from trellis.errors import ConfigurationError, InvalidResourceSpecification, SerializationError, TaskVineTaskFailure
-from trellis.executors.taskvine import Library, TaskVineManagerConfig, environments
-from trellis.executors.taskvine.calls import DEFAULT_LIBRARY, Calls
-from trellis.executors.taskvine.requests import Held, VineTask
+from trellis.executors.taskvine import Library, TaskVineManagerConfig
+from trellis.executors.taskvine.front import environments
+from trellis.executors.taskvine.front.calls import DEFAULT_LIBRARY, Calls
+from trellis.executors.taskvine.front.requests import Held, VineTask
 from trellis.staging.files import File
 from trellis.wire.codec import Payload
 from trellis.wire.vine import ON_IMPORT_PATH, Amount, FileSpec, LibrarySpec, Mount, TaskShape

@@ -13,8 +13,8 @@ import pytest
 
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import ExecutorError, TaskVineManagerFailure, TrellisError
-from trellis.executors.taskvine.client import VineClient
-from trellis.executors.taskvine.requests import Held, Notices, VineTask
+from trellis.executors.taskvine.front.client import VineClient
+from trellis.executors.taskvine.front.requests import Held, Notices, VineTask
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.keys import create_keys
 from trellis.wire.vine import Mount

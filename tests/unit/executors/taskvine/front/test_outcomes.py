@@ -10,7 +10,7 @@ import pytest
 
 from trellis.core.interfaces import Attempt
 from trellis.errors import TASKVINE_STATUS, AppTimeout, TaskVineTaskFailure
-from trellis.executors.taskvine.outcomes import MEANINGS, failure
+from trellis.executors.taskvine.front.outcomes import MEANINGS, failure
 from trellis.wire.vine import VineTaskFailed
 
 

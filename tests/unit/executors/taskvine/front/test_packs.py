@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from trellis.errors import ConfigurationError
-from trellis.executors.taskvine import packs
-from trellis.executors.taskvine.imports import Needs, needs_of
+from trellis.executors.taskvine.front import packs
+from trellis.executors.taskvine.front.imports import Needs, needs_of
 from trellis.executors.taskvine.remote import trees
 
 NOTHING = Needs(frozenset(), frozenset())

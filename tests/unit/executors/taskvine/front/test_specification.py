@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trellis.errors import InvalidResourceSpecification
-from trellis.executors.taskvine.specification import KEYS, check_specification, parse_specification
+from trellis.executors.taskvine.front.specification import KEYS, check_specification, parse_specification
 from trellis.wire.vine import Amount, TaskShape
 
 

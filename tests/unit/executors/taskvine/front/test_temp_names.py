@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from trellis.executors.taskvine.temp_names import TempNames
+from trellis.executors.taskvine.front.temp_names import TempNames
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from trellis.errors import TaskVineTaskFailure
+from trellis.executors.taskvine.front.temps import TempResult
 from trellis.executors.taskvine.ndcctools import mapping, member
 from trellis.executors.taskvine.ndcctools.fetches import Fetched, Fetches
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.temp_book import MOST_REMAKINGS, TempBook, maker_of
 from trellis.executors.taskvine.remote import runner
-from trellis.executors.taskvine.temps import TempResult
 from trellis.wire.payload import dumps
 from trellis.wire.vine import FileSpec, Mount, VineTaskFailed
 
-from .test_ndcctools_tasks import Books, Pretended, result
+from .test_tasks import Books, Pretended, result
 
 # As 7.14.5 writes it.
 REMADE = (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trellis.executors.taskvine import TaskVineFactoryConfig
-from trellis.executors.taskvine.engines import real_worker_command
+from trellis.executors.taskvine.engine import real_worker_command
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings, factory_settings
 from trellis.executors.taskvine.ndcctools.workers import FACTORY_NAME, WorkerBook
 from trellis.wire.vine import Amount, WorkerJoined, WorkerLeft

@@ -22,8 +22,8 @@ import msgspec
 from trellis.errors import BadMessage
 from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, open_log, read_settings
-from trellis.executors.taskvine.embedded import factory as machine
-from trellis.executors.taskvine.embedded.child import Child
+from trellis.executors.taskvine.embedded.child_process import Child
+from trellis.executors.taskvine.embedded.factory import state as machine
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import keys_from_password_file
@@ -170,7 +170,7 @@ class FactoryService:
 
 
 def main() -> int:
-    """Entry point: ``python -m trellis.executors.taskvine.embedded.factory_service``."""
+    """Entry point: ``python -m trellis.executors.taskvine.embedded.factory.service``."""
     show_as("vine factory")
     settings = read_settings(sys.stdin.fileno(), FactorySettings)
     open_log(Path(settings.logdir) / "factory.log", debug=False)

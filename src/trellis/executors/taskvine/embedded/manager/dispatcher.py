@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from random import Random
 
-from trellis.executors.taskvine.embedded.eviction import make_cache_room
-from trellis.executors.taskvine.embedded.instances import Instances
-from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
-from trellis.executors.taskvine.embedded.packing import allocate, enlarge
-from trellis.executors.taskvine.embedded.queues import ShapeQueue
-from trellis.executors.taskvine.embedded.records import Instance, Staging, Task, Worker
-from trellis.executors.taskvine.embedded.scheduling import can_host, may_join, offers, rank_instances, rank_workers
-from trellis.executors.taskvine.embedded.store import Store
-from trellis.executors.taskvine.embedded.supply import Supply
-from trellis.executors.taskvine.embedded.vine_events import EvictFiles
+from trellis.executors.taskvine.embedded.manager.allocation import allocate, enlarge
+from trellis.executors.taskvine.embedded.manager.events import EvictFiles
+from trellis.executors.taskvine.embedded.manager.eviction import make_cache_room
+from trellis.executors.taskvine.embedded.manager.file_recovery import Supply
+from trellis.executors.taskvine.embedded.manager.instances import Instances
+from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
+from trellis.executors.taskvine.embedded.manager.queues import ShapeQueue
+from trellis.executors.taskvine.embedded.manager.records import Instance, Staging, Task, Worker
+from trellis.executors.taskvine.embedded.manager.scheduling import (
+    can_host,
+    may_join,
+    offers,
+    rank_instances,
+    rank_workers,
+)
+from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.wire.vine import Amount
 
 # Tasks of one shape that are looked at in one round when they do not fit: they may have different inputs.

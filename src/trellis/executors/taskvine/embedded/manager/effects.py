@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.declarations import Declarations
-from trellis.executors.taskvine.embedded.homecoming import Homecoming
-from trellis.executors.taskvine.embedded.manager import VineManagerState
-from trellis.executors.taskvine.embedded.origin import Origin
-from trellis.executors.taskvine.embedded.relay import Relay
-from trellis.executors.taskvine.embedded.task_book import Frames, TaskBook
-from trellis.executors.taskvine.embedded.traffic import MANAGER, URL, WORKER, Traffic
-from trellis.executors.taskvine.embedded.transactions import Transactions
-from trellis.executors.taskvine.embedded.vine_status import status_of
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.file_registry import Declarations
+from trellis.executors.taskvine.embedded.manager.manager_files import Origin
+from trellis.executors.taskvine.embedded.manager.output_retrieval import Homecoming
+from trellis.executors.taskvine.embedded.manager.payload_store import Frames, TaskBook
+from trellis.executors.taskvine.embedded.manager.relay import Relay
+from trellis.executors.taskvine.embedded.manager.state import VineManagerState
+from trellis.executors.taskvine.embedded.manager.status import status_of
+from trellis.executors.taskvine.embedded.manager.transactions import Transactions
+from trellis.executors.taskvine.embedded.manager.transfer_counters import MANAGER, URL, WORKER, Traffic
 from trellis.executors.taskvine.settings import VineSettings
 from trellis.transport.endpoint import ServerEndpoint
 from trellis.transport.service import Loop

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trellis.executors.taskvine.embedded.records import Worker
-from trellis.executors.taskvine.embedded.store import Store
+from trellis.executors.taskvine.embedded.manager.records import Worker
+from trellis.executors.taskvine.embedded.manager.store import Store
 
 _MB = 2**20
 

@@ -6,12 +6,12 @@ those who need it.
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded.ledger import Ledger
-from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
-from trellis.executors.taskvine.embedded.records import Staging, Task, Waiting, Worker
-from trellis.executors.taskvine.embedded.replicas import File, is_peer
-from trellis.executors.taskvine.embedded.store import Store
-from trellis.executors.taskvine.embedded.vine_events import AnswerFetch, EvictFiles
+from trellis.executors.taskvine.embedded.manager.events import AnswerFetch, EvictFiles
+from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
+from trellis.executors.taskvine.embedded.manager.records import Staging, Task, Waiting, Worker
+from trellis.executors.taskvine.embedded.manager.reference_counts import Ledger
+from trellis.executors.taskvine.embedded.manager.replicas import File, is_peer
+from trellis.executors.taskvine.embedded.manager.store import Store
 
 # A task whose inputs could not be had so often, from wherever, fails.
 MAX_UNSTAGED = 3

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from trellis.executors.taskvine.embedded import naming
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.child import Child
-from trellis.executors.taskvine.embedded.naming import Named
-from trellis.executors.taskvine.embedded.origin import Origin
+from trellis.executors.taskvine.embedded.child_process import Child
+from trellis.executors.taskvine.embedded.manager import events, naming
+from trellis.executors.taskvine.embedded.manager.manager_files import Origin
+from trellis.executors.taskvine.embedded.manager.naming import Named
 from trellis.transport.service import Loop
 from trellis.wire.codec import Payload
 from trellis.wire.vine import FileSpec

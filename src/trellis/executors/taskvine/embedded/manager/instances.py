@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 
-from trellis.executors.taskvine.embedded.ledger import Ledger
-from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
-from trellis.executors.taskvine.embedded.packing import allocate, fits
-from trellis.executors.taskvine.embedded.records import Instance, Library, Staging, Task, Worker
-from trellis.executors.taskvine.embedded.scheduling import can_host
-from trellis.executors.taskvine.embedded.store import Store
-from trellis.executors.taskvine.embedded.supply import Supply
-from trellis.executors.taskvine.embedded.vine_events import StartLibrary, StopLibrary, TellUser
+from trellis.executors.taskvine.embedded.manager.allocation import allocate, fits
+from trellis.executors.taskvine.embedded.manager.events import StartLibrary, StopLibrary, TellUser
+from trellis.executors.taskvine.embedded.manager.file_recovery import Supply
+from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
+from trellis.executors.taskvine.embedded.manager.records import Instance, Library, Staging, Task, Worker
+from trellis.executors.taskvine.embedded.manager.reference_counts import Ledger
+from trellis.executors.taskvine.embedded.manager.scheduling import can_host
+from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.wire.vine import Amount, LibrarySpec
 
 # A worker where a library did not start is not asked again for so long, as long as there are others.

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded.records import Instance, Queued, Returning, Running, Staging, Waiting, Worker
-from trellis.executors.taskvine.embedded.store import Store
+from trellis.executors.taskvine.embedded.manager.records import (
+    Instance,
+    Queued,
+    Returning,
+    Running,
+    Staging,
+    Waiting,
+    Worker,
+)
+from trellis.executors.taskvine.embedded.manager.store import Store
 
 _DIMENSIONS = ("cores", "memory", "disk", "gpus")
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 
-from trellis.executors.taskvine.embedded.ledger import Ledger
-from trellis.executors.taskvine.embedded.records import Running, Task
-from trellis.executors.taskvine.embedded.store import Store
-from trellis.executors.taskvine.embedded.vine_events import (
+from trellis.executors.taskvine.embedded.manager.events import (
     AnswerFetch,
     EvictFiles,
     ForgetTasks,
     KillTasks,
     ReportFailed,
 )
+from trellis.executors.taskvine.embedded.manager.records import Running, Task
+from trellis.executors.taskvine.embedded.manager.reference_counts import Ledger
+from trellis.executors.taskvine.embedded.manager.store import Store
 
 
 class Lifecycle:

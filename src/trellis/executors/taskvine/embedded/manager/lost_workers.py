@@ -6,10 +6,10 @@ it alone; so a task that was lost twice beside others has a worker for itself th
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
-from trellis.executors.taskvine.embedded.records import Returning, Running, Task, Worker
-from trellis.executors.taskvine.embedded.store import Store
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
+from trellis.executors.taskvine.embedded.manager.records import Returning, Running, Task, Worker
+from trellis.executors.taskvine.embedded.manager.store import Store
 
 # A task that was lost so often is alone the next time. Not sooner: most workers end for reasons of their own, many at
 # a time, and to be alone costs the rest of a worker.

@@ -1,8 +1,8 @@
 """Cache names of the files of the manager's host: made here, or, where that takes long, by a process of its own.
 
 Names of files that outlive the run are made of the content, so that the next run finds them; others need only be
-different from each other. ``python -m trellis.executors.taskvine.embedded.naming SPOOL ORDERS ANSWERS`` does what
-would hold up the manager's loop: reading large files, packing directories, asking servers. No sockets of its own.
+different from each other. What would hold up the manager's loop (reading large files, packing directories, asking
+servers) is done by ``python -m trellis.executors.taskvine.embedded.manager.naming SPOOL ORDERS ANSWERS``.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from trellis.core.plain_files import open_plain
-from trellis.executors.taskvine.embedded.child import Child
-from trellis.executors.taskvine.embedded.origin import Origin
+from trellis.executors.taskvine.embedded.child_process import Child
+from trellis.executors.taskvine.embedded.manager.manager_files import Origin
 from trellis.executors.taskvine.embedded.pieces import Pull
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from trellis.errors import BadMessage
-from trellis.executors.taskvine.embedded import vine_events as events
+from trellis.executors.taskvine.embedded.manager import events
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
 from trellis.wire.messages import DefineFunctions, ForgetFunctions
 from trellis.wire.vine import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from trellis.executors.taskvine.embedded.records import Task
+from trellis.executors.taskvine.embedded.manager.records import Task
 from trellis.wire.vine import TaskShape
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trellis.executors.taskvine.embedded.records import Task
-from trellis.executors.taskvine.embedded.store import Store
-from trellis.executors.taskvine.embedded.vine_events import EvictFiles, ForgetFiles, ForgetTasks
+from trellis.executors.taskvine.embedded.manager.events import EvictFiles, ForgetFiles, ForgetTasks
+from trellis.executors.taskvine.embedded.manager.records import Task
+from trellis.executors.taskvine.embedded.manager.store import Store
 
 # Levels of files that go with their last use.
 _MORTAL = ("task", "workflow")

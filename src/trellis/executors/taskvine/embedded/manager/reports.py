@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
-from trellis.executors.taskvine.embedded.packing import enlarge, largest
-from trellis.executors.taskvine.embedded.records import Returning, Running, Task, Worker
-from trellis.executors.taskvine.embedded.store import Store
-from trellis.executors.taskvine.embedded.supply import AVOID_S
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.allocation import enlarge, largest
+from trellis.executors.taskvine.embedded.manager.file_recovery import AVOID_S
+from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
+from trellis.executors.taskvine.embedded.manager.records import Returning, Running, Task, Worker
+from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.wire.vine import UNKNOWN, Amount
 
 # A task that so many workers, one after the other, could not start is not tried again.

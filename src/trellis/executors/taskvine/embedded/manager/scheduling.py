@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
-from trellis.executors.taskvine.embedded.records import Instance, Library, Task, Worker
-from trellis.executors.taskvine.embedded.replicas import ReplicaTable
+from trellis.executors.taskvine.embedded.manager.records import Instance, Library, Task, Worker
+from trellis.executors.taskvine.embedded.manager.replicas import ReplicaTable
 
 POLICIES = ("files", "time", "worst", "rand")
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common.connections import Connections
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.manager import VineManagerState
-from trellis.executors.taskvine.embedded.manager_checks import check_client_message, check_worker_message
-from trellis.executors.taskvine.embedded.manager_settings import machine_settings
-from trellis.executors.taskvine.embedded.performer import Performer
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.effects import Performer
+from trellis.executors.taskvine.embedded.manager.message_checks import check_client_message, check_worker_message
+from trellis.executors.taskvine.embedded.manager.settings import machine_settings
+from trellis.executors.taskvine.embedded.manager.state import VineManagerState
+from trellis.executors.taskvine.front.split_messages import refusals
 from trellis.executors.taskvine.manager_main import run_manager
-from trellis.executors.taskvine.salvage import refusals
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
@@ -321,7 +321,7 @@ def _header(incoming: Incoming) -> Buffer:
 
 
 def main() -> int:
-    """Entry point: ``python -m trellis.executors.taskvine.embedded.manager_service``."""
+    """Entry point: ``python -m trellis.executors.taskvine.embedded.manager.service``."""
     return run_manager("vine manager", VineManagerService)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded.categories import STEADY_TASKS
-from trellis.executors.taskvine.embedded.store import VineManagerSettings
+from trellis.executors.taskvine.embedded.manager.categories import STEADY_TASKS
+from trellis.executors.taskvine.embedded.manager.store import VineManagerSettings
 from trellis.executors.taskvine.settings import VineSettings
 
 

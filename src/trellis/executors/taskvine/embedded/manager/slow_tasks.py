@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded.dispatcher import Dispatcher
-from trellis.executors.taskvine.embedded.records import Running, Task
-from trellis.executors.taskvine.embedded.store import Store
-from trellis.executors.taskvine.embedded.vine_events import KillTasks, TellUser
+from trellis.executors.taskvine.embedded.manager.dispatcher import Dispatcher
+from trellis.executors.taskvine.embedded.manager.events import KillTasks, TellUser
+from trellis.executors.taskvine.embedded.manager.records import Running, Task
+from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.wire.vine import Amount
 
 # Tasks of a category that have ended before others count as slow.

@@ -13,20 +13,20 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.blame import Blame
-from trellis.executors.taskvine.embedded.dispatcher import Dispatcher
-from trellis.executors.taskvine.embedded.instances import Instances
-from trellis.executors.taskvine.embedded.invariants import check_store
-from trellis.executors.taskvine.embedded.ledger import Ledger
-from trellis.executors.taskvine.embedded.lifecycle import Lifecycle
-from trellis.executors.taskvine.embedded.records import Task, Worker
-from trellis.executors.taskvine.embedded.replicas import File, ReplicaTable
-from trellis.executors.taskvine.embedded.reports import Reports
-from trellis.executors.taskvine.embedded.store import Store, VineManagerSettings
-from trellis.executors.taskvine.embedded.supply import Supply
-from trellis.executors.taskvine.embedded.vine_events import Action, Event
-from trellis.executors.taskvine.embedded.watch import Watch
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.dispatcher import Dispatcher
+from trellis.executors.taskvine.embedded.manager.events import Action, Event
+from trellis.executors.taskvine.embedded.manager.file_recovery import Supply
+from trellis.executors.taskvine.embedded.manager.instances import Instances
+from trellis.executors.taskvine.embedded.manager.invariants import check_store
+from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
+from trellis.executors.taskvine.embedded.manager.lost_workers import Blame
+from trellis.executors.taskvine.embedded.manager.records import Task, Worker
+from trellis.executors.taskvine.embedded.manager.reference_counts import Ledger
+from trellis.executors.taskvine.embedded.manager.replicas import File, ReplicaTable
+from trellis.executors.taskvine.embedded.manager.reports import Reports
+from trellis.executors.taskvine.embedded.manager.slow_tasks import Watch
+from trellis.executors.taskvine.embedded.manager.store import Store, VineManagerSettings
 from trellis.wire.vine import VINE_PROTOCOL_VERSION, TaskShape
 
 __all__ = ["VineManagerSettings", "VineManagerState"]

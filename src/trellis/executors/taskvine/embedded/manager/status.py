@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from trellis.executors.taskvine.embedded.manager import VineManagerState
-from trellis.executors.taskvine.embedded.packing import subtract
-from trellis.executors.taskvine.embedded.traffic import Traffic
+from trellis.executors.taskvine.embedded.manager.allocation import subtract
+from trellis.executors.taskvine.embedded.manager.state import VineManagerState
+from trellis.executors.taskvine.embedded.manager.transfer_counters import Traffic
 from trellis.wire.vine import VineStatus, WorkerStatus
 
 _MB = 1e6

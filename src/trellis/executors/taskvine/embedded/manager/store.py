@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from trellis.executors.taskvine.embedded.categories import STEADY_TASKS, Category
-from trellis.executors.taskvine.embedded.queues import ShapeQueue
-from trellis.executors.taskvine.embedded.records import (
+from trellis.executors.taskvine.embedded.manager.categories import STEADY_TASKS, Category
+from trellis.executors.taskvine.embedded.manager.events import Action, RunTasks
+from trellis.executors.taskvine.embedded.manager.queues import ShapeQueue
+from trellis.executors.taskvine.embedded.manager.records import (
     Instance,
     Library,
     Queued,
@@ -18,8 +19,7 @@ from trellis.executors.taskvine.embedded.records import (
     Waiting,
     Worker,
 )
-from trellis.executors.taskvine.embedded.replicas import ReplicaTable
-from trellis.executors.taskvine.embedded.vine_events import Action, RunTasks
+from trellis.executors.taskvine.embedded.manager.replicas import ReplicaTable
 from trellis.wire.vine import Amount
 
 

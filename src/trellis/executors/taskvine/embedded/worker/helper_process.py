@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded.child import Child
+from trellis.executors.taskvine.embedded.child_process import Child
 from trellis.executors.taskvine.remote.channel import Channel, Message
 from trellis.transport.service import TURN, Loop
 from trellis.wire.codec import Buffer, Payload

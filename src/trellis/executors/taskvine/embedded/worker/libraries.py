@@ -12,12 +12,18 @@ from typing import NamedTuple
 import msgspec
 
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.child import tail
-from trellis.executors.taskvine.embedded.companion import Companion
-from trellis.executors.taskvine.embedded.processes import TaskStart, after, in_environment, python_of, variables_of
-from trellis.executors.taskvine.embedded.sandbox import Collected, Sandbox
-from trellis.executors.taskvine.embedded.workspace import Workspace
+from trellis.executors.taskvine.embedded.child_process import tail
+from trellis.executors.taskvine.embedded.worker.cache import Cache
+from trellis.executors.taskvine.embedded.worker.helper_process import Companion
+from trellis.executors.taskvine.embedded.worker.processes import (
+    TaskStart,
+    after,
+    in_environment,
+    python_of,
+    variables_of,
+)
+from trellis.executors.taskvine.embedded.worker.sandbox import Collected, Sandbox
+from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.remote import runner, trees
 from trellis.executors.taskvine.remote.channel import KILL, SETUP, Message
 from trellis.executors.taskvine.remote.library import LibrarySetup

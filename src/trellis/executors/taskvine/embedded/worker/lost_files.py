@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.results import Reports
+from trellis.executors.taskvine.embedded.worker.cache import Cache
+from trellis.executors.taskvine.embedded.worker.reports import Reports
 from trellis.wire.vine import CacheFailed
 
 

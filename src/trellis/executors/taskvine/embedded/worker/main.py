@@ -1,6 +1,6 @@
 """Starts a TaskVine worker: reads its command line, finds the manager, registers. Decides nothing later.
 
-``python -m trellis.executors.taskvine.embedded.worker_main HOST PORT [options]``, or ``trellis vine-worker``.
+``python -m trellis.executors.taskvine.embedded.worker.main HOST PORT [options]``, or ``trellis vine-worker``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from trellis.errors import ConfigurationError
 from trellis.executors.common import host
 from trellis.executors.common.process_title import show_as
-from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.worker import VineWorkerSettings
-from trellis.executors.taskvine.embedded.worker_events import Exit
-from trellis.executors.taskvine.embedded.worker_service import WorkerService
-from trellis.executors.taskvine.embedded.workspace import Workspace
+from trellis.executors.taskvine.embedded.worker.cache import Cache
+from trellis.executors.taskvine.embedded.worker.events import Exit
+from trellis.executors.taskvine.embedded.worker.service import WorkerService
+from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings
+from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import ClientKeys, ServerKeys, keys_from_password_file

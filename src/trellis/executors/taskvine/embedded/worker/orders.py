@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from trellis.errors import BadMessage
-from trellis.executors.taskvine.embedded.libraries import LibraryStart
-from trellis.executors.taskvine.embedded.processes import TaskStart
+from trellis.executors.taskvine.embedded.worker.libraries import LibraryStart
+from trellis.executors.taskvine.embedded.worker.processes import TaskStart
 from trellis.wire.codec import Buffer, Payload, unpack
 from trellis.wire.vine import ON_IMPORT_PATH, RunTasks, StartLibrary, TaskShape
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from trellis.errors import BadMessage
-from trellis.executors.taskvine.embedded.cache import Cache
 from trellis.executors.taskvine.embedded.pieces import read_piece
+from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import Context
 from trellis.transport.endpoint import ServerEndpoint

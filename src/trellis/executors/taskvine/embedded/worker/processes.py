@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.child import Child
-from trellis.executors.taskvine.embedded.sandbox import Sandbox
-from trellis.executors.taskvine.embedded.workspace import Workspace
-from trellis.executors.taskvine.embedded.zygotes import Fork, Zygotes
+from trellis.executors.taskvine.embedded.child_process import Child
+from trellis.executors.taskvine.embedded.worker.cache import Cache
+from trellis.executors.taskvine.embedded.worker.sandbox import Sandbox
+from trellis.executors.taskvine.embedded.worker.workspace import Workspace
+from trellis.executors.taskvine.embedded.worker.zygotes import Fork, Zygotes
 from trellis.executors.taskvine.remote import runner, trees
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer, Payload, payload_buffers

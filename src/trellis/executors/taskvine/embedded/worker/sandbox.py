@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from trellis.core.plain_files import status_of
-from trellis.executors.taskvine.embedded.cache import TEMP, Cache
+from trellis.executors.taskvine.embedded.worker.cache import TEMP, Cache
 from trellis.executors.taskvine.remote import trees
 from trellis.executors.taskvine.remote.fetch import protect_all, unpack
 

@@ -1,6 +1,6 @@
 """The TaskVine worker of one host: the shell around ``VineWorkerState``. It never opens what tasks carry.
 
-Started with ``python -m trellis.executors.taskvine.embedded.worker_service`` (or ``trellis vine-worker``).
+Started with ``python -m trellis.executors.taskvine.embedded.worker.service`` (or ``trellis vine-worker``).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Sequence
 
 from trellis.errors import BadMessage
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded import worker as machine
-from trellis.executors.taskvine.embedded import worker_events as events
-from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.libraries import LibraryProcess, LibraryStart
-from trellis.executors.taskvine.embedded.losses import Losses
-from trellis.executors.taskvine.embedded.orders import library_start, task_starts
-from trellis.executors.taskvine.embedded.peer_server import PeerServer
 from trellis.executors.taskvine.embedded.pieces import read_piece
-from trellis.executors.taskvine.embedded.processes import Processes, TaskEnd, TaskStart
-from trellis.executors.taskvine.embedded.results import Reports
-from trellis.executors.taskvine.embedded.task_environment import Environments
-from trellis.executors.taskvine.embedded.transfers import Transfers
-from trellis.executors.taskvine.embedded.workspace import Workspace
+from trellis.executors.taskvine.embedded.worker import events
+from trellis.executors.taskvine.embedded.worker import state as machine
+from trellis.executors.taskvine.embedded.worker.cache import Cache
+from trellis.executors.taskvine.embedded.worker.libraries import LibraryProcess, LibraryStart
+from trellis.executors.taskvine.embedded.worker.lost_files import Losses
+from trellis.executors.taskvine.embedded.worker.orders import library_start, task_starts
+from trellis.executors.taskvine.embedded.worker.peer_server import PeerServer
+from trellis.executors.taskvine.embedded.worker.processes import Processes, TaskEnd, TaskStart
+from trellis.executors.taskvine.embedded.worker.reports import Reports
+from trellis.executors.taskvine.embedded.worker.task_environment import Environments
+from trellis.executors.taskvine.embedded.worker.transfers import Transfers
+from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.remote.channel import DIED
 from trellis.executors.taskvine.remote.channel import Message as LibraryMessage
 from trellis.transport.context import Context

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trellis.executors.taskvine.embedded import worker_events as events
-from trellis.executors.taskvine.embedded.packing import largest
-from trellis.executors.taskvine.embedded.worker_events import Action, Event
+from trellis.executors.taskvine.embedded.manager.allocation import largest
+from trellis.executors.taskvine.embedded.worker import events
+from trellis.executors.taskvine.embedded.worker.events import Action, Event
 from trellis.wire.vine import UNKNOWN, Amount
 
 # What tasks use is measured so often: half of what a task of ordinary length takes, and cheap.

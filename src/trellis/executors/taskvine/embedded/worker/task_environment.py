@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from trellis.executors.common.accelerators import accelerator_variables, visible_accelerators
-from trellis.executors.taskvine.embedded.cache import Cache
+from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.wire.vine import Amount
 
 # Libraries that would otherwise start a thread for each processor of the host.

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from trellis.errors import BadMessage
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.child import Child
+from trellis.executors.taskvine.embedded.child_process import Child
 from trellis.executors.taskvine.embedded.pieces import Pull
+from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.transport.context import Context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import ClientKeys

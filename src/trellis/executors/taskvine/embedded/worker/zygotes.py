@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded.child import Watched
-from trellis.executors.taskvine.embedded.companion import Companion
-from trellis.executors.taskvine.embedded.workspace import Workspace
+from trellis.executors.taskvine.embedded.child_process import Watched
+from trellis.executors.taskvine.embedded.worker.helper_process import Companion
+from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.remote.channel import INLINE_BYTES, Message
 from trellis.executors.taskvine.remote.zygote import ENDED, KILL_TASK, STARTED, pack_start, unpack_end
 from trellis.transport.service import Loop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.taskvine.embedded.factory import (
+from trellis.executors.taskvine.embedded.factory.state import (
     ABSENT_S,
     FIRST_ABSENT_S,
     LOOK_S,

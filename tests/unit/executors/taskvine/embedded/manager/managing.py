@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.manager import VineManagerSettings, VineManagerState
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.state import VineManagerSettings, VineManagerState
 from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, FileSpec, LibrarySpec, Mount, RegisterWorker, TaskShape
 
 MB = 2**20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.taskvine.embedded.categories import Category, best_throughput, least_waste
+from trellis.executors.taskvine.embedded.manager.categories import Category, best_throughput, least_waste
 from trellis.wire.vine import UNKNOWN, Amount
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.unit.executors.taskvine.managing import WHOLE, Manager, run
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.replicas import TRANSIENT_ERROR_S
-from trellis.executors.taskvine.embedded.supply import AVOID_S
+from tests.unit.executors.taskvine.embedded.manager.managing import WHOLE, Manager, run
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.file_recovery import AVOID_S
+from trellis.executors.taskvine.embedded.manager.replicas import TRANSIENT_ERROR_S
 from trellis.wire.vine import Amount, TaskShape
 
 SMALL = Amount(4, 400, 3, 0)  # room for three files

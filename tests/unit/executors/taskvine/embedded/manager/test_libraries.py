@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.executors.taskvine.managing import WHOLE, Manager, run
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.dispatcher import PATIENCE_S
-from trellis.executors.taskvine.embedded.instances import LIBRARY_PAUSE_S, MAX_LIBRARY_FAILURES
-from trellis.executors.taskvine.embedded.records import MOST_AHEAD_PER_SLOT
-from trellis.executors.taskvine.embedded.reports import MAX_EXITS, MAX_FORSAKEN_CALL
+from tests.unit.executors.taskvine.embedded.manager.managing import WHOLE, Manager, run
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.dispatcher import PATIENCE_S
+from trellis.executors.taskvine.embedded.manager.instances import LIBRARY_PAUSE_S, MAX_LIBRARY_FAILURES
+from trellis.executors.taskvine.embedded.manager.records import MOST_AHEAD_PER_SLOT
+from trellis.executors.taskvine.embedded.manager.reports import MAX_EXITS, MAX_FORSAKEN_CALL
 from trellis.wire.vine import Amount, Mount, TaskShape
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.executors.taskvine.managing import Manager
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.instances import MAX_LIBRARY_LOSSES
+from tests.unit.executors.taskvine.embedded.manager.managing import Manager
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.instances import MAX_LIBRARY_LOSSES
 from trellis.wire.vine import Amount, TaskShape
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from trellis.executors.taskvine.embedded import naming
-from trellis.executors.taskvine.embedded.naming import Named, name_file, takes_long
-from trellis.executors.taskvine.embedded.origin import Origin
+from trellis.executors.taskvine.embedded.manager import naming
+from trellis.executors.taskvine.embedded.manager.manager_files import Origin
+from trellis.executors.taskvine.embedded.manager.naming import Named, name_file, takes_long
 from trellis.wire.vine import FileSpec, SendFile
 
 

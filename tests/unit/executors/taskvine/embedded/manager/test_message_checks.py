@@ -7,7 +7,7 @@ import math
 import pytest
 
 from trellis.errors import BadMessage
-from trellis.executors.taskvine.embedded.manager_checks import check_client_message, check_worker_message
+from trellis.executors.taskvine.embedded.manager.message_checks import check_client_message, check_worker_message
 from trellis.wire.messages import Heartbeat, Message
 from trellis.wire.vine import (
     Amount,

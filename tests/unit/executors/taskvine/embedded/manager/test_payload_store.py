@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.task_book import Frames, TaskBook
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.payload_store import Frames, TaskBook
 from trellis.wire.codec import Decoder, unpack
 from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message
 from trellis.wire.vine import (

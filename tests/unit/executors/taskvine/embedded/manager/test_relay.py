@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trellis.executors.taskvine.embedded.relay import Relay
+from trellis.executors.taskvine.embedded.manager.relay import Relay
 from trellis.wire.vine import FileChunk, SendFile
 
 PIECE = 2**20

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.taskvine.embedded.replicas import TRANSIENT_ERROR_S, URL_PAUSE_S, File, Order, ReplicaTable
+from trellis.executors.taskvine.embedded.manager.replicas import (
+    TRANSIENT_ERROR_S,
+    URL_PAUSE_S,
+    File,
+    Order,
+    ReplicaTable,
+)
 
 
 def table(*workers: str, limit: int = 10, url_limit: int = 1) -> ReplicaTable:

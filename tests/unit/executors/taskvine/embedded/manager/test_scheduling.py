@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from tests.unit.executors.taskvine.managing import registration
-from trellis.executors.taskvine.embedded.records import Instance, Library, Task, Worker
-from trellis.executors.taskvine.embedded.replicas import File, ReplicaTable
-from trellis.executors.taskvine.embedded.scheduling import can_host, offers, rank_instances, rank_workers
+from tests.unit.executors.taskvine.embedded.manager.managing import registration
+from trellis.executors.taskvine.embedded.manager.records import Instance, Library, Task, Worker
+from trellis.executors.taskvine.embedded.manager.replicas import File, ReplicaTable
+from trellis.executors.taskvine.embedded.manager.scheduling import can_host, offers, rank_instances, rank_workers
 from trellis.wire.vine import Amount, LibrarySpec, TaskShape
 
 

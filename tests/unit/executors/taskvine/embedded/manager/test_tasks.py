@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.executors.taskvine.managing import MB, WHOLE, Manager, run
-from trellis.executors.taskvine.embedded import vine_events as events
-from trellis.executors.taskvine.embedded.reports import MAX_FORSAKEN
+from tests.unit.executors.taskvine.embedded.manager.managing import MB, WHOLE, Manager, run
+from trellis.executors.taskvine.embedded.manager import events
+from trellis.executors.taskvine.embedded.manager.reports import MAX_FORSAKEN
 from trellis.wire.vine import Amount, Mount, TaskShape
 
 

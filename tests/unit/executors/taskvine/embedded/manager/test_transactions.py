@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from trellis.executors.taskvine.embedded.transactions import Transactions
+from trellis.executors.taskvine.embedded.manager.transactions import Transactions
 from trellis.wire.vine import UNKNOWN, Amount, CallsEnded, TaskShape
 
 SHAPE = TaskShape("regular", "my app", Amount(cores=1, memory=100))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded.traffic import MANAGER, URL, WORKER, Traffic
+from trellis.executors.taskvine.embedded.manager.transfer_counters import MANAGER, URL, WORKER, Traffic
 
 
 def test_bytes_are_counted_by_their_source_when_they_have_come() -> None:

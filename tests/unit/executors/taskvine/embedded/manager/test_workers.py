@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.executors.taskvine.managing import WHOLE, Manager, registration, run
-from trellis.executors.taskvine.embedded import vine_events as events
+from tests.unit.executors.taskvine.embedded.manager.managing import WHOLE, Manager, registration, run
+from trellis.executors.taskvine.embedded.manager import events
 from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, TaskShape
 
 

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import pytest
 
 from trellis.errors import ConfigurationError
-from trellis.executors.taskvine.embedded.cache import Cache, Content, Entry
 from trellis.executors.taskvine.embedded.pieces import PIECE_BYTES, WINDOW, Pull, read_piece
-from trellis.executors.taskvine.embedded.sandbox import Collected, Sandbox
-from trellis.executors.taskvine.embedded.workspace import Workspace
+from trellis.executors.taskvine.embedded.worker.cache import Cache, Content, Entry
+from trellis.executors.taskvine.embedded.worker.sandbox import Collected, Sandbox
+from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.transport.held_directory import LOCK
 from trellis.wire.vine import FileChunk, SendFile
 
@@ -205,7 +205,7 @@ def test_what_a_task_writes_in_place_does_not_reach_others(
 
 def test_large_inputs_of_the_superuser_are_links_and_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("trellis.executors.taskvine.embedded.sandbox._COPY_BYTES", 10)
+    monkeypatch.setattr("trellis.executors.taskvine.embedded.worker.sandbox._COPY_BYTES", 10)
     cache = Cache(tmp_path)
     put(cache, "large", "x" * 11)
     put(cache, "small", "x" * 10)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from trellis.executors.common import host
-from trellis.executors.taskvine.embedded import worker_main
+from trellis.executors.taskvine.embedded.worker import main as worker_main
 
 
 @pytest.fixture(autouse=True)

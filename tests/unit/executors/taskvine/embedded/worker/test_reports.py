@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from trellis.executors.taskvine.embedded import results
-from trellis.executors.taskvine.embedded.results import HOLD_S, Reports
+from trellis.executors.taskvine.embedded.worker import reports as results
+from trellis.executors.taskvine.embedded.worker.reports import HOLD_S, Reports
 from trellis.wire.codec import Decoder
 from trellis.wire.messages import Heartbeat, Message
 from trellis.wire.vine import CacheUpdated, CallsEnded, FromVineWorker

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.taskvine.embedded.worker import MEASURE_S, VineWorkerSettings, VineWorkerState
-from trellis.executors.taskvine.embedded.worker_events import (
+from trellis.executors.taskvine.embedded.worker.events import (
     Action,
     CallDied,
     CallsEnded,
@@ -38,6 +37,7 @@ from trellis.executors.taskvine.embedded.worker_events import (
     StopRequested,
     TaskReceived,
 )
+from trellis.executors.taskvine.embedded.worker.state import MEASURE_S, VineWorkerSettings, VineWorkerState
 from trellis.wire.vine import UNKNOWN, Amount
 
 PERIOD_S, THRESHOLD_S, IDLE_S = 10.0, 40.0, 100.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trellis.executors.common.accelerators import accelerator_variables
-from trellis.executors.taskvine.embedded.cache import Cache
-from trellis.executors.taskvine.embedded.task_environment import Devices, Environments, resource_variables
+from trellis.executors.taskvine.embedded.worker.cache import Cache
+from trellis.executors.taskvine.embedded.worker.task_environment import Devices, Environments, resource_variables
 from trellis.wire.vine import Amount
 
 

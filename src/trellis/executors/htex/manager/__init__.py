@@ -1,0 +1,1 @@
+"""The manager: one process on each node, which starts the workers there and hands tasks to them."""

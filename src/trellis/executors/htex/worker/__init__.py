@@ -1,0 +1,1 @@
+"""The worker: a process that runs one task after another. Loads little, so that it starts quickly."""
