@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from trellis.executors.htex.interchange.manager_table import witness_of
 from trellis.testing.network import Connection
 from trellis.testing.simulated import SimulatedInterchange, Stage
-from trellis.wire.messages import Message, WitnessReport
+from trellis.wire.messages import Message, WitnessReport, witness_of
 
 _PATIENCE_S = 5.0
 

@@ -233,6 +233,11 @@ class TasksWithdrawn(Message, tag=53):
     ids: list[int]
 
 
+def witness_of(manager: str) -> str:
+    """The name under which the witness of a manager speaks: it has a connection of its own."""
+    return f"{manager}-witness"
+
+
 class WitnessReport(Message, tag=54):
     """The manager is dead; its witness, a process beside it, says which of its tasks run and which have not started.
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from trellis.executors.htex.interchange.selection import NamedSelection
+# So long after a restart managers have to come back: they try to connect again within a second, but a loaded host, or a
+# thousand of them at once, may take some.
+RECOVERY_S = 10.0
+
+# The two ways of selection that the interchange knows by name are faster there than calls of an object.
+NamedSelection = Literal["random", "block_id"]
 
 
 class Settings(msgspec.Struct):

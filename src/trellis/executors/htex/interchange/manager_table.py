@@ -121,11 +121,6 @@ class Manager:
         assert self.nodes_taken == sum(load.nodes for load in self.special.values()), f"{name}: nodes are wrong"
 
 
-def witness_of(manager: str) -> str:
-    """The name under which the witness of a manager speaks: it has a connection of its own."""
-    return f"{manager}-witness"
-
-
 def is_broken(manager: Manager, managers: Iterable[Manager]) -> bool:
     """Whether the workers of this one die while others fare better; where all do alike, the tasks are to blame."""
     if manager.held or manager.deaths < WORKER_DEATHS:

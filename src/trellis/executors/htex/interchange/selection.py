@@ -6,8 +6,9 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
+from trellis.executors.htex.settings import NamedSelection
 from trellis.utils import RepresentationMixin
 
 
@@ -45,8 +46,6 @@ class ManagerSelector(ABC):
         """
 
 
-# The two ways that the interchange knows by name are faster there than calls of an object.
-NamedSelection = Literal["random", "block_id"]
 Selection = NamedSelection | ManagerSelector
 
 

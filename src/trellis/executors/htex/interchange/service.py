@@ -25,7 +25,6 @@ from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, open_log, read_settings
 from trellis.executors.htex.interchange import events
 from trellis.executors.htex.interchange import state as machine
-from trellis.executors.htex.interchange.manager_table import witness_of
 from trellis.executors.htex.interchange.partial_reports import narrowed
 from trellis.executors.htex.interchange.payload_store import Cargo
 from trellis.executors.htex.interchange.start import allow_many_connections, selection_of
@@ -85,6 +84,7 @@ from trellis.wire.messages import (
     Welcome,
     WitnessReport,
     WorkerLost,
+    witness_of,
 )
 
 logger = logging.getLogger("trellis.interchange")

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# So long after a restart managers have to come back: they try to connect again within a second, but a loaded host, or a
-# thousand of them at once, may take some.
-RECOVERY_S = 10.0
+from trellis.executors.htex.settings import RECOVERY_S
 
 
 class Limbo:

@@ -16,14 +16,13 @@ import signal
 from collections.abc import Callable
 
 from trellis.executors.common.process_title import show_as
-from trellis.executors.htex.interchange.manager_table import witness_of
 from trellis.executors.htex.manager.shared import Shared
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import ClientKeys
 from trellis.wire import stream
 from trellis.wire.codec import encode_header
-from trellis.wire.messages import WitnessReport
+from trellis.wire.messages import WitnessReport, witness_of
 
 logger = logging.getLogger("trellis.manager")
 

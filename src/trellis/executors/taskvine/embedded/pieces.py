@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trellis.core.plain_files import open_plain, write_piece
-from trellis.executors.taskvine.embedded.worker.cache import Content
+from trellis.executors.taskvine.embedded.content import Content
 from trellis.wire.codec import Buffer
 from trellis.wire.vine import FileChunk, SendFile
 

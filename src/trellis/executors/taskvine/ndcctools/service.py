@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trellis.errors import BadMessage, ConfigurationError
-from trellis.executors.taskvine.front.split_messages import refusals
 from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
@@ -29,6 +28,7 @@ from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBo
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
 from trellis.executors.taskvine.remote import runner
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
+from trellis.executors.taskvine.split_messages import refusals
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ServerEndpoint

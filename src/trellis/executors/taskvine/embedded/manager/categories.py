@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from trellis.executors.taskvine.embedded.manager.allocation import largest
+from trellis.executors.taskvine.embedded.allocation import largest
 from trellis.wire.vine import UNKNOWN, Amount
 
 # Tasks that are measured with whole workers before labels are used.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from trellis.executors.taskvine.embedded.manager.allocation import allocate, enlarge
+from trellis.executors.taskvine.embedded.allocation import allocate, enlarge
 from trellis.executors.taskvine.embedded.manager.events import EvictFiles
 from trellis.executors.taskvine.embedded.manager.eviction import make_cache_room
 from trellis.executors.taskvine.embedded.manager.file_recovery import Supply

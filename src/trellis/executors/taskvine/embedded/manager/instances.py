@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 
-from trellis.executors.taskvine.embedded.manager.allocation import allocate, fits
+from trellis.executors.taskvine.embedded.allocation import allocate, fits
 from trellis.executors.taskvine.embedded.manager.events import StartLibrary, StopLibrary, TellUser
 from trellis.executors.taskvine.embedded.manager.file_recovery import Supply
 from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle

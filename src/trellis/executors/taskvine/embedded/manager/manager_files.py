@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 from trellis.core.plain_files import check_mode
+from trellis.executors.taskvine.embedded.content import Content
 from trellis.executors.taskvine.embedded.manager.naming import Named, state_of
 from trellis.executors.taskvine.embedded.pieces import read_piece
-from trellis.executors.taskvine.embedded.worker.cache import Content
 from trellis.executors.taskvine.remote import trees
 from trellis.wire.vine import FileChunk, FileSpec, SendFile
 

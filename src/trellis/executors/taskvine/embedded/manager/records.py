@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trellis.executors.taskvine.embedded.manager.allocation import NOTHING, add, subtract
+from trellis.executors.taskvine.embedded.allocation import NOTHING, add, subtract
 from trellis.wire.vine import Amount, LibrarySpec, RegisterWorker, TaskShape
 
 # Calls shorter than this may be sent ahead to a library that is busy, as many as it runs in that time, so that the way

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trellis.executors.taskvine.embedded.allocation import enlarge, largest
 from trellis.executors.taskvine.embedded.manager import events
-from trellis.executors.taskvine.embedded.manager.allocation import enlarge, largest
 from trellis.executors.taskvine.embedded.manager.file_recovery import AVOID_S
 from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
 from trellis.executors.taskvine.embedded.manager.records import Returning, Running, Task, Worker

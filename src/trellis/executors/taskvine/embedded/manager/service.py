@@ -21,9 +21,9 @@ from trellis.executors.taskvine.embedded.manager.effects import Performer
 from trellis.executors.taskvine.embedded.manager.message_checks import check_client_message, check_worker_message
 from trellis.executors.taskvine.embedded.manager.settings import machine_settings
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
-from trellis.executors.taskvine.front.split_messages import refusals
 from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
+from trellis.executors.taskvine.split_messages import refusals
 from trellis.transport.authentication import Authenticator
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import Incoming, ServerEndpoint

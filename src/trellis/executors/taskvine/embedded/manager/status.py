@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from trellis.executors.taskvine.embedded.manager.allocation import subtract
+from trellis.executors.taskvine.embedded.allocation import subtract
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
 from trellis.executors.taskvine.embedded.manager.transfer_counters import Traffic
 from trellis.wire.vine import VineStatus, WorkerStatus

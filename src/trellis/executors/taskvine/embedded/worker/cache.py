@@ -16,11 +16,11 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from trellis.core.plain_files import open_plain
+from trellis.executors.taskvine.embedded.content import Content, Entry
 from trellis.executors.taskvine.remote import trees
 from trellis.executors.taskvine.remote.fetch import protect
 
@@ -30,25 +30,6 @@ _KEPT = "forever"
 TEMP = "temp-"
 # Names that have the content's digest in them.
 _CONTENT_NAME = re.compile(r"(?:file|buffer)-([0-9a-f]{32})(?:-|$)")
-
-
-class Entry(msgspec.Struct):
-    """A file that is there. Sizes in bytes."""
-
-    name: str
-    size: int
-    level: str
-    source: str = ""  # for people
-    mode: int = 0o644  # as it came: what is kept cannot be written to
-    state: str = ""  # of the content, and of what it was unpacked to: another one, when somebody has written to it
-
-
-class Content(NamedTuple):
-    """Where a file is, and what it was when it came; or a directory, as an archive."""
-
-    path: Path
-    entry: Entry | None = None
-    archive: bool = False
 
 
 class Cache:

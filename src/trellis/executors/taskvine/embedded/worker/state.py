@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trellis.executors.taskvine.embedded.manager.allocation import largest
+from trellis.executors.taskvine.embedded.allocation import largest
 from trellis.executors.taskvine.embedded.worker import events
 from trellis.executors.taskvine.embedded.worker.events import Action, Event
 from trellis.wire.vine import UNKNOWN, Amount

@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import pytest
 
 from trellis.errors import ConfigurationError
+from trellis.executors.taskvine.embedded.content import Content, Entry
 from trellis.executors.taskvine.embedded.pieces import PIECE_BYTES, WINDOW, Pull, read_piece
-from trellis.executors.taskvine.embedded.worker.cache import Cache, Content, Entry
+from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.executors.taskvine.embedded.worker.sandbox import Collected, Sandbox
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.transport.held_directory import LOCK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trellis.executors.taskvine.embedded.manager.allocation import add, allocate, enlarge, fits, largest, subtract
+from trellis.executors.taskvine.embedded.allocation import add, allocate, enlarge, fits, largest, subtract
 from trellis.wire.vine import UNKNOWN, Amount
 
 TOTAL = Amount(8, 800, 8_000, 2)
