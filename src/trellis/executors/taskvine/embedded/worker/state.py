@@ -312,7 +312,8 @@ class VineWorkerState:
     def _on_kill_requested(self, event: events.KillRequested, now: float) -> list[Action]:
         self._last_heard = now
         actions: list[Action] = []
-        for id_ in event.ids:
+        # Calls that wait come first: the end of one that runs would start them.
+        for id_ in sorted(event.ids, key=lambda id_: not self._waits(id_)):
             ending = _Ending("cancelled", "it was cancelled")
             task = self._tasks.get(id_)
             if task is not None and task.ending is None:
@@ -321,6 +322,11 @@ class VineWorkerState:
             elif id_ in self._instances:
                 actions += self._kill_call(id_, ending)
         return actions
+
+    def _waits(self, id_: int) -> bool:
+        """Whether this is a call that its library has not begun."""
+        instance = self._instances.get(id_)
+        return instance is not None and self._libraries[instance].calls[id_].since is None
 
     def _on_manager_heard(self, event: events.ManagerHeard, now: float) -> list[Action]:
         self._last_heard = now

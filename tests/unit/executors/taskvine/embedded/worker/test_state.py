@@ -233,7 +233,7 @@ def test_result_that_comes_when_the_call_is_being_killed_does_not_count(it: Work
 
 def test_running_call_in_direct_mode_is_ended_with_its_library(it: Worker) -> None:
     library(it, direct=True).do(CallsReceived(0, [1, 2, 3]))
-    assert it.do(KillRequested([1, 3])) == [KillLibrary(0), KillCall(0, 3)]
+    assert it.do(KillRequested([1, 3])) == [KillCall(0, 3), KillLibrary(0)]
     assert it.do(LibraryEnded(0, "killed")) == [
         ReportFailed(1, "cancelled", "it was cancelled"),
         ReportFailed(2, "forsaken", "its library ended before it started: killed"),
