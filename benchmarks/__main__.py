@@ -15,11 +15,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import machine, report, tables
+from benchmarks import machine, tables
 from benchmarks.cases import CASES
+from benchmarks.kept import write
 from benchmarks.plan import Run, make_plan
+from benchmarks.report import Report
 from benchmarks.runner import ROOT, do_all
-from benchmarks.systems import SYSTEMS, WORKERS
+from benchmarks.session import WORKERS
+from benchmarks.systems import SYSTEMS
 
 _QUICK_NOTE = "A quick run shows that everything works; its figures say little and are not kept."
 
@@ -54,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         modes = [*["--quick"] * options.quick, *["--large"] * options.large]
         found = do_all(plan, modes, options.budget * 60, progress)
 
-    result = report.Report(datetime.now(UTC), facts, found.values, found.failures)
+    result = Report(datetime.now(UTC), facts, found.values, found.failures)
     for table in tables.all_tables(result):
         console.print(table)
     for system, failed in found.failures.items():
@@ -66,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.quick:
         console.print(_QUICK_NOTE)
     if not options.quick or options.results is not None:
-        for path in report.write(options.results or ROOT / "benchmarks" / "results", result):
+        for path in write(options.results or ROOT / "benchmarks" / "results", result):
             console.print(f"written: {path.name}")
     return 1 if found.failures else 0
 

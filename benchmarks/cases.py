@@ -16,35 +16,13 @@ from typing import Any
 
 from benchmarks import measure, processes, taskvine, work
 from benchmarks.figures import SIZES
-from benchmarks.systems import SYSTEMS, WORKERS, Session, System
-
-Figures = dict[str, float]
+from benchmarks.session import WORKERS, Effort, Figures, Session, System
+from benchmarks.systems import SYSTEMS
 
 # Payloads under way at the same time, in bytes; each task has another one than its neighbours.
 _UNDER_WAY = 200_000_000
 _DIFFERENT_PAYLOADS = 4
 _IMPORTS = 5
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much of everything."""
-
-    target_s: float = 1.2  # of a rate, without finding its size
-    round_trips: int = 300
-    chain: int = 1000
-    fan_in: int = 20_000
-    wide: int = 100
-    deep: int = 100
-    naps: int = 300
-    outstanding: int = 100_000
-    submission_limit_s: float = 20.0  # slow systems get fewer tasks outstanding
-    large_array: int = 100_000_000  # bytes
-    many_managers_quick: bool = False
-
-
-QUICK = Effort(0.05, 50, 20, 500, 10, 5, 20, 2_000, 2.0, 10_000_000, many_managers_quick=True)
-LARGE_OUTSTANDING = 1_000_000
 
 
 @dataclass(frozen=True)

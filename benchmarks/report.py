@@ -1,13 +1,11 @@
-"""What the runs say together: medians, spreads, promises; and the files that keep them. Measures and prints nothing."""
+"""What the runs say together: medians, spreads, promises. Measures and prints nothing."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -75,41 +73,3 @@ class Report:
 
 # The peers; what else is installed is in the JSON file.
 _NAMED = ("parsl", "loky", "executorlib", "distributed", "ray")
-
-
-def write(directory: Path, report: Report) -> list[Path]:
-    """Keep every single value in ``<date>-<time>.json``, and show the last run in ``latest.md`` and ``latest.svg``."""
-    from benchmarks import chart, tables  # they in turn use this module
-
-    directory.mkdir(parents=True, exist_ok=True)
-    data = directory / f"{report.when:%Y-%m-%d-%H%M}.json"
-    data.write_text(json.dumps(content(report), indent=1) + "\n", encoding="utf-8")
-    text = directory / "latest.md"
-    text.write_text(tables.markdown(report, data.name), encoding="utf-8")
-    picture = directory / "latest.svg"
-    picture.write_text(chart.render(report), encoding="utf-8")
-    return [data, text, picture]
-
-
-def content(report: Report) -> dict[str, object]:
-    """What the JSON file holds."""
-    return {
-        "measured_at": report.when.isoformat(timespec="seconds"),
-        "machine": report.machine,
-        "summary": {
-            system: {figure: spread._asdict() for figure, spread in figures.items()}
-            for system, figures in report.summary.items()
-        },
-        "targets": [
-            {
-                "system": verdict.target.system,
-                "figure": verdict.target.figure,
-                "target": verdict.text,
-                "measured": verdict.measured,
-                "holds": verdict.holds,
-            }
-            for verdict in report.verdicts
-        ],
-        "values": report.values,
-        "failures": report.failures,
-    }

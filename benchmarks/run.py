@@ -15,9 +15,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from benchmarks.cases import CASES, LARGE_OUTSTANDING, QUICK, START, Case, Effort, Figures
+from benchmarks.cases import CASES, START, Case
 from benchmarks.processes import adopt_orphans
-from benchmarks.systems import SYSTEMS, Session, System
+from benchmarks.session import LARGE_OUTSTANDING, QUICK, Effort, Figures, Session, System
+from benchmarks.systems import SYSTEMS
 from benchmarks.work import identity
 
 # Tasks between the start and the first case: connections and caches are warm then.

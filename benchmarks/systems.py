@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from benchmarks import taskvine, work
-
-WORKERS = 2
-
-# Functions become apps: called, they give something that stands for the result.
-Function = Callable[..., Any]
-
-
-def _results(futures: Sequence[Any]) -> list[Any]:
-    return [future.result() for future in futures]
-
-
-@dataclass(frozen=True)
-class Session:
-    """A system that is open."""
-
-    app: Callable[[Function], Function]
-    gather: Callable[[Sequence[Any]], list[Any]] = _results
-    # Run so many commands ``true``, and wait for them.
-    run_commands: Callable[[int], None] | None = None
-    # Futures tell where and when their task ran (``run_info``).
-    tells_runs: bool = False
-
-
-@dataclass(frozen=True)
-class System:
-    """A row of the tables."""
-
-    title: str
-    needs: str  # the package without which it is skipped
-    open: Callable[[], AbstractContextManager[Session]]
-    start_s: float = 1.0  # roughly, with its end; for the plan
-    # What drives the real TaskVine, in a root directory of its own: the name of the system there. Never opened here.
-    on_taskvine: str = ""
-
+from benchmarks.session import WORKERS, Session, System, results
 
 # -- Trellis -------------------------------------------------------------------------------------------------
 
@@ -155,7 +121,7 @@ def _spawn_loop() -> Iterator[Session]:
 
         def run_commands(count: int) -> None:
             share = -(-count // WORKERS)
-            _results([pool.submit(work.spawn_true, min(share, count - i)) for i in range(0, count, share)])
+            results([pool.submit(work.spawn_true, min(share, count - i)) for i in range(0, count, share)])
 
         yield Session(lambda function: partial(pool.submit, function), run_commands=run_commands)
 
@@ -165,7 +131,7 @@ def _pool_session(pool: Any) -> Session:
 
 
 def _run_apps(app: Callable[[], Any], count: int) -> None:
-    _results([app() for _ in range(count)])
+    results([app() for _ in range(count)])
 
 
 SYSTEMS = {

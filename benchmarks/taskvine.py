@@ -16,9 +16,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.session import Effort, Figures, Session, System
+
 if TYPE_CHECKING:
-    from benchmarks.cases import Effort
-    from benchmarks.systems import Session, System
     from trellis.executors.taskvine import TaskVineExecutor
 
 MODES = ("regular", "fork", "direct")
@@ -33,8 +33,6 @@ _REAL_LIMIT_S = 60.0
 # No-op tasks, about as many as TaskVine does in a second.
 _PER_S = {"regular": 60, "fork": 500, "direct": 500}
 
-Figures = dict[str, float]
-
 
 # -- the embedded engine -----------------------------------------------------------------------------------------
 
@@ -46,8 +44,6 @@ def opener(mode: str) -> Callable[[], AbstractContextManager[Session]]:
 
 @contextmanager
 def _session(mode: str) -> Iterator[Session]:
-    from benchmarks.systems import Session
-
     library = {"exec_mode": mode, "cores": 2 if mode == "fork" else 1} if mode != "regular" else None
     with _executor(1, 2, library_config=library) as executor:
         # In regular mode one without an amount would take the whole worker.

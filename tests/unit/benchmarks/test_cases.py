@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from benchmarks import cases, processes, run, work
-from benchmarks.cases import CASES, QUICK
+from benchmarks.cases import CASES
 from benchmarks.figures import FIGURES
-from benchmarks.systems import SYSTEMS, Session
+from benchmarks.session import QUICK, Session
+from benchmarks.systems import SYSTEMS
 
 
 def at_once(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import benchmarks
 from benchmarks import machine
-from benchmarks.report import Spread, write
+from benchmarks.kept import write
+from benchmarks.report import Spread
 
 from tests.unit.benchmarks.samples import VALUES, report
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from benchmarks import cases, taskvine
-from benchmarks.cases import QUICK, Effort
 from benchmarks.figures import FIGURES
+from benchmarks.session import QUICK, Effort
 from benchmarks.systems import SYSTEMS
 
 from tests.real.taskvine import bed, rates
