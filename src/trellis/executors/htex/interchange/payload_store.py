@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from trellis.errors import BadMessage
+from trellis.executors.common.known_functions import KnownFunctions
 from trellis.wire.codec import Buffer, Payload, encode_header, pack, unpack
 from trellis.wire.messages import DefineFunctions, Demand, Tasks
 
@@ -24,10 +25,9 @@ class Cargo:
         self._bring = bring
         self._far: set[str] = set()
         self._refusals: Counter[int] = Counter()  # by managers, of tasks that have not ended
-        self._functions: dict[int, Payload] = {}
+        self._functions = KnownFunctions()
         self._tasks: dict[int, tuple[int, Payload, float]] = {}  # function, arguments, walltime
         self._demands: dict[int, Demand] = {}  # of tasks that have one
-        self._known: dict[str, set[int]] = {}  # functions that were sent to each manager
 
     def __len__(self) -> int:
         """Tasks."""
@@ -36,17 +36,11 @@ class Cargo:
     # -- from the submit side ----------------------------------------------------------------------------------
 
     def add_functions(self, message: DefineFunctions, frames: list[Buffer]) -> None:
-        self._functions.update(zip(message.ids, unpack(message.sizes, frames), strict=True))
+        self._functions.define(message.ids, unpack(message.sizes, frames))
 
-    def forget_functions(self, ids: list[int]) -> Iterator[tuple[str, list[int]]]:
+    def forget_functions(self, ids: list[int]) -> list[tuple[str, list[int]]]:
         """Gives the managers that have to be told, with what they know."""
-        for id_ in ids:
-            self._functions.pop(id_, None)
-        for manager, known in self._known.items():
-            gone = known.intersection(ids)
-            if gone:
-                known -= gone
-                yield manager, sorted(gone)
+        return self._functions.forget(ids)
 
     def add_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
         """Raises:
@@ -54,7 +48,7 @@ class Cargo:
         """
         ids = message.ids
         arguments = unpack(message.sizes, frames)
-        unknown = set(message.functions).difference(self._functions)
+        unknown = self._functions.undefined(message.functions)
         if unknown:
             raise BadMessage(f"tasks of functions that were not defined: {sorted(unknown)[:10]}")
         if len(set(ids)) < len(ids) or not self._tasks.keys().isdisjoint(ids):
@@ -88,18 +82,17 @@ class Cargo:
 
     def welcome(self, manager: str, far: bool = False) -> None:
         """It may get tasks. ``far``: it cannot open this host's files."""
-        self._known[manager] = set()
+        self._functions.add_peer(manager)
         if far:
             self._far.add(manager)
 
     def lose(self, manager: str) -> None:
-        self._known.pop(manager, None)
+        self._functions.remove_peer(manager)
         self._far.discard(manager)
 
     def doubt(self, manager: str) -> None:
         """Its connection broke: what was sent last may never have arrived."""
-        if manager in self._known:
-            self._known[manager].clear()
+        self._functions.doubt(manager)
 
     def tasks_for(self, manager: str, ids: list[int]) -> Iterator[list[Buffer]]:
         """The tasks as a message, and before it one with functions, if need be."""
@@ -111,7 +104,7 @@ class Cargo:
             if not ids:
                 return
         functions, arguments, walltimes_s = zip(*[self._tasks[id_] for id_ in ids], strict=True)
-        definitions = self._define(manager, set(functions))
+        definitions = self._functions.definitions_for(manager, functions)
         if definitions is not None:
             yield definitions
         sizes, frames = pack(map(self._bring, arguments) if manager in self._far else arguments)
@@ -125,12 +118,3 @@ class Cargo:
             list(demands) if any(demands) else None,
         )
         yield [encode_header(header), *frames]
-
-    def _define(self, manager: str, functions: set[int]) -> list[Buffer] | None:
-        known = self._known[manager]
-        missing = sorted(functions - known)
-        if not missing:
-            return None
-        known.update(missing)
-        sizes, frames = pack([self._functions[id_] for id_ in missing])
-        return [encode_header(DefineFunctions(missing, sizes)), *frames]

@@ -26,6 +26,7 @@ from trellis.errors import (
     InternalConsistencyError,
     TrellisError,
 )
+from trellis.executors.common.known_functions import define_functions
 from trellis.executors.common.pulse import Pulse, asking_period
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.common.submit_thread import SubmitThread
@@ -37,7 +38,7 @@ from trellis.executors.htex.submit.interchange_process import InterchangeLink
 from trellis.executors.htex.submit.known_managers import Headcount
 from trellis.executors.htex.submit.outstanding import Outstanding
 from trellis.executors.htex.submit.pending_requests import PackagesAnswer, Questions
-from trellis.executors.htex.submit.task_messages import BATCH, Orders, brief, define_functions, send_all_that_can
+from trellis.executors.htex.submit.task_messages import BATCH, Orders, brief, send_all_that_can
 from trellis.transport.service import TURN, Loop
 from trellis.transport.shared_directory import remove_directory
 from trellis.wire.codec import Buffer, Decoder, encode_checked, encode_header, unpack

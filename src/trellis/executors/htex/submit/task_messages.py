@@ -8,10 +8,10 @@ from typing import NamedTuple
 from trellis.core.interfaces import Attempt
 from trellis.core.users_errors import describe
 from trellis.errors import SerializationError
+from trellis.executors.common.known_functions import define_functions
 from trellis.wire.codec import Buffer, Payload, encode_checked, encode_header, pack
 from trellis.wire.messages import (
     CancelTasks,
-    DefineFunctions,
     Demand,
     DrainBlocks,
     HoldManagers,
@@ -49,11 +49,6 @@ class Orders:
                 self.held_blocks.update(blocks)
             case DrainBlocks(blocks):
                 self.drained_blocks.update(blocks)
-
-
-def define_functions(functions: Mapping[int, bytes]) -> list[Buffer]:
-    sizes, frames = pack(functions.values())
-    return [encode_header(DefineFunctions(list(functions), sizes)), *frames]
 
 
 def send_all_that_can(attempts: Sequence[Attempt]) -> tuple[list[list[Buffer]], dict[int, SerializationError]]:

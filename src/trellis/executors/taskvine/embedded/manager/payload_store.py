@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from trellis.errors import BadMessage
+from trellis.executors.common.known_functions import KnownDefinitions, KnownFunctions
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
-from trellis.wire.messages import DefineFunctions, ForgetFunctions
+from trellis.wire.messages import ForgetFunctions
 from trellis.wire.vine import (
     CallsEnded,
     DefineShapes,
@@ -62,11 +63,9 @@ class TaskBook:
         self._level_of = level_of
         self._tasks: dict[int, BookedTask] = {}
         self._results: dict[tuple[str, int], _Result] = {}
-        self._functions: dict[int, Payload] = {}
-        self._shapes: dict[int, TaskShape] = {}
+        self._functions = KnownFunctions()
+        self._shapes = KnownDefinitions[TaskShape]()
         self._libraries: dict[str, tuple[LibrarySpec, Payload]] = {}  # with the arguments of their contexts
-        self._known_functions: dict[str, set[int]] = {}  # by worker
-        self._known_shapes: dict[str, set[int]] = {}
         self._kept: set[int] = set()  # tasks that were reported, and may have to run again
         self._forgotten: set[int] = set()  # functions that go when no kept task needs them
 
@@ -76,7 +75,7 @@ class TaskBook:
     # -- what the submit side says -----------------------------------------------------------------------------
 
     def define(self, ids: Sequence[int], functions: Sequence[Payload]) -> None:
-        self._functions.update(zip(ids, functions, strict=True))
+        self._functions.define(ids, functions)
         self._forgotten.difference_update(ids)
 
     def forget_functions(self, ids: Sequence[int]) -> list[tuple[str, Frames]]:
@@ -85,7 +84,7 @@ class TaskBook:
         return self._drop_unneeded()
 
     def define_shapes(self, ids: Sequence[int], shapes: Sequence[TaskShape]) -> None:
-        self._shapes.update(zip(ids, shapes, strict=True))
+        self._shapes.define(ids, shapes)
 
     def install(self, libraries: Sequence[LibrarySpec], arguments: Sequence[Payload]) -> None:
         for spec, payload in zip(libraries, arguments, strict=True):
@@ -95,7 +94,7 @@ class TaskBook:
         """Raises:
         BadMessage: it names what nobody has declared.
         """
-        unknown = set(message.functions) - self._functions.keys() | set(message.shapes) - self._shapes.keys()
+        unknown = self._functions.undefined(message.functions) | self._shapes.undefined(message.shapes)
         if unknown:
             raise BadMessage(f"functions or shapes that were not declared: {sorted(unknown)[:10]}")
         mounts = [*message.inputs.values(), *message.outputs.values()]
@@ -121,12 +120,12 @@ class TaskBook:
     # -- workers -----------------------------------------------------------------------------------------------
 
     def worker_came(self, worker: str) -> None:
-        self._known_functions[worker] = set()
-        self._known_shapes[worker] = set()
+        self._functions.add_peer(worker)
+        self._shapes.add_peer(worker)
 
     def worker_left(self, worker: str) -> None:
-        self._known_functions.pop(worker, None)
-        self._known_shapes.pop(worker, None)
+        self._functions.remove_peer(worker)
+        self._shapes.remove_peer(worker)
         for entry in [entry for entry in self._results if entry[0] == worker]:
             del self._results[entry]
 
@@ -167,15 +166,10 @@ class TaskBook:
 
     def _teach(self, worker: str, functions: set[int], shapes: set[int]) -> list[Frames]:
         """The messages that tell a worker of functions and shapes that it does not know."""
-        messages: list[Frames] = []
-        missing = sorted(functions - self._known_functions[worker])
-        if missing:
-            self._known_functions[worker].update(missing)
-            sizes, frames = pack([self._functions[id_] for id_ in missing])
-            messages.append([encode_header(DefineFunctions(missing, sizes)), *frames])
-        unknown = sorted(shapes - self._known_shapes[worker])
+        definitions = self._functions.definitions_for(worker, functions)
+        messages: list[Frames] = [] if definitions is None else [definitions]
+        unknown = self._shapes.take_missing(worker, shapes)
         if unknown:
-            self._known_shapes[worker].update(unknown)
             messages.append([encode_header(DefineShapes(unknown, [self._shapes[id_] for id_ in unknown]))])
         return messages
 
@@ -223,15 +217,4 @@ class TaskBook:
         needed = {self._tasks[id_].function for id_ in self._kept}
         gone = self._forgotten - needed
         self._forgotten &= needed
-        return self._drop_functions(gone)
-
-    def _drop_functions(self, gone: set[int]) -> list[tuple[str, Frames]]:
-        messages: list[tuple[str, Frames]] = []
-        for id_ in gone:
-            self._functions.pop(id_, None)
-        for worker, known in self._known_functions.items():
-            told = sorted(known & gone)
-            if told:
-                known.difference_update(told)
-                messages.append((worker, [encode_header(ForgetFunctions(told))]))
-        return messages
+        return [(worker, [encode_header(ForgetFunctions(told))]) for worker, told in self._functions.forget(gone)]
