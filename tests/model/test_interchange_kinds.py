@@ -18,8 +18,8 @@ from trellis.executors.htex.interchange.events import (
     ManagerLeft,
     ManagerRegistered,
     ReportCancelled,
+    ReportInfeasible,
     ReportManagerLost,
-    ReportUnfit,
     ResumeEnded,
     SendTasks,
     TasksEnded,
@@ -27,7 +27,7 @@ from trellis.executors.htex.interchange.events import (
     TasksStarted,
     TasksSubmitted,
 )
-from trellis.executors.htex.interchange.infeasible import UNFIT_S
+from trellis.executors.htex.interchange.infeasible import INFEASIBLE_S
 from trellis.executors.htex.interchange.manager_table import ENDS_MARGIN_S
 from trellis.executors.htex.interchange.selection import ManagerSelector
 from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
@@ -105,7 +105,7 @@ class KindsModel(RuleBasedStateMachine):
                     for id_ in self.own(name):
                         del self.at[id_]
                     del self.nodes[name]
-                case ReportUnfit(ids):
+                case ReportInfeasible(ids):
                     for id_ in ids:
                         assert self.nodes
                         assert not any(load_of(self.asks[id_][0], hello) for hello, _ in self.nodes.values())
@@ -181,7 +181,7 @@ class KindsModel(RuleBasedStateMachine):
         self.unwanted.update(ids)
         self.handle(CancelRequested(ids))
 
-    @rule(seconds=st.sampled_from([REBALANCE_S, 1.0, RECOVERY_S, UNFIT_S, 60.0]))
+    @rule(seconds=st.sampled_from([REBALANCE_S, 1.0, RECOVERY_S, INFEASIBLE_S, 60.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self.handle(DeadlinePassed())

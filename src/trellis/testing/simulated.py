@@ -387,7 +387,7 @@ class SimulatedInterchange:
             case events.ReportCancelled(ids):
                 self._drop(ids)
                 self._to_client(TasksCancelled(ids))
-            case events.ReportUnfit(ids, reason):
+            case events.ReportInfeasible(ids, reason):
                 self._drop(ids)
                 self._to_client(TasksUnfit(ids, reason))
             case events.ReportManagerLost(name, block, hostname, ids, reason, requeued):

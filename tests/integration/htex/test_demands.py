@@ -75,7 +75,7 @@ def test_a_wide_task_is_not_kept_out_by_small_ones(node: HighThroughputExecutor)
 
 def test_a_task_that_no_node_could_ever_run_fails(start_htex: StartExecutor) -> None:
     # As it is, but less patient with nodes that may come yet.
-    program = "from trellis.executors.htex.interchange import infeasible, service\ninfeasible.UNFIT_S = 0.5\n"
+    program = "from trellis.executors.htex.interchange import infeasible, service\ninfeasible.INFEASIBLE_S = 0.5\n"
     command = [sys.executable, "-c", f"{program}service.main()"]
     node = start_htex(max_workers_per_node=1, interchange_launch_cmd=command)
     exception = node.submit(abs, {"cores": 5000}, -1).exception(WAIT_S)

@@ -42,7 +42,7 @@ def mpi(tmp_path: Path) -> Iterator[MPIExecutor]:
     worker_init = f"export PBS_NODEFILE={nodes}\n{mpiexec(tmp_path, 'HYDRA build details:')}"
     provider = LocalProvider(launcher=SimpleLauncher(), worker_init=worker_init)
     # As it is, but less patient with nodes that may come yet.
-    program = "from trellis.executors.htex.interchange import infeasible, service\ninfeasible.UNFIT_S = 0.5\n"
+    program = "from trellis.executors.htex.interchange import infeasible, service\ninfeasible.INFEASIBLE_S = 0.5\n"
     executor = MPIExecutor(
         provider=provider,
         max_workers_per_block=4,

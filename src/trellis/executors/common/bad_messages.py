@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 
-class Complaints:
+class BadMessages:
     """Of one socket.
 
     Args:

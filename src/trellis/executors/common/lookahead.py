@@ -17,7 +17,7 @@ MOST_READY = 256
 _SMOOTHING = 0.1
 
 
-class Pace:
+class LookAhead:
     """An estimate of how long tasks run, from those that have ended.
 
     Args:

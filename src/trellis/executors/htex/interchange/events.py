@@ -231,7 +231,7 @@ class ReportManagerLost:
 
 
 @dataclass(slots=True)
-class ReportUnfit:
+class ReportInfeasible:
     """These tasks do not fit any manager, and none that they would fit has come in time."""
 
     ids: list[int]
@@ -267,7 +267,7 @@ Action = (
     | ReportManagerLost
     | AskToRegister
     | SendCheck
-    | ReportUnfit
+    | ReportInfeasible
     | ReportPutAside
     | WarnOfSelector
 )

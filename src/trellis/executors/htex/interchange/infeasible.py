@@ -8,7 +8,7 @@ from trellis.executors.htex.interchange.demands import Kind, describe_demand, de
 from trellis.executors.htex.interchange.manager_table import Manager
 
 # Tasks that fit no manager that is there wait so long for one that they fit: nodes of a block do not come all at once.
-UNFIT_S = 30.0
+INFEASIBLE_S = 30.0
 
 
 class UnfitWatch:
@@ -36,7 +36,7 @@ class UnfitWatch:
             if self._fits[kind] or not managers:
                 self._due.pop(kind, None)
             else:
-                self._due.setdefault(kind, now + UNFIT_S)
+                self._due.setdefault(kind, now + INFEASIBLE_S)
         for known in (self._due, self._fits):
             for kind in known.keys() - set(kinds):
                 del known[kind]

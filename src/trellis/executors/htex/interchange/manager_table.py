@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER, Pace
+from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER, LookAhead
 from trellis.executors.htex.interchange.demands import Load
 from trellis.executors.htex.interchange.events import RefuseManager
 from trellis.version import VERSION
@@ -40,7 +40,7 @@ class Manager:
     unstarted: set[int] | None = None  # what its witness has said; None: nothing yet
     look_at: float = 0.0  # when to look whether it was heard
     ends_at: float | None = None  # its node's job
-    pace: Pace = field(default_factory=Pace)
+    pace: LookAhead = field(default_factory=LookAhead)
     asked_back: bool = False  # an answer to AskBack is to come
     deaths: int = 0  # of workers, since the last task that ran to its end
     doubtful: set[int] = field(default_factory=set)  # tasks sent before its connection broke

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from trellis.errors import BadMessage, ConfigurationError
-from trellis.executors.common.bad_messages import Complaints
+from trellis.executors.common.bad_messages import BadMessages
 from trellis.executors.common.connections import Connections
 from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, open_log, read_settings
@@ -115,8 +115,8 @@ class InterchangeService:
         self._cargo = Cargo(lambda payload: bring(payload, settings.shared_dir or ""))
         self._connections = Connections()
         self._serves_managers = False
-        self._client_complaints = Complaints(logger, "a message of the submit side is dropped%s: %s")
-        self._manager_complaints = Complaints(logger, "manager %s is dropped for a bad message: %s")
+        self._bad_from_client = BadMessages(logger, "a message of the submit side is dropped%s: %s")
+        self._bad_from_managers = BadMessages(logger, "manager %s is dropped for a bad message: %s")
         self._running = True
 
     def bind(self) -> Ports:
@@ -195,7 +195,7 @@ class InterchangeService:
                     self._serve_managers()
                 self._on_client_message(self._from_client.decode(_header(incoming)), incoming.frames[1:])
             except BadMessage as error:
-                self._client_complaints.note("", error)
+                self._bad_from_client.note("", error)
                 ids = self._from_client.tasks_in(_header(incoming), Tasks) if incoming.frames else []
                 if ids:
                     self._to_client(TasksRefused(ids, str(error)))
@@ -250,7 +250,7 @@ class InterchangeService:
                 self._on_manager_message(name, message, incoming)
             except BadMessage as error:
                 if not self._refuse_report(name, incoming, error):
-                    self._manager_complaints.note(name, error)
+                    self._bad_from_managers.note(name, error)
                     self._handle(events.ManagerLeft(name, f"it sent a bad message: {error}"))
 
     def _on_manager_message(self, name: str, message: Message, incoming: Incoming) -> None:
@@ -386,7 +386,7 @@ class InterchangeService:
                 self._to_manager(manager, RegisterAgain())
             case events.SendCheck(manager, ids):
                 self._to_manager(manager, CheckTasks(ids))
-            case events.ReportUnfit(ids, reason):
+            case events.ReportInfeasible(ids, reason):
                 self._cargo.drop(ids)
                 self._to_client(TasksUnfit(ids, reason))
             case events.WarnOfSelector(reason):

@@ -29,9 +29,9 @@ from trellis.executors.htex.interchange.events import (
     ManagerDraining,
     ManagerLeft,
     ManagerRegistered,
+    ReportInfeasible,
     ReportManagerLost,
     ReportPutAside,
-    ReportUnfit,
     ResumeEnded,
     TasksEnded,
     TasksMissing,
@@ -380,7 +380,7 @@ class InterchangeState:
         for kind in self._unfit.overdue(now):
             ids = self._custody.give_up(kind)
             if ids:
-                actions.append(ReportUnfit(ids, reason_of(kind, self._managers)))
+                actions.append(ReportInfeasible(ids, reason_of(kind, self._managers)))
         while self._silence and self._silence[0][0] <= now:
             due, name = heapq.heappop(self._silence)
             manager = self._managers.get(name)

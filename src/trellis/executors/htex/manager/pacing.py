@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from trellis.executors.common.lookahead import AHEAD_S, MOST_READY, Pace
+from trellis.executors.common.lookahead import AHEAD_S, MOST_READY, LookAhead
 
 # Shares of workers are summed up in floating point.
 ROUNDING = 1e-6
@@ -46,7 +46,7 @@ class Pacing:
 
     def __init__(self) -> None:
         self._functions: dict[int, int] = {}  # of each task
-        self._paces: dict[int, Pace] = {}  # of functions that have been seen
+        self._paces: dict[int, LookAhead] = {}  # of functions that have been seen
         self._shares: dict[int, float] = {}  # of some functions, as they are with so many workers ready
         self._workers = 0
         self._whole: set[int] = set()  # tasks that take a worker each
@@ -111,7 +111,7 @@ class Pacing:
     def _note(self, function: int, count: int, duration_s: float) -> bool:
         pace = self._paces.get(function)
         if pace is None:
-            pace = self._paces[function] = Pace(MOST_READY)
+            pace = self._paces[function] = LookAhead(MOST_READY)
         pace.note(count, duration_s)
         self._shares.pop(function, None)
         return duration_s > count * AHEAD_S

@@ -18,7 +18,7 @@ from pathlib import Path
 from trellis.addresses import tcp_url
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common import host
-from trellis.executors.common.bad_messages import Complaints
+from trellis.executors.common.bad_messages import BadMessages
 from trellis.executors.common.process_title import show_as
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager import state as machine
@@ -93,7 +93,7 @@ class ManagerService:
         self._state = machine.ManagerState(make_settings(options, plan), time.monotonic())
         self._decoder: Decoder[Message] = Decoder(ToManager)
         self._loop = Loop()
-        self._complaints = Complaints(logger, "a message of %s is dropped: %s")
+        self._bad_messages = BadMessages(logger, "a message of %s is dropped: %s")
         self._inbox: Inbox[events.Event] = Inbox()  # what signal handlers have to say
         self._node = Node(
             self._loop, self._worker_environment, self._on_frames, self._on_worker_exit, self._announce, shared
@@ -188,7 +188,7 @@ class ManagerService:
             try:
                 self._on_message(self._decoder.decode(frames[0]), frames[1:])
             except BadMessage as error:
-                self._complaints.note("the interchange", error)
+                self._bad_messages.note("the interchange", error)
                 ids = [id_ for id_ in self._decoder.tasks_in(frames[0], Tasks) if id_ not in self._tasks]
                 if ids:
                     self._link.send(TasksRefused(ids, str(error), self._registration.manager))

@@ -20,8 +20,8 @@ from trellis.executors.htex.interchange.events import (
     ManagerLeft,
     ManagerRegistered,
     ReportCancelled,
+    ReportInfeasible,
     ReportManagerLost,
-    ReportUnfit,
     SendTasks,
     TasksEnded,
     TasksReturned,
@@ -30,7 +30,7 @@ from trellis.executors.htex.interchange.events import (
     WarnOfSelector,
     WelcomeManager,
 )
-from trellis.executors.htex.interchange.infeasible import UNFIT_S
+from trellis.executors.htex.interchange.infeasible import INFEASIBLE_S
 from trellis.executors.htex.interchange.manager_table import ENDS_MARGIN_S
 from trellis.executors.htex.interchange.selection import ManagerSelector, Selection
 from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
@@ -213,7 +213,7 @@ def test_a_large_task_that_waits_is_cancelled_here(house: House) -> None:
     house.submit(2, 3, demand=WIDER)
     assert house(CancelRequested([2, 3])) == [ReportCancelled([2, 3])]
     assert house.submit(4) == [SendTasks("a", [4])]
-    assert house.wait(UNFIT_S) == []
+    assert house.wait(INFEASIBLE_S) == []
 
 
 def test_a_large_task_that_comes_back_from_a_lost_manager_fits_where_it_did(house: House) -> None:
@@ -252,7 +252,7 @@ def test_few_nodes_cannot_keep_many_out_for_ever(house: House) -> None:
 
 # -- tasks that fit nobody ---------------------------------------------------------------------------------------
 
-UNFIT = ReportUnfit(
+UNFIT = ReportInfeasible(
     [1, 2],
     "it asks for 4 cores, and no manager has so much: the only manager, host-a has 2 cores, 0 MB of memory, 0 GPUs, "
     "and 0 nodes for tasks that spread over nodes",
@@ -262,19 +262,19 @@ UNFIT = ReportUnfit(
 def test_tasks_that_fit_nobody_are_reported_after_a_while(house: House) -> None:
     house.register("a", workers=2)
     house.submit(1, demand=WIDER)
-    house.now += UNFIT_S / 2
+    house.now += INFEASIBLE_S / 2
     house.submit(2, demand=WIDER)
-    assert house.state.next_deadline() == 100.0 + UNFIT_S
-    assert house.wait(UNFIT_S / 2) == [UNFIT]
+    assert house.state.next_deadline() == 100.0 + INFEASIBLE_S
+    assert house.wait(INFEASIBLE_S / 2) == [UNFIT]
     assert (house.state.pending, house.state.next_deadline()) == (0, 1100.0)
 
 
 def test_without_a_manager_nobody_knows_what_fits(house: House) -> None:
     house.submit(1, demand=WIDER)
-    assert house.wait(10 * UNFIT_S) == []
+    assert house.wait(10 * INFEASIBLE_S) == []
     house.register("a", workers=2)
     house(ManagerLeft("a", "gone"))
-    assert house.wait(10 * UNFIT_S) == []
+    assert house.wait(10 * INFEASIBLE_S) == []
 
 
 def test_a_manager_that_could_hold_them_lets_them_wait(house: House) -> None:
@@ -282,9 +282,9 @@ def test_a_manager_that_could_hold_them_lets_them_wait(house: House) -> None:
     house.register("b", workers=4)
     house(HoldRequested(["b"], []))
     house.submit(1, 2, demand=WIDER)
-    assert house.wait(2 * UNFIT_S) == []
+    assert house.wait(2 * INFEASIBLE_S) == []
     house(ManagerLeft("b", "gone"))
-    assert house.wait(UNFIT_S) == [UNFIT]
+    assert house.wait(INFEASIBLE_S) == [UNFIT]
 
 
 # -- the end of a node's job -------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_a_task_is_not_sent_where_it_cannot_end_in_time(house: House) -> None:
     assert house.submit(1, walltime_s=100.0 - ENDS_MARGIN_S) == [SendTasks("a", [1])]
     assert house.submit(2, walltime_s=101.0 - ENDS_MARGIN_S) == []
     assert house.submit(3) == [SendTasks("a", [3])]
-    assert house.wait(2 * UNFIT_S) == []  # the next block may have the time
+    assert house.wait(2 * INFEASIBLE_S) == []  # the next block may have the time
     assert house.register("b", ends_in_s=1000.0) == [WelcomeManager("b"), SendTasks("b", [2])]
 
 

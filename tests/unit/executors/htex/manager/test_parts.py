@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER, Pace
+from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER, LookAhead
 from trellis.executors.htex.manager.limits import Limits
 from trellis.executors.htex.manager.node_pool import MOST_OVERTAKEN, NodePool
 from trellis.executors.htex.manager.unacknowledged import KeptReports
@@ -81,26 +81,26 @@ def test_a_walltime_counts_from_the_start() -> None:
 
 
 def test_nothing_is_kept_ready_while_nothing_is_known() -> None:
-    assert Pace().ahead(8) == 0
+    assert LookAhead().ahead(8) == 0
 
 
 def test_as_many_are_kept_ready_as_run_in_a_moment() -> None:
-    pace = Pace()
+    pace = LookAhead()
     pace.note(10, 10 * AHEAD_S / 4)
     assert (pace.ahead(1), pace.ahead(3)) == (4, 12)
-    pace = Pace()
+    pace = LookAhead()
     pace.note(10, 0.0)
     assert (pace.ahead(1), pace.ahead(128)) == (MOST_AHEAD_PER_WORKER, 128 * MOST_AHEAD_PER_WORKER)
 
 
 def test_there_may_be_a_bound_for_all_workers_together() -> None:
-    pace = Pace(100)
+    pace = LookAhead(100)
     pace.note(10, 0.0)
     assert (pace.ahead(1), pace.ahead(2)) == (MOST_AHEAD_PER_WORKER, 100)
 
 
 def test_a_long_task_counts_at_once_and_short_ones_one_by_one() -> None:
-    pace = Pace()
+    pace = LookAhead()
     pace.note(100, 0.0)
     pace.note(1, 1.0)
     assert pace.ahead(1) == 0
