@@ -11,16 +11,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.state import VineManagerSettings, VineManagerState
-from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, FileSpec, LibrarySpec, Mount, RegisterWorker, TaskShape
+from trellis.wire.vine import VINE_PROTOCOL_VERSION, FileSpec, LibrarySpec, Mount, RegisterWorker, Resources, TaskShape
 
 WORKERS = st.sampled_from(["a", "b", "c"])
 PICK = st.integers(0, 1_000)
 SHAPES = [
-    TaskShape("regular", "one", Amount(cores=1)),
-    TaskShape("regular", "whole", Amount(), priority=1.0),
-    TaskShape("serverless", "call", Amount(), library="l"),
+    TaskShape("regular", "one", Resources(cores=1)),
+    TaskShape("regular", "whole", Resources(), priority=1.0),
+    TaskShape("serverless", "call", Resources(), library="l"),
 ]
-TOTAL = Amount(2, 200, 3, 0)
+TOTAL = Resources(2, 200, 3, 0)
 
 
 class Worker:
@@ -29,8 +29,8 @@ class Worker:
     def __init__(self) -> None:
         self.cache: set[str] = set()
         self.coming: dict[str, str] = {}  # sources by name
-        self.running: dict[int, tuple[Amount | None, int]] = {}
-        self.libraries: dict[int, tuple[Amount, bool]] = {}
+        self.running: dict[int, tuple[Resources | None, int]] = {}
+        self.libraries: dict[int, tuple[Resources, bool]] = {}
 
 
 class VineManagerModel(RuleBasedStateMachine):
@@ -44,10 +44,10 @@ class VineManagerModel(RuleBasedStateMachine):
         self.open: set[int] = set()
         self.kept: set[int] = set()
         self.returning: dict[str, str] = {}  # worker by file
-        self.lost: dict[int, tuple[Amount | None, int]] = {}  # what the last worker that went had been sent
+        self.lost: dict[int, tuple[Resources | None, int]] = {}  # what the last worker that went had been sent
         self.files = 0
         self.handle(events.ShapesDefined(range(3), SHAPES))
-        self.handle(events.LibrariesInstalled([LibrarySpec("l", slots=2, amount=Amount(cores=1))]))
+        self.handle(events.LibrariesInstalled([LibrarySpec("l", slots=2, resources=Resources(cores=1))]))
 
     def handle(self, event: events.Event) -> None:
         for action in self.state.handle(event, self.now):
@@ -76,14 +76,14 @@ class VineManagerModel(RuleBasedStateMachine):
                 self.workers[worker].cache.difference_update(names)
                 for name in names:
                     self.workers[worker].coming.pop(name, None)
-            case events.RunTasks(worker, ids, amounts, instances):
-                for id_, amount, instance in zip(ids, amounts, instances, strict=True):
+            case events.RunTasks(worker, ids, allocations, instances):
+                for id_, resources, instance in zip(ids, allocations, instances, strict=True):
                     assert id_ in self.open | self.kept, f"{id_} has ended"
                     assert not any(id_ in other.running for other in self.workers.values()), f"{id_} runs twice"
                     assert self.inputs[id_] <= self.workers[worker].cache, f"{id_} has no inputs"
-                    self.workers[worker].running[id_] = (amount, instance)
-            case events.StartLibrary(worker, _, instance, amount):
-                self.workers[worker].libraries[instance] = (amount, False)
+                    self.workers[worker].running[id_] = (resources, instance)
+            case events.StartLibrary(worker, _, instance, resources):
+                self.workers[worker].libraries[instance] = (resources, False)
             case events.StopLibrary(worker, instance):
                 del self.workers[worker].libraries[instance]
             case events.BringHome(worker, name):
@@ -186,9 +186,9 @@ class VineManagerModel(RuleBasedStateMachine):
             return
         name, number = there[pick % len(there)]
         worker = self.workers[name]
-        amount, is_up = worker.libraries[number]
+        resources, is_up = worker.libraries[number]
         if comes and not is_up:
-            worker.libraries[number] = (amount, True)
+            worker.libraries[number] = (resources, True)
             self.handle(events.LibraryUp(name, number, 2))
         elif not comes:
             for id_ in [id_ for id_, (_, instance) in worker.running.items() if instance == number]:
@@ -231,9 +231,9 @@ class VineManagerModel(RuleBasedStateMachine):
     @invariant()
     def no_worker_is_oversold(self) -> None:
         for name, worker in self.workers.items():
-            amounts = [amount for amount, _ in worker.running.values() if amount is not None]
-            amounts += [amount for amount, _ in worker.libraries.values()]
-            assert sum(amount.cores or 0 for amount in amounts) <= 2, f"{name} is oversold"
+            allocations = [resources for resources, _ in worker.running.values() if resources is not None]
+            allocations += [resources for resources, _ in worker.libraries.values()]
+            assert sum(resources.cores or 0 for resources in allocations) <= 2, f"{name} is oversold"
 
     @invariant()
     def every_open_task_is_somewhere(self) -> None:

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trellis.executors.taskvine.embedded.worker import events
 from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings, VineWorkerState
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 CHOICE = st.integers(min_value=0, max_value=1_000)
 
@@ -65,7 +65,7 @@ class WorkerModel(RuleBasedStateMachine):
     def send_task(self, limit: float, memory: float | None) -> None:
         self.next_id += 1
         self.open.add(self.next_id)
-        self.do(events.TaskReceived(self.next_id, Amount(memory=memory), limit))
+        self.do(events.TaskReceived(self.next_id, Resources(memory=memory), limit))
 
     @rule(slots=st.integers(1, 3), direct=st.booleans())
     def start_library(self, slots: int, direct: bool) -> None:
@@ -112,7 +112,7 @@ class WorkerModel(RuleBasedStateMachine):
     def measure(self, choice: int, memory: float) -> None:
         if self.processes:
             id_ = sorted(self.processes)[choice % len(self.processes)]
-            self.do(events.Measured(id_, Amount(memory=memory)))
+            self.do(events.Measured(id_, Resources(memory=memory)))
 
     @rule(choice=CHOICE)
     def get_ready(self, choice: int) -> None:

@@ -14,7 +14,7 @@ import pytest
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.testing.oracles import LivenessViolation, SafetyViolation
 from trellis.testing.vine_simulation import VineScenario, VineSimulation
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 # These compute all the time: on a busy machine they take as much longer.
 pytestmark = pytest.mark.timeout(900)
@@ -136,14 +136,14 @@ def test_a_task_that_is_reported_twice_is_seen() -> None:
 
 def test_a_worker_that_is_oversold_is_seen() -> None:
     simulation = VineSimulation(1)
-    worker = simulation.add_worker("w", Amount(1, 100, 100, 0), [], None, "")
+    worker = simulation.add_worker("w", Resources(1, 100, 100, 0), [], None, "")
     with pytest.raises(SafetyViolation, match="oversold"):
-        worker._on_start_library(events.StartLibrary("w", "good", 1, Amount(2, 0, 0, 0)))
+        worker._on_start_library(events.StartLibrary("w", "good", 1, Resources(2, 0, 0, 0)))
 
 
 def test_a_task_without_its_inputs_is_seen() -> None:
     simulation = VineSimulation(1)
-    worker = simulation.add_worker("w", Amount(1, 100, 100, 0), [], None, "")
+    worker = simulation.add_worker("w", Resources(1, 100, 100, 0), [], None, "")
     simulation.inputs_of = lambda id_: ["f7"]  # type: ignore[method-assign]
     with pytest.raises(SafetyViolation, match="without f7"):
-        worker._on_run(events.RunTasks("w", [1], [Amount(1, 0, 0, 0)], [-1]))
+        worker._on_run(events.RunTasks("w", [1], [Resources(1, 0, 0, 0)], [-1]))

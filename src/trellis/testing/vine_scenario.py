@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trellis.wire.vine import Amount, LibrarySpec, Mount, TaskShape
+from trellis.wire.vine import LibrarySpec, Mount, Resources, TaskShape
 
 # Shape ids: of regular tasks, and of calls of each library.
 SHAPES = [
-    TaskShape("regular", "whole", Amount()),
-    TaskShape("regular", "small", Amount(cores=1, memory=100, disk=10)),
-    TaskShape("regular", "share", Amount(cores=1)),
-    TaskShape("regular", "urgent", Amount(cores=2), priority=5.0),
-    TaskShape("regular", "featured", Amount(cores=1), features=("gpu",)),
-    TaskShape("regular", "long", Amount(cores=1), time_min_s=5.0),
-    TaskShape("serverless", "calls", Amount(), library="good"),
-    TaskShape("serverless", "calls", Amount(), library="filed"),
-    TaskShape("serverless", "calls", Amount(), library="moody"),
-    TaskShape("serverless", "calls", Amount(), library="broken"),
+    TaskShape("regular", "whole", Resources()),
+    TaskShape("regular", "small", Resources(cores=1, memory=100, disk=10)),
+    TaskShape("regular", "share", Resources(cores=1)),
+    TaskShape("regular", "urgent", Resources(cores=2), priority=5.0),
+    TaskShape("regular", "featured", Resources(cores=1), features=("gpu",)),
+    TaskShape("regular", "long", Resources(cores=1), time_min_s=5.0),
+    TaskShape("serverless", "calls", Resources(), library="good"),
+    TaskShape("serverless", "calls", Resources(), library="filed"),
+    TaskShape("serverless", "calls", Resources(), library="moody"),
+    TaskShape("serverless", "calls", Resources(), library="broken"),
 ]
 CALLS = range(6, 10)
 
@@ -79,4 +79,4 @@ class LibraryPlan:
 def library_spec(plan: LibraryPlan) -> LibrarySpec:
     """As the user installs it."""
     inputs = [Mount(number, "x") for number in plan.files]
-    return LibrarySpec(plan.name, "direct" if plan.slots == 1 else "fork", plan.slots, Amount(cores=1), inputs)
+    return LibrarySpec(plan.name, "direct" if plan.slots == 1 else "fork", plan.slots, Resources(cores=1), inputs)

@@ -19,7 +19,7 @@ from trellis.testing.network import TICK_S, Connection, World
 from trellis.testing.oracles import LivenessViolation, SafetyViolation
 from trellis.testing.vine_scenario import CALLS, SHAPES, LibraryPlan, VineScenario, VineTaskPlan, library_spec
 from trellis.testing.vine_worker import SimulatedVineWorker
-from trellis.wire.vine import Amount, FileSpec, Mount
+from trellis.wire.vine import FileSpec, Mount, Resources
 
 __all__ = ["VineScenario", "VineSimulation"]
 
@@ -83,7 +83,7 @@ class VineSimulation:
             self._plan()
             self._run_until(self.scenario.faults_s, stop=False)
             self.faulty = False
-            self.add_worker("rescue", Amount(4, 4_000, 10_000, 1), ["gpu"], None, "")
+            self.add_worker("rescue", Resources(4, 4_000, 10_000, 1), ["gpu"], None, "")
             if not self._run_until(self.world.now + _AMPLE_S, stop=True):
                 raise LivenessViolation(f"these have not ended: {self._unsettled()}")
             self._end()
@@ -114,18 +114,18 @@ class VineSimulation:
 
     def _add_random_worker(self) -> None:
         rng, scenario = self.world.rng, self.scenario
-        amount = Amount(rng.choice([1, 2, 4]), rng.choice([200, 1_000]), scenario.disk, rng.choice([0, 1]))
+        resources = Resources(rng.choice([1, 2, 4]), rng.choice([200, 1_000]), scenario.disk, rng.choice([0, 1]))
         bad_at = rng.choice(["", "", "", "", "files", "tasks"]) if scenario.faults else ""
         ends_in_s = self.world.between(3, 20) if scenario.faults and self.world.chance(0.2) else None
         features = ["gpu"] if self.world.chance(0.5) else []
-        worker = self.add_worker(f"w{next(self._names)}", amount, features, ends_in_s, bad_at)
+        worker = self.add_worker(f"w{next(self._names)}", resources, features, ends_in_s, bad_at)
         if ends_in_s is not None:
             self.world.after(ends_in_s, worker.die)
 
     def add_worker(
-        self, name: str, amount: Amount, features: list[str], ends_in_s: float | None, bad_at: str
+        self, name: str, resources: Resources, features: list[str], ends_in_s: float | None, bad_at: str
     ) -> SimulatedVineWorker:
-        worker = self.workers[name] = SimulatedVineWorker(self, name, amount, features, ends_in_s, bad_at)
+        worker = self.workers[name] = SimulatedVineWorker(self, name, resources, features, ends_in_s, bad_at)
         if self.faulty and self.world.chance(0.3):
             worker.cache.add("f0")  # from a former run
         worker.connect(Connection(self.world, self, worker, name, 0.2))

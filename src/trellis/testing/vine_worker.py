@@ -14,7 +14,7 @@ from trellis.executors.taskvine.embedded.manager import events
 from trellis.testing.network import Connection, World
 from trellis.testing.oracles import SafetyViolation
 from trellis.testing.vine_scenario import LibraryPlan, VineTaskPlan
-from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, RegisterWorker
+from trellis.wire.vine import VINE_PROTOCOL_VERSION, RegisterWorker, Resources
 
 _NAMES = ("cores", "memory", "disk", "gpus")
 
@@ -41,7 +41,7 @@ class Surroundings(Protocol):
 @dataclass(eq=False)
 class _Instance:
     name: str
-    amount: Amount
+    resources: Resources
     up: bool = False
     running: list[int] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
@@ -51,7 +51,13 @@ class SimulatedVineWorker:
     """One worker. Messages to the manager are its machine's events."""
 
     def __init__(
-        self, place: Surroundings, name: str, amount: Amount, features: list[str], ends_in_s: float | None, bad_at: str
+        self,
+        place: Surroundings,
+        name: str,
+        resources: Resources,
+        features: list[str],
+        ends_in_s: float | None,
+        bad_at: str,
     ) -> None:
         self.name = name
         self.alive = True
@@ -59,11 +65,11 @@ class SimulatedVineWorker:
         self.connection: Connection | None = None
         self._place = place
         self._world = place.world
-        self._amount = amount
+        self._resources = resources
         self._features = features
         self._ends_in_s = ends_in_s
         self._bad_at = bad_at  # "files": it gets none; "tasks": it starts none
-        self._tasks: dict[int, Amount] = {}
+        self._tasks: dict[int, Resources] = {}
         self._instances: dict[int, _Instance] = {}
         self._coming: set[str] = set()
         self._stolen: dict[str, bool] = {}  # files that it lost; whether it has told of it
@@ -76,7 +82,7 @@ class SimulatedVineWorker:
             self.name,
             "host",
             1,
-            self._amount,
+            self._resources,
             self._features,
             "",
             self._ends_in_s,
@@ -160,19 +166,19 @@ class SimulatedVineWorker:
     # -- tasks -------------------------------------------------------------------------------------------------
 
     def _on_run(self, run: events.RunTasks) -> None:
-        for id_, amount, instance in zip(run.ids, run.amounts, run.instances, strict=True):
+        for id_, resources, instance in zip(run.ids, run.allocations, run.instances, strict=True):
             if id_ in self._tasks or any(id_ in i.running + i.waiting for i in self._instances.values()):
                 raise SafetyViolation(f"task {id_} runs at {self.name} already")
             if not self._inputs_are_here(id_):
                 self._fail(id_, "forsaken", "an input is gone")
-            elif amount is None:
+            elif resources is None:
                 self._take_call(id_, instance)
             elif self._bad_at == "tasks":
                 self._fail(id_, "forsaken", "nothing starts here")
             else:
-                self._tasks[id_] = amount
+                self._tasks[id_] = resources
                 self._check_room()
-                self._world.after(self._place.plan(id_).duration_s, self._on_end, id_, amount)
+                self._world.after(self._place.plan(id_).duration_s, self._on_end, id_, resources)
 
     def _inputs_are_here(self, id_: int) -> bool:
         gone = [name for name in self._place.inputs_of(id_) if name not in self.cache]
@@ -185,18 +191,18 @@ class SimulatedVineWorker:
         return not gone
 
     def _check_room(self) -> None:
-        amounts = [*self._tasks.values(), *(instance.amount for instance in self._instances.values())]
+        allocations = [*self._tasks.values(), *(instance.resources for instance in self._instances.values())]
         for name in _NAMES:
-            used = sum(getattr(amount, name) or 0 for amount in amounts)
-            if used > (getattr(self._amount, name) or 0) + 1e-3:
+            used = sum(getattr(resources, name) or 0 for resources in allocations)
+            if used > (getattr(self._resources, name) or 0) + 1e-3:
                 raise SafetyViolation(f"{self.name} is oversold: {used} {name}")
 
-    def _on_end(self, id_: int, amount: Amount) -> None:
-        if self._tasks.get(id_) is not amount:
+    def _on_end(self, id_: int, resources: Resources) -> None:
+        if self._tasks.get(id_) is not resources:
             return  # it was killed
         del self._tasks[id_]
         plan = self._place.plan(id_)
-        if plan.exhausts and (amount.memory or 0) < (self._amount.memory or 0):
+        if plan.exhausts and (resources.memory or 0) < (self._resources.memory or 0):
             self._fail(id_, "resource_exhaustion", "too much memory")
         elif plan.end:
             self._fail(id_, plan.end, "as planned")
@@ -231,7 +237,7 @@ class SimulatedVineWorker:
         for name in (f"f{number}" for number in plan.files):
             if name not in self.cache and name not in self._stolen:
                 raise SafetyViolation(f"library {plan.name} starts at {self.name} without {name}")
-        self._instances[start.instance] = _Instance(start.library, start.amount)
+        self._instances[start.instance] = _Instance(start.library, start.resources)
         self._check_room()
         self._world.after(self._world.between(0.1, 1), self._on_library_started, start.instance, plan)
 

@@ -33,7 +33,7 @@ class Part(msgspec.Struct, array_like=True, gc=False):
     """Base of what messages are made of."""
 
 
-class Amount(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Resources(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Resources: of a worker, asked for by a task (None: not said), or given to one. Memory and disk in MB."""
 
     cores: float | None = None
@@ -43,7 +43,7 @@ class Amount(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 # Of a task about which nothing is said, or known.
-UNKNOWN = Amount()
+UNKNOWN = Resources()
 
 
 class FileSpec(Part):
@@ -75,7 +75,7 @@ class TaskShape(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     mode: str  # "regular": an interpreter of its own; "serverless": a call of a library
     category: str
-    amount: Amount
+    resources: Resources
     priority: float = 0.0  # higher is sooner
     time_min_s: float = 0.0  # it runs at least so long: no worker that ends before; 0: not known
     time_max_s: float = 0.0  # it is ended after so long; 0: never
@@ -93,7 +93,7 @@ class LibrarySpec(Part):
     name: str
     exec_mode: str = "fork"  # a child per call; "direct": in the process itself, one call at a time
     slots: int = 0  # calls at a time; 0: as many as it has cores
-    amount: Amount = Amount()
+    resources: Resources = Resources()
     inputs: list[Mount] = []
     environment: int = -1
     variables: tuple[tuple[str, str], ...] = ()
@@ -191,7 +191,7 @@ class WorkerJoined(Message, tag=1022):
 
     worker: str
     hostname: str
-    amount: Amount
+    resources: Resources
     block: str = ""  # that it is of; empty: of none, or not known
 
 
@@ -223,8 +223,8 @@ class WorkerStatus(Part):
 
     worker: str
     hostname: str
-    total: Amount
-    used: Amount
+    total: Resources
+    used: Resources
     tasks: int
     libraries: dict[str, int]  # instances by name
     files: int
@@ -262,7 +262,7 @@ class RegisterWorker(Message, tag=1040):
     worker: str
     hostname: str
     pid: int
-    amount: Amount
+    resources: Resources
     features: list[str]
     transfer_address: str  # host:port where other workers get files
     ends_in_s: float | None  # until the batch system ends its job, when that is known
@@ -297,7 +297,7 @@ class CallsEnded(Message, tag=1043):
     started: list[float]
     durations_s: list[float]
     sizes: list[int]
-    measured: list[Amount] = []  # what each used at most, where that was measured
+    measured: list[Resources] = []  # what each used at most, where that was measured
 
 
 class TaskFailed(Message, tag=1044):
@@ -307,7 +307,7 @@ class TaskFailed(Message, tag=1044):
     status: str
     reason: str
     exit_code: int = 0
-    measured: Amount = Amount()
+    measured: Resources = Resources()
     beside: int = 0  # tasks that ended with it, when what they ran in did: one of them may be to blame
 
 
@@ -395,7 +395,7 @@ class RunTasks(Message, tag=1065):
     ids: list[int]
     functions: list[int]
     shapes: list[int]
-    amounts: list[Amount | None]  # what each is given; None: a call, which takes a slot of its library
+    allocations: list[Resources | None]  # what each is given; None: a call, which takes a slot of its library
     instances: list[int]  # of the library, for calls; -1: none
     sizes: list[int]
     inputs: dict[int, list[tuple[str, str]]] = {}  # by position: cache name, path
@@ -409,7 +409,7 @@ class StartLibrary(Message, tag=1066):
 
     library: LibrarySpec
     instance: int
-    amount: Amount
+    resources: Resources
     inputs: list[tuple[str, str]]
     environment: str  # cache name, or empty
     sizes: list[int]

@@ -442,8 +442,8 @@ def _meet(place: str, number: int, count: int) -> int:
 
 
 def test_library_config(start: Start, tmp_path: Path) -> None:
-    amount = {"cores": 2, "memory": 300, "disk": 200, "gpus": 1}
-    config = {"num_slots": 3, "exec_mode": "fork", "context_timeout_s": 60, **amount}
+    resources = {"cores": 2, "memory": 300, "disk": 200, "gpus": 1}
+    config = {"num_slots": 3, "exec_mode": "fork", "context_timeout_s": 60, **resources}
     executor = start(
         {"library_config": config}, {"memory": 900, "disk": 900, "gpus": 2}, function_exec_mode="serverless"
     )
@@ -452,7 +452,7 @@ def test_library_config(start: Start, tmp_path: Path) -> None:
     assert len({call.result(WAIT_S) for call in calls}) == 1  # three at a time, in one library
     (worker,) = executor.vine_status().workers  # type: ignore[union-attr]
     used = worker.used
-    assert {"cores": used.cores, "memory": used.memory, "disk": used.disk, "gpus": used.gpus} == amount
+    assert {"cores": used.cores, "memory": used.memory, "disk": used.disk, "gpus": used.gpus} == resources
 
 
 def test_a_library_that_needs_too_long_to_start(start: Start) -> None:

@@ -27,11 +27,11 @@ from trellis.wire.codec import Decoder, encode_header
 from trellis.wire.messages import DismissManager, Message
 from trellis.wire.vine import (
     VINE_PROTOCOL_VERSION,
-    Amount,
     CacheUpdated,
     CallsEnded,
     FileChunk,
     RegisterWorker,
+    Resources,
     SendFile,
     ToVineWorker,
     VineStatus,
@@ -73,7 +73,7 @@ class Puppet:
     def register(self) -> None:
         self.say(
             RegisterWorker(
-                VINE_PROTOCOL_VERSION, self.name, "h", 1, Amount(1, 1, 1, 0), [], "127.0.0.1:1", None, [], []
+                VINE_PROTOCOL_VERSION, self.name, "h", 1, Resources(1, 1, 1, 0), [], "127.0.0.1:1", None, [], []
             )
         )
         self.hear(WelcomeWorker)

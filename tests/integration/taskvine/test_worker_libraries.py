@@ -17,7 +17,7 @@ import pytest
 from tests.integration.taskvine.worker_bed import Bed, bed, gone, wait_until
 from trellis.executors.taskvine.remote.context import load_variable_from_library
 from trellis.wire.messages import ForgetFunctions
-from trellis.wire.vine import Amount, KillTasks, LibraryDown, LibraryUp, StopLibrary, TaskShape
+from trellis.wire.vine import KillTasks, LibraryDown, LibraryUp, Resources, StopLibrary, TaskShape
 
 MODES = ("fork", "direct")
 
@@ -125,7 +125,7 @@ def test_functions_are_forgotten(called: Bed) -> None:
 
 
 def test_call_that_takes_too_long_is_ended(called: Bed) -> None:
-    shape = TaskShape("serverless", "c", Amount(), time_max_s=0.5)
+    shape = TaskShape("serverless", "c", Resources(), time_max_s=0.5)
     failed = called.result(called.call(time.sleep, 60, shape=shape))
     assert failed.status == "max_wall_time"
 
@@ -271,7 +271,7 @@ def test_library_has_inputs_and_its_calls_share_its_cores(it: Bed) -> None:
     def context() -> dict[str, Any]:
         return {"model": Path("m.bin").read_bytes()}
 
-    it.library(slots=2, amount=Amount(4, 100, 50), context=context, inputs=[("model", "m.bin")])
+    it.library(slots=2, resources=Resources(4, 100, 50), context=context, inputs=[("model", "m.bin")])
 
     def tell() -> tuple[Any, ...]:
         return load_variable_from_library("model"), os.environ["CORES"], os.environ["MKL_NUM_THREADS"]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.taskvine.worker_bed import ONE_CORE, Bed, bed, gone, wait_until
 from trellis.errors import RemoteTraceback
-from trellis.wire.vine import Amount, KillTasks, TaskFailed, TaskShape
+from trellis.wire.vine import KillTasks, Resources, TaskFailed, TaskShape
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_large_arrays_go_both_ways(it: Bed) -> None:
 
 
 def test_task_that_takes_too_long_is_ended(it: Bed) -> None:
-    failed = it.result(it.run(time.sleep, 60, shape=TaskShape("regular", "c", Amount(), time_max_s=0.5)))
+    failed = it.result(it.run(time.sleep, 60, shape=TaskShape("regular", "c", Resources(), time_max_s=0.5)))
     assert failed.status == "max_wall_time"
     assert "0.5 s; ended by its worker" in failed.reason
 
@@ -116,8 +116,8 @@ def test_task_is_ended_for_too_much_memory_and_too_much_disk(it: Bed) -> None:
         Path("big").write_bytes(b"x" * 20_000_000)
         time.sleep(60)
 
-    memory = it.run(fill, amount=Amount(cores=1, memory=100))
-    disk = it.run(write, amount=Amount(cores=1, disk=5))
+    memory = it.run(fill, resources=Resources(cores=1, memory=100))
+    disk = it.run(write, resources=Resources(cores=1, disk=5))
     assert it.result(memory).status == "resource_exhaustion"
     assert it.result(disk).status == "sandbox_exhaustion"
     assert it.result(memory).measured.memory > 100
@@ -138,7 +138,7 @@ def test_memory_that_processes_share_counts_once(it: Bed) -> None:
             os.waitpid(child, 0)
         return "done"
 
-    assert it.result(it.run(share, amount=Amount(cores=1, memory=300))) == "done"
+    assert it.result(it.run(share, resources=Resources(cores=1, memory=300))) == "done"
 
 
 def test_sandbox_has_inputs_and_gives_outputs(it: Bed) -> None:
@@ -215,9 +215,9 @@ def test_environment_tells_what_the_task_is_given() -> None:
 
     with bed() as it:
         it.start("--gpus", "2", env={"CUDA_VISIBLE_DEVICES": "4,6", "OMP_NUM_THREADS": ""})
-        shape = TaskShape("regular", "c", Amount(), variables=(("MINE", "x"),))
-        amount = Amount(2, 1000, 500, 1)
-        first = it.result(it.run(tell, shape=shape, amount=amount))
+        shape = TaskShape("regular", "c", Resources(), variables=(("MINE", "x"),))
+        resources = Resources(2, 1000, 500, 1)
+        first = it.result(it.run(tell, shape=shape, resources=resources))
         assert first == {
             "CORES": "2",
             "MEMORY": "1000",
@@ -227,12 +227,12 @@ def test_environment_tells_what_the_task_is_given() -> None:
             "CUDA_VISIBLE_DEVICES": "4",
             "MINE": "x",
         }
-        assert it.result(it.run(tell, amount=Amount(1, gpus=2)))["CUDA_VISIBLE_DEVICES"] == "4,6"
+        assert it.result(it.run(tell, resources=Resources(1, gpus=2)))["CUDA_VISIBLE_DEVICES"] == "4,6"
         assert it.result(it.run(tell))["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_init_command_runs_before_the_interpreter(it: Bed) -> None:
-    shape = TaskShape("regular", "c", Amount(), init_command="export GREETING=hello;")
+    shape = TaskShape("regular", "c", Resources(), init_command="export GREETING=hello;")
     assert it.result(it.run(os.getenv, "GREETING", shape=shape)) == "hello"
 
 
@@ -246,7 +246,7 @@ def test_tasks_end_with_a_worker_that_is_killed(tmp_path: Path) -> None:
 
     with bed() as it:
         _, pid = it.start()
-        it.run(write_pid, str(tmp_path / "pids"), amount=ONE_CORE)
+        it.run(write_pid, str(tmp_path / "pids"), resources=ONE_CORE)
         wait_until(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text().endswith("\n"))
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: gone(*map(int, (tmp_path / "pids").read_text().split())))

@@ -18,7 +18,7 @@ from trellis.executors.taskvine.embedded.worker import zygotes
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.embedded.worker.zygotes import Zygotes
 from trellis.transport.service import Loop
-from trellis.wire.vine import Amount, TaskShape
+from trellis.wire.vine import Resources, TaskShape
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def it() -> Iterator[Bed]:
 
 
 def shape(**variables: str) -> TaskShape:
-    return TaskShape("regular", "c", Amount(), variables=tuple(variables.items()))
+    return TaskShape("regular", "c", Resources(), variables=tuple(variables.items()))
 
 
 def is_copy() -> bool:

@@ -21,7 +21,6 @@ from trellis.wire.codec import Decoder, encode_header, pack, unpack
 from trellis.wire.messages import DefineFunctions, DismissManager, Heartbeat, Message
 from trellis.wire.payload import dump_call, dump_function, load_exception, load_result
 from trellis.wire.vine import (
-    Amount,
     CacheFailed,
     CacheUpdated,
     CallsEnded,
@@ -33,6 +32,7 @@ from trellis.wire.vine import (
     LibrarySpec,
     LibraryUp,
     RegisterWorker,
+    Resources,
     RunTasks,
     SendFile,
     StartLibrary,
@@ -42,7 +42,7 @@ from trellis.wire.vine import (
 )
 
 WAIT_S = 30.0
-ONE_CORE = Amount(cores=1, gpus=0)
+ONE_CORE = Resources(cores=1, gpus=0)
 
 
 class Bed:
@@ -138,17 +138,17 @@ class Bed:
         function: Callable[..., Any],
         *args: Any,
         shape: TaskShape | None = None,
-        amount: Amount | None = ONE_CORE,
+        resources: Resources | None = ONE_CORE,
         instance: int = -1,
         worker: str = "",
         **mounts: Any,
     ) -> int:
-        """Start a task (or with ``amount=None`` a call): its id."""
-        shape = shape or TaskShape("serverless" if amount is None else "regular", "c", Amount())
+        """Start a task (or with ``resources=None`` a call): its id."""
+        shape = shape or TaskShape("serverless" if resources is None else "regular", "c", Resources())
         number, shape_id = self.define(function, worker), self.shape(shape, worker)
         self._next += 1
         sizes, frames = pack([dump_call(args, {}, "f")])
-        header = RunTasks([self._next], [number], [shape_id], [amount], [instance], sizes)
+        header = RunTasks([self._next], [number], [shape_id], [resources], [instance], sizes)
         for name, value in mounts.items():
             getattr(header, name)[0] = value
         self.send(header, frames, worker)
@@ -158,20 +158,20 @@ class Bed:
         self.until(lambda: id_ in self.results)
         return self.results[id_]
 
-    def library(self, instance: int = 0, amount: Amount = ONE_CORE, **spec: Any) -> LibraryUp | LibraryDown:
+    def library(self, instance: int = 0, resources: Resources = ONE_CORE, **spec: Any) -> LibraryUp | LibraryDown:
         """Start a library and wait for what becomes of it."""
         context = spec.pop("context", None)
         environment, inputs = spec.pop("environment", ""), spec.pop("inputs", [])
         function = -1 if context is None else self.define(context)
         sizes, frames = pack([dump_call((), {}, "context")])
         library = LibrarySpec("L", context_function=function, **spec)
-        self.send(StartLibrary(library, instance, amount, inputs, environment, sizes), frames)
+        self.send(StartLibrary(library, instance, resources, inputs, environment, sizes), frames)
         told = len(self.libraries)
         self.until(lambda: len(self.libraries) > told)
         return self.libraries[-1]
 
     def call(self, function: Callable[..., Any], *args: Any, instance: int = 0, **options: Any) -> int:
-        return self.run(function, *args, amount=None, instance=instance, **options)
+        return self.run(function, *args, resources=None, instance=instance, **options)
 
     def give(self, name: str, content: bytes, unpack: bool = False, level: str = "workflow", fit: bool = False) -> None:
         """Have the worker get a file from here."""

@@ -12,10 +12,19 @@ from trellis.cli.main import main
 from trellis.executors.taskvine import status as status_module
 from trellis.executors.taskvine.embedded.worker import main as worker_main
 from trellis.executors.taskvine.projects import DIRECTORY_VARIABLE, Project, announce
-from trellis.wire.vine import Amount, VineStatus, WorkerStatus
+from trellis.wire.vine import Resources, VineStatus, WorkerStatus
 
 WORKER = WorkerStatus(
-    "w1", "host1", Amount(4, 8000, 9000, 1), Amount(2, 100, 200, 0), 2, {"lib": 3}, 5, 12.5, 0.0, from_factory=True
+    "w1",
+    "host1",
+    Resources(4, 8000, 9000, 1),
+    Resources(2, 100, 200, 0),
+    2,
+    {"lib": 3},
+    5,
+    12.5,
+    0.0,
+    from_factory=True,
 )
 STATUS = VineStatus(0, 11, 2, 33, 1, [WORKER], 2_500_000, 7_000_000_000, 0, 30, 10)
 

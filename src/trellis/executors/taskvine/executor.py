@@ -334,7 +334,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def _on_worker_joined(self, message: WorkerJoined) -> None:
         self._workers[message.worker] = message
-        logger.info("worker %s on %s joined: %s", message.worker, message.hostname, message.amount)
+        logger.info("worker %s on %s joined: %s", message.worker, message.hostname, message.resources)
 
     def _on_worker_left(self, message: WorkerLeft) -> None:
         self._workers.pop(message.worker, None)
@@ -389,5 +389,5 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     @property
     def workers_per_node(self) -> float:
         """Tasks that one worker runs at a time, as far as that is known: its cores."""
-        cores = [joined.amount.cores or 1 for joined in list(self._workers.values())]
+        cores = [joined.resources.cores or 1 for joined in list(self._workers.values())]
         return sum(cores) / len(cores) if cores else float(self.factory_config.cores or 1)

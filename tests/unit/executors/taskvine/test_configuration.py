@@ -32,7 +32,7 @@ from trellis.providers import (
     SlurmProvider,
     TorqueProvider,
 )
-from trellis.wire.vine import Amount, TaskShape
+from trellis.wire.vine import Resources, TaskShape
 
 HERE = Surroundings("embedded", ["127.0.0.1"], 9123, Path("/run/password"), False)
 
@@ -142,17 +142,19 @@ def test_the_autolabel_algorithm_is_the_one_asked_for(autolabel_algorithm: str, 
     config = TaskVineManagerConfig(autolabel=True, autolabel_algorithm=autolabel_algorithm, autolabel_window=5)
     settings = executor(manager_config=config)._settings("embedded", Path("password"))
     manager = VineManagerState(machine_settings(settings), Random(1))
-    total = Amount(1, 8000, 8000, 0)
-    manager.handle(events.ShapesDefined([0], [TaskShape("regular", "c", Amount(cores=1))]), 0.0)
+    total = Resources(1, 8000, 8000, 0)
+    manager.handle(events.ShapesDefined([0], [TaskShape("regular", "c", Resources(cores=1))]), 0.0)
     manager.handle(events.WorkerRegistered(registration("w", total)), 0.0)
-    for task, (used, seconds) in enumerate([*[(Amount(None, 500, 1000), 0.25)] * 4, (Amount(None, 1000, 250), 3.0)]):
+    for task, (used, seconds) in enumerate(
+        [*[(Resources(None, 500, 1000), 0.25)] * 4, (Resources(None, 1000, 250), 3.0)]
+    ):
         (run,) = manager.handle(events.TasksSubmitted([task], [0]), 0.0)
         assert isinstance(run, events.RunTasks)
-        assert run.amounts == [total]  # while nothing is known
+        assert run.allocations == [total]  # while nothing is known
         manager.handle(events.CallsEnded("w", [task], [seconds], [used]), 0.0)
     (run,) = manager.handle(events.TasksSubmitted([9], [0]), 0.0)
     assert isinstance(run, events.RunTasks)
-    assert run.amounts == [Amount(1, memory, disk, 0)]
+    assert run.allocations == [Resources(1, memory, disk, 0)]
 
 
 def test_blocks_are_only_of_those_who_want_them() -> None:

@@ -10,24 +10,24 @@ from __future__ import annotations
 import functools
 import math
 
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 # Sums of shares must not be refused for the last bit of a float.
 _EPSILON = 1e-6
-NOTHING = Amount(0, 0, 0, 0)
+NOTHING = Resources(0, 0, 0, 0)
 
 
 @functools.lru_cache(maxsize=4096)
-def allocate(want: Amount, total: Amount) -> Amount | None:
+def allocate(want: Resources, total: Resources) -> Resources | None:
     """What a task that asks for ``want`` gets of a worker that has ``total``; None: it can never fit there."""
     whole = _known(total)
     if not any(asked for asked, _ in _pairs(want, whole)):
-        return Amount(whole.cores, whole.memory, whole.disk, 0)
+        return Resources(whole.cores, whole.memory, whole.disk, 0)
     shares = [_share(asked, there) for asked, there in _pairs(want, whole) if asked is not None]
     share = max(shares)
     if share > 1 + _EPSILON:
         return None
-    return Amount(
+    return Resources(
         cores=_cores(want, whole, share),
         memory=_rest(want.memory, whole.memory, share),
         disk=_rest(want.disk, whole.disk, share),
@@ -35,7 +35,7 @@ def allocate(want: Amount, total: Amount) -> Amount | None:
     )
 
 
-def _cores(want: Amount, whole: Amount, share: float) -> float:
+def _cores(want: Resources, whole: Resources, share: float) -> float:
     if want.gpus and want.cores is None:
         return 0
     return _rest(want.cores, whole.cores, share)
@@ -51,11 +51,11 @@ def _share(asked: float, there: float | None) -> float:
     return asked / there if there else math.inf
 
 
-def _known(total: Amount) -> Amount:
-    return Amount(total.cores or 0, total.memory or 0, total.disk or 0, total.gpus or 0)
+def _known(total: Resources) -> Resources:
+    return Resources(total.cores or 0, total.memory or 0, total.disk or 0, total.gpus or 0)
 
 
-def _pairs(one: Amount, other: Amount) -> list[tuple[float | None, float | None]]:
+def _pairs(one: Resources, other: Resources) -> list[tuple[float | None, float | None]]:
     return [
         (one.cores, other.cores),
         (one.memory, other.memory),
@@ -64,23 +64,23 @@ def _pairs(one: Amount, other: Amount) -> list[tuple[float | None, float | None]
     ]
 
 
-def fits(amount: Amount, free: Amount) -> bool:
-    """Whether ``amount`` is there."""
+def fits(resources: Resources, free: Resources) -> bool:
+    """Whether ``resources`` are there."""
     return (
-        (amount.cores or 0) <= (free.cores or 0) + _EPSILON
-        and (amount.memory or 0) <= (free.memory or 0) + _EPSILON
-        and (amount.disk or 0) <= (free.disk or 0) + _EPSILON
-        and (amount.gpus or 0) <= (free.gpus or 0) + _EPSILON
+        (resources.cores or 0) <= (free.cores or 0) + _EPSILON
+        and (resources.memory or 0) <= (free.memory or 0) + _EPSILON
+        and (resources.disk or 0) <= (free.disk or 0) + _EPSILON
+        and (resources.gpus or 0) <= (free.gpus or 0) + _EPSILON
     )
 
 
-def enlarge(want: Amount, total: Amount) -> Amount | None:
+def enlarge(want: Resources, total: Resources) -> Resources | None:
     """What a task gets that has had too little: what was asked for stands, and of memory and disk all there is."""
     usual = allocate(want, total)
     if usual is None:
         return None
     memory, disk = total.memory or 0, total.disk or 0
-    return Amount(
+    return Resources(
         usual.cores,
         usual.memory if want.memory else memory,
         usual.disk if want.disk else disk,
@@ -88,14 +88,14 @@ def enlarge(want: Amount, total: Amount) -> Amount | None:
     )
 
 
-def add(one: Amount, other: Amount) -> Amount:
-    return Amount(*[(a or 0) + (b or 0) for a, b in _pairs(one, other)])
+def add(one: Resources, other: Resources) -> Resources:
+    return Resources(*[(a or 0) + (b or 0) for a, b in _pairs(one, other)])
 
 
-def subtract(one: Amount, other: Amount) -> Amount:
-    return Amount(*[(a or 0) - (b or 0) for a, b in _pairs(one, other)])
+def subtract(one: Resources, other: Resources) -> Resources:
+    return Resources(*[(a or 0) - (b or 0) for a, b in _pairs(one, other)])
 
 
-def largest(one: Amount, other: Amount) -> Amount:
+def largest(one: Resources, other: Resources) -> Resources:
     """In each dimension the larger; None: not known."""
-    return Amount(*[b if a is None else a if b is None else max(a, b) for a, b in _pairs(one, other)])
+    return Resources(*[b if a is None else a if b is None else max(a, b) for a, b in _pairs(one, other)])

@@ -26,7 +26,7 @@ from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
 from trellis.staging.files import File
 from trellis.wire.payload import dump_call
-from trellis.wire.vine import Amount, LibrarySpec, Mount, TaskShape
+from trellis.wire.vine import LibrarySpec, Mount, Resources, TaskShape
 
 # The library that serverless apps run in when they name none.
 DEFAULT_LIBRARY = "trellis-library"
@@ -95,7 +95,7 @@ class Calls:
                 library.name,
                 library.exec_mode,
                 library.num_slots or 0,
-                Amount(library.cores, library.memory, library.disk, library.gpus),
+                Resources(library.cores, library.memory, library.disk, library.gpus),
                 inputs,
                 self._environment,
                 self._variables,
@@ -154,7 +154,7 @@ class Calls:
                 f"{attempt.name}: there is no library {shape.library}; there are {known}", "missing_library"
             )
         if shape.library:
-            _check_gpus(attempt.name, shape.amount.gpus or 0, self._libraries[shape.library])
+            _check_gpus(attempt.name, shape.resources.gpus or 0, self._libraries[shape.library])
         with self._lock:
             number = self._shapes.get(shape)
             if number is None:

@@ -9,7 +9,7 @@ from trellis.core.kinds import Choice, Either, Flag, Items, Set, Text
 from trellis.core.resources import read_values
 from trellis.core.values import Duration, Kind, Number
 from trellis.errors import InvalidResourceSpecification
-from trellis.wire.vine import Amount, TaskShape
+from trellis.wire.vine import Resources, TaskShape
 
 MODES = ("regular", "serverless")
 _NAME = Text(empty=False)
@@ -54,7 +54,7 @@ def parse_specification(
     return TaskShape(
         mode=mode,
         category=get("category") or default_category,
-        amount=Amount(*[get(name) for name in ("cores", "memory", "disk", "gpus")]),
+        resources=Resources(*[get(name) for name in ("cores", "memory", "disk", "gpus")]),
         priority=float(get("priority") or 0),
         time_min_s=float(get("running_time_min") or 0),
         time_max_s=float(min(limits_s, default=0)),

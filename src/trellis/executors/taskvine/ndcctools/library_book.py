@@ -12,7 +12,7 @@ from trellis.executors.taskvine.ndcctools.adapter import TaskVine
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.remote import guard
 from trellis.wire.codec import Payload, payload_buffers
-from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount
+from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount, Resources
 
 # A function that a library does not have from its start travels with its calls, when it is no larger than this.
 _MOST_WITH_CALL_BYTES = 32_768
@@ -62,13 +62,13 @@ class LibraryBook:
             return ""
         return f"there is no library {name}; there is {', '.join(sorted(self._specs)) or 'none'}"
 
-    def amount(self, name: str) -> Amount:
+    def resources(self, name: str) -> Resources:
         """What a library takes of a worker.
 
         Raises:
             KeyError: there is no such library.
         """
-        return self._specs[name][0].amount
+        return self._specs[name][0].resources
 
     def warn(self, name: str) -> str:
         """A task names this library (or none): what the user should know of that, once; mostly nothing.
@@ -82,7 +82,7 @@ class LibraryBook:
         several = {
             library
             for library in self._wanted & self._specs.keys()
-            if (spec := self._specs[library][0]).amount.cores and spec.slots <= spec.amount.cores
+            if (spec := self._specs[library][0]).resources.cores and spec.slots <= spec.resources.cores
         }
         new = several - self._warned if len(self._wanted) > 1 else set()
         self._warned |= new

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from trellis.executors.taskvine.remote import guard
 from trellis.executors.taskvine.remote.fit import MARK
-from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskShape
+from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount, Resources, TaskShape
 
 # Of TaskVine's ways to learn what a category needs, by the names of ``autolabel_algorithm``.
 CATEGORY_MODES = {"max-xput": "max throughput", "bucketing": "exhaustive bucketing", "max": "max"}
@@ -61,7 +61,7 @@ def task_calls(shape: TaskShape, import_paths: Sequence[str] = ()) -> list[Call]
     if shape.mode == "serverless":
         calls.append(("set_library_required", (shape.library,)))
     else:
-        calls += amount_calls(shape.amount)
+        calls += resource_calls(shape.resources)
         variables = dict(shape.variables)
         if import_paths:
             variables.setdefault("TRELLIS_IMPORT_PATHS", os.pathsep.join(import_paths))
@@ -78,15 +78,15 @@ def task_calls(shape: TaskShape, import_paths: Sequence[str] = ()) -> list[Call]
     return calls + [("add_feature", (feature,)) for feature in shape.features]
 
 
-def amount_calls(amount: Amount) -> list[Call]:
+def resource_calls(resources: Resources) -> list[Call]:
     """Whole numbers: TaskVine knows no others. What is not said is TaskVine's to decide."""
-    values = {"cores": amount.cores, "memory": amount.memory, "disk": amount.disk, "gpus": amount.gpus}
+    values = {"cores": resources.cores, "memory": resources.memory, "disk": resources.disk, "gpus": resources.gpus}
     return [(f"set_{name}", (math.ceil(value),)) for name, value in values.items() if value is not None]
 
 
 def library_calls(spec: LibrarySpec, import_paths: Sequence[str] = ()) -> list[Call]:
     """What to call on a library."""
-    calls = amount_calls(spec.amount)
+    calls = resource_calls(spec.resources)
     if spec.slots:
         calls.append(("set_function_slots", (spec.slots,)))
     variables = dict(spec.variables)
@@ -112,7 +112,7 @@ def regular_command(
     made = directories(outputs)
     if made:
         command = f"mkdir -p {shlex.join(made)} && {command}"
-    memory = f" {guard.MEMORY}={math.ceil(shape.amount.memory)}" if shape.amount.memory and not measured else ""
+    memory = f" {guard.MEMORY}={math.ceil(shape.resources.memory)}" if shape.resources.memory and not measured else ""
     command = f"export {guard.GROUP}=$${memory}; {command}"
     if stays:
         # TaskVine brings either all of a file home or nothing.
@@ -155,7 +155,7 @@ def library_command(spec: LibrarySpec, packs: Sequence[str] = ()) -> str:
     ends = spec.init_command.rstrip().endswith(("&&", ";")) or not spec.init_command.strip()
     instead = "exec " if ends else ""
     program = f"{instead}{_python(spec.environment)} library_code.py"
-    cores = spec.amount.cores
+    cores = spec.resources.cores
     if cores is not None and math.ceil(cores) < spec.slots:
         # TaskVine's library refuses to share a core between calls. The worker's words come last, and the last counts.
         program = f"{instead}sh -c '{program} \"$@\" --library-cores {spec.slots}' library"

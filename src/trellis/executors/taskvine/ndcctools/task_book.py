@@ -264,10 +264,10 @@ class TaskBook:
     def _wish(self, number: int) -> Wish:
         shape, _ = self._shapes[number]
         if shape.mode == "serverless":
-            what, amount = f"library {shape.library}", self._libraries.amount(shape.library)
+            what, resources = f"library {shape.library}", self._libraries.resources(shape.library)
         else:
-            what, amount = f"tasks of {shape.category}", shape.amount
-        return Wish(what, amount, shape.features, shape.time_min_s)
+            what, resources = f"tasks of {shape.category}", shape.resources
+        return Wish(what, resources, shape.features, shape.time_min_s)
 
     def has(self, id_: int) -> bool:
         """Whether it has not ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 # A task that fits no worker is told of after so long: larger ones may be on their way.
 UNFIT_S = 30.0
@@ -18,7 +18,7 @@ class Wish(NamedTuple):
     """What tasks that are alike need of a worker."""
 
     what: str  # for people: whose wish it is
-    amount: Amount
+    resources: Resources
     features: tuple[str, ...] = ()
     time_min_s: float = 0.0
 
@@ -31,7 +31,7 @@ class Waiting:
         self._told: set[Hashable] = set()
 
     def look(
-        self, now: float, tasks: int, running: int, workers: Sequence[Amount], wishes: Mapping[int, Wish]
+        self, now: float, tasks: int, running: int, workers: Sequence[Resources], wishes: Mapping[int, Wish]
     ) -> list[str]:
         """What to tell the user now; each once, until it is so no more.
 
@@ -45,7 +45,7 @@ class Waiting:
         if tasks and not workers:
             words = f"{tasks} tasks wait, and there was no worker for {STILL_S:g} s: the logs of the factory, or of "
             holds["no worker"] = (STILL_S, words + "the blocks' jobs, say why")
-        unfit = {shape: wish for shape, wish in wishes.items() if workers and not _fits(wish.amount, workers)}
+        unfit = {shape: wish for shape, wish in wishes.items() if workers and not _fits(wish.resources, workers)}
         for shape, wish in unfit.items():
             holds[shape] = (UNFIT_S, f"no worker has what {wish.what} ask for: {_asked(wish)}")
         if tasks and workers and not running and not unfit:
@@ -65,19 +65,19 @@ class Waiting:
                 yield words
 
 
-def _fits(wish: Amount, workers: Iterable[Amount]) -> bool:
+def _fits(wish: Resources, workers: Iterable[Resources]) -> bool:
     wanted = _values(wish)
     return any(
         all((want or 0) <= (has or 0) for want, has in zip(wanted, _values(worker), strict=True)) for worker in workers
     )
 
 
-def _values(amount: Amount) -> tuple[float | None, ...]:
-    return (amount.cores, amount.memory, amount.disk, amount.gpus)
+def _values(resources: Resources) -> tuple[float | None, ...]:
+    return (resources.cores, resources.memory, resources.disk, resources.gpus)
 
 
 def _asked(wish: Wish) -> str:
-    words = [f"{value:g} {unit}" for value, unit in zip(_values(wish.amount), _UNITS, strict=True) if value]
+    words = [f"{value:g} {unit}" for value, unit in zip(_values(wish.resources), _UNITS, strict=True) if value]
     words += [f"feature {feature}" for feature in wish.features]
     words += [f"{wish.time_min_s:g} s" if wish.time_min_s else ""]
     return ", ".join(filter(None, words)) or "a worker for themselves"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from trellis.wire.vine import Amount, WorkerJoined, WorkerLeft, WorkerStatus
+from trellis.wire.vine import Resources, WorkerJoined, WorkerLeft, WorkerStatus
 
 # Under this name our factory starts workers; in blocks, workers have the block's id in its place.
 FACTORY_NAME = "trellis-factory"
@@ -28,7 +28,7 @@ class WorkerBook:
                 news.append(WorkerLeft(_name(row), row["hostname"], _GONE, row.get("total_tasks_running", 0)))
         for address, row in now.items():
             if address not in self._rows:
-                news.append(WorkerJoined(_name(row), row["hostname"], _amount(row, "total")))
+                news.append(WorkerJoined(_name(row), row["hostname"], _resources(row, "total")))
         self._rows = now
         return news
 
@@ -45,9 +45,9 @@ class WorkerBook:
             (of_blocks if row.get("factory_name") in set(blocks) else others).add(row["hostname"])
         return sorted(of_blocks - others)
 
-    def amounts(self) -> list[Amount]:
+    def allocations(self) -> list[Resources]:
         """What each has."""
-        return [_amount(row, "total") for row in self._rows.values()]
+        return [_resources(row, "total") for row in self._rows.values()]
 
     def statuses(self) -> list[WorkerStatus]:
         """As in ``VineStatus``."""
@@ -61,8 +61,8 @@ class WorkerBook:
         return WorkerStatus(
             _name(row),
             row["hostname"],
-            _amount(row, "total"),
-            _amount(row, "inuse"),
+            _resources(row, "total"),
+            _resources(row, "inuse"),
             tasks,
             {},
             0,
@@ -78,5 +78,5 @@ def _name(row: dict[str, Any]) -> str:
     return str(row.get("workerid") or row["addrport"])
 
 
-def _amount(row: dict[str, Any], which: str) -> Amount:
-    return Amount(*[row.get(f"{name}_{which}") for name in ("cores", "memory", "disk", "gpus")])
+def _resources(row: dict[str, Any], which: str) -> Resources:
+    return Resources(*[row.get(f"{name}_{which}") for name in ("cores", "memory", "disk", "gpus")])

@@ -18,7 +18,7 @@ from trellis.executors.taskvine.front.calls import DEFAULT_LIBRARY, Calls
 from trellis.executors.taskvine.front.requests import Held, VineTask
 from trellis.staging.files import File
 from trellis.wire.codec import Payload
-from trellis.wire.vine import ON_IMPORT_PATH, Amount, FileSpec, LibrarySpec, Mount, TaskShape
+from trellis.wire.vine import ON_IMPORT_PATH, FileSpec, LibrarySpec, Mount, Resources, TaskShape
 
 
 class Told:
@@ -143,7 +143,12 @@ def test_library_config_is_of_the_library_that_nobody_names(told: Told) -> None:
     config = {"num_slots": 3, "cores": 2, "memory": 100, "disk": 50, "gpus": 1, "exec_mode": "fork"}
     calls(told, library_config=config, env_vars={"A": "1"}, init_command="true &&")
     (spec,) = told.libraries
-    assert (spec.name, spec.slots, spec.amount, spec.exec_mode) == (DEFAULT_LIBRARY, 3, Amount(2, 100, 50, 1), "fork")
+    assert (spec.name, spec.slots, spec.resources, spec.exec_mode) == (
+        DEFAULT_LIBRARY,
+        3,
+        Resources(2, 100, 50, 1),
+        "fork",
+    )
     assert (spec.variables, spec.init_command) == ((("A", "1"),), "true &&")
 
 
@@ -153,7 +158,7 @@ def test_a_library_of_the_users(told: Told, tmp_path: Path, monkeypatch: pytest.
     library = Library("index", context=simulate, args=(1,), inputs=[File("data.txt")], exec_mode="direct", cores=1)
     calls(told, libraries=(library,))
     spec = told.libraries[1]
-    assert (spec.name, spec.exec_mode, spec.amount.cores) == ("index", "direct", 1)
+    assert (spec.name, spec.exec_mode, spec.resources.cores) == ("index", "direct", 1)
     assert spec.context_function in told.functions
     assert [mount.path for mount in spec.inputs] == ["data.txt"]
 

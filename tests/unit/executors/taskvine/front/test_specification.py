@@ -8,7 +8,7 @@ import pytest
 
 from trellis.errors import InvalidResourceSpecification
 from trellis.executors.taskvine.front.specification import KEYS, check_specification, parse_specification
-from trellis.wire.vine import Amount, TaskShape
+from trellis.wire.vine import Resources, TaskShape
 
 
 def shape(specification: dict[str, Any] | None = None, **others: Any) -> TaskShape:
@@ -24,9 +24,9 @@ def shape(specification: dict[str, Any] | None = None, **others: Any) -> TaskSha
 @pytest.mark.parametrize(
     ("specification", "field", "value"),
     [
-        ({}, "amount", Amount()),
-        ({"cores": 2, "memory": 100, "disk": 50, "gpus": 1}, "amount", Amount(2, 100, 50, 1)),
-        ({"cores": 0.5}, "amount", Amount(cores=0.5)),
+        ({}, "resources", Resources()),
+        ({"cores": 2, "memory": 100, "disk": 50, "gpus": 1}, "resources", Resources(2, 100, 50, 1)),
+        ({"cores": 0.5}, "resources", Resources(cores=0.5)),
         ({}, "priority", 0.0),
         ({"priority": 3}, "priority", 3.0),
         ({"priority": -1.5}, "priority", -1.5),
@@ -40,7 +40,7 @@ def shape(specification: dict[str, Any] | None = None, **others: Any) -> TaskSha
         ({}, "library", ""),
         ({"exec_mode": "serverless"}, "library", "standard"),
         ({"exec_mode": "serverless", "library": "index"}, "library", "index"),
-        ({"cores": None, "priority": None, "category": None}, "amount", Amount()),
+        ({"cores": None, "priority": None, "category": None}, "resources", Resources()),
     ],
     ids=str,
 )

@@ -12,11 +12,11 @@ from trellis.errors import TASKVINE_STATUS
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.remote import guard
 from trellis.executors.taskvine.remote.fit import MARK
-from trellis.wire.vine import ON_IMPORT_PATH, Amount, LibrarySpec, Mount, TaskShape
+from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount, Resources, TaskShape
 
 
 def shape(mode: str = "regular", **fields: Any) -> TaskShape:
-    return TaskShape(mode, "sums", fields.pop("amount", Amount()), **fields)
+    return TaskShape(mode, "sums", fields.pop("resources", Resources()), **fields)
 
 
 def calls(given: TaskShape, import_paths: tuple[str, ...] = ()) -> dict[str, list[tuple[Any, ...]]]:
@@ -32,8 +32,8 @@ def test_of_what_is_not_said_taskvine_is_not_told() -> None:
 
 
 def test_amounts_are_whole_numbers() -> None:
-    amount = Amount(0.5, 100.2, 10, 0)
-    assert mapping.amount_calls(amount) == [
+    resources = Resources(0.5, 100.2, 10, 0)
+    assert mapping.resource_calls(resources) == [
         ("set_cores", (1,)),
         ("set_memory", (101,)),
         ("set_disk", (10,)),
@@ -65,13 +65,13 @@ def test_the_programs_import_paths_go_along_unless_the_user_says_otherwise() -> 
 
 
 def test_a_call_needs_its_library_and_no_resources() -> None:
-    found = calls(shape("serverless", library="idx", amount=Amount(cores=1)))
+    found = calls(shape("serverless", library="idx", resources=Resources(cores=1)))
     assert found["set_library_required"] == [("idx",)]
     assert "set_cores" not in found
 
 
 def test_a_library_has_its_amount_slots_and_variables() -> None:
-    spec = LibrarySpec("idx", slots=2, amount=Amount(cores=4), variables=(("A", "b"),))
+    spec = LibrarySpec("idx", slots=2, resources=Resources(cores=4), variables=(("A", "b"),))
     assert mapping.library_calls(spec) == [
         ("set_cores", (4,)),
         ("set_function_slots", (2,)),
@@ -103,16 +103,16 @@ def test_directories_of_outputs_are_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("amount", "measured", "variables"),
+    ("resources", "measured", "variables"),
     [
-        (Amount(memory=99.5), False, "TRELLIS_GROUP=$$ TRELLIS_MEMORY=100;"),
-        (Amount(memory=99.5), True, "TRELLIS_GROUP=$$;"),  # TaskVine's monitor sees to it
-        (Amount(memory=0), False, "TRELLIS_GROUP=$$;"),  # as if nothing were said
-        (Amount(cores=1), False, "TRELLIS_GROUP=$$;"),
+        (Resources(memory=99.5), False, "TRELLIS_GROUP=$$ TRELLIS_MEMORY=100;"),
+        (Resources(memory=99.5), True, "TRELLIS_GROUP=$$;"),  # TaskVine's monitor sees to it
+        (Resources(memory=0), False, "TRELLIS_GROUP=$$;"),  # as if nothing were said
+        (Resources(cores=1), False, "TRELLIS_GROUP=$$;"),
     ],
 )
-def test_the_memory_that_a_task_asks_for_is_its_limit(amount: Amount, measured: bool, variables: str) -> None:
-    assert command(shape(amount=amount), measured=measured).startswith(f"export {variables}")
+def test_the_memory_that_a_task_asks_for_is_its_limit(resources: Resources, measured: bool, variables: str) -> None:
+    assert command(shape(resources=resources), measured=measured).startswith(f"export {variables}")
 
 
 def test_packages_are_searched_for_imports() -> None:
@@ -129,7 +129,7 @@ def test_of_a_result_that_stays_only_the_head_comes_home() -> None:
 
 def test_the_command_of_a_library() -> None:
     assert mapping.library_command(LibrarySpec("idx")) == "exec python3 library_code.py"
-    shared = LibrarySpec("idx", slots=2, amount=Amount(cores=1))
+    shared = LibrarySpec("idx", slots=2, resources=Resources(cores=1))
     assert mapping.library_command(shared).endswith("--library-cores 2' library")
     spec = LibrarySpec("idx", environment=1, init_command="module load x &&")
     assert mapping.library_command(spec).endswith(

@@ -13,7 +13,7 @@ from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.task_book import _MOST_STARTS, Done, NewTask, TaskBook
 from trellis.executors.taskvine.remote import guard, runner
 from trellis.wire.payload import dump_call, dump_function, dumps, load_result
-from trellis.wire.vine import ON_IMPORT_PATH, Amount, FileSpec, LibrarySpec, Mount, TaskShape, VineTaskFailed
+from trellis.wire.vine import ON_IMPORT_PATH, FileSpec, LibrarySpec, Mount, Resources, TaskShape, VineTaskFailed
 
 
 class Thing:
@@ -115,8 +115,8 @@ class Books:
         self.libraries = LibraryBook(vine, self.files, ["/imports"], runner.__file__)  # type: ignore[arg-type]
         self.tasks = TaskBook(vine, self.files, self.libraries, [], b"runner", category_mode)  # type: ignore[arg-type]
         self.tasks.define(1, dump_function(abs))
-        self.tasks.define_shape(1, TaskShape("regular", "sums", Amount(cores=1)))
-        self.tasks.define_shape(2, TaskShape("serverless", "sums", Amount(), library="idx", time_max_s=2))
+        self.tasks.define_shape(1, TaskShape("regular", "sums", Resources(cores=1)))
+        self.tasks.define_shape(2, TaskShape("serverless", "sums", Resources(), library="idx", time_max_s=2))
         self.libraries.declare(LibrarySpec("idx", slots=2, context_timeout_s=9), dump_call((), {}, "test"))
 
     def add(self, shape: int = 1, **fields: Any) -> Task:
@@ -279,7 +279,7 @@ def test_a_function_with_packages_that_comes_later_lies_beside_its_calls(packed:
 
 def test_an_environment_is_a_link_and_the_script_that_fits_it_goes_along(books: Books) -> None:
     books.files.declare(FileSpec(5, "file", "/env.tar", "worker", unpack=True), b"")
-    books.tasks.define_shape(3, TaskShape("regular", "sums", Amount(), environment=5))
+    books.tasks.define_shape(3, TaskShape("regular", "sums", Resources(), environment=5))
     task = books.add(3)
     assert (task.links, mapping.FIT in task.inputs) == ({mapping.ENVIRONMENT}, True)
     books.libraries.declare(LibrarySpec("idx", environment=5), dump_call((), {}, "test"))
@@ -310,7 +310,7 @@ def test_the_ends_of_calls(books: Books) -> None:
 
 
 def test_there_must_be_such_a_library(books: Books) -> None:
-    books.tasks.define_shape(3, TaskShape("serverless", "sums", Amount(), library="other"))
+    books.tasks.define_shape(3, TaskShape("serverless", "sums", Resources(), library="other"))
     failed = books.tasks.add(NewTask(7, 1, 3, b"", (), (), -1))
     assert failed is not None
     assert (failed.status, "there is idx" in failed.reason) == ("missing_library", True)
@@ -382,11 +382,11 @@ def test_archives_are_unpacked_and_directories_are_not(books: Books, tmp_path: P
 @pytest.mark.parametrize(
     ("library", "others", "warns"),
     [
-        (LibrarySpec("idx", amount=Amount(cores=1)), [""], True),  # and regular tasks
-        (LibrarySpec("idx", amount=Amount(cores=1)), ["other"], True),
-        (LibrarySpec("idx", amount=Amount(cores=1), slots=1), [""], True),
-        (LibrarySpec("idx", amount=Amount(cores=1)), [], False),  # alone
-        (LibrarySpec("idx", amount=Amount(cores=1), slots=8), [""], False),  # one instance does
+        (LibrarySpec("idx", resources=Resources(cores=1)), [""], True),  # and regular tasks
+        (LibrarySpec("idx", resources=Resources(cores=1)), ["other"], True),
+        (LibrarySpec("idx", resources=Resources(cores=1), slots=1), [""], True),
+        (LibrarySpec("idx", resources=Resources(cores=1)), [], False),  # alone
+        (LibrarySpec("idx", resources=Resources(cores=1), slots=8), [""], False),  # one instance does
         (LibrarySpec("idx"), [""], False),  # it has the whole worker
     ],
 )
@@ -401,7 +401,7 @@ def test_calls_that_may_be_lost_are_warned_of_once(
 
 
 def test_warnings_come_with_the_tasks(books: Books) -> None:
-    books.libraries.declare(LibrarySpec("idx", amount=Amount(cores=1)), b"")
+    books.libraries.declare(LibrarySpec("idx", resources=Resources(cores=1)), b"")
     tasks = [NewTask(1, 1, shape, b"", (), (), -1) for shape in (1, 2)]
     (warning,) = books.tasks.announce(tasks)
     assert warning.startswith("Library idx may have several instances")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from trellis.executors.taskvine.ndcctools.waiting import STILL_S, UNFIT_S, Waiting, Wish
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
-WORKER = Amount(4, 1000, 2000, 0)
-SMALL = {1: Wish("tasks of small", Amount(cores=1))}
+WORKER = Resources(4, 1000, 2000, 0)
+SMALL = {1: Wish("tasks of small", Resources(cores=1))}
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def test_no_worker_is_told_once_until_one_comes(waiting: Waiting) -> None:
 @pytest.mark.parametrize(
     ("wish", "asked"),
     [
-        (Wish("tasks of big", Amount(cores=5)), "5 cores"),
-        (Wish("tasks of big", Amount(memory=1001, disk=1)), "1001 MB of memory, 1 MB of disk"),
-        (Wish("tasks of big", Amount(gpus=1)), "1 gpus"),
+        (Wish("tasks of big", Resources(cores=5)), "5 cores"),
+        (Wish("tasks of big", Resources(memory=1001, disk=1)), "1001 MB of memory, 1 MB of disk"),
+        (Wish("tasks of big", Resources(gpus=1)), "1 gpus"),
     ],
 )
 def test_what_fits_no_worker_is_told_though_others_run(waiting: Waiting, wish: Wish, asked: str) -> None:
@@ -49,13 +49,16 @@ def test_what_fits_no_worker_is_told_though_others_run(waiting: Waiting, wish: W
 
 
 def test_parts_of_several_workers_are_no_worker(waiting: Waiting) -> None:
-    workers, wishes = [Amount(8, 100, 100, 0), Amount(1, 1000, 100, 0)], {1: Wish("t", Amount(cores=2, memory=500))}
+    workers, wishes = (
+        [Resources(8, 100, 100, 0), Resources(1, 1000, 100, 0)],
+        {1: Wish("t", Resources(cores=2, memory=500))},
+    )
     waiting.look(0.0, 1, 0, workers, wishes)
     assert len(waiting.look(UNFIT_S, 1, 0, workers, wishes)) == 1
 
 
 def test_that_nothing_runs_though_it_could_is_told(waiting: Waiting) -> None:
-    wishes = {1: Wish("tasks of odd", Amount(), ("gpu",), 60.0)}
+    wishes = {1: Wish("tasks of odd", Resources(), ("gpu",), 60.0)}
     waiting.look(0.0, 2, 0, [WORKER], wishes)
     (words,) = waiting.look(STILL_S, 2, 0, [WORKER], wishes)
     assert "none of 1 workers runs any: tasks of odd (feature gpu, 60 s)" in words

@@ -10,17 +10,17 @@ from trellis.executors.taskvine import TaskVineFactoryConfig
 from trellis.executors.taskvine.engine import real_worker_command
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings, factory_settings
 from trellis.executors.taskvine.ndcctools.workers import FACTORY_NAME, WorkerBook
-from trellis.wire.vine import Amount, WorkerJoined, WorkerLeft
+from trellis.wire.vine import Resources, WorkerJoined, WorkerLeft
 
 
 def row(number: int, host: str = "n1", factory: str | None = None, **fields: Any) -> dict[str, Any]:
-    amounts = {"cores_total": 2, "memory_total": 100, "disk_total": 10, "gpus_total": 0, "cores_inuse": 1}
+    allocations = {"cores_total": 2, "memory_total": 100, "disk_total": 10, "gpus_total": 0, "cores_inuse": 1}
     return {
         "addrport": f"10.0.0.1:{number}",
         "workerid": f"worker-{number}",
         "hostname": host,
         "factory_name": factory,
-        **amounts,
+        **allocations,
         **fields,
     }
 
@@ -28,7 +28,7 @@ def row(number: int, host: str = "n1", factory: str | None = None, **fields: Any
 def test_a_worker_joins_when_it_has_said_what_it_has_and_leaves_once() -> None:
     book = WorkerBook()
     assert book.look([row(1, cores_total=0)]) == []
-    joined = WorkerJoined("worker-1", "n1", Amount(2, 100, 10, 0))
+    joined = WorkerJoined("worker-1", "n1", Resources(2, 100, 10, 0))
     assert book.look([row(1)]) == [joined]
     assert book.look([row(1)]) == []
     (left,) = book.look([])

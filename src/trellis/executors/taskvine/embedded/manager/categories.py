@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 
 from trellis.executors.taskvine.embedded.allocation import largest
-from trellis.wire.vine import UNKNOWN, Amount
+from trellis.wire.vine import UNKNOWN, Resources
 
 # Tasks that are measured with whole workers before labels are used.
 STEADY_TASKS = 25
@@ -31,17 +31,17 @@ class Category:
 
     algorithm: str = "fixed"
     steady_tasks: int = STEADY_TASKS
-    seen: Amount = UNKNOWN  # the largest of each that was ever used
+    seen: Resources = UNKNOWN  # the largest of each that was ever used
     done: int = 0
     total_s: float = 0.0
-    _samples: list[tuple[Amount, float]] = field(default_factory=list)
-    _label: Amount = UNKNOWN
+    _samples: list[tuple[Resources, float]] = field(default_factory=list)
+    _label: Resources = UNKNOWN
 
     @property
     def mean_s(self) -> float | None:
         return self.total_s / self.done if self.done else None
 
-    def note(self, measured: Amount, duration_s: float) -> None:
+    def note(self, measured: Resources, duration_s: float) -> None:
         """A task has ended."""
         self.done += 1
         self.total_s += duration_s
@@ -54,25 +54,25 @@ class Category:
         if len(self._samples) >= self.steady_tasks and (self.done < 2 * self.steady_tasks or self.done % 10 == 0):
             self._label = self._find_label()
 
-    def first(self, asked: Amount) -> Amount:
+    def first(self, asked: Resources) -> Resources:
         """What a first attempt asks for; what the user said stands."""
         return asked if self._label == UNKNOWN else _filled(asked, self._label)
 
-    def _find_label(self) -> Amount:
+    def _find_label(self) -> Resources:
         if self.algorithm == "max":
-            return Amount(*[_round_up(name, getattr(self.seen, name)) for name in _ROUND])
+            return Resources(*[_round_up(name, getattr(self.seen, name)) for name in _ROUND])
         choose = best_throughput if self.algorithm == "max-xput" else least_waste
         labels = []
         for name, step in _ROUND.items():
-            used = [(getattr(amount, name), duration_s) for amount, duration_s in self._samples]
+            used = [(getattr(resources, name), duration_s) for resources, duration_s in self._samples]
             known = [(value, duration_s) for value, duration_s in used if value is not None]
             labels.append(choose(known, step) if known else None)
-        return Amount(*labels)
+        return Resources(*labels)
 
 
-def _filled(asked: Amount, label: Amount) -> Amount:
+def _filled(asked: Resources, label: Resources) -> Resources:
     pairs = [(getattr(asked, name), getattr(label, name)) for name in _ROUND]
-    return Amount(*[said or found for said, found in pairs])
+    return Resources(*[said or found for said, found in pairs])
 
 
 def _round_up(name: str, value: float | None) -> float | None:

@@ -20,7 +20,7 @@ from trellis.executors.taskvine.embedded.manager.scheduling import (
     rank_workers,
 )
 from trellis.executors.taskvine.embedded.manager.store import Store
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 # Tasks of one shape that are looked at in one round when they do not fit: they may have different inputs.
 DEPTH = 100
@@ -86,7 +86,7 @@ class Dispatcher:
             only_for = first if passed else None  # there are slots, but not for this one
             self._instances.start(library, store.calls_queued(library.spec.name), only_for, now)
             if not library.up and not library.starting:
-                self._lose_patience(queue, first, library.spec.amount, now)
+                self._lose_patience(queue, first, library.spec.resources, now)
 
     # -- tasks with resources of their own ---------------------------------------------------------------------
 
@@ -114,38 +114,38 @@ class Dispatcher:
             self._lose_patience(queue, passed[0], self.wanted(passed[0]), now)
             queue.blocked = self._store.changes
 
-    def _roomy(self, task: Task) -> list[tuple[Worker, Amount]]:
+    def _roomy(self, task: Task) -> list[tuple[Worker, Resources]]:
         """Workers that have room for it now, and what it would get there."""
         found = []
         want = self.wanted(task)
         for worker in self._store.workers.values():
-            amount = self._amount_at(task, want, worker)
-            if amount is not None and self._instances.has_room(worker, amount):
-                found.append((worker, amount))
+            resources = self._allocation_at(task, want, worker)
+            if resources is not None and self._instances.has_room(worker, resources):
+                found.append((worker, resources))
         return found
 
-    def _find_worker(self, task: Task, roomy: list[tuple[Worker, Amount]], now: float) -> bool:
-        amounts = {worker.name: amount for worker, amount in roomy}
+    def _find_worker(self, task: Task, roomy: list[tuple[Worker, Resources]], now: float) -> bool:
+        allocations = {worker.name: resources for worker, resources in roomy}
         replicas = self._store.replicas
         suitable = [w for w, _ in roomy if can_host(w, task, now) and may_join(w, task)]
         for worker in rank_workers(suitable, task.inputs, self._policy, replicas, self._rng):
-            if self._has_cache_room(task, worker) and self._instances.make_room(worker, amounts[worker.name], now):
-                self._place(task, worker, amounts[worker.name], None, now)
+            if self._has_cache_room(task, worker) and self._instances.make_room(worker, allocations[worker.name], now):
+                self._place(task, worker, allocations[worker.name], None, now)
                 return True
         return False
 
-    def wanted(self, task: Task) -> Amount:
+    def wanted(self, task: Task) -> Resources:
         """What a task asks for, by its user or from what was learnt of its category."""
         category = self._store.categories.get(task.shape.category)
-        return task.shape.amount if category is None else category.first(task.shape.amount)
+        return task.shape.resources if category is None else category.first(task.shape.resources)
 
     @staticmethod
-    def _amount_at(task: Task, want: Amount, worker: Worker) -> Amount | None:
+    def _allocation_at(task: Task, want: Resources, worker: Worker) -> Resources | None:
         """What it gets of this worker; None: it can never run there."""
         if task.maximum:
-            return enlarge(task.shape.amount, worker.total)
+            return enlarge(task.shape.resources, worker.total)
         # What was learnt is an estimate: it keeps no task from a worker that has what the user asked for.
-        return allocate(want, worker.total) or allocate(task.shape.amount, worker.total)
+        return allocate(want, worker.total) or allocate(task.shape.resources, worker.total)
 
     def fits_somewhere(self, task: Task, now: float) -> bool:
         """Whether there is a worker that could take the task if it had nothing else to do."""
@@ -157,22 +157,22 @@ class Dispatcher:
     def _fits(self, task: Task, worker: Worker) -> bool:
         """Whether the worker could take the task, by what both are."""
         if task.shape.mode == "serverless":
-            amount = allocate(self._store.libraries[task.shape.library].spec.amount, worker.total)
+            resources = allocate(self._store.libraries[task.shape.library].spec.resources, worker.total)
         else:
-            amount = self._amount_at(task, self.wanted(task), worker)
-        return amount is not None and offers(worker, task)
+            resources = self._allocation_at(task, self.wanted(task), worker)
+        return resources is not None and offers(worker, task)
 
-    def _lose_patience(self, queue: ShapeQueue, first: Task, want: Amount, now: float) -> None:
+    def _lose_patience(self, queue: ShapeQueue, first: Task, want: Resources, now: float) -> None:
         """Its first task has waited long beside libraries that others keep busy: one worker's make way."""
         if queue.waits_since is None:
             queue.waits_since = now
         elif now - queue.waits_since >= PATIENCE_S:
             queue.waits_since = now
             for worker in self._store.workers.values():
-                amount = allocate(want, worker.total)
-                if amount is None or not can_host(worker, first, now):
+                resources = allocate(want, worker.total)
+                if resources is None or not can_host(worker, first, now):
                     continue
-                if self._is_before(queue, worker) and self._instances.drain(worker, amount):
+                if self._is_before(queue, worker) and self._instances.drain(worker, resources):
                     return
 
     def _is_before(self, queue: ShapeQueue, worker: Worker) -> bool:
@@ -190,14 +190,16 @@ class Dispatcher:
             self._store.actions.append(EvictFiles(worker.name, victims))
         return victims is not None
 
-    def _place(self, task: Task, worker: Worker, amount: Amount | None, instance: Instance | None, now: float) -> None:
+    def _place(
+        self, task: Task, worker: Worker, resources: Resources | None, instance: Instance | None, now: float
+    ) -> None:
         store = self._store
         worker.tasks.add(task.id)
         worker.idle_since = None
         if task.alone:
             worker.loner = task.id
-        if amount is not None:
-            worker.take(amount)
+        if resources is not None:
+            worker.take(resources)
         number = -1
         if instance is not None:
             instance.calls.add(task.id)
@@ -206,9 +208,9 @@ class Dispatcher:
             store.replicas.touch(task.inputs, worker.name)
             missing = store.replicas.missing(task.inputs, worker.name)
             if missing:
-                task.place = Staging(worker.name, amount, number, set(missing))
+                task.place = Staging(worker.name, resources, number, set(missing))
                 for name in missing:
                     store.replicas.want(name, worker.name)
                     worker.expecting.setdefault(name, set()).add(task.id)
                 return
-        store.begin(task, worker.name, amount, number, now)
+        store.begin(task, worker.name, resources, number, now)

@@ -135,8 +135,8 @@ class Performer:
 
     def perform(self, action: events.Action) -> None:
         match action:
-            case events.RunTasks(worker, ids, amounts):
-                self.transactions.running(worker, ids, amounts)
+            case events.RunTasks(worker, ids, allocations):
+                self.transactions.running(worker, ids, allocations)
                 used: Callable[[list[str]], None] = lambda names: self.traffic.used(worker, names)  # noqa: E731
                 self.send_all((worker, frames) for frames in self.book.run(action, used))
             case events.ReportDone(worker, ids, kept):
@@ -175,8 +175,8 @@ class Performer:
 
     def _perform_rare(self, action: events.Action) -> None:
         match action:
-            case events.StartLibrary(worker, library, instance, amount):
-                self.transactions.library_sent(worker, library, instance, amount)
+            case events.StartLibrary(worker, library, instance, resources):
+                self.transactions.library_sent(worker, library, instance, resources)
                 self.send_all((worker, frames) for frames in self.book.start_library(action))
             case events.StopLibrary(worker, instance):
                 self.to_worker(worker, StopLibrary(instance))
@@ -197,10 +197,10 @@ class Performer:
     def _welcome(self, worker: str) -> None:
         self.book.worker_came(worker)
         settings, registration = self._settings, self._state.store.workers[worker].registration
-        self.transactions.connected(worker, registration.transfer_address, registration.amount)
+        self.transactions.connected(worker, registration.transfer_address, registration.resources)
         welcome = WelcomeWorker(settings.import_paths, settings.heartbeat_period_s, settings.worker_timeout_s)
         self.to_worker(worker, welcome)
-        self.to_client(WorkerJoined(worker, registration.hostname, registration.amount, registration.block))
+        self.to_client(WorkerJoined(worker, registration.hostname, registration.resources, registration.block))
 
     def _on_worker_left(self, left: WorkerLeft) -> None:
         worker = left.worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trellis.wire.vine import UNKNOWN, Amount, FileSpec, LibrarySpec, Mount, RegisterWorker, TaskShape
+from trellis.wire.vine import UNKNOWN, FileSpec, LibrarySpec, Mount, RegisterWorker, Resources, TaskShape
 
 # -- events ----------------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class CallsEnded:
     worker: str
     ids: Sequence[int]
     durations_s: Sequence[float]
-    measured: Sequence[Amount] = ()
+    measured: Sequence[Resources] = ()
     failed: Sequence[int] = ()
 
 
@@ -121,7 +121,7 @@ class TaskFailed:
     status: str
     reason: str
     exit_code: int = 0
-    measured: Amount = UNKNOWN
+    measured: Resources = UNKNOWN
     beside: int = 0  # tasks that ended with it, when what they ran in did: one of them may be to blame
 
 
@@ -213,11 +213,11 @@ class EvictFiles:
 
 @dataclass(slots=True)
 class RunTasks:
-    """Their inputs are there. ``amounts``: what each is given; None: a call, for one of the ``instances``."""
+    """Their inputs are there. ``allocations``: what each is given; None: a call, for one of the ``instances``."""
 
     worker: str
     ids: list[int]
-    amounts: list[Amount | None]
+    allocations: list[Resources | None]
     instances: list[int]  # of a library; -1: no call
 
 
@@ -232,7 +232,7 @@ class StartLibrary:
     worker: str
     library: str
     instance: int
-    amount: Amount
+    resources: Resources
 
 
 @dataclass(slots=True)

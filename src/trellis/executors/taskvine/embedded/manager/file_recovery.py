@@ -42,7 +42,7 @@ class Supply:
             assert isinstance(place, Staging)
             place.missing.discard(name)
             if not place.missing:
-                store.begin(task, worker.name, place.amount, place.instance, now)
+                store.begin(task, worker.name, place.resources, place.instance, now)
         file = store.replicas.file(name)
         if file.kind == "temp":
             self._temp_arrived(file, worker.name)

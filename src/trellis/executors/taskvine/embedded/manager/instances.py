@@ -15,7 +15,7 @@ from trellis.executors.taskvine.embedded.manager.records import Instance, Librar
 from trellis.executors.taskvine.embedded.manager.reference_counts import Ledger
 from trellis.executors.taskvine.embedded.manager.scheduling import can_host
 from trellis.executors.taskvine.embedded.manager.store import Store
-from trellis.wire.vine import Amount, LibrarySpec
+from trellis.wire.vine import LibrarySpec, Resources
 
 # A worker where a library did not start is not asked again for so long, as long as there are others.
 LIBRARY_PAUSE_S = 15.0
@@ -74,9 +74,9 @@ class Instances:
         if not rested and library.failures < MIN_LIBRARY_FAILURES:
             rested = workers
         for worker in rested:
-            amount = allocate(spec.amount, worker.total)
-            while amount is not None and library.starting < calls and self.make_room(worker, amount, now):
-                self._start_at(library, worker, amount)
+            resources = allocate(spec.resources, worker.total)
+            while resources is not None and library.starting < calls and self.make_room(worker, resources, now):
+                self._start_at(library, worker, resources)
         if library.starting < calls:
             library.blocked = store.changes
 
@@ -96,12 +96,12 @@ class Instances:
             self._give_up(library, now)
         return not lost
 
-    def _start_at(self, library: Library, worker: Worker, amount: Amount) -> None:
+    def _start_at(self, library: Library, worker: Worker, resources: Resources) -> None:
         store, spec = self._store, library.spec
-        slots = 1 if spec.exec_mode == "direct" else spec.slots or max(1, int(amount.cores or 0))
-        instance = Instance(next(self._numbers), spec.name, worker.name, amount, slots)
+        slots = 1 if spec.exec_mode == "direct" else spec.slots or max(1, int(resources.cores or 0))
+        instance = Instance(next(self._numbers), spec.name, worker.name, resources, slots)
         worker.instances[instance.number] = store.instances[instance.number] = instance
-        worker.take(amount)
+        worker.take(resources)
         worker.idle_since = None
         library.starting += slots
         instance.missing.update(store.replicas.missing(library.files, worker.name))
@@ -111,7 +111,7 @@ class Instances:
             self._send(instance)
 
     def _send(self, instance: Instance) -> None:
-        start = StartLibrary(instance.worker, instance.library, instance.number, instance.amount)
+        start = StartLibrary(instance.worker, instance.library, instance.number, instance.resources)
         self._store.actions.append(start)
 
     def file_arrived(self, name: str, worker: Worker) -> None:
@@ -161,7 +161,7 @@ class Instances:
             if isinstance(task.place, Staging):
                 self._lifecycle.requeue(task, now)
         del worker.instances[instance.number], store.instances[instance.number]
-        worker.give_back(instance.amount)
+        worker.give_back(instance.resources)
         store.changes += 1
         library.forget(instance)
         if instance.slots:
@@ -211,35 +211,35 @@ class Instances:
 
     # -- stop --------------------------------------------------------------------------------------------------
 
-    def make_room(self, worker: Worker, amount: Amount, now: float) -> bool:
-        """Whether the amount is free now; libraries that nobody needs make way."""
-        if fits(amount, worker.free):
+    def make_room(self, worker: Worker, resources: Resources, now: float) -> bool:
+        """Whether they are free now; libraries that nobody needs make way."""
+        if fits(resources, worker.free):
             return True
         idle = self._store.idle_instances(worker)
-        if not idle or not fits(amount, worker.room_without(idle)):
+        if not idle or not fits(resources, worker.room_without(idle)):
             return False
         for instance in idle:
             self.stop(instance, now)
-            if fits(amount, worker.free):
+            if fits(resources, worker.free):
                 break
         return True
 
-    def has_room(self, worker: Worker, amount: Amount) -> bool:
+    def has_room(self, worker: Worker, resources: Resources) -> bool:
         """Whether ``make_room`` would succeed."""
-        if fits(amount, worker.free):
+        if fits(resources, worker.free):
             return True
         idle = self._store.idle_instances(worker) if worker.instances else None
-        return bool(idle) and fits(amount, worker.room_without(idle or []))
+        return bool(idle) and fits(resources, worker.room_without(idle or []))
 
     def stop(self, instance: Instance, now: float) -> None:
         """It ends, and with it the calls that run in it."""
         self._forget(instance, now)
         self._store.actions.append(StopLibrary(instance.worker, instance.number))
 
-    def drain(self, worker: Worker, amount: Amount) -> bool:
+    def drain(self, worker: Worker, resources: Resources) -> bool:
         """Let busy libraries at the worker make way for something that has waited for longer than their calls."""
         busy = [instance for instance in worker.instances.values() if instance.slots]
-        if not busy or not fits(amount, worker.room_without(busy)):
+        if not busy or not fits(resources, worker.room_without(busy)):
             return False
         for instance in busy:
             instance.draining = True

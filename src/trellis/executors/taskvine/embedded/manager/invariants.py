@@ -24,7 +24,7 @@ def check_store(store: Store) -> None:
     _check_queues(store)
     _check_indices(store)
     for worker in store.workers.values():
-        _check_amounts(worker, store)
+        _check_allocations(worker, store)
         _check_tasks_at(worker, store)
     for library in store.libraries.values():
         mine = [instance for instance in store.instances.values() if instance.library == library.spec.name]
@@ -56,13 +56,15 @@ def _check_indices(store: Store) -> None:
     assert returning == store.returning, "tasks whose outputs come home are listed wrong"
 
 
-def _check_amounts(worker: Worker, store: Store) -> None:
+def _check_allocations(worker: Worker, store: Store) -> None:
     places = [store.tasks[id_].place for id_ in worker.tasks]
-    amounts = [place.amount for place in places if isinstance(place, Staging | Running) and place.amount is not None]
-    amounts += [instance.amount for instance in worker.instances.values()]
+    allocations = [
+        place.resources for place in places if isinstance(place, Staging | Running) and place.resources is not None
+    ]
+    allocations += [instance.resources for instance in worker.instances.values()]
     for name in _DIMENSIONS:
         total, free = getattr(worker.total, name) or 0, getattr(worker.free, name) or 0
-        used = sum(getattr(amount, name) or 0 for amount in amounts)
+        used = sum(getattr(resources, name) or 0 for resources in allocations)
         assert abs(total - free - used) < 1e-3, f"{worker.name}: {name} are counted wrong"
         assert free > -1e-3, f"{worker.name} is oversold: {name}"
 

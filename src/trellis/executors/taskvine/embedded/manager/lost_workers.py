@@ -81,4 +81,4 @@ class Blame:
 
 
 def _runs(task: Task | None, call: bool) -> bool:
-    return task is not None and isinstance(task.place, Running) and (task.place.amount is None) == call
+    return task is not None and isinstance(task.place, Running) and (task.place.resources is None) == call

@@ -11,12 +11,12 @@ from collections.abc import Sequence, Sized
 from trellis.errors import BadMessage
 from trellis.wire.messages import Message
 from trellis.wire.vine import (
-    Amount,
     CacheUpdated,
     CallsEnded,
     FileChunk,
     LibraryUp,
     RegisterWorker,
+    Resources,
     SendFile,
     TaskFailed,
     VineTasks,
@@ -40,8 +40,8 @@ def check_worker_message(message: Message) -> None:
                 raise BadMessage("the result of a task that it does not name")
             _check_numbers(message.started)
             _check_numbers(message.durations_s)
-            for amount in message.measured:
-                _check_amount(amount)
+            for resources in message.measured:
+                _check_resources(resources)
         case CacheUpdated():
             _same_length(message.names, message.sizes, message.seconds)
             _check_numbers(message.sizes)
@@ -55,7 +55,7 @@ def check_worker_message(message: Message) -> None:
             ):
                 raise BadMessage(f"a piece at {message.offset} of {message.total} bytes")
         case TaskFailed():
-            _check_amount(message.measured)
+            _check_resources(message.measured)
         case LibraryUp():
             if message.slots < 1:
                 raise BadMessage(f"a library with {message.slots} slots")
@@ -67,9 +67,9 @@ def _check_registration(message: RegisterWorker) -> None:
     if not message.worker or any(part in message.worker for part in _BAD_NAME):
         raise BadMessage(f"{message.worker!r} is no name")
     _same_length(message.cached, message.cached_sizes)
-    _check_amount(message.amount)
-    if any(getattr(message.amount, name) is None for name in ("cores", "memory", "disk", "gpus")):
-        raise BadMessage(f"it does not say what it offers: {message.amount}")
+    _check_resources(message.resources)
+    if any(getattr(message.resources, name) is None for name in ("cores", "memory", "disk", "gpus")):
+        raise BadMessage(f"it does not say what it offers: {message.resources}")
     if message.ends_in_s is not None:
         _check_numbers([message.ends_in_s])
 
@@ -92,5 +92,7 @@ def _check_numbers(values: Sequence[float]) -> None:
         raise BadMessage("a number that is negative, or none")
 
 
-def _check_amount(amount: Amount) -> None:
-    _check_numbers([value for value in (amount.cores, amount.memory, amount.disk, amount.gpus) if value is not None])
+def _check_resources(resources: Resources) -> None:
+    _check_numbers(
+        [value for value in (resources.cores, resources.memory, resources.disk, resources.gpus) if value is not None]
+    )

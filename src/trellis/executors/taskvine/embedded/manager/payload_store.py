@@ -137,7 +137,7 @@ class TaskBook:
         shapes = [task.shape for task in tasks]
         messages = self._teach(worker, set(functions), set(shapes))
         sizes, frames = pack([task.arguments for task in tasks])
-        header = RunTasks(ids, functions, shapes, action.amounts, action.instances, sizes)
+        header = RunTasks(ids, functions, shapes, action.allocations, action.instances, sizes)
         for position, task in enumerate(tasks):
             if task.inputs:
                 header.inputs[position] = task.inputs
@@ -158,7 +158,7 @@ class TaskBook:
         messages = self._teach(action.worker, {spec.context_function} if spec.context_function >= 0 else set(), set())
         environment = "" if spec.environment < 0 else self._name_of(spec.environment)
         sizes, frames = pack([arguments])
-        header = StartLibrary(spec, action.instance, action.amount, self._mounts(spec.inputs), environment, sizes)
+        header = StartLibrary(spec, action.instance, action.resources, self._mounts(spec.inputs), environment, sizes)
         return [*messages, [encode_header(header), *frames]]
 
     def _mounts(self, mounts: Sequence[Mount]) -> list[tuple[str, str]]:

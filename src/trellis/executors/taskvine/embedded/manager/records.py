@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from trellis.executors.taskvine.embedded.allocation import NOTHING, add, subtract
-from trellis.wire.vine import Amount, LibrarySpec, RegisterWorker, TaskShape
+from trellis.wire.vine import LibrarySpec, RegisterWorker, Resources, TaskShape
 
 # Calls shorter than this may be sent ahead to a library that is busy, as many as it runs in that time, so that the way
 # to the manager and back does not leave it idle.
@@ -34,7 +34,7 @@ class Staging:
     """Has its resources at a worker; its inputs are on their way."""
 
     worker: str
-    amount: Amount | None  # None: a call
+    resources: Resources | None  # None: a call
     instance: int  # of the library; -1: no call
     missing: set[str]
 
@@ -42,7 +42,7 @@ class Staging:
 @dataclass(slots=True)
 class Running:
     worker: str
-    amount: Amount | None
+    resources: Resources | None
     instance: int
     since: float
     attempt: int  # of all tasks, counted: what came first to a library begins first
@@ -95,7 +95,7 @@ class Instance:
     number: int
     library: str
     worker: str
-    amount: Amount
+    resources: Resources
     expected: int  # slots that it will have
     missing: set[str] = field(default_factory=set)  # its files that are on their way
     slots: int = 0  # 0: it is starting
@@ -127,7 +127,7 @@ class Worker:
     last_heard: float
     idle_since: float | None
     ends_at: float | None = None  # by the batch system
-    free: Amount = NOTHING
+    free: Resources = NOTHING
     tasks: set[int] = field(default_factory=set)  # staging, running and returning
     expecting: dict[str, set[int]] = field(default_factory=dict)  # staging tasks, by the files that they wait for
     instances: dict[int, Instance] = field(default_factory=dict)
@@ -144,20 +144,20 @@ class Worker:
         return self.registration.worker
 
     @property
-    def total(self) -> Amount:
-        return self.registration.amount
+    def total(self) -> Resources:
+        return self.registration.resources
 
-    def take(self, amount: Amount) -> None:
-        self.free = subtract(self.free, amount)
+    def take(self, resources: Resources) -> None:
+        self.free = subtract(self.free, resources)
 
-    def give_back(self, amount: Amount) -> None:
-        self.free = add(self.free, amount)
+    def give_back(self, resources: Resources) -> None:
+        self.free = add(self.free, resources)
 
-    def room_without(self, idle: list[Instance]) -> Amount:
+    def room_without(self, idle: list[Instance]) -> Resources:
         """What would be free without these libraries."""
         room = self.free
         for instance in idle:
-            room = add(room, instance.amount)
+            room = add(room, instance.resources)
         return room
 
     def note_duration(self, duration_s: float) -> None:

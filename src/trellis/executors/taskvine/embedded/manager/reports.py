@@ -13,7 +13,7 @@ from trellis.executors.taskvine.embedded.manager.file_recovery import AVOID_S
 from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
 from trellis.executors.taskvine.embedded.manager.records import Returning, Running, Task, Worker
 from trellis.executors.taskvine.embedded.manager.store import Store
-from trellis.wire.vine import UNKNOWN, Amount
+from trellis.wire.vine import UNKNOWN, Resources
 
 # A task that so many workers, one after the other, could not start is not tried again.
 MAX_FORSAKEN = 10
@@ -62,7 +62,7 @@ class Reports:
         if dropped:
             store.actions.append(events.DropResults(worker.name, dropped))
 
-    def _note_end(self, task: Task, worker: Worker, measured: Amount, duration_s: float) -> None:
+    def _note_end(self, task: Task, worker: Worker, measured: Resources, duration_s: float) -> None:
         place, store = task.place, self._store
         assert isinstance(place, Running)
         store.category(task).note(measured, duration_s)
@@ -149,8 +149,8 @@ class Reports:
         place, category = task.place, self._store.category(task)
         assert isinstance(place, Running)
         category.seen = largest(category.seen, event.measured)
-        most = [enlarge(task.shape.amount, worker.total) for worker in self._store.workers.values()]
-        helps = any(_is_more(amount, place.amount) for amount in most)
+        most = [enlarge(task.shape.resources, worker.total) for worker in self._store.workers.values()]
+        helps = any(_is_more(resources, place.resources) for resources in most)
         if helps and (task.shape.max_retries < 0 or task.retries < task.shape.max_retries):
             task.retries += 1
             task.maximum = True
@@ -171,7 +171,7 @@ class Reports:
     def _forsaken(self, task: Task, worker: Worker, event: events.TaskFailed, now: float) -> None:
         """Calls whose library ended before they began are not the worker's fault: the library's own failures count."""
         assert isinstance(task.place, Running)
-        is_call = task.place.amount is None
+        is_call = task.place.resources is None
         task.forsaken += 1
         if task.forsaken >= (MAX_FORSAKEN_CALL if is_call else MAX_FORSAKEN):
             reason = f"{event.reason} ({task.forsaken} times)"
@@ -183,7 +183,7 @@ class Reports:
         worker.forsaken += not is_call
 
 
-def _is_more(amount: Amount | None, given: Amount | None) -> bool:
-    if amount is None or given is None:
+def _is_more(resources: Resources | None, given: Resources | None) -> bool:
+    if resources is None or given is None:
         return False
-    return (amount.memory or 0) > (given.memory or 0) or (amount.disk or 0) > (given.disk or 0)
+    return (resources.memory or 0) > (given.memory or 0) or (resources.disk or 0) > (given.disk or 0)

@@ -6,7 +6,7 @@ from trellis.executors.taskvine.embedded.manager.dispatcher import Dispatcher
 from trellis.executors.taskvine.embedded.manager.events import KillTasks, TellUser
 from trellis.executors.taskvine.embedded.manager.records import Running, Task
 from trellis.executors.taskvine.embedded.manager.store import Store
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 # Tasks of a category that have ended before others count as slow.
 SLOW_TASKS = 10
@@ -71,7 +71,7 @@ class Watch:
     def _words(self, task: Task) -> str:
         shape = task.shape
         library = self._store.libraries.get(shape.library)
-        asked = library.spec.amount if library is not None else self._dispatcher.wanted(task)
+        asked = library.spec.resources if library is not None else self._dispatcher.wanted(task)
         wants = [f"{value:g} {unit}" for value, unit in zip(_values(asked), _UNITS, strict=True) if value is not None]
         wants += [f"feature {feature}" for feature in shape.features]
         wants += [f"{shape.time_min_s:g} s"] if shape.time_min_s else []
@@ -83,5 +83,5 @@ class Watch:
 _UNITS = ("cores", "MB of memory", "MB of disk", "gpus")
 
 
-def _values(asked: Amount) -> tuple[float | None, ...]:
+def _values(asked: Resources) -> tuple[float | None, ...]:
     return (asked.cores, asked.memory, asked.disk, asked.gpus)

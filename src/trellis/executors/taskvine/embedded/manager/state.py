@@ -280,7 +280,7 @@ class VineManagerState:
         if name in store.workers:
             self._lose(store.workers[name], "it registered again", now)
         ends_at = None if registration.ends_in_s is None else now + registration.ends_in_s
-        store.workers[name] = Worker(registration, now, now, ends_at, registration.amount)
+        store.workers[name] = Worker(registration, now, now, ends_at, registration.resources)
         # What only this worker knows of is of no use to this run yet, but may be to its next: it stays.
         store.replicas.add_worker(name, registration.cached, registration.cached_sizes)
         store.changes += 1

@@ -20,7 +20,7 @@ from trellis.executors.taskvine.embedded.manager.records import (
     Worker,
 )
 from trellis.executors.taskvine.embedded.manager.replicas import ReplicaTable
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 
 @dataclass(slots=True)
@@ -78,17 +78,17 @@ class Store:
         for name in names:
             self.waiting.setdefault(name, set()).add(task.id)
 
-    def begin(self, task: Task, worker: str, amount: Amount | None, instance: int, now: float) -> None:
+    def begin(self, task: Task, worker: str, resources: Resources | None, instance: int, now: float) -> None:
         """Its inputs are there."""
         self.attempts += 1
-        task.place = Running(worker, amount, instance, now, self.attempts)
+        task.place = Running(worker, resources, instance, now, self.attempts)
         for name in task.outputs:
             self.replicas.made_here(name, worker)
         run = self.runs.get(worker)
         if run is None:
             run = self.runs[worker] = RunTasks(worker, [], [], [])
         run.ids.append(task.id)
-        run.amounts.append(amount)
+        run.allocations.append(resources)
         run.instances.append(instance)
 
     def leave(self, task: Task, now: float) -> None:
@@ -115,8 +115,8 @@ class Store:
 
     def _leave_worker(self, task: Task, place: Staging | Running, now: float) -> None:
         worker = self._leave_books(task, place.worker, now)
-        if place.amount is not None:
-            worker.give_back(place.amount)
+        if place.resources is not None:
+            worker.give_back(place.resources)
             self.changes += 1
         instance = self.instances.get(place.instance)
         if instance is None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-from trellis.wire.vine import UNKNOWN, Amount, CallsEnded, TaskShape
+from trellis.wire.vine import UNKNOWN, CallsEnded, Resources, TaskShape
 
 # For people and tools that read the file alone.
 _HEADER = """\
@@ -53,7 +53,7 @@ class Transactions:
         self._attempts: dict[int, int] = {}  # of those among them that began more than once
         self._shapes: dict[int, tuple[str, str]] = {}  # what comes before and after an attempt's number
         self._shape_of: dict[int, int] = {}  # of each task
-        self._amounts: dict[Amount | None, str] = {}
+        self._allocations: dict[Resources | None, str] = {}
         self._connected: set[str] = set()
         self._started = time.time()
         self._file.write(_HEADER)
@@ -84,7 +84,7 @@ class Transactions:
         """Tasks will have these categories, and ask for so much."""
         for id_, shape in zip(ids, shapes, strict=True):
             head = f" READY {_word(shape.category)} FIRST_RESOURCES "
-            self._shapes[id_] = head, f" {self._resources(shape.amount)}\n"
+            self._shapes[id_] = head, f" {self._resources(shape.resources)}\n"
 
     def ready(self, ids: Sequence[int], shapes: Sequence[int]) -> None:
         """Tasks were submitted."""
@@ -94,17 +94,17 @@ class Transactions:
             self._lines.append(f"{start}{id_ + 1}{head}1{tail}")
         self._shape_of.update(zip(ids, shapes, strict=True))
 
-    def running(self, worker: str, ids: Sequence[int], amounts: Sequence[Amount | None]) -> None:
-        """A worker was sent these; ``amounts``: what each was given."""
+    def running(self, worker: str, ids: Sequence[int], allocations: Sequence[Resources | None]) -> None:
+        """A worker was sent these; ``allocations``: what each was given."""
         now = time.time()
         start, middle = f"{now * 1e6:.0f} {self._pid} TASK ", f" RUNNING worker-{worker} FIRST_RESOURCES "
         commit = f'{{"time_commit_start":[{now:.6f},"s"],"time_commit_end":[{now:.6f},"s"],'
-        for id_, amount in zip(ids, amounts, strict=True):
+        for id_, resources in zip(ids, allocations, strict=True):
             if id_ in self._given and id_ in self._shape_of:
                 attempt = self._attempts[id_] = self._attempts.get(id_, 1) + 1
                 head, tail = self._shapes[self._shape_of[id_]]
                 self._lines.append(f"{start}{id_ + 1}{head}{attempt}{tail}")
-            given = self._given[id_] = self._resources(amount)
+            given = self._given[id_] = self._resources(resources)
             self._lines.append(f"{start}{id_ + 1}{middle}{commit}{given[1:]}\n")
 
     def ended(self, worker: str, message: CallsEnded) -> None:
@@ -112,12 +112,12 @@ class Transactions:
         start, waits = f"{self._now()} TASK ", f" WAITING_RETRIEVAL worker-{worker}\n"
         measured = message.measured or [UNKNOWN] * len(message.ids)
         ends = zip(message.ids, message.started, message.durations_s, measured, strict=True)
-        for id_, since, duration_s, amount in ends:
+        for id_, since, duration_s, resources in ends:
             used = self._given.get(id_)
             if used is None:  # given up meanwhile
                 continue
-            if amount != UNKNOWN:
-                used = _json(amount)
+            if resources != UNKNOWN:
+                used = _json(resources)
             report = (
                 f'{{"time_worker_start":[{since:.6f},"s"],"time_worker_end":[{since + duration_s:.6f},"s"],'
                 f'"wall_time":[{duration_s:.6f},"s"],{used[1:]}'
@@ -149,18 +149,18 @@ class Transactions:
             self._attempts.pop(id_, None)
             self._shape_of.pop(id_, None)
 
-    def _resources(self, amount: Amount | None) -> str:
-        text = self._amounts.get(amount)
+    def _resources(self, resources: Resources | None) -> str:
+        text = self._allocations.get(resources)
         if text is None:
-            text = self._amounts[amount] = _json(amount)
+            text = self._allocations[resources] = _json(resources)
         return text
 
     # -- workers -----------------------------------------------------------------------------------------------
 
-    def connected(self, worker: str, address: str, amount: Amount) -> None:
+    def connected(self, worker: str, address: str, resources: Resources) -> None:
         self._connected.add(worker)
         line = f"{self._now()} WORKER worker-{worker}"
-        self._lines.append(f"{line} CONNECTION {address}\n{line} RESOURCES {self._resources(amount)}\n")
+        self._lines.append(f"{line} CONNECTION {address}\n{line} RESOURCES {self._resources(resources)}\n")
 
     def disconnected(self, worker: str, reason: str) -> None:
         self._connected.discard(worker)
@@ -192,9 +192,9 @@ class Transactions:
 
     # -- libraries ---------------------------------------------------------------------------------------------
 
-    def library_sent(self, worker: str, library: str, instance: int, amount: Amount) -> None:
+    def library_sent(self, worker: str, library: str, instance: int, resources: Resources) -> None:
         number, now = _FIRST_LIBRARY + instance, self._now()
-        text = self._resources(amount)
+        text = self._resources(resources)
         self._lines.append(f"{now} TASK {number} READY {_word(library)} FIRST_RESOURCES 1 {text}\n")
         self._lines.append(f"{now} TASK {number} RUNNING worker-{worker} FIRST_RESOURCES {text}\n")
         self._lines.append(f"{now} LIBRARY {number} SENT worker-{worker}\n")
@@ -211,8 +211,8 @@ def _word(text: str) -> str:
     return "_".join(text.split()) or "-"
 
 
-def _json(amount: Amount | None) -> str:
+def _json(resources: Resources | None) -> str:
     """``None``: a call, which takes nothing for itself."""
-    values = [0, 0, 0, 0] if amount is None else [amount.cores, amount.memory, amount.disk, amount.gpus]
+    values = [0, 0, 0, 0] if resources is None else [resources.cores, resources.memory, resources.disk, resources.gpus]
     given = {name: [value, unit] for (name, unit), value in zip(_UNITS, values, strict=True) if value is not None}
     return json.dumps(given, separators=(",", ":"))

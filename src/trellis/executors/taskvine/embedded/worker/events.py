@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trellis.wire.vine import UNKNOWN, Amount
+from trellis.wire.vine import UNKNOWN, Resources
 
 # -- events ----------------------------------------------------------------------------------------------------
 
@@ -16,7 +16,7 @@ class TaskReceived:
     """A task with a process of its own; its inputs are here. ``time_max_s``: 0 is no limit."""
 
     id: int
-    amount: Amount  # what it is given
+    resources: Resources  # what it is given
     time_max_s: float = 0.0
 
 
@@ -59,7 +59,7 @@ class Measured:
     """What a task uses now."""
 
     id: int
-    used: Amount
+    used: Resources
 
 
 @dataclass(slots=True)
@@ -192,7 +192,7 @@ class ReportEnded:
     """The task's outputs are in the cache, its result is there."""
 
     id: int
-    used: Amount = UNKNOWN
+    used: Resources = UNKNOWN
 
 
 @dataclass(slots=True)
@@ -201,7 +201,7 @@ class ReportFailed:
     status: str
     reason: str
     exit_code: int = 0
-    used: Amount = UNKNOWN
+    used: Resources = UNKNOWN
     beside: int = 0
 
 

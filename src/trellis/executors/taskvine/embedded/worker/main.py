@@ -29,7 +29,7 @@ from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import ClientKeys, ServerKeys, keys_from_password_file
 from trellis.transport.probe import first_reachable
-from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, RegisterWorker
+from trellis.wire.vine import VINE_PROTOCOL_VERSION, RegisterWorker, Resources
 
 logger = logging.getLogger("trellis.vine.worker")
 
@@ -61,7 +61,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _offer(options: argparse.Namespace, workspace: Path, usable: host.Usable) -> Amount:
+def _offer(options: argparse.Namespace, workspace: Path, usable: host.Usable) -> Resources:
     cores = options.cores if options.cores is not None else usable.cores
     memory = options.memory if options.memory is not None else usable.memory_bytes // _MB
     free = shutil.disk_usage(workspace).free // _MB
@@ -69,7 +69,7 @@ def _offer(options: argparse.Namespace, workspace: Path, usable: host.Usable) ->
     if disk > free:
         logger.warning("it offers %d MB of disk, and not %g: no more is free in %s", free, disk, workspace)
         disk = free
-    return Amount(cores, memory, disk, options.gpus)
+    return Resources(cores, memory, disk, options.gpus)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,7 +121,7 @@ def _connect_and_serve(
     workspace: Workspace,
     cache: Cache,
     keys: tuple[ServerKeys, ClientKeys] | None,
-    offer: Amount,
+    offer: Resources,
     ends_at: float | None,
 ) -> Exit:
     """One life of the worker: from a connection to its end."""

@@ -49,7 +49,7 @@ def library_start(message: StartLibrary, frames: list[Buffer], function: Callabl
         message.instance,
         spec.name,
         spec.exec_mode,
-        1 if direct else spec.slots or max(1, int(message.amount.cores or 0)),
+        1 if direct else spec.slots or max(1, int(message.resources.cores or 0)),
         b"" if spec.context_function < 0 else function(spec.context_function),
         arguments,
         message.environment,

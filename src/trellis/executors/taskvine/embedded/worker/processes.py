@@ -20,7 +20,7 @@ from trellis.executors.taskvine.embedded.worker.zygotes import Fork, Zygotes
 from trellis.executors.taskvine.remote import runner, trees
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer, Payload, payload_buffers
-from trellis.wire.vine import Amount, TaskShape
+from trellis.wire.vine import Resources, TaskShape
 
 _MB = 2**20
 
@@ -199,13 +199,13 @@ class Processes:
                 missing = f"its result cannot be kept: {error}"
         return TaskEnd(code, process.child.reason, payload, failed, started, duration_s, missing, made, spoilt)
 
-    def measure(self, id_: int, suspicious_mb: float) -> Amount:
+    def measure(self, id_: int, suspicious_mb: float) -> Resources:
         """What a task uses now: memory of all its processes (see ``host.memory_mb``), disk in its sandbox."""
         process = self._running.get(id_)
         if process is None or process.child.pid is None:  # it has ended, or is just beginning
-            return Amount()
+            return Resources()
         disk = process.sandbox.disk_bytes() + process.child.output_bytes()
-        return Amount(memory=host.memory_mb(process.child.pid, suspicious_mb), disk=disk / _MB)
+        return Resources(memory=host.memory_mb(process.child.pid, suspicious_mb), disk=disk / _MB)
 
     def look(self, now: float) -> None:
         """Call it from time to time: see ``Zygotes.look``."""

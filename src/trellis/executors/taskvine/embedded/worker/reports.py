@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
 from trellis.wire.messages import Message
-from trellis.wire.vine import UNKNOWN, Amount, CacheFailed, CacheUpdated, CallsEnded
+from trellis.wire.vine import UNKNOWN, CacheFailed, CacheUpdated, CallsEnded, Resources
 
 logger = logging.getLogger("trellis.vine.worker")
 
@@ -31,14 +31,14 @@ class ResultBatch:
         self._started: list[float] = []
         self._durations: list[float] = []
         self._payloads: list[Payload] = []
-        self._measured: list[Amount] = []
+        self._measured: list[Resources] = []
         self._is_measured = False
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def add(
-        self, id_: int, failed: bool, started: float, duration_s: float, payload: Payload, measured: Amount = UNKNOWN
+        self, id_: int, failed: bool, started: float, duration_s: float, payload: Payload, measured: Resources = UNKNOWN
     ) -> None:
         if failed:
             self._failed.append(len(self._ids))

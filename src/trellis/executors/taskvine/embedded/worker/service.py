@@ -36,7 +36,6 @@ from trellis.wire import stream
 from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
 from trellis.wire.messages import DefineFunctions, DismissManager, ForgetFunctions, Heartbeat, Message, Refused
 from trellis.wire.vine import (
-    Amount,
     DefineShapes,
     Evict,
     FileChunk,
@@ -45,6 +44,7 @@ from trellis.wire.vine import (
     LibraryDown,
     LibraryUp,
     RegisterWorker,
+    Resources,
     RunTasks,
     SendFile,
     StartLibrary,
@@ -104,11 +104,11 @@ class WorkerService:
             self._reports.not_arrived,
         )
         self._processes = Processes(self._loop, cache, workspace, self._lifeline, self._on_process_end)
-        self._environments = Environments(os.environ, registration.amount.gpus or 0, cache)
+        self._environments = Environments(os.environ, registration.resources.gpus or 0, cache)
         self._libraries: dict[int, LibraryProcess] = {}
         self._library_starts: dict[int, LibraryStart] = {}
         self._starts: dict[int, TaskStart] = {}  # of tasks that are about to start
-        self._amounts: dict[int, Amount] = {}  # of those among them with processes of their own
+        self._allocations: dict[int, Resources] = {}  # of those among them with processes of their own
         self._ends: dict[int, TaskEnd] = {}  # of tasks that are just being reported
         self._shapes: dict[int, TaskShape] = {}
         self._exit: events.Exit | None = None
@@ -258,19 +258,19 @@ class WorkerService:
         calls: dict[tuple[int, float], list[int]] = {}
         for position, start in enumerate(task_starts(message, frames, self._shapes)):
             self._starts[start.id] = start
-            amount, time_max_s = message.amounts[position], start.shape.time_max_s
-            if amount is None:
+            resources, time_max_s = message.allocations[position], start.shape.time_max_s
+            if resources is None:
                 calls.setdefault((message.instances[position], time_max_s), []).append(start.id)
             else:
-                self._amounts[start.id] = amount
-                self._handle(events.TaskReceived(start.id, amount, time_max_s))
+                self._allocations[start.id] = resources
+                self._handle(events.TaskReceived(start.id, resources, time_max_s))
         for (instance, time_max_s), ids in calls.items():
             self._handle(events.CallsReceived(instance, ids, time_max_s))
 
     def _start_process(self, id_: int) -> None:
-        start, amount, owner = self._starts.pop(id_), self._amounts.pop(id_), ("task", id_)
+        start, resources, owner = self._starts.pop(id_), self._allocations.pop(id_), ("task", id_)
         try:
-            given = self._environments.begin(owner, amount, start.shape.variables, start.imports)
+            given = self._environments.begin(owner, resources, start.shape.variables, start.imports)
             self._processes.start(start, given)
         except (OSError, ValueError) as error:
             self._environments.end(owner)
@@ -297,7 +297,7 @@ class WorkerService:
     def _on_start_library(self, message: StartLibrary, frames: list[Buffer]) -> None:
         start, spec = library_start(message, frames, self._processes.function), message.library
         owner, direct = ("library", start.instance), spec.exec_mode == "direct"
-        variables = self._environments.begin(owner, message.amount, spec.variables, start.imports, start.slots)
+        variables = self._environments.begin(owner, message.resources, spec.variables, start.imports, start.slots)
         self._library_starts[start.instance] = start._replace(variables=variables)
         self._handle(events.LibraryRequested(start.instance, start.slots, direct, spec.context_timeout_s))
 
@@ -391,7 +391,7 @@ class WorkerService:
                 self._reports.gathered()
             case events.ReportFailed(id_, status, reason, exit_code, used, beside):
                 self._starts.pop(id_, None)
-                self._amounts.pop(id_, None)
+                self._allocations.pop(id_, None)
                 self._reports.send(TaskFailed(id_, status, reason, exit_code, used, beside))
             case events.ReportLibraryUp(instance, slots):
                 self._reports.send(LibraryUp(self._libraries[instance].name, instance, slots))

@@ -15,7 +15,7 @@ from typing import Any
 from trellis.executors.taskvine.embedded.allocation import largest
 from trellis.executors.taskvine.embedded.worker import events
 from trellis.executors.taskvine.embedded.worker.events import Action, Event
-from trellis.wire.vine import UNKNOWN, Amount
+from trellis.wire.vine import UNKNOWN, Resources
 
 # What tasks use is measured so often: half of what a task of ordinary length takes, and cheap.
 MEASURE_S = 1.0
@@ -43,10 +43,10 @@ class _Ending:
 class _Task:
     """One with a process of its own."""
 
-    amount: Amount
+    resources: Resources
     ends_at: float | None
     time_max_s: float
-    used: Amount = UNKNOWN
+    used: Resources = UNKNOWN
     ending: _Ending | None = None
 
 
@@ -171,7 +171,7 @@ class VineWorkerState:
     def _on_task_received(self, event: events.TaskReceived, now: float) -> list[Action]:
         self._last_heard = now
         ends_at = now + event.time_max_s if event.time_max_s > 0 else None
-        self._tasks[event.id] = _Task(event.amount, ends_at, event.time_max_s)
+        self._tasks[event.id] = _Task(event.resources, ends_at, event.time_max_s)
         return [events.StartProcess(event.id)]
 
     def _on_process_failed(self, event: events.ProcessFailed, now: float) -> list[Action]:
@@ -201,7 +201,7 @@ class VineWorkerState:
         if task.ending is not None:
             return []
         for name, unit, status in (("memory", "MB", "resource_exhaustion"), ("disk", "MB", "sandbox_exhaustion")):
-            used, limit = getattr(event.used, name), getattr(task.amount, name)
+            used, limit = getattr(event.used, name), getattr(task.resources, name)
             if used is not None and limit and used > limit:
                 task.ending = _Ending(status, f"it used {used:.0f} {unit} of {name}, and was given {limit:.0f} {unit}")
                 return [events.KillProcess(event.id)]
@@ -211,9 +211,9 @@ class VineWorkerState:
         """Tasks, and the memory in MB below which a quick look is enough: an estimate that is never too low."""
         exact = self._settings.measures
         return {
-            id_: 0.0 if exact else task.amount.memory or math.inf
+            id_: 0.0 if exact else task.resources.memory or math.inf
             for id_, task in self._tasks.items()
-            if task.ending is None and (exact or task.amount.memory or task.amount.disk)
+            if task.ending is None and (exact or task.resources.memory or task.resources.disk)
         }
 
     # -- libraries ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from trellis.executors.common.accelerators import accelerator_variables, visible_accelerators
 from trellis.executors.taskvine.embedded.worker.cache import Cache
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 # Libraries that would otherwise start a thread for each processor of the host.
 _THREADS = (
@@ -23,7 +23,7 @@ _THREADS = (
 
 
 def resource_variables(
-    amount: Amount, devices: tuple[str, ...] | None, slots: int, given: Mapping[str, str]
+    resources: Resources, devices: tuple[str, ...] | None, slots: int, given: Mapping[str, str]
 ) -> dict[str, str]:
     """Variables for a task, or for a library whose ``slots`` calls share what it has.
 
@@ -31,12 +31,12 @@ def resource_variables(
     do with GPUs, and hides none.
     """
     variables = {}
-    if amount.cores is not None:
-        cores = max(1, int(amount.cores)) if amount.cores else 0
+    if resources.cores is not None:
+        cores = max(1, int(resources.cores)) if resources.cores else 0
         variables["CORES"] = str(cores)
         variables |= {name: str(max(1, cores // slots)) for name in _THREADS if name not in given}
     for name in ("memory", "disk"):
-        value = getattr(amount, name)
+        value = getattr(resources, name)
         if value is not None:
             variables[name.upper()] = str(int(value))
     variables["GPUS"] = str(len(devices or ()))
@@ -99,7 +99,7 @@ class Environments:
     def begin(
         self,
         owner: tuple[str, int],
-        amount: Amount,
+        resources: Resources,
         given: Sequence[tuple[str, str]],
         imports: Sequence[str],
         slots: int = 1,
@@ -108,13 +108,13 @@ class Environments:
 
         Args:
             owner: what it is, and its number.
-            amount: what it is given.
+            resources: what it is given.
             given: variables that the user asks for.
             imports: cache names of directories that are searched for imports.
             slots: calls that share all this.
         """
         variables = {**self._base, **dict(given)}
-        variables |= resource_variables(amount, self._devices.take(owner, amount.gpus), slots, variables)
+        variables |= resource_variables(resources, self._devices.take(owner, resources.gpus), slots, variables)
         variables["TRELLIS_IMPORT_PATHS"] = os.pathsep.join(self.import_paths)
         if imports:
             variables["TRELLIS_PACKS"] = os.pathsep.join(str(self._cache.mounted(name)) for name in imports)

@@ -7,14 +7,14 @@ from typing import Any
 
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.state import VineManagerSettings, VineManagerState
-from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, FileSpec, LibrarySpec, Mount, RegisterWorker, TaskShape
+from trellis.wire.vine import VINE_PROTOCOL_VERSION, FileSpec, LibrarySpec, Mount, RegisterWorker, Resources, TaskShape
 
 MB = 2**20
-WHOLE = Amount(4, 400, 1_000, 0)  # what a worker has, if nothing else is said
-ONE = Amount(1, 100, 250, 0)  # a task that asks for one core gets this of it
+WHOLE = Resources(4, 400, 1_000, 0)  # what a worker has, if nothing else is said
+ONE = Resources(1, 100, 250, 0)  # a task that asks for one core gets this of it
 
 
-def registration(name: str, amount: Amount = WHOLE, **more: Any) -> RegisterWorker:
+def registration(name: str, resources: Resources = WHOLE, **more: Any) -> RegisterWorker:
     given: dict[str, Any] = {
         "features": [],
         "transfer_address": f"{name}:1",
@@ -23,7 +23,7 @@ def registration(name: str, amount: Amount = WHOLE, **more: Any) -> RegisterWork
         "cached_sizes": [],
         **more,
     }
-    return RegisterWorker(VINE_PROTOCOL_VERSION, name, f"{name}.host", 1, amount, **given)
+    return RegisterWorker(VINE_PROTOCOL_VERSION, name, f"{name}.host", 1, resources, **given)
 
 
 class Manager:
@@ -32,7 +32,7 @@ class Manager:
     def __init__(self, **settings: Any) -> None:
         self.state = VineManagerState(VineManagerSettings(100.0, **settings), Random(1))
         self.now = 0.0
-        self.shape(0, TaskShape("regular", "c", Amount(cores=1)))
+        self.shape(0, TaskShape("regular", "c", Resources(cores=1)))
 
     def handle(self, event: events.Event) -> list[events.Action]:
         actions = self.state.handle(event, self.now)
@@ -42,8 +42,8 @@ class Manager:
     def shape(self, id_: int, shape: TaskShape) -> list[events.Action]:
         return self.handle(events.ShapesDefined([id_], [shape]))
 
-    def worker(self, name: str, amount: Amount = WHOLE, **more: Any) -> list[events.Action]:
-        return self.handle(events.WorkerRegistered(registration(name, amount, **more)))
+    def worker(self, name: str, resources: Resources = WHOLE, **more: Any) -> list[events.Action]:
+        return self.handle(events.WorkerRegistered(registration(name, resources, **more)))
 
     def file(self, id_: int, kind: str = "file", level: str = "workflow", size_mb: int = 1, peer: bool = True) -> None:
         source = {"file": f"/f{id_}", "url": f"http://f{id_}"}.get(kind, "")
@@ -78,7 +78,9 @@ class Manager:
     def not_cached(self, worker: str, file: int) -> list[events.Action]:
         return self.handle(events.CacheFailed(worker, f"f{file}", "no"))
 
-    def ended(self, worker: str, *ids: int, duration_s: float = 1.0, used: Amount | None = None) -> list[events.Action]:
+    def ended(
+        self, worker: str, *ids: int, duration_s: float = 1.0, used: Resources | None = None
+    ) -> list[events.Action]:
         measured = [] if used is None else [used] * len(ids)
         return self.handle(events.CallsEnded(worker, ids, [duration_s] * len(ids), measured))
 
@@ -117,5 +119,5 @@ class Manager:
         return "" if task is None else getattr(task.place, "worker", "")
 
 
-def run(worker: str, *ids: int, amount: Amount | None = ONE, instance: int = -1) -> events.RunTasks:
-    return events.RunTasks(worker, list(ids), [amount] * len(ids), [instance] * len(ids))
+def run(worker: str, *ids: int, resources: Resources | None = ONE, instance: int = -1) -> events.RunTasks:
+    return events.RunTasks(worker, list(ids), [resources] * len(ids), [instance] * len(ids))

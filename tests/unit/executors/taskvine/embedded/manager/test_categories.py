@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from trellis.executors.taskvine.embedded.manager.categories import Category, best_throughput, least_waste
-from trellis.wire.vine import UNKNOWN, Amount
+from trellis.wire.vine import UNKNOWN, Resources
 
 
 def measured(algorithm: str, *memory_mb: float, steady_tasks: int = 3) -> Category:
     category = Category(algorithm, steady_tasks)
     for value in memory_mb:
-        category.note(Amount(1, value, 10, 0), 2.0)
+        category.note(Resources(1, value, 10, 0), 2.0)
     return category
 
 
@@ -19,29 +19,29 @@ def test_the_mean_is_of_all_tasks_measured_or_not() -> None:
     assert Category().mean_s is None
     category = Category()
     category.note(UNKNOWN, 1.0)
-    category.note(Amount(memory=5), 3.0)
+    category.note(Resources(memory=5), 3.0)
     assert (category.done, category.mean_s) == (2, 2.0)
 
 
 def test_fixed_learns_nothing() -> None:
-    assert measured("fixed", 100, 100, 100, 100).first(Amount(cores=1)) == Amount(cores=1)
+    assert measured("fixed", 100, 100, 100, 100).first(Resources(cores=1)) == Resources(cores=1)
 
 
 def test_max_is_the_largest_seen_rounded_up_once_there_are_enough() -> None:
-    assert measured("max", 100, 300).first(Amount()) == Amount()
-    assert measured("max", 100, 300, 600).first(Amount()) == Amount(1, 750, 250, 0)
+    assert measured("max", 100, 300).first(Resources()) == Resources()
+    assert measured("max", 100, 300, 600).first(Resources()) == Resources(1, 750, 250, 0)
 
 
 def test_what_the_user_said_stands() -> None:
     category = measured("max", 100, 300, 600)
-    assert category.first(Amount(cores=2, memory=100)) == Amount(2, 100, 250, 0)
+    assert category.first(Resources(cores=2, memory=100)) == Resources(2, 100, 250, 0)
 
 
 @pytest.mark.parametrize("algorithm", ["max-xput", "bucketing"])
 def test_one_large_task_among_many_small_does_not_make_all_large(algorithm: str) -> None:
     category = measured(algorithm, *[100] * 50, 8_000, *[100] * 9)
-    assert category.first(Amount()) == Amount(1, 250, 250, 0)
-    assert category.seen == Amount(1, 8_000, 10, 0)
+    assert category.first(Resources()) == Resources(1, 250, 250, 0)
+    assert category.seen == Resources(1, 8_000, 10, 0)
 
 
 @pytest.mark.parametrize("choose", [best_throughput, least_waste])
@@ -62,7 +62,7 @@ def test_gpus_that_nobody_uses_do_no_harm() -> None:
 
 def test_labels_follow_later_tasks() -> None:
     category = measured("max", *[100] * 9)
-    assert category.first(Amount()).memory == 250
+    assert category.first(Resources()).memory == 250
     for _ in range(11):
-        category.note(Amount(1, 500, 10, 0), 1.0)
-    assert category.first(Amount()).memory == 500
+        category.note(Resources(1, 500, 10, 0), 1.0)
+    assert category.first(Resources()).memory == 500

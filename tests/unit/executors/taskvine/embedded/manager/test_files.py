@@ -6,21 +6,21 @@ from tests.unit.executors.taskvine.embedded.manager.managing import WHOLE, Manag
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.file_recovery import AVOID_S
 from trellis.executors.taskvine.embedded.manager.replicas import TRANSIENT_ERROR_S
-from trellis.wire.vine import Amount, TaskShape
+from trellis.wire.vine import Resources, TaskShape
 
-SMALL = Amount(4, 400, 3, 0)  # room for three files
+SMALL = Resources(4, 400, 3, 0)  # room for three files
 
 
 def tied(manager: Manager, worker: str) -> int:
     """A shape of tasks that only this worker takes."""
     shape = 100 + ord(worker)
-    manager.shape(shape, TaskShape("regular", "c", Amount(cores=1), features=(worker,)))
+    manager.shape(shape, TaskShape("regular", "c", Resources(cores=1), features=(worker,)))
     return shape
 
 
-def workers(manager: Manager, *names: str, amount: Amount = WHOLE) -> None:
+def workers(manager: Manager, *names: str, resources: Resources = WHOLE) -> None:
     for name in names:
-        manager.worker(name, amount, features=[name])
+        manager.worker(name, resources, features=[name])
 
 
 # -- a file is there when a task runs --------------------------------------------------------------------------
@@ -365,8 +365,8 @@ def test_a_worker_that_gets_no_files_is_sent_away() -> None:
 
 def test_the_least_recently_used_file_makes_room() -> None:
     manager = Manager()
-    workers(manager, "a", amount=SMALL)
-    manager.shape(1, TaskShape("regular", "c", Amount(1, 1, 0, 0)))
+    workers(manager, "a", resources=SMALL)
+    manager.shape(1, TaskShape("regular", "c", Resources(1, 1, 0, 0)))
     for number in (1, 2, 3):
         manager.file(number)
         manager.submit(number, shape=1, inputs=(number,))
@@ -383,8 +383,8 @@ def test_the_least_recently_used_file_makes_room() -> None:
 
 def test_what_is_in_use_or_cannot_be_had_again_stays_and_the_task_waits() -> None:
     manager = Manager()
-    workers(manager, "a", amount=SMALL)
-    manager.shape(1, TaskShape("regular", "c", Amount(1, 1, 0, 0)))
+    workers(manager, "a", resources=SMALL)
+    manager.shape(1, TaskShape("regular", "c", Resources(1, 1, 0, 0)))
     manager.file(1)
     manager.submit(1, shape=1, inputs=(1,))
     manager.cached("a", 1)

@@ -10,7 +10,7 @@ from trellis.executors.taskvine.embedded.manager.dispatcher import PATIENCE_S
 from trellis.executors.taskvine.embedded.manager.instances import LIBRARY_PAUSE_S, MAX_LIBRARY_FAILURES
 from trellis.executors.taskvine.embedded.manager.records import MOST_AHEAD_PER_SLOT
 from trellis.executors.taskvine.embedded.manager.reports import MAX_EXITS, MAX_FORSAKEN_CALL
-from trellis.wire.vine import Amount, Mount, TaskShape
+from trellis.wire.vine import Mount, Resources, TaskShape
 
 
 @pytest.fixture
@@ -18,17 +18,19 @@ def manager() -> Manager:
     """Shape 1 is a call of library "l", which takes one core and two calls at a time; shape 2 one of library "m"."""
     made = Manager()
     for shape, library in ((1, "l"), (2, "m")):
-        made.library(library, slots=2, amount=Amount(cores=1))
-        made.shape(shape, TaskShape("serverless", "calls", Amount(), library=library))
+        made.library(library, slots=2, resources=Resources(cores=1))
+        made.shape(shape, TaskShape("serverless", "calls", Resources(), library=library))
     return made
 
 
 def calls(worker: str, *ids: int, instance: int = 0) -> events.RunTasks:
-    return run(worker, *ids, amount=None, instance=instance)
+    return run(worker, *ids, resources=None, instance=instance)
 
 
-def start(worker: str, instance: int = 0, library: str = "l", amount: Amount | None = None) -> events.StartLibrary:
-    return events.StartLibrary(worker, library, instance, amount or Amount(1, 100, 250, 0))
+def start(
+    worker: str, instance: int = 0, library: str = "l", resources: Resources | None = None
+) -> events.StartLibrary:
+    return events.StartLibrary(worker, library, instance, resources or Resources(1, 100, 250, 0))
 
 
 def up(manager: Manager, worker: str, instance: int = 0, slots: int = 2) -> list[events.Action]:
@@ -56,7 +58,7 @@ def test_a_library_starts_when_a_call_needs_it_and_gets_its_calls_when_it_is_up(
 
 
 def test_calls_of_two_shapes_need_no_more_instances_than_there_are_calls(manager: Manager) -> None:
-    manager.shape(3, TaskShape("serverless", "other", Amount(), library="l"))
+    manager.shape(3, TaskShape("serverless", "other", Resources(), library="l"))
     manager.worker("a")
     assert submit(manager, 1) == [start("a")]
     assert submit(manager, 2, shape=3) == []
@@ -69,31 +71,31 @@ def test_calls_of_two_shapes_need_no_more_instances_than_there_are_calls(manager
 )
 def test_slots_that_a_starting_instance_will_have(spec: dict[str, object], slots: int) -> None:
     manager = Manager()
-    manager.library("l", amount=Amount(cores=4), **spec)
-    manager.shape(1, TaskShape("serverless", "calls", Amount(), library="l"))
-    manager.worker("a", Amount(8, 8, 8, 0))
+    manager.library("l", resources=Resources(cores=4), **spec)
+    manager.shape(1, TaskShape("serverless", "calls", Resources(), library="l"))
+    manager.worker("a", Resources(8, 8, 8, 0))
     started = submit(manager, *range(slots + 1))
     assert len(started) == 2
     manager = Manager()
-    manager.library("l", amount=Amount(cores=4), **spec)
-    manager.shape(1, TaskShape("serverless", "calls", Amount(), library="l"))
-    manager.worker("a", Amount(8, 8, 8, 0))
+    manager.library("l", resources=Resources(cores=4), **spec)
+    manager.shape(1, TaskShape("serverless", "calls", Resources(), library="l"))
+    manager.worker("a", Resources(8, 8, 8, 0))
     assert len(submit(manager, *range(slots))) == 1
 
 
 def test_a_library_that_says_nothing_has_a_worker_for_itself() -> None:
     manager = Manager()
     manager.library("l")
-    manager.shape(1, TaskShape("serverless", "calls", Amount(), library="l"))
+    manager.shape(1, TaskShape("serverless", "calls", Resources(), library="l"))
     manager.worker("a")
-    assert submit(manager, 1) == [start("a", amount=WHOLE)]
+    assert submit(manager, 1) == [start("a", resources=WHOLE)]
 
 
 def test_a_library_starts_when_its_files_are_there(manager: Manager) -> None:
     manager.file(1)
     manager.file(2, level="worker")
-    manager.library("n", inputs=[Mount(1, "data")], environment=2, amount=Amount(cores=1))
-    manager.shape(3, TaskShape("serverless", "calls", Amount(), library="n"))
+    manager.library("n", inputs=[Mount(1, "data")], environment=2, resources=Resources(cores=1))
+    manager.shape(3, TaskShape("serverless", "calls", Resources(), library="n"))
     manager.worker("a")
     orders: list[events.Action] = [events.OrderFile("a", "f1", ""), events.OrderFile("a", "f2", "")]
     assert submit(manager, 1, shape=3) == orders
@@ -105,7 +107,7 @@ def test_a_library_starts_when_its_files_are_there(manager: Manager) -> None:
 def test_a_file_that_does_not_come_is_a_failed_start(manager: Manager) -> None:
     manager.file(1)
     manager.library("n", inputs=[Mount(1, "data")])
-    manager.shape(3, TaskShape("serverless", "calls", Amount(), library="n"))
+    manager.shape(3, TaskShape("serverless", "calls", Resources(), library="n"))
     manager.worker("a")
     submit(manager, 1, shape=3)
     words = "library n does not start: its file f1: no"
@@ -114,7 +116,7 @@ def test_a_file_that_does_not_come_is_a_failed_start(manager: Manager) -> None:
 
 
 def test_short_calls_are_sent_ahead(manager: Manager) -> None:
-    manager.worker("a", Amount(1, 1, 1, 0))
+    manager.worker("a", Resources(1, 1, 1, 0))
     submit(manager, 0)
     up(manager, "a")
     manager.ended("a", 0, duration_s=0.0001)
@@ -123,7 +125,7 @@ def test_short_calls_are_sent_ahead(manager: Manager) -> None:
 
 
 def test_long_calls_are_not(manager: Manager) -> None:
-    manager.worker("a", Amount(1, 1, 1, 0))
+    manager.worker("a", Resources(1, 1, 1, 0))
     submit(manager, 0)
     up(manager, "a")
     manager.ended("a", 0, duration_s=1.0)
@@ -170,9 +172,9 @@ def test_so_is_another_installation(manager: Manager) -> None:
     submit(manager, 1)
     down(manager, "a")
     down(manager, "a", 1)
-    manager.library("l", slots=1, amount=Amount(cores=2))
+    manager.library("l", slots=1, resources=Resources(cores=2))
     manager.wait(LIBRARY_PAUSE_S)
-    assert submit(manager, 2) == [start("a", 2, amount=Amount(2, 200, 500, 0))]
+    assert submit(manager, 2) == [start("a", 2, resources=Resources(2, 200, 500, 0))]
 
 
 def test_with_many_workers_it_is_not_tried_on_all(manager: Manager) -> None:
@@ -188,7 +190,7 @@ def test_with_many_workers_it_is_not_tried_on_all(manager: Manager) -> None:
 
 
 def test_a_library_that_runs_elsewhere_is_not_given_up(manager: Manager) -> None:
-    manager.worker("a", Amount(1, 1, 1, 0))
+    manager.worker("a", Resources(1, 1, 1, 0))
     submit(manager, 1)
     up(manager, "a")
     manager.worker("b")
@@ -208,7 +210,7 @@ def test_a_library_that_ends_before_its_first_call_has_not_started(manager: Mana
 
 
 def test_a_call_of_a_library_that_was_never_installed_fails_at_once(manager: Manager) -> None:
-    manager.shape(3, TaskShape("serverless", "calls", Amount(), library="x"))
+    manager.shape(3, TaskShape("serverless", "calls", Resources(), library="x"))
     assert submit(manager, 1, shape=3) == [events.ReportFailed(1, "missing_library", "there is no library x")]
 
 
@@ -240,7 +242,7 @@ def test_a_call_that_kills_its_library_again_and_again_fails(manager: Manager) -
 
 
 def test_calls_that_were_sent_ahead_to_a_dying_library_are_not_held_against_the_worker(manager: Manager) -> None:
-    manager.worker("a", Amount(1, 1, 1, 0))
+    manager.worker("a", Resources(1, 1, 1, 0))
     submit(manager, 0)
     up(manager, "a")
     manager.ended("a", 0, duration_s=0.0001)
@@ -265,7 +267,7 @@ def test_calls_of_a_lost_worker_run_elsewhere(manager: Manager) -> None:
 
 
 def test_an_idle_library_makes_way_and_a_busy_one_does_not(manager: Manager) -> None:
-    manager.shape(3, TaskShape("regular", "whole", Amount()))
+    manager.shape(3, TaskShape("regular", "whole", Resources()))
     manager.worker("a")
     submit(manager, 1)
     up(manager, "a")
@@ -273,15 +275,15 @@ def test_an_idle_library_makes_way_and_a_busy_one_does_not(manager: Manager) -> 
     assert manager.ended("a", 1) == [
         events.ReportDone("a", [1], []),
         events.StopLibrary("a", 0),
-        run("a", 5, amount=WHOLE),
+        run("a", 5, resources=WHOLE),
     ]
     assert submit(manager, 2) == []
     assert manager.ended("a", 5) == [events.ReportDone("a", [5], []), start("a", 1)]
 
 
 def test_what_came_earlier_does_not_wait_for_ever_beside_a_busy_library(manager: Manager) -> None:
-    manager.shape(3, TaskShape("regular", "whole", Amount()))
-    manager.worker("a", Amount(1, 100, 250, 0))
+    manager.shape(3, TaskShape("regular", "whole", Resources()))
+    manager.worker("a", Resources(1, 100, 250, 0))
     submit(manager, 1, 2)
     up(manager, "a")
     submit(manager, 5, shape=3)
@@ -291,12 +293,12 @@ def test_what_came_earlier_does_not_wait_for_ever_beside_a_busy_library(manager:
     assert manager.ended("a", 2) == [
         events.ReportDone("a", [2], []),
         events.StopLibrary("a", 0),
-        run("a", 5, amount=Amount(1, 100, 250, 0)),
+        run("a", 5, resources=Resources(1, 100, 250, 0)),
     ]
 
 
 def test_one_library_makes_way_for_another(manager: Manager) -> None:
-    manager.worker("a", Amount(1, 100, 250, 0))
+    manager.worker("a", Resources(1, 100, 250, 0))
     submit(manager, 1)
     up(manager, "a")
     submit(manager, 2, shape=2)
@@ -312,7 +314,7 @@ def test_libraries_that_are_replaced_end(manager: Manager) -> None:
     submit(manager, 1)
     up(manager, "a")
     assert manager.library("l", slots=1) == [events.StopLibrary("a", 0)]
-    assert manager.failed("a", 1, "library_exit") == [start("a", 1, amount=WHOLE)]
+    assert manager.failed("a", 1, "library_exit") == [start("a", 1, resources=WHOLE)]
 
 
 def test_a_call_is_cancelled_where_it_runs(manager: Manager) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.executors.taskvine.embedded.manager.managing import Manager
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.instances import MAX_LIBRARY_LOSSES
-from trellis.wire.vine import Amount, TaskShape
+from trellis.wire.vine import Resources, TaskShape
 
 
 def failures(actions: list[events.Action]) -> list[events.ReportFailed]:
@@ -21,7 +21,7 @@ def notices(actions: list[events.Action]) -> list[str]:
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_a_task_under_which_workers_end_fails_with_their_ends(most: int) -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(), max_retries=most))
+    manager.shape(1, TaskShape("regular", "c", Resources(), max_retries=most))
     manager.submit(1, shape=1)
     for number in range(most):
         manager.worker(f"w{number}")
@@ -37,7 +37,7 @@ def test_a_task_under_which_workers_end_fails_with_their_ends(most: int) -> None
 
 def test_without_a_limit_it_is_tried_for_ever_and_the_user_is_told() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "grow", Amount(), max_retries=-1))
+    manager.shape(1, TaskShape("regular", "grow", Resources(), max_retries=-1))
     manager.submit(1, shape=1)
     told = []
     for number in range(30):
@@ -97,9 +97,9 @@ def test_who_is_to_be_alone_waits_for_an_empty_worker_and_keeps_it() -> None:
 
 def test_calls_that_a_library_had_not_begun_are_not_to_blame() -> None:
     manager = Manager()
-    manager.library("l", slots=1, amount=Amount(cores=1))
-    manager.shape(2, TaskShape("serverless", "f", Amount(), library="l", max_retries=0))
-    manager.worker("w", Amount(1, 100, 250, 0))
+    manager.library("l", slots=1, resources=Resources(cores=1))
+    manager.shape(2, TaskShape("serverless", "f", Resources(), library="l", max_retries=0))
+    manager.worker("w", Resources(1, 100, 250, 0))
     manager.submit(1, shape=2)
     manager.handle(events.LibraryUp("w", 0, 1))
     manager.ended("w", 1, duration_s=0.0001)  # so short that more are sent ahead
@@ -111,7 +111,7 @@ def test_calls_that_a_library_had_not_begun_are_not_to_blame() -> None:
 
 def test_workers_that_were_to_end_cost_their_tasks_nothing() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(), max_retries=0))
+    manager.shape(1, TaskShape("regular", "c", Resources(), max_retries=0))
     manager.submit(1, shape=1)
     manager.worker("a", block="0")
     manager.handle(events.BlocksDrained(["0"]))
@@ -125,7 +125,7 @@ def test_workers_that_were_to_end_cost_their_tasks_nothing() -> None:
 def test_a_worker_that_is_sent_away_for_its_own_faults_costs_nothing() -> None:
     manager = Manager()
     manager.worker("w")
-    manager.shape(1, TaskShape("regular", "c", Amount(cores=1), max_retries=0))
+    manager.shape(1, TaskShape("regular", "c", Resources(cores=1), max_retries=0))
     manager.submit(1, shape=1)
     manager.submit(2)
     manager.submit(3)
@@ -175,8 +175,8 @@ def test_who_ends_what_others_run_in_is_found_when_it_is_alone(status: str) -> N
 
 def test_a_library_under_whose_start_workers_end_is_given_up() -> None:
     manager = Manager()
-    manager.library("l", slots=1, amount=Amount(cores=1))
-    manager.shape(2, TaskShape("serverless", "f", Amount(), library="l"))
+    manager.library("l", slots=1, resources=Resources(cores=1))
+    manager.shape(2, TaskShape("serverless", "f", Resources(), library="l"))
     manager.submit(0, shape=2)  # so two are started at each worker
     manager.submit(1, shape=2)
     for number in range(MAX_LIBRARY_LOSSES - 1):
@@ -194,8 +194,8 @@ def test_a_library_under_whose_start_workers_end_is_given_up() -> None:
 
 def test_a_library_that_was_not_ready_in_time_is_not_waited_for_again() -> None:
     manager = Manager()
-    manager.library("l", amount=Amount(cores=1))
-    manager.shape(2, TaskShape("serverless", "f", Amount(), library="l"))
+    manager.library("l", resources=Resources(cores=1))
+    manager.shape(2, TaskShape("serverless", "f", Resources(), library="l"))
     manager.worker("w")
     manager.submit(1, shape=2)
     (failed,) = failures(manager.handle(events.LibraryDown("w", 0, "too slow", False, timed_out=True)))

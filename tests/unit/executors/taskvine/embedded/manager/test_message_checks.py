@@ -10,22 +10,22 @@ from trellis.errors import BadMessage
 from trellis.executors.taskvine.embedded.manager.message_checks import check_client_message, check_worker_message
 from trellis.wire.messages import Heartbeat, Message
 from trellis.wire.vine import (
-    Amount,
     CacheUpdated,
     CallsEnded,
     FileChunk,
     LibraryUp,
     RegisterWorker,
+    Resources,
     SendFile,
     TaskFailed,
     VineTasks,
 )
 
-ALL = Amount(1, 2, 3, 0)
+ALL = Resources(1, 2, 3, 0)
 
 
-def registration(worker: str = "w", amount: Amount = ALL, ends_in_s: float | None = None) -> RegisterWorker:
-    return RegisterWorker(1, worker, "host", 1, amount, [], "host:1", ends_in_s, ["f"], [1])
+def registration(worker: str = "w", resources: Resources = ALL, ends_in_s: float | None = None) -> RegisterWorker:
+    return RegisterWorker(1, worker, "host", 1, resources, [], "host:1", ends_in_s, ["f"], [1])
 
 
 GOOD = [
@@ -44,19 +44,19 @@ BAD = [
     CallsEnded([1], [], [1.0, 2.0], [1.0], [1]),
     CallsEnded([1], [], [1.0], [math.nan], [1]),
     CallsEnded([1], [], [1.0], [1.0], [1], [ALL, ALL]),
-    CallsEnded([1], [], [1.0], [1.0], [1], [Amount(-1)]),
+    CallsEnded([1], [], [1.0], [1.0], [1], [Resources(-1)]),
     CacheUpdated(["f"], [1, 2], [0.0]),
     CacheUpdated(["f"], [-1], [0.0]),
     SendFile("f", -1, 10),
     SendFile("f", 2**63, 10),
     FileChunk("f", 11, 10),
     FileChunk("f", 0, 10, mode=-1),
-    TaskFailed(1, "signal", "words", 0, Amount(math.inf)),
+    TaskFailed(1, "signal", "words", 0, Resources(math.inf)),
     LibraryUp("lib", 1, 0),
     registration(worker=""),
     registration(worker="a b"),
-    registration(amount=Amount(1)),
-    registration(amount=Amount(math.nan, 1, 1, 1)),
+    registration(resources=Resources(1)),
+    registration(resources=Resources(math.nan, 1, 1, 1)),
     registration(ends_in_s=-1.0),
 ]
 

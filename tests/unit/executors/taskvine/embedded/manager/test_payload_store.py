@@ -9,11 +9,11 @@ from trellis.executors.taskvine.embedded.manager.payload_store import Frames, Ta
 from trellis.wire.codec import Decoder, unpack
 from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message
 from trellis.wire.vine import (
-    Amount,
     CallsEnded,
     DefineShapes,
     LibrarySpec,
     Mount,
+    Resources,
     RunTasks,
     StartLibrary,
     TaskShape,
@@ -34,7 +34,7 @@ def decoded(frames: Frames) -> Any:
 def new_book(**shape: Any) -> TaskBook:
     book = TaskBook(lambda number: f"name-{number}", lambda name: "workflow")
     book.define([1], [b"function"])
-    book.define_shapes([2], [TaskShape("regular", "c", Amount(), **shape)])
+    book.define_shapes([2], [TaskShape("regular", "c", Resources(), **shape)])
     book.worker_came("w")
     return book
 
@@ -81,7 +81,7 @@ def test_files_go_by_their_cache_names() -> None:
     files = {"inputs": {0: [Mount(3, "in")]}, "outputs": {0: [Mount(4, "out")]}, "result_files": {0: 5}}
     add(book, 7, **files)
     used: list[str] = []
-    frames = book.run(events.RunTasks("w", [7], [Amount(1)], [-1]), used.extend)
+    frames = book.run(events.RunTasks("w", [7], [Resources(1)], [-1]), used.extend)
     message = decoded(frames[-1])
     assert message.inputs == {0: [("name-3", "in")]}
     assert message.outputs == {0: [("name-4", "out", "workflow")]}
@@ -157,9 +157,9 @@ def test_a_library_starts_with_its_context() -> None:
     book = new_book()
     spec = LibrarySpec("lib", inputs=[Mount(3, "index")], environment=4, context_function=1)
     book.install([spec, LibrarySpec("bare")], [b"arguments", b""])
-    define, start = (decoded(f) for f in book.start_library(events.StartLibrary("w", "lib", 8, Amount(1))))
+    define, start = (decoded(f) for f in book.start_library(events.StartLibrary("w", "lib", 8, Resources(1))))
     assert define.ids == [1]
     assert isinstance(start, StartLibrary)
     assert (start.instance, start.inputs, start.environment) == (8, [("name-3", "index")], "name-4")
-    (start,) = (decoded(frames) for frames in book.start_library(events.StartLibrary("w", "bare", 9, Amount(1))))
+    (start,) = (decoded(frames) for frames in book.start_library(events.StartLibrary("w", "bare", 9, Resources(1))))
     assert (start.inputs, start.environment) == ([], "")

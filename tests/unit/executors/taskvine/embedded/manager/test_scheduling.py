@@ -10,14 +10,14 @@ from tests.unit.executors.taskvine.embedded.manager.managing import registration
 from trellis.executors.taskvine.embedded.manager.records import Instance, Library, Task, Worker
 from trellis.executors.taskvine.embedded.manager.replicas import File, ReplicaTable
 from trellis.executors.taskvine.embedded.manager.scheduling import can_host, offers, rank_instances, rank_workers
-from trellis.wire.vine import Amount, LibrarySpec, TaskShape
+from trellis.wire.vine import LibrarySpec, Resources, TaskShape
 
 
 @pytest.fixture
 def workers() -> dict[str, Worker]:
     made = {name: Worker(registration(name), 0.0, 0.0) for name in ("a", "b", "c")}
     for worker, cores in zip(made.values(), (1, 3, 2), strict=True):
-        worker.free = Amount(cores, 100, 100, 0)
+        worker.free = Resources(cores, 100, 100, 0)
     return made
 
 
@@ -36,7 +36,7 @@ def replicas() -> ReplicaTable:
 
 
 def task(*inputs: str, **shape: object) -> Task:
-    return Task(1, 0, TaskShape("regular", "c", Amount(cores=1), **shape), inputs)  # type: ignore[arg-type]
+    return Task(1, 0, TaskShape("regular", "c", Resources(cores=1), **shape), inputs)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_calls_go_where_their_inputs_are_and_free_slots_come_before_busy_ones(
 ) -> None:
     library = Library(LibrarySpec("l"))
     for number, name in enumerate("abc"):
-        instance = Instance(number, "l", name, Amount(), 2, slots=2, mean_s=0.001)
+        instance = Instance(number, "l", name, Resources(), 2, slots=2, mean_s=0.001)
         instance.calls = {100, 101} if name == "c" else set()
         library.note_room(instance)
     ranked = rank_instances(library, task("large", "small"), workers, 0.0, replicas)

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.executors.taskvine.embedded.manager.managing import MB, WHOLE, Manager, run
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.reports import MAX_FORSAKEN
-from trellis.wire.vine import Amount, Mount, TaskShape
+from trellis.wire.vine import Mount, Resources, TaskShape
 
 
 def test_a_task_runs_and_is_reported() -> None:
@@ -20,13 +20,13 @@ def test_a_task_runs_and_is_reported() -> None:
 
 def test_tasks_wait_for_room_and_go_in_the_order_in_which_they_came() -> None:
     manager = Manager()
-    manager.worker("w", Amount(1, 100, 100, 0))
+    manager.worker("w", Resources(1, 100, 100, 0))
     manager.submit(1)
     assert manager.submit(2) == []
     assert manager.submit(3) == []
     assert manager.ended("w", 1) == [
         events.ReportDone("w", [1], []),
-        run("w", 2, amount=Amount(1, 100, 100, 0)),
+        run("w", 2, resources=Resources(1, 100, 100, 0)),
     ]
 
 
@@ -38,18 +38,18 @@ def test_tasks_that_came_at_once_go_in_one_message() -> None:
 
 def test_a_higher_priority_is_sooner() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(), priority=1.0))
-    manager.shape(2, TaskShape("regular", "c", Amount(), priority=5.0))
+    manager.shape(1, TaskShape("regular", "c", Resources(), priority=1.0))
+    manager.shape(2, TaskShape("regular", "c", Resources(), priority=5.0))
     manager.submit(1, shape=1)
     manager.submit(2, shape=2)
     manager.submit(3, shape=1)
-    assert manager.worker("w")[1:] == [run("w", 2, amount=WHOLE)]
-    assert manager.ended("w", 2)[1:] == [run("w", 1, amount=WHOLE)]
+    assert manager.worker("w")[1:] == [run("w", 2, resources=WHOLE)]
+    assert manager.ended("w", 2)[1:] == [run("w", 1, resources=WHOLE)]
 
 
 def test_what_does_not_fit_stops_nothing_else() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(cores=8)))
+    manager.shape(1, TaskShape("regular", "c", Resources(cores=8)))
     manager.worker("w")
     manager.submit(1, shape=1)
     assert manager.submit(2) == [run("w", 2)]
@@ -57,7 +57,7 @@ def test_what_does_not_fit_stops_nothing_else() -> None:
 
 def test_a_task_that_fits_nowhere_is_told_of_once() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "big", Amount(cores=8), features=("gpu",)))
+    manager.shape(1, TaskShape("regular", "big", Resources(cores=8), features=("gpu",)))
     manager.worker("w")
     manager.submit(1, shape=1)
     told = events.TellUser("no worker has what tasks of big ask for: 8 cores, feature gpu")
@@ -92,16 +92,16 @@ def test_who_had_a_share_and_too_little_runs_again_with_all_there_is() -> None:
     manager = Manager()
     manager.worker("w")
     manager.submit(1)
-    more = Amount(1, 400, 1_000, 0)
-    assert manager.failed("w", 1, "resource_exhaustion") == [run("w", 1, amount=more)]
+    more = Resources(1, 400, 1_000, 0)
+    assert manager.failed("w", 1, "resource_exhaustion") == [run("w", 1, resources=more)]
     assert manager.failed("w", 1, "resource_exhaustion") == [events.ReportFailed(1, "resource_exhaustion", "why")]
 
 
 @pytest.mark.parametrize("status", ["resource_exhaustion", "sandbox_exhaustion"])
 def test_who_had_what_was_asked_for_does_not(status: str) -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(1, 100, 100, 0)))
-    manager.shape(2, TaskShape("regular", "c", Amount()))
+    manager.shape(1, TaskShape("regular", "c", Resources(1, 100, 100, 0)))
+    manager.shape(2, TaskShape("regular", "c", Resources()))
     manager.worker("w")
     for shape in (1, 2):
         manager.submit(shape, shape=shape)
@@ -110,7 +110,7 @@ def test_who_had_what_was_asked_for_does_not(status: str) -> None:
 
 def test_max_retries_0_is_no_second_attempt() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(cores=1), max_retries=0))
+    manager.shape(1, TaskShape("regular", "c", Resources(cores=1), max_retries=0))
     manager.worker("w")
     manager.submit(1, shape=1)
     assert manager.failed("w", 1, "resource_exhaustion") == [events.ReportFailed(1, "resource_exhaustion", "why")]
@@ -118,18 +118,18 @@ def test_max_retries_0_is_no_second_attempt() -> None:
 
 def test_labels_are_used_when_enough_was_measured_and_no_more_than_a_worker_has() -> None:
     manager = Manager(autolabel="max", autolabel_window=2)
-    manager.shape(1, TaskShape("regular", "c", Amount()))
-    manager.worker("w", Amount(4, 4_000, 4_000, 0))
+    manager.shape(1, TaskShape("regular", "c", Resources()))
+    manager.worker("w", Resources(4, 4_000, 4_000, 0))
     for id_ in (1, 2):
-        assert manager.submit(id_, shape=1) == [run("w", id_, amount=Amount(4, 4_000, 4_000, 0))]
-        manager.ended("w", id_, used=Amount(1, 900, 100, 0))
-    assert manager.submit(3, shape=1) == [run("w", 3, amount=Amount(1, 1_000, 250, 0))]
-    assert manager.failed("w", 3, "resource_exhaustion") == [run("w", 3, amount=Amount(4, 4_000, 4_000, 0))]
-    manager.ended("w", 3, used=Amount(1, 3_900, 100, 0))
+        assert manager.submit(id_, shape=1) == [run("w", id_, resources=Resources(4, 4_000, 4_000, 0))]
+        manager.ended("w", id_, used=Resources(1, 900, 100, 0))
+    assert manager.submit(3, shape=1) == [run("w", 3, resources=Resources(1, 1_000, 250, 0))]
+    assert manager.failed("w", 3, "resource_exhaustion") == [run("w", 3, resources=Resources(4, 4_000, 4_000, 0))]
+    manager.ended("w", 3, used=Resources(1, 3_900, 100, 0))
     manager.left("w")
     assert manager.submit(4, shape=1) == []
-    small = Amount(2, 500, 500, 0)
-    assert manager.worker("small", small)[1:] == [run("small", 4, amount=small)]
+    small = Resources(2, 500, 500, 0)
+    assert manager.worker("small", small)[1:] == [run("small", 4, resources=small)]
 
 
 # -- tasks that could not be started ---------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_one_whose_worker_is_lost_meanwhile_is_cancelled() -> None:
 def test_a_task_that_waits_for_its_inputs_is_cancelled_and_they_need_not_come() -> None:
     manager = Manager()
     manager.worker("w")
-    manager.worker("busy", Amount(0, 0, 0, 0))
+    manager.worker("busy", Resources(0, 0, 0, 0))
     manager.file(1, peer=True)
     assert manager.submit(1, inputs=(1,)) == [events.OrderFile("w", "f1", "")]
     assert manager.cancel(1) == [CANCELLED]
@@ -379,7 +379,7 @@ def test_a_task_that_names_a_dropped_file_fails() -> None:
 def test_the_environment_of_a_shape_is_at_the_worker_before_its_tasks_run() -> None:
     manager = Manager()
     manager.file(3, level="worker")
-    manager.shape(1, TaskShape("regular", "c", Amount(cores=1), environment=3))
+    manager.shape(1, TaskShape("regular", "c", Resources(cores=1), environment=3))
     manager.worker("w")
     assert manager.submit(1, shape=1) == [events.OrderFile("w", "f3", "")]
     assert manager.cached("w", 3) == [run("w", 1)]

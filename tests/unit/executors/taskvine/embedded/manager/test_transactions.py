@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 from trellis.executors.taskvine.embedded.manager.transactions import Transactions
-from trellis.wire.vine import UNKNOWN, Amount, CallsEnded, TaskShape
+from trellis.wire.vine import UNKNOWN, CallsEnded, Resources, TaskShape
 
-SHAPE = TaskShape("regular", "my app", Amount(cores=1, memory=100))
-GIVEN = Amount(1, 100, 50, 0)
+SHAPE = TaskShape("regular", "my app", Resources(cores=1, memory=100))
+GIVEN = Resources(1, 100, 50, 0)
 
 
 def lines_of(directory: Path) -> list[list[str]]:
@@ -61,7 +61,7 @@ def test_what_was_measured_is_told_in_place_of_what_was_given(tmp_path: Path) ->
     log.define_shapes([7], [SHAPE])
     log.ready([0], [7])
     log.running("w", [0], [GIVEN])
-    log.ended("w", CallsEnded([0], [], [1000.0], [2.5], [10], [Amount(memory=33)]))
+    log.ended("w", CallsEnded([0], [], [1000.0], [2.5], [10], [Resources(memory=33)]))
     log.close()
     used = json.loads(lines_of(tmp_path)[4][5].split()[3])
     assert used["memory"] == [33, "MB"]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.executors.taskvine.embedded.manager.managing import WHOLE, Manager, registration, run
 from trellis.executors.taskvine.embedded.manager import events
-from trellis.wire.vine import VINE_PROTOCOL_VERSION, Amount, TaskShape
+from trellis.wire.vine import VINE_PROTOCOL_VERSION, Resources, TaskShape
 
 
 def left(worker: str, reason: str, tasks: int = 0) -> events.ReportWorkerLeft:
@@ -30,12 +30,12 @@ def test_a_worker_of_another_protocol_is_refused() -> None:
 
 def test_what_a_lost_worker_ran_runs_elsewhere() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(), max_retries=-1))
+    manager.shape(1, TaskShape("regular", "c", Resources(), max_retries=-1))
     manager.worker("a")
     manager.submit(1, shape=1)
     for name, other in ("ab", "bc"):
         manager.worker(other)
-        assert manager.left(name) == [left(name, "gone", 1), run(other, 1, amount=WHOLE)]
+        assert manager.left(name) == [left(name, "gone", 1), run(other, 1, resources=WHOLE)]
     assert manager.left("a") == []
 
 
@@ -116,23 +116,23 @@ def test_nothing_runs_before_enough_workers_are_there_and_then_it_goes_on() -> N
 
 def test_features_and_ends_of_workers_are_heeded() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(cores=1), features=("gpu",)))
-    manager.shape(2, TaskShape("regular", "c", Amount(cores=1), time_min_s=50.0))
+    manager.shape(1, TaskShape("regular", "c", Resources(cores=1), features=("gpu",)))
+    manager.shape(2, TaskShape("regular", "c", Resources(cores=1), time_min_s=50.0))
     manager.worker("short", ends_in_s=40.0)
     assert manager.submit(1, shape=1) == []
     assert manager.submit(2, shape=2) == []
     assert manager.submit(3) == [run("short", 3)]
     assert manager.worker("gpu", features=["gpu"], ends_in_s=60.0)[1:] == [
-        events.RunTasks("gpu", [1, 2], [Amount(1, 100, 250, 0)] * 2, [-1, -1])
+        events.RunTasks("gpu", [1, 2], [Resources(1, 100, 250, 0)] * 2, [-1, -1])
     ]
 
 
 def test_gpus_are_packed_as_cores_are() -> None:
     manager = Manager()
-    manager.shape(1, TaskShape("regular", "c", Amount(cores=1, gpus=1)))
-    manager.worker("w", Amount(4, 400, 400, 2))
-    amount = Amount(1, 200, 200, 1)
-    assert manager.handle(events.TasksSubmitted([1, 2, 3], [1, 1, 1])) == [run("w", 1, 2, amount=amount)]
+    manager.shape(1, TaskShape("regular", "c", Resources(cores=1, gpus=1)))
+    manager.worker("w", Resources(4, 400, 400, 2))
+    resources = Resources(1, 200, 200, 1)
+    assert manager.handle(events.TasksSubmitted([1, 2, 3], [1, 1, 1])) == [run("w", 1, 2, resources=resources)]
 
 
 @pytest.mark.parametrize(("policy", "worker"), [("files", "b"), ("worst", "a"), ("time", "c")])
@@ -140,13 +140,13 @@ def test_the_policy_chooses_the_worker(policy: str, worker: str) -> None:
     manager = Manager(policy=policy)
     manager.file(1, level="forever")
     manager.worker("b", cached=["f1"], cached_sizes=[5])
-    manager.shape(1, TaskShape("regular", "c", Amount(cores=1), features=("mine",)))
+    manager.shape(1, TaskShape("regular", "c", Resources(cores=1), features=("mine",)))
     manager.worker("c", features=["mine"])
     manager.submit(1, shape=1)
     manager.ended("c", 1, duration_s=0.1)
     for name in ("a", "b"):
         if name == "a":
-            manager.worker("a", Amount(8, 800, 2_000, 0))
+            manager.worker("a", Resources(8, 800, 2_000, 0))
         manager.state.store.workers[name].note_duration(1.0)
     manager.submit(2, inputs=(1,))
     assert manager.at(2) == worker
@@ -155,7 +155,7 @@ def test_the_policy_chooses_the_worker(policy: str, worker: str) -> None:
 def test_a_block_that_is_drained_gets_nothing_more_and_ends_when_it_is_idle() -> None:
     manager = Manager()
     manager.worker("a", block="0")
-    manager.worker("b", Amount(1, 100, 250, 0), block="1")
+    manager.worker("b", Resources(1, 100, 250, 0), block="1")
     manager.submit(1)
     assert manager.at(1) == "a"
     assert manager.handle(events.BlocksDrained(["0"])) == []
@@ -178,10 +178,10 @@ def test_workers_without_a_block_are_not_drained() -> None:
 
 def test_no_library_starts_in_a_block_that_is_drained() -> None:
     manager = Manager()
-    manager.library("l", amount=Amount(cores=1))
-    manager.shape(1, TaskShape("serverless", "c", Amount(), library="l"))
+    manager.library("l", resources=Resources(cores=1))
+    manager.shape(1, TaskShape("serverless", "c", Resources(), library="l"))
     manager.worker("a", block="0")
     manager.submit(1)
     manager.handle(events.BlocksDrained(["0"]))
-    manager.shape(2, TaskShape("serverless", "c", Amount(), library="l", priority=1.0))
+    manager.shape(2, TaskShape("serverless", "c", Resources(), library="l", priority=1.0))
     assert manager.submit(2, shape=2) == []

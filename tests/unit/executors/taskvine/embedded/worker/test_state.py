@@ -38,10 +38,10 @@ from trellis.executors.taskvine.embedded.worker.events import (
     TaskReceived,
 )
 from trellis.executors.taskvine.embedded.worker.state import MEASURE_S, VineWorkerSettings, VineWorkerState
-from trellis.wire.vine import UNKNOWN, Amount
+from trellis.wire.vine import UNKNOWN, Resources
 
 PERIOD_S, THRESHOLD_S, IDLE_S = 10.0, 40.0, 100.0
-ANY = Amount(cores=1)
+ANY = Resources(cores=1)
 
 
 class Worker:
@@ -79,8 +79,8 @@ def library(it: Worker, slots: int = 1, direct: bool = False) -> Worker:
 
 def test_task_runs_and_is_reported_with_what_it_used(it: Worker) -> None:
     assert it.do(TaskReceived(1, ANY)) == [StartProcess(1)]
-    it.do(Measured(1, Amount(memory=10, disk=3)), Measured(1, Amount(memory=5, disk=4)))
-    assert it.do(ProcessEnded(1, 0, "", True)) == [ReportEnded(1, Amount(memory=10, disk=4))]
+    it.do(Measured(1, Resources(memory=10, disk=3)), Measured(1, Resources(memory=5, disk=4)))
+    assert it.do(ProcessEnded(1, 0, "", True)) == [ReportEnded(1, Resources(memory=10, disk=4))]
     assert it.state.tasks == []
 
 
@@ -112,12 +112,12 @@ def test_task_is_ended_when_its_time_is_over(it: Worker) -> None:
 @pytest.mark.parametrize(
     ("used", "status", "what"),
     [
-        (Amount(memory=101), "resource_exhaustion", "101 MB of memory, and was given 100 MB"),
-        (Amount(disk=51), "sandbox_exhaustion", "51 MB of disk, and was given 50 MB"),
+        (Resources(memory=101), "resource_exhaustion", "101 MB of memory, and was given 100 MB"),
+        (Resources(disk=51), "sandbox_exhaustion", "51 MB of disk, and was given 50 MB"),
     ],
 )
-def test_task_is_ended_when_it_uses_more_than_it_was_given(it: Worker, used: Amount, status: str, what: str) -> None:
-    it.do(TaskReceived(1, Amount(memory=100, disk=50)), Measured(1, Amount(memory=100, disk=50)))
+def test_task_is_ended_when_it_uses_more_than_it_was_given(it: Worker, used: Resources, status: str, what: str) -> None:
+    it.do(TaskReceived(1, Resources(memory=100, disk=50)), Measured(1, Resources(memory=100, disk=50)))
     assert it.do(Measured(1, used)) == [KillProcess(1)]
     assert it.do(Measured(1, used)) == []
     (report,) = it.do(ProcessEnded(1, -9, "killed", False))
@@ -126,20 +126,20 @@ def test_task_is_ended_when_it_uses_more_than_it_was_given(it: Worker, used: Amo
         status,
         f"it used {what}; killed",
         -9,
-        Amount(memory=max(100, used.memory or 0), disk=max(50, used.disk or 0)),
+        Resources(memory=max(100, used.memory or 0), disk=max(50, used.disk or 0)),
     )
 
 
 def test_only_tasks_with_a_limit_are_measured(it: Worker) -> None:
-    it.do(TaskReceived(1, ANY), TaskReceived(2, Amount(memory=5)))
+    it.do(TaskReceived(1, ANY), TaskReceived(2, Resources(memory=5)))
     assert it.state.next_deadline() == MEASURE_S
     assert it.at(MEASURE_S, DeadlinePassed()) == [MeasureTasks({2: 5})]
-    assert it.do(Measured(7, Amount())) == []  # it has just ended
+    assert it.do(Measured(7, Resources())) == []  # it has just ended
 
 
 def test_all_tasks_are_measured_when_asked_for() -> None:
     it = Worker(measures=True)
-    it.do(TaskReceived(1, ANY), TaskReceived(2, Amount(memory=5)))
+    it.do(TaskReceived(1, ANY), TaskReceived(2, Resources(memory=5)))
     assert it.at(MEASURE_S, DeadlinePassed()) == [MeasureTasks({1: 0.0, 2: 0.0})]  # exactly: labels are made of it
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from trellis.executors.common.accelerators import accelerator_variables
 from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.executors.taskvine.embedded.worker.task_environment import Devices, Environments, resource_variables
-from trellis.wire.vine import Amount
+from trellis.wire.vine import Resources
 
 
 def test_amounts_and_threads_are_told() -> None:
-    assert resource_variables(Amount(5, 1000.5, 20), None, 2, {"OMP_NUM_THREADS": "7"}) == {
+    assert resource_variables(Resources(5, 1000.5, 20), None, 2, {"OMP_NUM_THREADS": "7"}) == {
         "CORES": "5",
         "OPENBLAS_NUM_THREADS": "2",
         "MKL_NUM_THREADS": "2",
@@ -24,15 +24,15 @@ def test_amounts_and_threads_are_told() -> None:
 
 
 def test_who_gets_no_cores_is_told_so_and_has_one_thread() -> None:
-    variables = resource_variables(Amount(cores=0), None, 1, {})
+    variables = resource_variables(Resources(cores=0), None, 1, {})
     assert (variables["CORES"], variables["OMP_NUM_THREADS"]) == ("0", "1")
 
 
 def test_devices_are_told_and_those_of_others_hidden() -> None:
-    shown = resource_variables(Amount(gpus=2), ("0", "3"), 1, {})
+    shown = resource_variables(Resources(gpus=2), ("0", "3"), 1, {})
     assert shown == {"GPUS": "2", **accelerator_variables(["0", "3"])}
-    assert resource_variables(Amount(), (), 1, {}) == {"GPUS": "0", **accelerator_variables([])}
-    assert resource_variables(Amount(), None, 1, {}) == {"GPUS": "0"}
+    assert resource_variables(Resources(), (), 1, {}) == {"GPUS": "0", **accelerator_variables([])}
+    assert resource_variables(Resources(), None, 1, {}) == {"GPUS": "0"}
 
 
 def test_each_owner_has_devices_of_its_own() -> None:
@@ -58,7 +58,7 @@ def test_environment_is_the_workers_with_what_the_user_says_and_the_task_is_give
     cache = Cache(tmp_path)
     it = Environments({"BASE": "1", "CUDA_VISIBLE_DEVICES": "7"}, 1, cache)
     it.import_paths = ["/user", "/more"]
-    found = it.begin(("task", 1), Amount(gpus=1), [("OWN", "2"), ("BASE", "3")], ["p", "q"])
+    found = it.begin(("task", 1), Resources(gpus=1), [("OWN", "2"), ("BASE", "3")], ["p", "q"])
     assert found == {
         "BASE": "3",
         "OWN": "2",
@@ -67,6 +67,6 @@ def test_environment_is_the_workers_with_what_the_user_says_and_the_task_is_give
         "TRELLIS_IMPORT_PATHS": "/user:/more",
         "TRELLIS_PACKS": f"{cache.path('p')}:{cache.path('q')}",
     }
-    assert it.begin(("task", 2), Amount(gpus=1), (), ())["CUDA_VISIBLE_DEVICES"] == "7"  # shared when there is no other
+    assert it.begin(("task", 2), Resources(gpus=1), (), ())["CUDA_VISIBLE_DEVICES"] == "7"  # shared if need be
     it.end(("task", 1))
     it.end(("task", 9))
