@@ -6,8 +6,7 @@ import contextlib
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import msgspec
 
@@ -15,13 +14,8 @@ from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.child_process import tail
 from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.executors.taskvine.embedded.worker.helper_process import Companion
-from trellis.executors.taskvine.embedded.worker.processes import (
-    TaskStart,
-    after,
-    in_environment,
-    python_of,
-    variables_of,
-)
+from trellis.executors.taskvine.embedded.worker.orders import LibraryStart, TaskStart
+from trellis.executors.taskvine.embedded.worker.processes import after, in_environment, python_of, variables_of
 from trellis.executors.taskvine.embedded.worker.sandbox import Collected, Sandbox
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.remote import runner, trees
@@ -34,22 +28,6 @@ from trellis.wire.codec import Buffer, Payload, payload_buffers
 _MODULE = "trellis.executors.taskvine.remote.library"
 # What a library and its calls print is kept up to about this, then forgotten.
 MAX_OUTPUT_BYTES = 16 * 2**20
-
-
-class LibraryStart(NamedTuple):
-    """How an instance is started."""
-
-    instance: int
-    name: str
-    exec_mode: str
-    slots: int
-    context_function: Payload  # empty: none
-    context_arguments: Payload
-    environment: str  # cache name of the unpacked environment of its interpreter; empty: ours
-    imports: Sequence[str]  # cache names of unpacked directories to search for imports
-    variables: Mapping[str, str]
-    inputs: Sequence[tuple[str, str]]  # cache name, path in its directory
-    init_command: str
 
 
 class LibraryProcess:

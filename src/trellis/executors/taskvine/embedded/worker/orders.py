@@ -3,12 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from trellis.errors import BadMessage
-from trellis.executors.taskvine.embedded.worker.libraries import LibraryStart
-from trellis.executors.taskvine.embedded.worker.processes import TaskStart
 from trellis.wire.codec import Buffer, Payload, unpack
 from trellis.wire.vine import ON_IMPORT_PATH, RunTasks, StartLibrary, TaskShape
+
+
+class TaskStart(NamedTuple):
+    """How a task is started."""
+
+    id: int
+    function: int
+    arguments: Payload
+    inputs: Sequence[tuple[str, str]]  # cache name, path
+    outputs: Sequence[tuple[str, str, str]]  # cache name, path, level
+    result_name: str  # cache name that the result is kept under; empty: it goes home
+    environment: str  # cache name of the unpacked environment of its interpreter; empty: ours
+    imports: Sequence[str]  # cache names of unpacked directories to search for imports
+    shape: TaskShape
+
+
+class TaskEnd(NamedTuple):
+    """What came of it."""
+
+    exit_code: int
+    reason: str
+    payload: Payload | None  # None: it has left none
+    failed: bool
+    started: float
+    duration_s: float
+    missing: str
+    made: list[tuple[str, int]]  # outputs that are in the cache now, and their sizes in bytes
+    spoilt: list[str]  # inputs that it has written to
+    beside: int = 0  # other tasks that ended with it, when the process that they were copies of did
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a result."""
+        return self.payload is not None
+
+
+class LibraryStart(NamedTuple):
+    """How an instance is started."""
+
+    instance: int
+    name: str
+    exec_mode: str
+    slots: int
+    context_function: Payload  # empty: none
+    context_arguments: Payload
+    environment: str  # cache name of the unpacked environment of its interpreter; empty: ours
+    imports: Sequence[str]  # cache names of unpacked directories to search for imports
+    variables: Mapping[str, str]
+    inputs: Sequence[tuple[str, str]]  # cache name, path in its directory
+    init_command: str
 
 
 def task_starts(message: RunTasks, frames: list[Buffer], shapes: Mapping[int, TaskShape]) -> list[TaskStart]:

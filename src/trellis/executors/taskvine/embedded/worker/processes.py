@@ -6,7 +6,7 @@ import os
 import py_compile
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,49 +14,16 @@ from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.child_process import Child
 from trellis.executors.taskvine.embedded.worker.cache import Cache
+from trellis.executors.taskvine.embedded.worker.orders import TaskEnd, TaskStart
 from trellis.executors.taskvine.embedded.worker.sandbox import Sandbox
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.embedded.worker.zygotes import Fork, Zygotes
 from trellis.executors.taskvine.remote import runner, trees
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer, Payload, payload_buffers
-from trellis.wire.vine import Resources, TaskShape
+from trellis.wire.vine import Resources
 
 _MB = 2**20
-
-
-class TaskStart(NamedTuple):
-    """How a task is started."""
-
-    id: int
-    function: int
-    arguments: Payload
-    inputs: Sequence[tuple[str, str]]  # cache name, path
-    outputs: Sequence[tuple[str, str, str]]  # cache name, path, level
-    result_name: str  # cache name that the result is kept under; empty: it goes home
-    environment: str  # cache name of the unpacked environment of its interpreter; empty: ours
-    imports: Sequence[str]  # cache names of unpacked directories to search for imports
-    shape: TaskShape
-
-
-class TaskEnd(NamedTuple):
-    """What came of it."""
-
-    exit_code: int
-    reason: str
-    payload: Payload | None  # None: it has left none
-    failed: bool
-    started: float
-    duration_s: float
-    missing: str
-    made: list[tuple[str, int]]  # outputs that are in the cache now, and their sizes in bytes
-    spoilt: list[str]  # inputs that it has written to
-    beside: int = 0  # other tasks that ended with it, when the process that they were copies of did
-
-    @property
-    def there(self) -> bool:
-        """Whether there is a result."""
-        return self.payload is not None
 
 
 class _Process(NamedTuple):

@@ -16,11 +16,17 @@ from trellis.executors.taskvine.embedded.pieces import read_piece
 from trellis.executors.taskvine.embedded.worker import events
 from trellis.executors.taskvine.embedded.worker import state as machine
 from trellis.executors.taskvine.embedded.worker.cache import Cache
-from trellis.executors.taskvine.embedded.worker.libraries import LibraryProcess, LibraryStart
+from trellis.executors.taskvine.embedded.worker.libraries import LibraryProcess
 from trellis.executors.taskvine.embedded.worker.lost_files import Losses
-from trellis.executors.taskvine.embedded.worker.orders import library_start, task_starts
+from trellis.executors.taskvine.embedded.worker.orders import (
+    LibraryStart,
+    TaskEnd,
+    TaskStart,
+    library_start,
+    task_starts,
+)
 from trellis.executors.taskvine.embedded.worker.peer_server import PeerServer
-from trellis.executors.taskvine.embedded.worker.processes import Processes, TaskEnd, TaskStart
+from trellis.executors.taskvine.embedded.worker.processes import Processes
 from trellis.executors.taskvine.embedded.worker.reports import Reports
 from trellis.executors.taskvine.embedded.worker.task_environment import Environments
 from trellis.executors.taskvine.embedded.worker.transfers import Transfers
