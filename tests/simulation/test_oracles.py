@@ -229,7 +229,7 @@ class AccusesAtOnce(ManagerState):
 
 class NeverNoticesSilence(ManagerState):
     def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[events.Action]:
-        self._last_heard = now
+        self._liveness.heard(now)
         return super()._on_deadline_passed(event, now)
 
 
@@ -243,7 +243,7 @@ class IgnoresItsDismissal(ManagerState):
         return []
 
     def _on_interchange_heard(self, event: events.InterchangeHeard, now: float) -> list[events.Action]:
-        self._last_heard = now
+        self._liveness.heard(now)
         return []
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trellis.executors.common.heartbeat import Liveness
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.backlog import Backlog, NodeSize
 from trellis.executors.htex.manager.events import Action, Event, Running
@@ -23,9 +24,6 @@ from trellis.executors.htex.manager.workers import Ending, Starting, Workers
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
 # or more.
 TERM_GRACE_S = 3.0
-# A process that has slept for longer than the threshold may have been given up, and what waits here was given to
-# others: so long it starts nothing, until it has read all that came in its sleep.
-WAKE_UP_S = 1.0
 # A task that is to be cancelled may be between queue and board: look again after so long.
 _LOOK_AGAIN_S = 0.05
 
@@ -59,10 +57,8 @@ class ManagerState:
         self._terminate: tuple[float, str] | None = None  # end by then, for this reason
         self._leave: events.Exit | None = None  # as soon as the rest is given back
         self._exited = False
-        self._held_until: float | None = None  # nothing is started before
         self._connected = True  # else nothing is started, since nobody could be told
-        self._next_heartbeat = now + settings.heartbeat_period_s
-        self._last_heard = now
+        self._liveness = Liveness(settings.heartbeat_period_s, settings.heartbeat_threshold_s, now)
         self._drain_at = None if settings.drain_after_s is None else now + settings.drain_after_s
         self._handlers: dict[type, Callable[[Any, float], list[Action]]] = {
             events.TasksReceived: self._on_tasks_received,
@@ -114,13 +110,9 @@ class ManagerState:
         return task in self._offered and task not in self._workers.ending
 
     def next_deadline(self) -> float:
-        due = [self._next_heartbeat, self._last_heard + self._settings.heartbeat_threshold_s]
+        due = [self._liveness.due]
         limits = self._limits.next_deadline() if self._limits else None
-        due += [
-            when
-            for when in (self._drain_at, self._look_again, self._audit.due, self._held_until, limits)
-            if when is not None
-        ]
+        due += [when for when in (self._drain_at, self._look_again, self._audit.due, limits) if when is not None]
         if self._terminate is not None:
             due.append(self._terminate[0])
         return min([*due, *self._workers.due])
@@ -131,14 +123,15 @@ class ManagerState:
         """Nothing comes after ``Exit``."""
         if self._exited:
             return []
-        actions = self._hold(now) if self._may_be_given_up(now) else []
+        # Nothing starts for a while after a sleep, not even what a gang gathers for.
+        actions = self._place(self._backlog.undo(), now) if self._liveness.has_overslept(now) else []
         actions += self._handlers[type(event)](event, now)
         if self._terminate is not None and not self.tasks and not self._exited:
             actions += self._exit(self._terminate[1], failed=False)
         return actions
 
     def _on_tasks_received(self, event: events.TasksReceived, now: float) -> list[Action]:
-        self._last_heard = now
+        self._liveness.heard(now)
         if self._draining:  # they were on their way
             return [events.GiveBack(list(event.ids))]
         self._pacing.receive(event.ids, event.functions)
@@ -194,7 +187,7 @@ class ManagerState:
         return [*actions, events.StartWorker(worker), *self._offer(now)]
 
     def _on_cancel_requested(self, event: events.CancelRequested, now: float) -> list[Action]:
-        self._last_heard = now
+        self._liveness.heard(now)
         actions = self._drop(set(event.ids), now)
         self._to_end.update((task, events.ReportCancelled([task])) for task in event.ids if self.counts(task))
         return [*actions, *self._pursue(event.running, now), *self._offer(now)]
@@ -217,7 +210,7 @@ class ManagerState:
         return [*actions, events.TakeBack()]
 
     def _on_return_requested(self, event: events.ReturnRequested, now: float) -> list[Action]:
-        self._last_heard = now
+        self._liveness.heard(now)
         self._to_return = event.count
         return [events.TakeBack()] if self._backlog.in_queue < event.count else self._give_back()
 
@@ -288,7 +281,7 @@ class ManagerState:
         return actions
 
     def _on_interchange_heard(self, event: events.InterchangeHeard, now: float) -> list[Action]:
-        self._last_heard = now
+        self._liveness.heard(now)
         return []
 
     def _on_disconnected(self, event: events.Disconnected, now: float) -> list[Action]:
@@ -296,7 +289,7 @@ class ManagerState:
         return self._place(self._backlog.undo(), now)  # a gang that gathers must not begin
 
     def _on_welcomed(self, event: events.Welcomed, now: float) -> list[Action]:
-        self._last_heard = now
+        self._liveness.heard(now)
         self._connected = True
         return self._offer(now)
 
@@ -314,14 +307,12 @@ class ManagerState:
         return self._give_up(event.reason, failed=False)
 
     def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[Action]:
-        # The same sum as in next_deadline: a difference could round to just less, and the deadline never come to pass.
-        if now >= self._last_heard + self._settings.heartbeat_threshold_s:
-            return self._give_up(f"the interchange sent nothing for {now - self._last_heard:.0f} s", failed=True)
+        if silence := self._liveness.silence(now):
+            return self._give_up(f"the interchange sent nothing for {silence}", failed=True)
         if self._terminate is not None and now >= self._terminate[0]:
             return self._exit(self._terminate[1], failed=False)
-        actions = self._offer(now) if self._held_until is not None else []
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + self._settings.heartbeat_period_s
+        actions = self._offer(now) if self._liveness.held_until is not None else []
+        if self._liveness.beat(now):
             actions.append(events.SendHeartbeat())
         if self._drain_at is not None and now >= self._drain_at:
             self._drain_at = None
@@ -347,9 +338,7 @@ class ManagerState:
 
     def _offer(self, now: float) -> list[Action]:
         """Offer as much as the workers can take, and of short tasks some more."""
-        if self._held_until is not None and now >= self._held_until:
-            self._held_until = None
-        if self._is_held or not self._backlog:
+        if self._liveness.is_held(now) or self._is_held or not self._backlog:
             return []
         actions: list[Action] = [*self._backlog.offer(self._room, self._pacing.shares(self._workers.ready))]
         for action in actions:
@@ -358,21 +347,10 @@ class ManagerState:
                 self._note_offer(action.ids, now)
         return actions
 
-    def _may_be_given_up(self, now: float) -> bool:
-        """Whether the interchange has heard nothing of us, or we of it, for longer than it may be."""
-        settings = self._settings
-        last_said = self._next_heartbeat - settings.heartbeat_period_s
-        return now >= min(last_said, self._last_heard) + settings.heartbeat_threshold_s
-
-    def _hold(self, now: float) -> list[Action]:
-        """Start nothing for a while, not even what a gang gathers for."""
-        self._held_until = now + WAKE_UP_S
-        return self._place(self._backlog.undo(), now)
-
     @property
     def _is_held(self) -> bool:
         """Whether nothing may be started now."""
-        return self._held_until is not None or self._draining or not self._connected
+        return self._liveness.held_until is not None or self._draining or not self._connected
 
     @property
     def _room(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.executors.htex.manager.house import THRESHOLD_S, House
+from trellis.executors.common.heartbeat import WAKE_UP_S
 from trellis.executors.htex.manager.events import (
     DeadlinePassed,
     Disconnected,
@@ -26,7 +27,6 @@ from trellis.executors.htex.manager.events import (
     WorkerParked,
     WorkerReady,
 )
-from trellis.executors.htex.manager.state import WAKE_UP_S
 from trellis.wire.messages import Demand
 
 TWO = Demand(cores=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.executors.htex.manager.house import PERIOD_S, THRESHOLD_S, House
+from trellis.executors.common.heartbeat import WAKE_UP_S
 from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER as LOOK_AHEAD
 from trellis.executors.common.lookahead import MOST_READY
 from trellis.executors.htex.manager.backlog import NodeSize
@@ -32,7 +33,7 @@ from trellis.executors.htex.manager.events import (
     Withdraw,
     WorkerReady,
 )
-from trellis.executors.htex.manager.state import WAKE_UP_S, ManagerSettings, ManagerState
+from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
 from trellis.executors.htex.manager.workers import KILL_GRACE_S, NUDGE_S, START_FAILURES_PER_WORKER
 
 WINDOW_LOSS = "a worker died when it had just taken it"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from trellis.executors.common.heartbeat import Liveness
 from trellis.executors.taskvine.embedded.allocation import largest
 from trellis.executors.taskvine.embedded.worker import events
 from trellis.executors.taskvine.embedded.worker.events import Action, Event
@@ -19,6 +20,16 @@ from trellis.wire.vine import UNKNOWN, Resources
 
 # What tasks use is measured so often: half of what a task of ordinary length takes, and cheap.
 MEASURE_S = 1.0
+# What the manager has sent to a worker that it then gave up was given to others: such orders wait until all that came
+# in its sleep has been read, be it that it is dismissed.
+_ORDERS = (
+    events.TaskReceived,
+    events.CallsReceived,
+    events.LibraryRequested,
+    events.LibraryStopRequested,
+    events.KillRequested,
+)
+_FROM_MANAGER = (*_ORDERS, events.ManagerHeard)
 
 
 @dataclass(slots=True)
@@ -100,9 +111,9 @@ class VineWorkerState:
         self._tasks: dict[int, _Task] = {}
         self._libraries: dict[int, _Library] = {}
         self._instances: dict[int, int] = {}  # of each call
-        self._next_heartbeat = now + settings.heartbeat_period_s
+        self._liveness = Liveness(settings.heartbeat_period_s, settings.heartbeat_threshold_s, now)
+        self._held: list[Event] = []  # orders of the manager that came in this worker's sleep
         self._next_measure = now + MEASURE_S
-        self._last_heard = now
         self._idle_since: float | None = now
         self._exited = False
         self._handlers: dict[type, Callable[[Any, float], list[Action]]] = {
@@ -143,7 +154,7 @@ class VineWorkerState:
 
     def next_deadline(self) -> float:
         settings = self._settings
-        due = [self._next_heartbeat, self._last_heard + settings.heartbeat_threshold_s]
+        due = [self._liveness.due]
         if self._idle_since is not None and settings.idle_timeout_s:
             due.append(self._idle_since + settings.idle_timeout_s)
         if self._measured_tasks() or self._instances:  # while there are calls, their libraries are looked at
@@ -159,17 +170,28 @@ class VineWorkerState:
         """Nothing comes after ``Exit``."""
         if self._exited:
             return []
-        actions = self._handlers[type(event)](event, now)
-        if self._tasks or self._instances:
+        actions = self._held_or_handled(event, now)
+        if self._tasks or self._instances or self._held:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
         return actions
 
+    def _held_or_handled(self, event: Event, now: float) -> list[Action]:
+        self._liveness.has_overslept(now)
+        if isinstance(event, _FROM_MANAGER):
+            self._liveness.heard(now)
+        if not self._liveness.is_held(now):
+            due, self._held = [*self._held, event], []
+        elif isinstance(event, _ORDERS):
+            due, self._held = [], [*self._held, event]
+        else:
+            due = [event]
+        return [action for each in due for action in self._handlers[type(each)](each, now)]
+
     # -- tasks with processes of their own -----------------------------------------------------------------------
 
     def _on_task_received(self, event: events.TaskReceived, now: float) -> list[Action]:
-        self._last_heard = now
         ends_at = now + event.time_max_s if event.time_max_s > 0 else None
         self._tasks[event.id] = _Task(event.resources, ends_at, event.time_max_s)
         return [events.StartProcess(event.id)]
@@ -219,7 +241,6 @@ class VineWorkerState:
     # -- libraries ---------------------------------------------------------------------------------------------
 
     def _on_library_requested(self, event: events.LibraryRequested, now: float) -> list[Action]:
-        self._last_heard = now
         ready_by = now + event.timeout_s
         self._libraries[event.instance] = _Library(event.slots, event.direct, ready_by, event.timeout_s)
         return [events.StartLibrary(event.instance)]
@@ -231,7 +252,6 @@ class VineWorkerState:
         return [] if library.stopping else [events.ReportLibraryUp(event.instance, library.slots)]
 
     def _on_library_stop_requested(self, event: events.LibraryStopRequested, now: float) -> list[Action]:
-        self._last_heard = now
         library = self._libraries.get(event.instance)
         if library is None or library.stopping:
             return []
@@ -252,7 +272,6 @@ class VineWorkerState:
         return actions
 
     def _on_calls_received(self, event: events.CallsReceived, now: float) -> list[Action]:
-        self._last_heard = now
         library = self._libraries.get(event.instance)
         if library is None or library.stopping:
             return [events.ReportFailed(id_, "forsaken", "its library has ended") for id_ in event.ids]
@@ -310,7 +329,6 @@ class VineWorkerState:
     # -- the manager, and time ---------------------------------------------------------------------------------
 
     def _on_kill_requested(self, event: events.KillRequested, now: float) -> list[Action]:
-        self._last_heard = now
         actions: list[Action] = []
         # Calls that wait come first: the end of one that runs would start them.
         for id_ in sorted(event.ids, key=lambda id_: not self._waits(id_)):
@@ -329,7 +347,6 @@ class VineWorkerState:
         return instance is not None and self._libraries[instance].calls[id_].since is None
 
     def _on_manager_heard(self, event: events.ManagerHeard, now: float) -> list[Action]:
-        self._last_heard = now
         return []
 
     def _on_connection_lost(self, event: events.ConnectionLost, now: float) -> list[Action]:
@@ -341,14 +358,13 @@ class VineWorkerState:
 
     def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[Action]:
         settings = self._settings
-        if now >= self._last_heard + settings.heartbeat_threshold_s:
-            return self._exit(f"the manager sent nothing for {now - self._last_heard:.0f} s", failed=True)
+        if silence := self._liveness.silence(now):
+            return self._exit(f"the manager sent nothing for {silence}", failed=True)
         idle = self._idle_since
         if idle is not None and settings.idle_timeout_s and now >= idle + settings.idle_timeout_s:
             return self._exit(f"it had nothing to do for {settings.idle_timeout_s:g} s", failed=False)
         actions: list[Action] = []
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + settings.heartbeat_period_s
+        if self._liveness.beat(now):
             actions.append(events.SendHeartbeat())
         for id_, task in self._tasks.items():
             if task.ends_at is not None and task.ending is None and now >= task.ends_at:

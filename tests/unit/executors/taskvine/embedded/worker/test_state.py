@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trellis.executors.common.heartbeat import WAKE_UP_S
 from trellis.executors.taskvine.embedded.worker.events import (
     Action,
     CallDied,
@@ -260,7 +261,9 @@ def test_silent_manager_ends_the_worker(it: Worker) -> None:
 
 def test_idle_worker_ends_but_not_while_it_has_something(it: Worker) -> None:
     library(it)
-    it.at(90, CallsReceived(0, [1]))
+    for now in (30, 60, 90):
+        it.at(now, ManagerHeard(), DeadlinePassed())
+    it.do(CallsReceived(0, [1]))
     it.at(110, ManagerHeard())
     assert it.do(DeadlinePassed()) == [SendHeartbeat()]
     it.do(CallsEnded(0, [1]))
@@ -309,3 +312,49 @@ def test_calls_that_end_with_their_library_say_with_how_many_others(it: Worker) 
         ReportFailed(2, "library_exit", "its library ended: gone", beside=1),
         ReportFailed(3, "forsaken", "its library ended before it started: gone"),
     ]
+
+
+# -- after a sleep -------------------------------------------------------------------------------------------------
+
+
+def test_what_came_in_a_sleep_is_not_started_before_a_dismissal_may_have_been_read(it: Worker) -> None:
+    assert it.at(THRESHOLD_S, TaskReceived(1, ANY)) == []
+    assert it.do(StopRequested("dismissed")) == [Exit("dismissed", failed=False)]
+
+
+def test_what_came_in_a_sleep_is_started_when_nobody_has_given_the_worker_up(it: Worker) -> None:
+    it.at(THRESHOLD_S, ManagerHeard(), LibraryRequested(0, 1, False))
+    assert it.do(CallsReceived(0, [1], 0.0)) == []
+    assert it.do(TaskReceived(2, ANY, time_max_s=5), KillRequested([1])) == []
+    assert it.do(DeadlinePassed()) == [SendHeartbeat()]
+    assert it.state.next_deadline() == THRESHOLD_S + WAKE_UP_S
+    assert it.at(THRESHOLD_S + WAKE_UP_S, DeadlinePassed()) == [
+        StartLibrary(0),
+        SendCalls(0, [1]),
+        StartProcess(2),
+        KillCall(0, 1),
+    ]
+    assert it.do(TaskReceived(3, ANY)) == [StartProcess(3)]
+    assert it.at(THRESHOLD_S + WAKE_UP_S + 5, DeadlinePassed()) == [KillProcess(2)]  # its time began with its start
+
+
+def test_orders_keep_their_order_when_the_first_after_a_sleep_is_itself_an_order(it: Worker) -> None:
+    it.at(THRESHOLD_S, TaskReceived(1, ANY), DeadlinePassed())
+    assert it.at(THRESHOLD_S + WAKE_UP_S, TaskReceived(2, ANY)) == [StartProcess(1), StartProcess(2)]
+
+
+def test_what_ran_in_a_sleep_is_reported_at_once(it: Worker) -> None:
+    it.do(TaskReceived(1, ANY))
+    assert it.at(THRESHOLD_S, ManagerHeard(), ProcessEnded(1, 0, "", True)) == [ReportEnded(1, UNKNOWN)]
+
+
+def test_a_worker_with_orders_for_later_is_not_idle() -> None:
+    it = Worker(idle_timeout_s=THRESHOLD_S - 1)
+    it.at(THRESHOLD_S, TaskReceived(1, ANY))
+    assert it.do(DeadlinePassed()) == [SendHeartbeat()]
+    assert it.at(THRESHOLD_S + WAKE_UP_S, DeadlinePassed()) == [StartProcess(1)]
+
+
+def test_a_worker_that_said_nothing_for_too_long_starts_nothing_though_it_has_heard_something_since(it: Worker) -> None:
+    it.at(PERIOD_S - 1, ManagerHeard())
+    assert it.at(THRESHOLD_S, TaskReceived(1, ANY)) == []
