@@ -25,7 +25,7 @@ from trellis.errors import ParameterTypeError
 from trellis.remote.bash_runner import BashRunner
 
 if TYPE_CHECKING:
-    from trellis.dataflow.kernel import DataFlowKernel
+    from trellis.core.interfaces import Kernel
     from trellis.futures import AppFuture
 
 P = ParamSpec("P")
@@ -63,16 +63,14 @@ class AppBase(Generic[P, R]):
     def __init__(
         self,
         func: Callable[..., Any],
-        data_flow_kernel: DataFlowKernel | None = None,
+        data_flow_kernel: Kernel | None = None,
         executors: str | Sequence[str] = "all",
         cache: bool = False,
         ignore_for_cache: Sequence[str] | None = None,
     ) -> None:
         owner = type(self).__name__
         self.func = check(owner, "func", func, PlainFunction())
-        self.data_flow_kernel: DataFlowKernel | None = check(
-            owner, "data_flow_kernel", data_flow_kernel, OrNone(KERNEL)
-        )
+        self.data_flow_kernel: Kernel | None = check(owner, "data_flow_kernel", data_flow_kernel, OrNone(KERNEL))
         self.executors: str | Sequence[str] = check(owner, "executors", executors, EXECUTORS)
         self.cache: bool = check(owner, "cache", cache, Flag())
         self.ignore_for_cache: Sequence[str] | None = check(owner, "ignore_for_cache", ignore_for_cache, NAMES)
@@ -109,8 +107,9 @@ class AppBase(Generic[P, R]):
             NoDataFlowKernelError: no configuration is loaded.
             DataFlowException: the kernel was cleaned up.
         """
-        kernel = self.data_flow_kernel or _loader().dfk()
-        return kernel.submit_app(self._spec, args, kwargs)
+        kernel: Kernel = self.data_flow_kernel or _loader().dfk()
+        future: AppFuture[R] = kernel.submit_app(self._spec, args, kwargs)
+        return future
 
     def map(self, *iterables: Iterable[Any], max_outstanding: int = 10_000) -> Iterator[AppFuture[R]]:
         """Call the app with the elements of iterables, as ``map`` does, and yield the futures in this order.
@@ -206,7 +205,7 @@ class JoinApp(PythonApp[P, R]):
     def __init__(
         self,
         func: Callable[..., Any],
-        data_flow_kernel: DataFlowKernel | None = None,
+        data_flow_kernel: Kernel | None = None,
         executors: str | Sequence[str] = ("_parsl_internal",),
         cache: bool = False,
         ignore_for_cache: Sequence[str] | None = None,
@@ -258,7 +257,7 @@ class _BashDecorator(Protocol):
 @overload
 def python_app(
     function: Callable[P, R],
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
@@ -266,7 +265,7 @@ def python_app(
 @overload
 def python_app(
     function: None = None,
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
@@ -274,7 +273,7 @@ def python_app(
 @knows_former_names(**_FORMER_NAMES)
 def python_app(
     function: Callable[..., Any] | None = None,
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
@@ -290,7 +289,7 @@ def python_app(
 @overload
 def bash_app(
     function: Callable[P, str],
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
@@ -298,7 +297,7 @@ def bash_app(
 @overload
 def bash_app(
     function: None = None,
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
@@ -306,7 +305,7 @@ def bash_app(
 @knows_former_names(**_FORMER_NAMES)
 def bash_app(
     function: Callable[..., Any] | None = None,
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
@@ -325,35 +324,35 @@ def bash_app(
 @overload
 def join_app(
     function: Callable[P, Future[T]],
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     ignore_for_cache: Sequence[str] | None = None,
 ) -> JoinApp[P, T]: ...
 @overload
 def join_app(
     function: Callable[P, Sequence[Future[T]]],
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     ignore_for_cache: Sequence[str] | None = None,
 ) -> JoinApp[P, list[T]]: ...
 @overload
 def join_app(
     function: Callable[P, Any],
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     ignore_for_cache: Sequence[str] | None = None,
 ) -> JoinApp[P, Any]: ...
 @overload
 def join_app(
     function: None = None,
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     ignore_for_cache: Sequence[str] | None = None,
 ) -> _JoinDecorator: ...
 @knows_former_names(**_FORMER_NAMES)
 def join_app(
     function: Callable[..., Any] | None = None,
-    data_flow_kernel: DataFlowKernel | None = None,
+    data_flow_kernel: Kernel | None = None,
     cache: bool = False,
     ignore_for_cache: Sequence[str] | None = None,
 ) -> Any:

@@ -16,9 +16,8 @@ from trellis.core.whereabouts import in_forked_child
 from trellis.errors import DataFlowException, MissingOutputs
 
 if TYPE_CHECKING:
-    from trellis.core.interfaces import RunInfo
+    from trellis.core.interfaces import RunInfo, Task
     from trellis.core.unmade import Unmade
-    from trellis.dataflow.taskrecord import TaskRecord
     from trellis.staging.files import File
 
 T = TypeVar("T")
@@ -35,7 +34,7 @@ def _cannot_be_pickled(future: Future[Any]) -> NoReturn:
     )
 
 
-def _check_process(task: TaskRecord) -> None:
+def _check_process(task: Task) -> None:
     """Raises:
     DataFlowException: this is a forked child of the process whose task it is: nothing will ever be told here.
     """
@@ -59,7 +58,7 @@ class AppFuture(LightFuture[T]):
     _outputs: list[DataFuture] | None = None
     _unmade: tuple[int, ...] = ()  # the outputs that are not there
 
-    def __init__(self, task_record: TaskRecord) -> None:
+    def __init__(self, task_record: Task) -> None:
         self.task_record = task_record
 
     @property
@@ -91,7 +90,7 @@ class AppFuture(LightFuture[T]):
 
     def task_status(self) -> str:
         """Name of the task's state, such as ``'launched'`` (see ``trellis.dataflow.states.States``)."""
-        return self.task_record.status.name
+        return str(self.task_record.status.name)
 
     def cancel(self) -> bool:
         """Try to stop the task.
@@ -137,7 +136,8 @@ class AppFuture(LightFuture[T]):
 
     def __getitem__(self, key: Any) -> AppFuture[Any]:
         """A new task that takes ``[key]`` of the result; ``key`` may be a future."""
-        return self.task_record.dfk.lift_getitem(self, key)
+        lifted: AppFuture[Any] = self.task_record.dfk.lift_getitem(self, key)
+        return lifted
 
     def __getattr__(self, name: str) -> AppFuture[Any]:
         """A new task that takes the attribute ``name`` of the result; names that begin with ``_`` are not lifted."""
@@ -145,7 +145,8 @@ class AppFuture(LightFuture[T]):
             raise AttributeError(
                 f"AppFuture has no attribute {name!r}; names that begin with _ are not taken from results"
             )
-        return self.task_record.dfk.lift_getattr(self, name)
+        lifted: AppFuture[Any] = self.task_record.dfk.lift_getattr(self, name)
+        return lifted
 
     def __iter__(self) -> NoReturn:
         raise TypeError(

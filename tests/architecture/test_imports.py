@@ -1,10 +1,9 @@
-"""Who may import what, beyond the contracts of ``.importlinter``: packages with one user, machines, cycles."""
+"""Who may import what, beyond the contracts of ``.importlinter``: packages with one user, machines."""
 
 from __future__ import annotations
 
 import ast
 
-import grimp
 import pytest
 
 from tests.architecture.source import Import, imports, is_within, modules, tree
@@ -127,12 +126,6 @@ NOT_IN_MACHINES = ("zmq", "threading", "queue", "socket", "subprocess", "os", "t
 # The type of an argument: chance itself comes from outside.
 ALLOWED_IN_MACHINES = {Import("random", "Random")}
 
-# Imports that close a circle, each made within a function only.
-LAZY_ARROWS = {
-    # A transfer runs as an app of its own; apps stand above the kernel, and the kernel above staging.
-    ("trellis.staging.transfer", "trellis.apps"),
-}
-
 
 @pytest.mark.parametrize("package", ONLY_HERE)
 def test_package_has_one_user(package: str) -> None:
@@ -225,34 +218,3 @@ def test_nothing_prints_but_the_command_line() -> None:
         if not is_within(module, ("trellis.cli",)) and any(_prints(child) for child in ast.walk(tree(module)))
     ]
     assert printing == []
-
-
-def test_arrows_that_close_a_circle_are_drawn_late() -> None:
-    early = [
-        (module, node.module)
-        for module, imported in LAZY_ARROWS
-        for node in tree(module).body
-        if isinstance(node, ast.ImportFrom) and node.module == imported
-    ]
-    assert early == []
-
-
-def test_modules_import_each_other_without_cycles() -> None:
-    graph = grimp.build_graph("trellis", exclude_type_checking_imports=True, cache_dir=None)
-    arrows = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
-    for importer, imported in LAZY_ARROWS:
-        assert imported in arrows[importer], f"{importer} -> {imported} is not needed any more"
-        arrows[importer].discard(imported)
-    assert _on_cycles(arrows) == set()
-
-
-def _on_cycles(arrows: dict[str, set[str]]) -> set[str]:
-    """What is left when everything without arrows out, then everything without arrows in, is taken away again
-    and again."""
-    left = {module: set(targets) for module, targets in arrows.items()}
-    while True:
-        imported = set().union(*left.values()) if left else set()
-        gone = {module for module, targets in left.items() if not targets or module not in imported}
-        if not gone:
-            return set(left)
-        left = {module: targets - gone for module, targets in left.items() if module not in gone}

@@ -10,6 +10,76 @@ from typing import Any, NamedTuple, Protocol
 
 from trellis.core.jobs import JobStatus
 
+# -- a kernel and its tasks ------------------------------------------------------------------------------------
+
+
+class Kernel(Protocol):
+    """What apps, calls, futures and staging need of a kernel; ``trellis.DataFlowKernel`` is one."""
+
+    left_behind: bool  # in a forked child of the process that made it
+    run_dir: str
+
+    @property
+    def config(self) -> Any: ...
+
+    @property
+    def resolver(self) -> Any: ...
+
+    @property
+    def data_manager(self) -> Any: ...
+
+    @property
+    def executors(self) -> Mapping[str, Any]:
+        """Executors by their labels, as they were given."""
+
+    def submit(
+        self,
+        func: Callable[..., Any],
+        app_args: Sequence[Any],
+        executors: str | Sequence[str] = "all",
+        cache: bool = False,
+        ignore_for_cache: Sequence[str] | None = None,
+        app_kwargs: dict[str, Any] | None = None,
+        join: bool = False,
+    ) -> Any:
+        """Run a function as a task; gives its ``AppFuture``."""
+
+    def submit_app(self, spec: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Make a task of one call of an app; gives its ``AppFuture``."""
+
+    def lift_getitem(self, future: Any, key: Any) -> Any:
+        """The future of ``result[key]``."""
+
+    def lift_getattr(self, future: Any, name: str) -> Any:
+        """The future of ``result.name``."""
+
+    def look_after_callbacks(self) -> None:
+        """Somebody waits: a callback that takes too long shall hold nobody up."""
+
+    def cancel_task(self, record: Any) -> bool:
+        """Try to stop a task; True when its future is cancelled."""
+
+
+class Task(Protocol):
+    """A task as its future sees it. The record behind it, ``TaskRecord``, has more fields, as attributes and items."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def dfk(self) -> Kernel: ...
+
+    @property
+    def run_info(self) -> RunInfo | None: ...
+
+    def describe(self) -> str:
+        """Which task this is, for messages."""
+
+    def __getitem__(self, name: str) -> Any: ...
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
 # -- running tasks ---------------------------------------------------------------------------------------------
 
 

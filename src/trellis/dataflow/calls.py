@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from trellis.core.interfaces import Kernel
 from trellis.dataflow.arguments import are_plain, gather_futures
 from trellis.dataflow.autolog import AUTO_LOGNAME, autolog_path
 from trellis.dataflow.call_values import check_specification, check_values
 from trellis.dataflow.spec import SPECIAL, STAGING_INHIBIT
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.futures import AppFuture
-
-if TYPE_CHECKING:
-    from trellis.dataflow.kernel import DataFlowKernel
 
 _MEANINGFUL = SPECIAL | {STAGING_INHIBIT}
 
@@ -23,7 +21,7 @@ def is_simple_call(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     return are_plain(args, kwargs) and (not kwargs or _MEANINGFUL.isdisjoint(kwargs))
 
 
-def prepare(record: TaskRecord, future: AppFuture[Any], kernel: DataFlowKernel) -> None:
+def prepare(record: TaskRecord, future: AppFuture[Any], kernel: Kernel) -> None:
     """Fill in a record: resources, streams, staged files, and the futures that the task waits for.
 
     Raises:
@@ -56,7 +54,7 @@ def prepare(record: TaskRecord, future: AppFuture[Any], kernel: DataFlowKernel) 
     record.depends = gather_futures(kernel.resolver, record.args, record.kwargs)
 
 
-def _name_streams(record: TaskRecord, kernel: DataFlowKernel) -> dict[str, Any]:
+def _name_streams(record: TaskRecord, kernel: Kernel) -> dict[str, Any]:
     """Put names in place of ``AUTO_LOGNAME``; gives the keyword arguments."""
     for name in ("stdout", "stderr"):
         value = record.kwargs.get(name)

@@ -9,7 +9,7 @@ from trellis.futures import AppFuture, DataFuture
 from trellis.staging.files import File
 
 if TYPE_CHECKING:
-    from trellis.staging.data_manager import DataManager
+    from trellis.staging.base import DataManager
 
 _STREAMS = ("stdout", "stderr")
 

@@ -35,7 +35,7 @@ from trellis.futures import AppFuture
 
 if TYPE_CHECKING:
     from trellis.config import Config
-    from trellis.staging.data_manager import DataManager
+    from trellis.staging.base import DataManager
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +112,10 @@ class DataFlowKernel:
     def data_manager(self) -> DataManager:
         """Moves files for tasks; made when it is first needed."""
         if self._data_manager is None:
-            from trellis.staging.data_manager import DataManager
+            from trellis.staging.base import DataManager
+            from trellis.staging.default import default_staging
 
-            self._data_manager = DataManager(self)
+            self._data_manager = DataManager(self, default_staging)
         return self._data_manager
 
     def add_executors(self, executors: Iterable[Any]) -> None:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trellis.dataflow.states import States
 
 if TYPE_CHECKING:
-    from trellis.core.interfaces import Attempt, Outcome, RunInfo
-    from trellis.dataflow.kernel import DataFlowKernel
+    from trellis.core.interfaces import Attempt, Kernel, Outcome, RunInfo
     from trellis.dataflow.spec import AppSpec
     from trellis.futures import AppFuture
 
@@ -89,7 +88,7 @@ class TaskRecord:
         attempt: Attempt | None  # the latest, None before it is handed to an executor
         checkpoint: bool
         depends: Sequence[Future[Any]]
-        dfk: DataFlowKernel
+        dfk: Kernel
         executor: str
         fail_cost: float
         fail_count: int
@@ -117,7 +116,7 @@ class TaskRecord:
         try_time_launched: datetime | None
         try_time_returned: datetime | None
 
-    def __init__(self, dfk: DataFlowKernel, task_id: int, spec: AppSpec, args: Sequence[Any], kwargs: dict[str, Any]):
+    def __init__(self, dfk: Kernel, task_id: int, spec: AppSpec, args: Sequence[Any], kwargs: dict[str, Any]):
         self.dfk = dfk
         self.id = task_id
         self.spec = spec

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trellis.core.download import read_url
-from trellis.staging.base import Staging
+from trellis.futures import DataFuture
+from trellis.staging.base import DataManager, Staging
 from trellis.staging.files import File
 from trellis.staging.transfer import FetchFirst, place_in_working_dir, submit_fetch, whole_file
-
-if TYPE_CHECKING:
-    from trellis.futures import DataFuture
-    from trellis.staging.data_manager import DataManager
 
 
 def download(file: File) -> None:

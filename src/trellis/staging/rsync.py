@@ -7,17 +7,14 @@ import shlex
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trellis.core.kinds import Word
 from trellis.core.plain_files import open_plain
 from trellis.core.validation import check
-from trellis.staging.base import Staging
+from trellis.staging.base import DataManager, Staging
 from trellis.staging.files import File
 from trellis.staging.transfer import FetchFirst, SendAfter, make_parent, place_in_working_dir
-
-if TYPE_CHECKING:
-    from trellis.staging.data_manager import DataManager
 
 # rsync's messages are short; the last of them say what went wrong.
 _SHOWN_CHARACTERS = 500

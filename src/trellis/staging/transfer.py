@@ -17,7 +17,7 @@ from trellis.staging.files import File
 
 if TYPE_CHECKING:
     from trellis.futures import AppFuture, DataFuture
-    from trellis.staging.data_manager import DataManager
+    from trellis.staging.base import DataManager
 
 # The kernel's own thread pool, in the user's process.
 INTERNAL_EXECUTOR = "_parsl_internal"
@@ -99,10 +99,10 @@ class SendAfter(_Wrapper):
 
 def submit_transfer(dm: DataManager, function: Callable[..., Any], *args: Any, **kwargs: Any) -> AppFuture[Any]:
     """Run a transfer as a task of its own in the user's process; its own files are not staged again."""
-    from trellis.apps import python_app  # apps stand above the kernel, which stands above staging
+    from trellis.dataflow.spec import STAGING_INHIBIT  # not needed on workers, which run what is above
 
-    app = python_app(executors=[INTERNAL_EXECUTOR], data_flow_kernel=dm.dfk)(function)
-    future: AppFuture[Any] = app(*args, _parsl_staging_inhibit=True, **kwargs)
+    kwargs[STAGING_INHIBIT] = True
+    future: AppFuture[Any] = dm.dfk.submit(function, args, executors=(INTERNAL_EXECUTOR,), app_kwargs=kwargs)
     return future
 
 

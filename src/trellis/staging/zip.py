@@ -8,17 +8,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trellis.core.plain_files import open_plain
 from trellis.errors import ZipAuthorityError
-from trellis.staging.base import Staging
+from trellis.futures import AppFuture, DataFuture
+from trellis.staging.base import DataManager, Staging
 from trellis.staging.files import File
 from trellis.staging.transfer import make_parent, submit_fetch, submit_transfer, whole_file
-
-if TYPE_CHECKING:
-    from trellis.futures import AppFuture, DataFuture
-    from trellis.staging.data_manager import DataManager
 
 __all__ = ["ZipAuthorityError", "ZipFileStaging", "zip_path_split"]
 

@@ -7,56 +7,41 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from trellis.futures import DataFuture
-from trellis.staging.base import Staging
-from trellis.staging.data_manager import DataManager
+from trellis.staging.base import DataManager, Staging
+from trellis.staging.default import default_staging
 from trellis.staging.files import File
+
+
+class InlineKernel:
+    """Runs what staging submits at once, and keeps the labels of executors that it was submitted to."""
+
+    def __init__(self, **executors: Any) -> None:
+        self.executors = executors
+        self.labels: list[Any] = []
+
+    def submit(self, func: Any, app_args: Sequence[Any], *, executors: Any, app_kwargs: dict[str, Any]) -> Any:
+        self.labels.append(executors)
+        kwargs = dict(app_kwargs)
+        assert kwargs.pop("_parsl_staging_inhibit") is True
+        future: Any = Future()
+        try:
+            future.set_result(func(*app_args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        future.outputs = [DataFuture(future, file) for file in kwargs.get("outputs", ())]
+        return future
 
 
 def make_manager(storage_access: Sequence[Staging] | None = None, working_dir: str | None = None) -> DataManager:
     executor = SimpleNamespace(storage_access=storage_access, working_dir=working_dir)
-    return DataManager(SimpleNamespace(executors={"e": executor}))  # type: ignore[arg-type]
+    return DataManager(InlineKernel(e=executor), default_staging)  # type: ignore[arg-type]
 
 
 def done(value: Any = None) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_result(value)
     return future
-
-
-class InlineApps:
-    """Stands for ``python_app``: the call is made at once, and what it was made with is kept."""
-
-    def __init__(self) -> None:
-        self.options: list[dict[str, Any]] = []
-        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-
-    def __call__(self, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        self.options.append(options)
-
-        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                self.calls.append((args, dict(kwargs)))
-                assert kwargs.pop("_parsl_staging_inhibit") is True
-                future: Any = Future()
-                try:
-                    future.set_result(function(*args, **kwargs))
-                except Exception as error:
-                    future.set_exception(error)
-                future.outputs = [DataFuture(future, file) for file in kwargs.get("outputs", ())]
-                return future
-
-            return call
-
-        return decorate
-
-
-def use_inline_apps(monkeypatch: pytest.MonkeyPatch) -> InlineApps:
-    apps = InlineApps()
-    monkeypatch.setattr("trellis.apps.python_app", apps)
-    return apps
 
 
 class OneScheme(Staging):

@@ -8,16 +8,10 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.unit.staging.fakes import InlineApps, done, make_manager, use_inline_apps
-from trellis.data_provider.zip import ZipAuthorityError, ZipFileStaging, zip_path_split
-from trellis.staging.data_manager import DataManager
+from tests.unit.staging.fakes import InlineKernel, done, make_manager
+from trellis.staging.base import DataManager
 from trellis.staging.files import File
-from trellis.staging.zip import _zip_stage_out
-
-
-@pytest.fixture
-def apps(monkeypatch: pytest.MonkeyPatch) -> InlineApps:
-    return use_inline_apps(monkeypatch)
+from trellis.staging.zip import ZipAuthorityError, ZipFileStaging, _zip_stage_out, zip_path_split
 
 
 @pytest.fixture
@@ -42,7 +36,7 @@ def get(manager: DataManager, url: str) -> str:
     return pathlib.Path(staged.result(timeout=0)).read_text()
 
 
-def test_what_goes_in_comes_out(manager: DataManager, apps: InlineApps, tmp_path: pathlib.Path) -> None:
+def test_what_goes_in_comes_out(manager: DataManager, tmp_path: pathlib.Path) -> None:
     archive = f"zip:{tmp_path}/new/archive.zip"
     for name, content in (("a.txt", "one"), ("d/a.txt", "two"), ("a.txt", "three")):
         put(manager, f"{archive}/{name}", content).result(timeout=0)
@@ -50,11 +44,11 @@ def test_what_goes_in_comes_out(manager: DataManager, apps: InlineApps, tmp_path
     with ZipFile(tmp_path / "new" / "archive.zip") as opened:
         assert sorted(opened.namelist()) == ["a.txt", "d/a.txt"]
         assert opened.testzip() is None
-    assert {option["executors"][0] for option in apps.options} == {"_parsl_internal"}
-    assert all(option["data_flow_kernel"] is manager.dfk for option in apps.options)
+    assert isinstance(manager.dfk, InlineKernel)
+    assert set(manager.dfk.labels) == {("_parsl_internal",)}
 
 
-def test_a_file_that_is_not_in_the_archive(manager: DataManager, apps: InlineApps, tmp_path: pathlib.Path) -> None:
+def test_a_file_that_is_not_in_the_archive(manager: DataManager, tmp_path: pathlib.Path) -> None:
     put(manager, f"zip:{tmp_path}/a.zip/b", "one")
     with pytest.raises(KeyError, match="absent"):
         get(manager, f"zip:{tmp_path}/a.zip/absent")

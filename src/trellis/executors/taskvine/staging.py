@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trellis.executors.taskvine.files import TEMP_SCHEME
 from trellis.staging.base import Staging
-from trellis.staging.data_manager import default_staging
+from trellis.staging.default import default_staging
 from trellis.staging.files import File
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.staging.fakes import OneScheme, done, make_manager
 from trellis.futures import DataFuture
 from trellis.staging.base import Staging
-from trellis.staging.data_manager import default_staging
+from trellis.staging.default import default_staging
 from trellis.staging.files import File
 from trellis.staging.noop import NoOpFileStaging
 
