@@ -1,4 +1,4 @@
-"""No two modules need each other, whenever they import and whatever for: at the top, in a function, for type checkers."""
+"""No two modules need each other, wherever they import: at the top, in a function, for type checkers only."""
 
 from __future__ import annotations
 

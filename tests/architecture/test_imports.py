@@ -29,7 +29,7 @@ UNPICKLERS = ("trellis.wire.payload", "trellis.dataflow.checkpoint", "trellis.ex
 # Who starts processes.
 SUBPROCESS = (
     "trellis.remote.bash_runner",
-    "trellis.app.shell",
+    "trellis.remote.shell",
     "trellis.cli",
     "trellis.executors.common",
     "trellis.executors.htex",
@@ -95,7 +95,7 @@ MACHINES = [
     "trellis.executors.taskvine.embedded.manager.reference_counts",
     "trellis.executors.taskvine.embedded.manager.lifecycle",
     "trellis.executors.taskvine.embedded.manager.state",
-    "trellis.executors.taskvine.embedded.manager.allocation",
+    "trellis.executors.taskvine.embedded.allocation",
     "trellis.executors.taskvine.embedded.manager.queues",
     "trellis.executors.taskvine.embedded.manager.records",
     "trellis.executors.taskvine.embedded.manager.replicas",

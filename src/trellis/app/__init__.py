@@ -1,4 +1,4 @@
-"""Public modules for apps, and what runs on workers on behalf of apps. Imports nothing by itself."""
+"""Public modules for apps. Imports nothing by itself."""
 
 from typing import Any
 

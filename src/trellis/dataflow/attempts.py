@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trellis.app.outputs import WithOutputs
 from trellis.core.interfaces import Attempt, AttemptSink, Executor
 from trellis.dataflow.call_values import check_values
 from trellis.dataflow.file_staging import paths_of_outputs
 from trellis.dataflow.taskrecord import TaskRecord
+from trellis.remote.outputs import WithOutputs
 from trellis.remote.walltime import WithWalltime
 
 

@@ -11,9 +11,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trellis.app.outputs import WithOutputs
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.errors import ParameterTypeError
+from trellis.remote.outputs import WithOutputs
 from trellis.remote.walltime import WithWalltime
 
 # Taken from the function's defaults when the call does not give them.

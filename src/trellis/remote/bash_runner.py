@@ -1,4 +1,4 @@
-"""Runs a bash app's command line, on a worker. Imports little: no kernel, no network; the shell is `app/shell.py`.
+"""Runs a bash app's command line, on a worker. Imports little: no kernel, no network; the shell is `remote/shell.py`.
 
 The user's function is called here, on the worker, so that a command line is composed where it runs. The command's
 exit status becomes the app's result (0) or its failure.
@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import IO, Any
 
-from trellis.app import shell
 from trellis.errors import (
     AppBadFormatting,
     AppTimeout,
@@ -21,6 +20,7 @@ from trellis.errors import (
     BashExitFailure,
     MissingOutputs,
 )
+from trellis.remote import shell
 
 
 class BashRunner:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from trellis.app import shell
 from trellis.errors import BashExitFailure
+from trellis.remote import shell
 from trellis.remote.bash_runner import BashRunner
 
 WORDS = "word " * 60_000  # 300 kB; an argument may have 128

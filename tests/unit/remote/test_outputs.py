@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trellis.app.outputs import WithOutputs
 from trellis.core.unmade import Unmade
+from trellis.remote.outputs import WithOutputs
 
 
 def make(paths: Sequence[str]) -> str:
