@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import trellis
 from tests.properties.odd_values import MADE, ODD, name_of, odd
 from trellis.errors import NotInTrellis, TrellisError
-from trellis.executors.htex.wiring import interchange_settings
+from trellis.executors.htex.launch import interchange_settings
 from trellis.launchers import Launcher
 from trellis.providers import BatchProvider, ExecutionProvider
 from trellis.providers.script import JobRequest
@@ -158,7 +158,7 @@ def use(made: Any, name: str) -> None:
             assert "\0" not in command
             os.fsencode(command)
             if name != "address":
-                msgspec.json.encode(interchange_settings(made))
+                msgspec.json.encode(interchange_settings(made.options))
         case trellis.File():
             assert isinstance(made.cleancopy().filename, str)
             if made.scheme == "file":

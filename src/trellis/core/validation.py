@@ -16,6 +16,7 @@ from trellis.errors import ParameterTypeError, ParameterValueError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 NUMBER = (int, float)
 
@@ -39,6 +40,39 @@ def check_all(owner: object, kinds: Mapping[str, Kind]) -> None:
     for name, kind in kinds.items():
         value = check(type(owner).__name__, name, getattr(owner, name), kind)
         object.__setattr__(owner, name, value)  # also of a frozen dataclass, which is just being made
+
+
+# -- parameters of constructors --------------------------------------------------------------------------------
+
+
+def declares_parameters(owner: type[T]) -> type[T]:
+    """Class decorator: annotations ``name: Annotated[type, kind]`` say what the constructor's parameters accept.
+
+    Parameters of the bases are declared there; ``parameters_of`` gives all.
+    """
+    hints = inspect.get_annotations(owner, eval_str=True)
+    own = {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+    owner._parameters = {**parameters_of(owner), **own}  # type: ignore[attr-defined]
+    return owner
+
+
+def parameters_of(owner: type) -> Mapping[str, Kind]:
+    """The declared parameters of a class, and what each accepts."""
+    return getattr(owner, "_parameters", {})
+
+
+def arguments(names: Mapping[str, Any]) -> dict[str, Any]:
+    """What a constructor was given: its ``locals()`` before it has any of its own."""
+    return {name: value for name, value in names.items() if name not in ("self", "__class__")}
+
+
+def keep_arguments(owner: object, given: Mapping[str, Any]) -> None:
+    """Check these parameters, and keep them as attributes; see ``check``. Others than declared ones are a defect."""
+    kinds = parameters_of(type(owner))
+    if unknown := given.keys() - kinds.keys():
+        raise TypeError(f"{type(owner).__name__} declares no parameter {', '.join(sorted(unknown))}")
+    for name, value in given.items():
+        setattr(owner, name, check(type(owner).__name__, name, value, kinds[name]))
 
 
 def knows_former_names(**advice: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import threading
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from trellis.core.interfaces import ExecutorContext
 from trellis.errors import ConfigurationError, ParameterTypeError, SerializationError
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.interchange.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
+from trellis.executors.htex.launch import interchange_settings
 from trellis.executors.htex.manager.options import parse_arguments
-from trellis.executors.htex.wiring import interchange_settings
 from trellis.launchers import WrappedLauncher
 from trellis.providers import LocalProvider
 from trellis.wire.payload import loads
@@ -89,12 +90,12 @@ def test_managers_on_other_hosts_try_every_address() -> None:
     executor = HighThroughputExecutor(provider=LocalProvider(launcher=WrappedLauncher("ssh node1")))
     addresses = executor.launch_command("0").split(" -a ")[1].split()[0].split(",")
     assert addresses != ["127.0.0.1"]
-    assert interchange_settings(executor).worker_address == "*"
+    assert interchange_settings(executor.options).worker_address == "*"
 
 
 def test_only_loopback_listens_when_the_managers_run_here() -> None:
-    assert interchange_settings(HighThroughputExecutor()).worker_address == "127.0.0.1"
-    assert interchange_settings(HighThroughputExecutor(loopback_address="::1")).worker_address == "::1"
+    assert interchange_settings(HighThroughputExecutor().options).worker_address == "127.0.0.1"
+    assert interchange_settings(HighThroughputExecutor(loopback_address="::1").options).worker_address == "::1"
 
 
 def test_keys_are_set_before_the_start(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_keys_are_set_before_the_start(tmp_path: Path) -> None:
     ],
 )
 def test_ports_for_managers(parameters: dict[str, Any], ports: tuple[int, int]) -> None:
-    assert interchange_settings(HighThroughputExecutor(**parameters)).worker_ports == ports
+    assert interchange_settings(HighThroughputExecutor(**parameters).options).worker_ports == ports
 
 
 def test_settings_of_the_interchange(tmp_path: Path) -> None:
@@ -131,14 +132,14 @@ def test_settings_of_the_interchange(tmp_path: Path) -> None:
         encrypted=False,
     )
     executor.run_dir = str(tmp_path)
-    settings = interchange_settings(executor)
+    settings = interchange_settings(executor.options)
     assert settings.client_ports == (45000, 45010)
     assert settings.heartbeat_threshold_s == 77
     assert settings.selection == "block_id"
     assert settings.debug
     assert settings.cert_dir is None
     assert settings.logdir == str(tmp_path / "HighThroughputExecutor")
-    defaults = interchange_settings(HighThroughputExecutor())
+    defaults = interchange_settings(HighThroughputExecutor().options)
     assert (defaults.selection, defaults.debug) == ("random", False)
     assert defaults.cert_dir is not None
 
@@ -226,8 +227,8 @@ def test_wrong_types_are_told_at_once(parameters: dict[str, Any], message: str) 
         ({"cpu_affinity": "list:0:a"}, "such as 'list:0,1:2-3'.* not 'list:0:a'"),
         ({"cpu_affinity": "list:"}, "cpu_affinity must be"),
         ({"available_accelerators": -1}, "available_accelerators must be a whole number of at least 0"),
-        ({"available_accelerators": ["0", ""]}, "available_accelerators has ''"),
-        ({"available_accelerators": ["0 1"]}, "available_accelerators has '0 1'"),
+        ({"available_accelerators": ["0", ""]}, r"available_accelerators must be names .* \('' is none\)"),
+        ({"available_accelerators": ["0 1"]}, r"available_accelerators must be names .* \('0 1' is none\)"),
         ({"interchange_port_range": ("1", "2")}, "interchange_port_range must be .*two port numbers"),
     ],
 )
@@ -249,10 +250,12 @@ class OwnRandomSelector(RandomManagerSelector):
 
 
 def test_a_selector_of_ones_own_goes_to_the_interchange() -> None:
-    assert interchange_settings(HighThroughputExecutor()).selector is None
-    assert interchange_settings(HighThroughputExecutor(manager_selector=BlockIdManagerSelector())).selector is None
+    assert interchange_settings(HighThroughputExecutor().options).selector is None
+    assert (
+        interchange_settings(HighThroughputExecutor(manager_selector=BlockIdManagerSelector()).options).selector is None
+    )
     for selector in (OwnSelector(), OwnRandomSelector()):
-        sent = interchange_settings(HighThroughputExecutor(manager_selector=selector)).selector
+        sent = interchange_settings(HighThroughputExecutor(manager_selector=selector).options).selector
         assert sent is not None
         assert type(loads(sent)) is type(selector)
 
@@ -260,7 +263,28 @@ def test_a_selector_of_ones_own_goes_to_the_interchange() -> None:
 def test_a_selector_that_cannot_be_sent_is_told() -> None:
     executor = HighThroughputExecutor(manager_selector=OwnSelector(threading.Lock()))
     with pytest.raises(SerializationError, match="cannot serialize the manager_selector"):
-        interchange_settings(executor)
+        interchange_settings(executor.options)
+
+
+def test_attributes_may_be_set_before_the_start(tmp_path: Path) -> None:
+    executor = HighThroughputExecutor()
+    executor.address = "login1"
+    executor.worker_debug = True
+    executor.available_accelerators = 2  # type: ignore[assignment]
+    assert " --debug -a login1 " in executor.launch_command("7")
+    assert "--available_accelerators 0 1 " in executor.launch_command("7")
+    assert interchange_settings(executor.options).debug
+    executor.prefetch_capacity = "many"  # type: ignore[assignment]
+    with pytest.raises(ParameterTypeError, match=r"prefetch_capacity must be a whole number .* not 'many'"):
+        executor.start(ExecutorContext(run_dir=str(tmp_path), run_id="set"))
+
+
+def test_nothing_changes_the_options() -> None:
+    options = HighThroughputExecutor().options
+    with pytest.raises(FrozenInstanceError):
+        options.poll_period = 3
+    with pytest.raises(FrozenInstanceError):
+        options.logdir = "/tmp"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("affinity", ["none", "block", "block-reverse", "alternating", "list:0", "list:0,1:2-3:4"])

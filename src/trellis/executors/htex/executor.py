@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
 from trellis.core.places import absolute
-from trellis.core.validation import check_type, knows_former_names
+from trellis.core.validation import arguments, check_type, keep_arguments, knows_former_names
 from trellis.errors import (
     BadStateException,
     CommandClientBadError,
@@ -21,12 +21,11 @@ from trellis.errors import (
 )
 from trellis.executors.common.loopback import check_loopback
 from trellis.executors.htex.interchange.selection import ManagerSelector, RandomManagerSelector
-from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, fill, launch_values
-from trellis.executors.htex.options import FORMER_NAMES, accelerator_names, check_parameters
+from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, interchange_settings, launch_command, provide_keys
+from trellis.executors.htex.options import FORMER_NAMES, HtexOptions, HtexParameters, warn_of_idle_nodes
 from trellis.executors.htex.resources import Request, read_specification
 from trellis.executors.htex.settings import Ports
 from trellis.executors.htex.submit.manager_status import block_loads, describe_manager, workers_of_a_node
-from trellis.executors.htex.wiring import interchange_settings, provide_keys, runs_here
 from trellis.executors.htex.worker.payload_calls import run_payload
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.transport.shared_directory import make_directory
@@ -42,7 +41,7 @@ logger = logging.getLogger(__name__)
 _STATUS_TIMEOUT_S = 5.0
 
 
-class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
+class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, RepresentationMixin):
     """Runs tasks on workers of many nodes: this process, an interchange, a manager on each node, its workers.
 
     Args:
@@ -121,47 +120,51 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         encrypted: bool = True,
         worker_port: int | None = None,
     ) -> None:
+        given = arguments(locals())
+        del given["provider"], given["block_error_handler"]
         if provider is None:
             from trellis.providers.local import LocalProvider
 
             provider = LocalProvider()
         super().__init__(provider=provider, block_error_handler=block_error_handler)
-        self.label = label
-        self.launch_cmd = DEFAULT_LAUNCH_CMD if launch_cmd is None else launch_cmd
-        self.interchange_launch_cmd = interchange_launch_cmd
-        self.address = address
-        self.loopback_address = loopback_address
-        self.worker_ports = worker_ports
-        self.worker_port = worker_port
-        self.worker_port_range = worker_port_range
-        self.interchange_port_range = interchange_port_range
-        self.storage_access = storage_access
-        self.working_dir = working_dir
-        self.worker_debug = worker_debug
-        self.cores_per_worker = cores_per_worker
-        self.mem_per_worker = mem_per_worker
-        self.max_workers_per_node = max_workers_per_node
-        self.cpu_affinity = cpu_affinity
-        self.available_accelerators = accelerator_names(type(self).__name__, available_accelerators)
-        self.prefetch_capacity = prefetch_capacity
-        self.heartbeat_threshold = heartbeat_threshold
-        self.heartbeat_period = heartbeat_period
-        self.drain_period = drain_period
-        self.poll_period = poll_period
-        self.address_probe_timeout = address_probe_timeout
-        self.worker_logdir_root = worker_logdir_root
-        self.manager_selector = RandomManagerSelector() if manager_selector is None else manager_selector
-        self.encrypted = encrypted
+        if launch_cmd is None:
+            given["launch_cmd"] = DEFAULT_LAUNCH_CMD
+        if manager_selector is None:
+            given["manager_selector"] = RandomManagerSelector()
+        keep_arguments(self, given)
         self._cert_dir: str | None = None
+        self._started_with: HtexOptions | None = None
         self._ports = Ports(0, 0)
         self._client: InterchangeClient | None = None
-        check_parameters(self)
-        HighThroughputExecutor._get_launch_command(self, "")  # names a placeholder that is not known
         self._joined: dict[str, ManagerJoined] = {}
         self._last_status = StatusReply(0, 0, 0, [], [])
         self._notify: Callable[[str], None] = logger.warning
+        launch_command(self.options, 0, "")  # names a placeholder that is not known
+        if not self.enable_mpi_mode:
+            warn_of_idle_nodes(type(self).__name__, provider)
 
     # -- configuration -----------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> HtexOptions:
+        """All parameters, checked: as they were when it started, and before that as they are now.
+
+        Raises:
+            ConfigurationError: an attribute was given a value that cannot work.
+        """
+        return self._started_with or self._read_options()
+
+    def _read_options(self) -> HtexOptions:
+        return HtexOptions(
+            owner=type(self).__name__,
+            provider=self.provider,
+            logdir=self.logdir,
+            worker_logdir=self.worker_logdir,
+            cert_dir=self.cert_dir,
+            enable_mpi_mode=self.enable_mpi_mode,
+            mpi_launcher=self.mpi_launcher,
+            parameters=self,
+        )
 
     @property
     def logdir(self) -> str:
@@ -205,7 +208,8 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         """Start the interchange, and ask for the first blocks.
 
         Raises:
-            ConfigurationError: the keys in ``cert_dir`` cannot be used.
+            ConfigurationError: the keys in ``cert_dir`` cannot be used, or an attribute was given a value that
+                cannot work.
             ExecutorError: the interchange does not start.
         """
         from trellis.executors.htex.submit.client import InterchangeClient, Notices
@@ -214,12 +218,13 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
         if self._client is not None:
             return
         context = self._told(context)
+        options = self._started_with = self._read_options()
         self._notify = context.notify or logger.warning
         self._joined = {}
-        check_loopback(self.label, self.loopback_address, "; with IPv6 only, give loopback_address='::1'")
-        os.makedirs(self.logdir, exist_ok=True)
-        provide_keys(self, given=self._cert_dir is not None)
-        command = list(self.interchange_launch_cmd or interchange_command())
+        check_loopback(options.label, options.loopback_address, "; with IPv6 only, give loopback_address='::1'")
+        os.makedirs(options.logdir, exist_ok=True)
+        provide_keys(options, given=self._cert_dir is not None)
+        command = list(options.interchange_launch_cmd or interchange_command())
         notices = Notices(
             manager_joined=self._on_manager_joined,
             manager_lost=self._on_manager_lost,
@@ -229,10 +234,10 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
             interchange_restarted=self._on_interchange_restarted,
             user_warned=self._notify,
         )
-        settings = interchange_settings(self)
-        if runs_here(self):
+        settings = interchange_settings(options)
+        if options.runs_here:
             settings.shared_dir = make_directory()
-        client = InterchangeClient(self.label, command, settings, notices)
+        client = InterchangeClient(options.label, command, settings, notices)
         self._ports = client.start()
         self._client = client
         self.start_blocks(context)
@@ -298,7 +303,7 @@ class HighThroughputExecutor(BlockProviderExecutor, RepresentationMixin):
     # -- for the block controller ------------------------------------------------------------------------------
 
     def _get_launch_command(self, block_id: str) -> str:
-        return fill(type(self).__name__, self.launch_cmd, launch_values(self, self._ports.worker, block_id))
+        return launch_command(self.options, self._ports.worker, block_id)
 
     def load(self) -> PoolLoad:
         """What there is to do, and with what. When the interchange does not answer: what it said last."""

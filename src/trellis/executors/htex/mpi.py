@@ -7,23 +7,19 @@ nodes, and the words that start it there, is the manager's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from trellis.core.kinds import Choice, OrNone
 from trellis.core.parameters import PROVIDER
-from trellis.core.validation import check, check_all, knows_former_names
-from trellis.core.values import MOST_COUNTED, Kind, Number
+from trellis.core.validation import arguments, check, declares_parameters, keep_arguments, knows_former_names
+from trellis.core.values import MOST_COUNTED, Number
 from trellis.errors import ParameterTypeError
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.manager.mpi_environment import MPI_LAUNCHERS
 from trellis.executors.htex.resources import Request, read_mpi_specification
 
-_KINDS: dict[str, Kind] = {
-    "max_workers_per_block": Number(least=1, most=MOST_COUNTED // 2, whole=True),
-    "mpi_launcher": Choice(*MPI_LAUNCHERS),
-}
 
-
+@declares_parameters
 class MPIExecutor(HighThroughputExecutor):
     """Runs tasks that start MPI programs: each gets some nodes of a block for itself, and is told which.
 
@@ -44,6 +40,8 @@ class MPIExecutor(HighThroughputExecutor):
     """
 
     enable_mpi_mode = True
+    max_workers_per_block: Annotated[int, Number(least=1, most=MOST_COUNTED // 2, whole=True)]
+    mpi_launcher: Annotated[str, Choice(*MPI_LAUNCHERS)]
 
     @knows_former_names(
         max_workers="it is max_workers_per_block",
@@ -77,47 +75,11 @@ class MPIExecutor(HighThroughputExecutor):
         encrypted: bool = True,
         worker_port: int | None = None,
     ) -> None:
-        from trellis.launchers.launchers import SimpleLauncher
-        from trellis.providers.local import LocalProvider
-
-        check("MPIExecutor", "provider", provider, OrNone(PROVIDER))
-        if provider is None:
-            provider = LocalProvider(launcher=SimpleLauncher())
-        elif not isinstance(getattr(provider, "launcher", None), SimpleLauncher):
-            raise ParameterTypeError(
-                "MPIExecutor: the provider must have launcher=SimpleLauncher(), as one manager serves all nodes of a "
-                f"block; it has {getattr(provider, 'launcher', None)!r}"
-            )
-        self.max_workers_per_block = max_workers_per_block
-        self.mpi_launcher = mpi_launcher
-        check_all(self, _KINDS)
-        super().__init__(
-            label=label,
-            provider=provider,
-            launch_cmd=launch_cmd,
-            interchange_launch_cmd=interchange_launch_cmd,
-            address=address,
-            loopback_address=loopback_address,
-            worker_ports=worker_ports,
-            worker_port_range=worker_port_range,
-            interchange_port_range=interchange_port_range,
-            storage_access=storage_access,
-            working_dir=working_dir,
-            worker_debug=worker_debug,
-            # A worker only waits for the program that it has started on the nodes: it takes no core.
-            cores_per_worker=1e-9,
-            max_workers_per_node=self.max_workers_per_block,
-            prefetch_capacity=prefetch_capacity,
-            heartbeat_threshold=heartbeat_threshold,
-            heartbeat_period=heartbeat_period,
-            drain_period=drain_period,
-            poll_period=poll_period,
-            address_probe_timeout=address_probe_timeout,
-            worker_logdir_root=worker_logdir_root,
-            block_error_handler=block_error_handler,
-            encrypted=encrypted,
-            worker_port=worker_port,
-        )
+        given = arguments(locals())
+        keep_arguments(self, {name: given.pop(name) for name in ("max_workers_per_block", "mpi_launcher")})
+        given["provider"] = _provider_with_one_manager(provider)
+        # A worker only waits for the program that it has started on the nodes: it takes no core.
+        super().__init__(**given, cores_per_worker=1e-9, max_workers_per_node=self.max_workers_per_block)
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Raise ``InvalidResourceSpecification`` unless it says how many nodes and ranks the task needs."""
@@ -134,3 +96,18 @@ class MPIExecutor(HighThroughputExecutor):
     def monitor_resources(self) -> bool:
         """No: what the worker uses says nothing about the program that runs on the nodes."""
         return False
+
+
+def _provider_with_one_manager(provider: Any) -> Any:
+    from trellis.launchers.launchers import SimpleLauncher
+    from trellis.providers.local import LocalProvider
+
+    check("MPIExecutor", "provider", provider, OrNone(PROVIDER))
+    if provider is None:
+        return LocalProvider(launcher=SimpleLauncher())
+    if not isinstance(getattr(provider, "launcher", None), SimpleLauncher):
+        raise ParameterTypeError(
+            "MPIExecutor: the provider must have launcher=SimpleLauncher(), as one manager serves all nodes of a "
+            f"block; it has {getattr(provider, 'launcher', None)!r}"
+        )
+    return provider
