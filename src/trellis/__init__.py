@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trellis.apps import bash_app, join_app, python_app
     from trellis.concurrent import ParslPoolExecutor
     from trellis.config import Config
-    from trellis.dataflow.autolog import AUTO_LOGNAME
+    from trellis.dataflow.calls import AUTO_LOGNAME
     from trellis.dataflow.dflow import DataFlowKernelLoader
     from trellis.dataflow.kernel import DataFlowKernel
     from trellis.executors.htex.executor import HighThroughputExecutor
@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AUTO_LOGNAME": "trellis.dataflow.autolog",
+    "AUTO_LOGNAME": "trellis.dataflow.calls",
     "AppFuture": "trellis.futures",
     "Config": "trellis.config",
     "DataFlowKernel": "trellis.dataflow.kernel",

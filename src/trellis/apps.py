@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from trellis.core.interfaces import INTERNAL_EXECUTOR
 from trellis.core.kinds import Flag, OrNone
 from trellis.core.light_future import this_thread_waits
 from trellis.core.parameters import EXECUTORS, ITERABLES, KERNEL, NAMES, PlainFunction
@@ -206,7 +207,7 @@ class JoinApp(PythonApp[P, R]):
         self,
         func: Callable[..., Any],
         data_flow_kernel: Kernel | None = None,
-        executors: str | Sequence[str] = ("_parsl_internal",),
+        executors: str | Sequence[str] = (INTERNAL_EXECUTOR,),
         cache: bool = False,
         ignore_for_cache: Sequence[str] | None = None,
     ) -> None:

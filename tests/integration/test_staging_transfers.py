@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.staging.fakes import make_manager, use_inline_apps
+from tests.unit.staging.fakes import InlineKernel, make_manager
 from trellis.staging import ftp
 from trellis.staging import http as staging_http
 from trellis.staging.base import Staging
@@ -125,19 +125,20 @@ def fetch_in_task(staging: Staging, url: str, working_dir: pathlib.Path) -> byte
     return content
 
 
-def fetch_separately(staging: Staging, url: str, working_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    apps = use_inline_apps(monkeypatch)
-    future, func = make_manager([staging], str(working_dir)).optionally_stage_in(File(url), read, "e")
+def fetch_separately(staging: Staging, url: str, working_dir: pathlib.Path) -> bytes:
+    manager = make_manager([staging], str(working_dir))
+    future, func = manager.optionally_stage_in(File(url), read, "e")
     assert func is read
-    assert [option["executors"] for option in apps.options] == [["_parsl_internal"]]
+    assert isinstance(manager.dfk, InlineKernel)
+    assert manager.dfk.labels == [("_parsl_internal",)]
     return read(future.result(timeout=30))
 
 
-def test_http(http_port: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_http(http_port: int, tmp_path: pathlib.Path) -> None:
     url = f"http://127.0.0.1:{http_port}/d/data.bin"
     assert fetch_in_task(staging_http.HTTPInTaskStaging(), url, tmp_path / "in") == CONTENT
     separate = staging_http.HTTPSeparateTaskStaging()
-    assert fetch_separately(separate, url, tmp_path / "separate", monkeypatch) == CONTENT
+    assert fetch_separately(separate, url, tmp_path / "separate") == CONTENT
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["data.bin"]
 
 
@@ -152,11 +153,11 @@ def test_http_failures_name_the_url(path: str, complaint: str, http_port: int, t
     assert not (tmp_path / "in").exists() or list((tmp_path / "in").iterdir()) == []
 
 
-def test_ftp(ftp_port: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ftp(ftp_port: int, tmp_path: pathlib.Path) -> None:
     url = f"ftp://127.0.0.1:{ftp_port}/d/data.bin"
     assert fetch_in_task(ftp.FTPInTaskStaging(), url, tmp_path / "in") == CONTENT
     named = url.replace("127", "me:pass%40word@127", 1)
-    assert fetch_separately(ftp.FTPSeparateTaskStaging(), named, tmp_path / "out", monkeypatch) == CONTENT
+    assert fetch_separately(ftp.FTPSeparateTaskStaging(), named, tmp_path / "out") == CONTENT
     assert FTPHandler.logins == ["anonymous", "me"]
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trellis.core.interfaces import INTERNAL_EXECUTOR
 from trellis.dataflow.states import FINAL_FAILURE_STATES
 
 if TYPE_CHECKING:
     from trellis.dataflow.taskrecord import TaskRecord
 
-INTERNAL_LABEL = "_parsl_internal"
 
 # (host, block, manager or thread, rank): one worker
 WorkerId = tuple[str, str, str, int]
@@ -43,7 +43,7 @@ def collect_runs(records: Iterable[TaskRecord]) -> list[TaskRun]:
     runs = []
     for record in records:
         info = record.run_info
-        if info is not None and record.executor != INTERNAL_LABEL:
+        if info is not None and record.executor != INTERNAL_EXECUTOR:
             worker = (info.hostname, info.block_id, info.manager_id, info.worker)
             failed = record.status in FINAL_FAILURE_STATES
             times = (info.started_at, info.duration_s)

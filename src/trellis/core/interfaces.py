@@ -13,6 +13,10 @@ from trellis.core.jobs import JobStatus
 # -- a kernel and its tasks ------------------------------------------------------------------------------------
 
 
+# The label of a kernel's own threads, as Parsl's users write it.
+INTERNAL_EXECUTOR = "_parsl_internal"
+
+
 class Kernel(Protocol):
     """What apps, calls, futures and staging need of a kernel; ``trellis.DataFlowKernel`` is one."""
 

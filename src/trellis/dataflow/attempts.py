@@ -1,15 +1,47 @@
-"""Makes an attempt of a task whose arguments are final: for which executor, with which function and limits."""
+"""The attempts of a task: making one, what a failed one costs, and the end of a task that gets none any more.
+
+Whether a task is tried again is the graph's decision.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from trellis.core.interfaces import Attempt, AttemptSink, Executor
+from trellis.core.failures import as_exception
+from trellis.core.interfaces import Attempt, AttemptSink, Executor, Outcome
+from trellis.core.users_errors import repr_of
 from trellis.dataflow.call_values import check_values
 from trellis.dataflow.file_staging import paths_of_outputs
+from trellis.dataflow.graph import AttemptFailed, AttemptLost
+from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
+from trellis.errors import DataFlowException, InterchangeLost, ManagerLost, WorkerLost
 from trellis.remote.outputs import WithOutputs
 from trellis.remote.walltime import WithWalltime
+
+if TYPE_CHECKING:
+    from trellis.dataflow.memoization import Memoizer
+
+logger = logging.getLogger(__name__)
+
+RetryHandler = Callable[[Exception, TaskRecord], float]
+
+NEVER_RETRY = float("inf")
+
+# The task was not asked: what ran it is gone.
+LOSSES = (WorkerLost, ManagerLost, InterchangeLost)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """See the parameters of ``trellis.Config`` with these names."""
+
+    retries: float = 0
+    handler: RetryHandler | None = None
+    infrastructure_retries: int | None = None
 
 
 def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: AttemptSink) -> tuple[Executor, Attempt]:
@@ -58,3 +90,46 @@ def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: At
         walltime_s=walltime_s,
     )
     return executor, attempt
+
+
+def note_failure(
+    record: TaskRecord, exception: Exception, policy: RetryPolicy, *, may_retry: bool = True
+) -> AttemptFailed | AttemptLost:
+    """Write a failure into the task's record, and give the graph's event for it.
+
+    The handler may change the record before the next attempt. If it raises, this is the task's failure.
+    """
+    record.fail_count += 1
+    record.fail_history.append(repr_of(exception))
+    if not may_retry:
+        cost = NEVER_RETRY
+    elif policy.handler is not None:
+        try:
+            cost = float(policy.handler(exception, record))
+        except BaseException as e:  # a handler that exits ends nobody's program
+            record.outcome = Outcome(None, as_exception(e, f"the retry handler of {record.describe()}"))
+            cost = NEVER_RETRY
+    elif policy.infrastructure_retries is not None and isinstance(exception, LOSSES):
+        record.loss_count += 1
+        return AttemptLost(record.id)
+    else:
+        cost = 1.0
+    record.fail_cost += cost
+    return AttemptFailed(record.id, cost)
+
+
+def give_up(record: TaskRecord, memoizer: Memoizer, *, forget: bool) -> None:
+    """Fail a task's future, whoever waits for it. ``forget``: drop its function and arguments too."""
+    future = record.app_fu
+    assert future is not None
+    text = f"{record.describe()} was still {record.status.name} when its kernel was cleaned up"
+    exception = DataFlowException(text)
+    record.status = States.failed
+    try:
+        if record.memoize:
+            memoizer.update_memo_exception(record, exception)
+        future.set_exception(exception)
+    except BaseException:  # a user's memoizer or callback fails; others wait for their turn
+        logger.exception("giving up %s failed", record.describe())
+    if forget:
+        record.forget_call()

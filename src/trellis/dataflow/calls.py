@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trellis.core.interfaces import Kernel
 from trellis.dataflow.arguments import are_plain, gather_futures
-from trellis.dataflow.autolog import AUTO_LOGNAME, autolog_path
 from trellis.dataflow.call_values import check_specification, check_values
 from trellis.dataflow.spec import SPECIAL, STAGING_INHIBIT
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.futures import AppFuture
 
 _MEANINGFUL = SPECIAL | {STAGING_INHIBIT}
+
+# As stdout or stderr: a file in the run directory, with a name for the task.
+AUTO_LOGNAME = -1
+
+# Directories with more entries than this are slow on parallel file systems.
+_TASKS_PER_DIRECTORY = 10_000
 
 
 def is_simple_call(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
@@ -63,3 +69,15 @@ def _name_streams(record: TaskRecord, kernel: Kernel) -> dict[str, Any]:
             record.kwargs = {**record.kwargs, name: path}
             record.ignore_for_cache = (*record.ignore_for_cache, name)
     return record.kwargs
+
+
+def autolog_path(
+    record: TaskRecord, stream: str, run_dir: str, std_autopath: Callable[[TaskRecord, str], Any] | None
+) -> Any:
+    """Where ``stream`` ("stdout" or "stderr") of a task goes: what ``std_autopath`` says, or a path in the run."""
+    if std_autopath is not None:
+        return std_autopath(record, stream)
+    label = record.kwargs.get("label")
+    suffix = f"_{label}" if label else ""
+    directory = f"{record.id // _TASKS_PER_DIRECTORY:04d}"
+    return os.path.join(run_dir, "task_logs", directory, f"task_{record.id:04d}_{record.func_name}{suffix}.{stream}")

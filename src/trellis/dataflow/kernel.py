@@ -15,17 +15,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Self
 
-from trellis.core.interfaces import Executor, ExecutorContext
+from trellis.core.interfaces import INTERNAL_EXECUTOR, Executor, ExecutorContext
 from trellis.core.places import explained
+from trellis.dataflow.attempts import RetryPolicy
 from trellis.dataflow.calls import is_simple_call, prepare
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.dataflow.exits import clean_up_at_exit, forget
 from trellis.dataflow.left_behind import LeftBehind
-from trellis.dataflow.lifting import GETATTR, GETITEM
-from trellis.dataflow.retries import RetryPolicy
 from trellis.dataflow.rundirs import make_rundir
 from trellis.dataflow.runner import TaskRunner
-from trellis.dataflow.spec import AppSpec
+from trellis.dataflow.spec import GETATTR, GETITEM, AppSpec
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import ConfigurationError
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from trellis.staging.base import DataManager
 
 logger = logging.getLogger(__name__)
-
-INTERNAL_LABEL = "_parsl_internal"  # the name that Parsl's users write
 
 
 class DataFlowKernel:
@@ -79,7 +76,7 @@ class DataFlowKernel:
         logger.info("run %s%s starts in %s", self.run_id, of_project, self.run_dir)
         try:
             self.memoizer.start(run_dir=self.run_dir, config_run_dir=config.run_dir)
-            internal = ThreadPoolExecutor(INTERNAL_LABEL, config.internal_tasks_max_threads)
+            internal = ThreadPoolExecutor(INTERNAL_EXECUTOR, config.internal_tasks_max_threads)
             self.add_executors([internal, *config.executors])
         except OSError as error:
             self.cleanup()
@@ -144,7 +141,7 @@ class DataFlowKernel:
             if warning:
                 _notify(warning)
             start(given, context)
-            self._labels = tuple(label for label in self.executors if label != INTERNAL_LABEL)
+            self._labels = tuple(label for label in self.executors if label != INTERNAL_EXECUTOR)
 
     # -- submission, in the user's thread ----------------------------------------------------------------------
 

@@ -33,13 +33,11 @@ from trellis.dataflow.arguments import (
     result_of_join,
     unwrap_arguments,
 )
-from trellis.dataflow.attempts import make_attempt
+from trellis.dataflow.attempts import RetryPolicy, give_up, make_attempt, note_failure
 from trellis.dataflow.completion import CompletionThread
 from trellis.dataflow.dependency_resolvers import DependencyResolver
 from trellis.dataflow.failure_log import FailureLog
-from trellis.dataflow.giving_up import give_up
 from trellis.dataflow.open_futures import OpenFutures
-from trellis.dataflow.retries import RetryPolicy, note_failure
 from trellis.dataflow.states import FINAL_STATES, States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import DataFlowException, DependencyError, ExecutorError, JoinError

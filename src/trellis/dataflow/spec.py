@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trellis.core.interfaces import INTERNAL_EXECUTOR
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.errors import ParameterTypeError
 from trellis.remote.outputs import WithOutputs
@@ -149,3 +150,26 @@ class AppSpec:
         if self.undeclared.isdisjoint(kwargs):
             return kwargs
         return {name: value for name, value in kwargs.items() if name not in self.undeclared}
+
+
+# -- parts of results that are not there yet: future[key] and future.name ---------------------------------------
+
+
+def deferred_getitem(result: Any, key: Any) -> Any:
+    return result[key]
+
+
+def deferred_getattr(result: Any, name: str) -> Any:
+    try:
+        return getattr(result, name)
+    except AttributeError:
+        raise AttributeError(
+            f"the result of the task, of type {type(result).__name__}, has no attribute {name!r} "
+            f"(future.{name} means: take it from the result; is it a misspelt attribute of the future?)",
+            name=name,
+            obj=result,
+        ) from None
+
+
+GETITEM = AppSpec(deferred_getitem, executors=(INTERNAL_EXECUTOR,))
+GETATTR = AppSpec(deferred_getattr, executors=(INTERNAL_EXECUTOR,))

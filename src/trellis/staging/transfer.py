@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from trellis.futures import AppFuture, DataFuture
     from trellis.staging.base import DataManager
 
-# The kernel's own thread pool, in the user's process.
-INTERNAL_EXECUTOR = "_parsl_internal"
-
 Transfer = Callable[[File], object]
 
 
@@ -99,7 +96,9 @@ class SendAfter(_Wrapper):
 
 def submit_transfer(dm: DataManager, function: Callable[..., Any], *args: Any, **kwargs: Any) -> AppFuture[Any]:
     """Run a transfer as a task of its own in the user's process; its own files are not staged again."""
-    from trellis.dataflow.spec import STAGING_INHIBIT  # not needed on workers, which run what is above
+    # Not needed on workers, which run what is above.
+    from trellis.core.interfaces import INTERNAL_EXECUTOR
+    from trellis.dataflow.spec import STAGING_INHIBIT
 
     kwargs[STAGING_INHIBIT] = True
     future: AppFuture[Any] = dm.dfk.submit(function, args, executors=(INTERNAL_EXECUTOR,), app_kwargs=kwargs)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trellis.dataflow.autolog import autolog_path
+from trellis.dataflow.calls import autolog_path
 from trellis.dataflow.rundirs import make_rundir
 from trellis.dataflow.spec import AppSpec
 from trellis.dataflow.states import FINAL_FAILURE_STATES, FINAL_STATES, States

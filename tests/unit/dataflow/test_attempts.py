@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from trellis.dataflow.attempts import RetryPolicy, note_failure
 from trellis.dataflow.graph import AttemptFailed, AttemptLost
-from trellis.dataflow.retries import RetryPolicy, note_failure
 from trellis.dataflow.spec import AppSpec
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import InterchangeLost, ManagerLost, WorkerLost
