@@ -28,6 +28,7 @@ class VineSettings(msgspec.Struct):
     tune: dict[str, float]
     project_name: str | None = None
     scheduler: str = "files"  # or "time", "worst", "rand"
+    client_name: str = ""  # the submit side's; nobody else is listened to at its port. Empty: whoever speaks
 
 
 class VinePorts(msgspec.Struct):

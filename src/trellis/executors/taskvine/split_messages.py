@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from trellis.errors import BadMessage
 from trellis.wire.codec import Buffer, Decoder, pack, unpack
-from trellis.wire.messages import Message
 from trellis.wire.vine import VineTasks
 
 _LISTS = ("ids", "functions", "shapes")
 _BY_POSITION = ("inputs", "outputs", "result_files")
 
 
-def one_by_one(decoder: Decoder[Message], header: Buffer, frames: list[Buffer]) -> Iterator[tuple[int, list[Buffer]]]:
+def one_by_one(decoder: Decoder[Any], header: Buffer, frames: list[Buffer]) -> Iterator[tuple[int, list[Buffer]]]:
     """Number and frames of each task; no frames where these cannot be told apart. Nothing if it is about no tasks."""
     ids = decoder.tasks_in(header, VineTasks)
     try:
@@ -33,7 +33,7 @@ def one_by_one(decoder: Decoder[Message], header: Buffer, frames: list[Buffer]) 
 
 
 def refusals(
-    decoder: Decoder[Message], incoming: list[Buffer], error: BadMessage
+    decoder: Decoder[Any], incoming: list[Buffer], error: BadMessage
 ) -> tuple[list[list[Buffer]], dict[int, str]]:
     """The messages to try instead, and why not, for each task that is refused."""
     header, frames = (incoming[0], incoming[1:]) if incoming else (b"", [])

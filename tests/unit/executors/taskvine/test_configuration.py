@@ -19,7 +19,7 @@ from trellis.errors import ConfigurationError
 from trellis.executors import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
 from trellis.executors.taskvine import Library, TaskVineFile
 from trellis.executors.taskvine.embedded.manager import events
-from trellis.executors.taskvine.embedded.manager.settings import machine_settings
+from trellis.executors.taskvine.embedded.manager.service import machine_settings
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
 from trellis.executors.taskvine.embedded.worker.main import parse_arguments
 from trellis.executors.taskvine.workers import Surroundings, factory_process, worker_command

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from trellis.core.plain_files import check_mode
 from trellis.executors.taskvine.embedded.content import Content
-from trellis.executors.taskvine.embedded.manager.naming import Named, state_of
+from trellis.executors.taskvine.embedded.manager.file_registry import Named
+from trellis.executors.taskvine.embedded.manager.naming import state_of
 from trellis.executors.taskvine.embedded.pieces import read_piece
 from trellis.executors.taskvine.remote import trees
 from trellis.wire.vine import FileChunk, FileSpec, SendFile
@@ -75,12 +76,8 @@ class Origin:
                 return read_piece(Content(path), request)
         return FileChunk(request.name, request.offset, 0, error=error), b""
 
-    def has(self, name: str) -> bool:
-        """Whether its content is on this host."""
-        return name in self._paths
-
     def _changed(self, name: str, path: Path) -> str:
-        """Of a file that is named by its content: whether it has that still. Workers would keep it for ever."""
+        """Why a file that is named by its content has another one now: workers would keep it for ever."""
         version = self._versions.get(name)
         try:
             if version is None or state_of(os.stat(path)) == version:
@@ -125,11 +122,12 @@ class Origin:
         os.replace(arrived, place)
         return True
 
-    def is_home(self, name: str) -> None:
-        """It is in its place, where workers may get it again."""
+    def is_home(self, name: str) -> bool:
+        """It is in its place; whether workers may get it there again."""
         place = Path(os.path.realpath(self._homes[name]))
         if place.is_file():
             self._paths[name] = place
+        return name in self._paths
 
     def give_up(self, name: str) -> None:
         """Remove what has come of it."""

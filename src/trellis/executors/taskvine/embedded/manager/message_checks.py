@@ -13,7 +13,10 @@ from trellis.wire.messages import Message
 from trellis.wire.vine import (
     CacheUpdated,
     CallsEnded,
+    DeclareFiles,
+    DefineShapes,
     FileChunk,
+    InstallLibraries,
     LibraryUp,
     RegisterWorker,
     Resources,
@@ -78,8 +81,18 @@ def check_client_message(message: Message) -> None:
     """Raises:
     BadMessage: the submit side cannot mean it.
     """
-    if isinstance(message, VineTasks):
-        _same_length(message.ids, message.functions, message.shapes, message.sizes)
+    match message:
+        case VineTasks():
+            _same_length(message.ids, message.functions, message.shapes, message.sizes)
+            positions = message.inputs.keys() | message.outputs.keys() | message.result_files.keys()
+            if any(not 0 <= position < len(message.ids) for position in positions):
+                raise BadMessage("files of a task that it does not name")
+        case DefineShapes():
+            _same_length(message.ids, message.shapes)
+        case DeclareFiles():
+            _same_length(message.files, message.sizes)
+        case InstallLibraries():
+            _same_length(message.libraries, message.sizes)
 
 
 def _same_length(first: Sized, *others: Sized) -> None:

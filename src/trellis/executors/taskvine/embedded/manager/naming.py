@@ -20,6 +20,7 @@ import msgspec
 
 from trellis.core.download import ask_version
 from trellis.core.plain_files import open_plain, status_of
+from trellis.executors.taskvine.embedded.manager.file_registry import Named
 from trellis.executors.taskvine.remote import trees
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.vine import FileSpec
@@ -28,18 +29,6 @@ _PERSISTENT = ("worker", "forever")
 # What is read in less than about 10 ms is named at once.
 _QUICK_BYTES = 8 * 2**20
 _QUICK_ENTRIES = 200
-
-
-class Named(msgspec.Struct):
-    """A file as workers will know it."""
-
-    name: str
-    size: int = -1  # bytes; -1: not known
-    unpack: bool = False
-    path: str = ""  # where its content is; empty: not on this host
-    fit: bool = False  # as in ``FileSpec``
-    version: str = ""  # of a URL: which state of it this is; of a file named by its content: when that was read
-    error: str = ""  # why it has no content
 
 
 def takes_long(spec: FileSpec) -> bool:

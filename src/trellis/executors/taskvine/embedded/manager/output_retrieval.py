@@ -23,7 +23,8 @@ class Homecoming:
 
     Args:
         ask: sends a request for a piece to a worker.
-        came: told of each file that is in its place, or is not: name, and the reason why not.
+        came: told of each file that is in its place, or is not: name, the reason why not, and whether workers can get
+            it from there.
         answer: told of each content that was asked for: request, error, content.
         moved: told of each transfer: worker, name, bytes, seconds.
     """
@@ -33,7 +34,7 @@ class Homecoming:
         loop: Loop,
         origin: Origin,
         ask: Callable[[str, SendFile], None],
-        came: Callable[[str, str], None],
+        came: Callable[[str, str, bool], None],
         answer: Callable[[int, str, bytes], None],
         moved: Callable[[str, str, int, float], None],
     ) -> None:
@@ -119,9 +120,7 @@ class Homecoming:
             return
         if error:
             self._origin.give_up(name)
-        else:
-            self._origin.is_home(name)
-        self._came(name, error)
+        self._came(name, error, not error and self._origin.is_home(name))
 
     def _content(self, name: str, error: str) -> tuple[str, bytes]:
         if not error:

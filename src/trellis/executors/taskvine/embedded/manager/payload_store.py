@@ -7,6 +7,7 @@ functions, for as long as somebody may need those results: they may have to run 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,7 @@ from trellis.wire.messages import ForgetFunctions
 from trellis.wire.vine import (
     CallsEnded,
     DefineShapes,
+    InstallLibraries,
     LibrarySpec,
     Mount,
     RunTasks,
@@ -41,6 +43,15 @@ class BookedTask(msgspec.Struct):
     result_name: str = ""
 
 
+class _Library(NamedTuple):
+    """What a worker has to know of a library."""
+
+    spec: LibrarySpec
+    arguments: Payload  # of its context
+    inputs: list[tuple[str, str]]  # cache name, path
+    environment: str  # cache name; empty: none
+
+
 class _Result(msgspec.Struct):
     """What came of a task, until it is reported."""
 
@@ -50,7 +61,7 @@ class _Result(msgspec.Struct):
     payload: Payload
 
 
-class TaskBook:
+class VinePayloads:
     """Tasks by their ids, results by worker and id.
 
     Args:
@@ -65,12 +76,15 @@ class TaskBook:
         self._results: dict[tuple[str, int], _Result] = {}
         self._functions = KnownFunctions()
         self._shapes = KnownDefinitions[TaskShape]()
-        self._libraries: dict[str, tuple[LibrarySpec, Payload]] = {}  # with the arguments of their contexts
+        self._environments: dict[int, str] = {}  # cache names, by shape
+        self._libraries: dict[str, _Library] = {}
         self._kept: set[int] = set()  # tasks that were reported, and may have to run again
         self._forgotten: set[int] = set()  # functions that go when no kept task needs them
 
-    def __len__(self) -> int:
-        return len(self._tasks)
+    @property
+    def left(self) -> tuple[int, int]:
+        """How many tasks and results are kept."""
+        return len(self._tasks), len(self._results)
 
     # -- what the submit side says -----------------------------------------------------------------------------
 
@@ -83,12 +97,37 @@ class TaskBook:
         self._forgotten.update(ids)
         return self._drop_unneeded()
 
-    def define_shapes(self, ids: Sequence[int], shapes: Sequence[TaskShape]) -> None:
-        self._shapes.define(ids, shapes)
+    # Files are looked up when they are named: their numbers may be gone when they are needed.
 
-    def install(self, libraries: Sequence[LibrarySpec], arguments: Sequence[Payload]) -> None:
-        for spec, payload in zip(libraries, arguments, strict=True):
-            self._libraries[spec.name] = (spec, payload)
+    def define_shapes(self, message: DefineShapes) -> None:
+        """Raises:
+        BadMessage: an environment that nobody has declared.
+        """
+        shapes = dict(zip(message.ids, message.shapes, strict=True))
+        environments = {
+            id_: self._declared(shape.environment)
+            for id_, shape in shapes.items()
+            if shape.environment >= 0 and shape.mode != "serverless"  # a call runs in that of its library
+        }
+        self._environments.update(environments)
+        self._shapes.define(shapes, shapes.values())
+
+    def install(self, message: InstallLibraries, arguments: Sequence[Payload]) -> None:
+        """Raises:
+        BadMessage: a file that nobody has declared.
+        """
+        installed = {}
+        for spec, payload in zip(message.libraries, arguments, strict=True):
+            environment = "" if spec.environment < 0 else self._declared(spec.environment)
+            inputs = [(self._declared(mount.file), mount.path) for mount in spec.inputs]
+            installed[spec.name] = _Library(spec, payload, inputs, environment)
+        self._libraries.update(installed)
+
+    def _declared(self, file: int) -> str:
+        try:
+            return self._name_of(file)
+        except LookupError as error:
+            raise BadMessage(f"a file that was not declared: {error}") from None
 
     def check(self, message: VineTasks) -> None:
         """Raises:
@@ -98,11 +137,8 @@ class TaskBook:
         if unknown:
             raise BadMessage(f"functions or shapes that were not declared: {sorted(unknown)[:10]}")
         mounts = [*message.inputs.values(), *message.outputs.values()]
-        try:
-            for file in (*(mount.file for each in mounts for mount in each), *message.result_files.values()):
-                self._name_of(file)
-        except LookupError as error:
-            raise BadMessage(f"a file that was not declared: {error}") from None
+        for file in (*(mount.file for each in mounts for mount in each), *message.result_files.values()):
+            self._declared(file)
 
     def add(self, message: VineTasks, arguments: Sequence[Payload]) -> None:
         """Tasks to run."""
@@ -146,19 +182,17 @@ class TaskBook:
                 header.outputs[position] = task.outputs
             if task.result_name:
                 header.result_names[position] = task.result_name
-            environment = self._shapes[task.shape].environment
-            if environment >= 0:
-                header.environments[position] = self._name_of(environment)
+            if task.shape in self._environments:
+                header.environments[position] = self._environments[task.shape]
         messages.append([encode_header(header), *frames])
         return messages
 
     def start_library(self, action: events.StartLibrary) -> list[Frames]:
         """The messages that make a worker start a library."""
-        spec, arguments = self._libraries[action.library]
+        spec, arguments, inputs, environment = self._libraries[action.library]
         messages = self._teach(action.worker, {spec.context_function} if spec.context_function >= 0 else set(), set())
-        environment = "" if spec.environment < 0 else self._name_of(spec.environment)
         sizes, frames = pack([arguments])
-        header = StartLibrary(spec, action.instance, action.resources, self._mounts(spec.inputs), environment, sizes)
+        header = StartLibrary(spec, action.instance, action.resources, inputs, environment, sizes)
         return [*messages, [encode_header(header), *frames]]
 
     def _mounts(self, mounts: Sequence[Mount]) -> list[tuple[str, str]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from trellis.wire.vine import UNKNOWN, CallsEnded, Resources, TaskShape
 
@@ -40,13 +41,13 @@ class Transactions:
     """The log of one manager.
 
     Args:
-        directory: below it the file goes, where TaskVine has it: ``vine-logs/transactions``.
+        file: where it goes; closed by ``close``.
+        clock: seconds since the epoch.
     """
 
-    def __init__(self, directory: Path) -> None:
-        path = directory / "vine-logs" / "transactions"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "w", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by close()
+    def __init__(self, file: TextIO, clock: Callable[[], float] = time.time) -> None:
+        self._file = file
+        self._clock = clock
         self._lines: list[str] = []
         self._pid = os.getpid()
         self._given: dict[int, str] = {}  # to tasks that have begun
@@ -55,12 +56,19 @@ class Transactions:
         self._shape_of: dict[int, int] = {}  # of each task
         self._allocations: dict[Resources | None, str] = {}
         self._connected: set[str] = set()
-        self._started = time.time()
+        self._started = self._clock()
         self._file.write(_HEADER)
         self._lines.append(f"{self._now()} MANAGER {self._pid} START 0\n")
 
+    @classmethod
+    def below(cls, directory: Path) -> Transactions:
+        """The log where TaskVine has it: ``vine-logs/transactions``."""
+        path = directory / "vine-logs" / "transactions"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return cls(open(path, "w", encoding="utf-8", errors="replace"))
+
     def _now(self) -> str:
-        return f"{time.time() * 1e6:.0f} {self._pid}"
+        return f"{self._clock() * 1e6:.0f} {self._pid}"
 
     def flush(self) -> None:
         """Write what there is."""
@@ -73,7 +81,7 @@ class Transactions:
         """The manager ends, and dismisses the workers."""
         for worker in sorted(self._connected):
             self.disconnected(worker, "EXPLICIT")
-        microseconds = (time.time() - self._started) * 1e6
+        microseconds = (self._clock() - self._started) * 1e6
         self._lines.append(f"{self._now()} MANAGER {self._pid} END {microseconds:.0f}\n")
         self.flush()
         self._file.close()
@@ -96,7 +104,7 @@ class Transactions:
 
     def running(self, worker: str, ids: Sequence[int], allocations: Sequence[Resources | None]) -> None:
         """A worker was sent these; ``allocations``: what each was given."""
-        now = time.time()
+        now = self._clock()
         start, middle = f"{now * 1e6:.0f} {self._pid} TASK ", f" RUNNING worker-{worker} FIRST_RESOURCES "
         commit = f'{{"time_commit_start":[{now:.6f},"s"],"time_commit_end":[{now:.6f},"s"],'
         for id_, resources in zip(ids, allocations, strict=True):
@@ -186,7 +194,7 @@ class Transactions:
         self._transfer(worker, "TRANSFER OUTPUT", name, size, took)
 
     def _transfer(self, worker: str, what: str, name: str, size: int, took: float) -> None:
-        now = time.time()
+        now = self._clock()
         line = f"{now * 1e6:.0f} {self._pid} WORKER worker-{worker} {what}"
         self._lines.append(f"{line} {name} {size} {took * 1e6:.0f} {(now - took) * 1e6:.0f}\n")
 

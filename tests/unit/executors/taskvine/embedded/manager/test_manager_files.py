@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from trellis.executors.taskvine.embedded.manager import naming
+from trellis.executors.taskvine.embedded.manager.file_registry import Named
 from trellis.executors.taskvine.embedded.manager.manager_files import Origin
-from trellis.executors.taskvine.embedded.manager.naming import Named, name_file, takes_long
+from trellis.executors.taskvine.embedded.manager.naming import name_file, takes_long
 from trellis.wire.vine import FileSpec, SendFile
 
 
@@ -223,10 +224,9 @@ def test_what_comes_home_never_stands_beside_its_place_under_another_name(origin
 
 def test_a_file_that_came_home_is_there_for_workers_again(origin: Origin, tmp_path: Path) -> None:
     named = declared(origin, a_file(tmp_path / "f", made=True))
-    assert not origin.has(named.name)
     origin.arriving(named.name).write_text("made")
     origin.came_home(named.name)
-    origin.is_home(named.name)
+    assert origin.is_home(named.name)
     assert content_of(origin, named.name) == b"made"
     origin.forget(named.name)
     assert (tmp_path / "f").exists()

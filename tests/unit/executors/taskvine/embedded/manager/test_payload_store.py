@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from trellis.errors import BadMessage
 from trellis.executors.taskvine.embedded.manager import events
-from trellis.executors.taskvine.embedded.manager.payload_store import Frames, TaskBook
+from trellis.executors.taskvine.embedded.manager.payload_store import Frames, VinePayloads
 from trellis.wire.codec import Decoder, unpack
 from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message
 from trellis.wire.vine import (
     CallsEnded,
     DefineShapes,
+    InstallLibraries,
     LibrarySpec,
     Mount,
     Resources,
@@ -31,25 +35,25 @@ def decoded(frames: Frames) -> Any:
     return DECODER.decode(frames[0])
 
 
-def new_book(**shape: Any) -> TaskBook:
-    book = TaskBook(lambda number: f"name-{number}", lambda name: "workflow")
+def new_book(**shape: Any) -> VinePayloads:
+    book = VinePayloads(lambda number: f"name-{number}", lambda name: "workflow")
     book.define([1], [b"function"])
-    book.define_shapes([2], [TaskShape("regular", "c", Resources(), **shape)])
+    book.define_shapes(DefineShapes([2], [TaskShape("regular", "c", Resources(), **shape)]))
     book.worker_came("w")
     return book
 
 
-def run(book: TaskBook, *ids: int, worker: str = "w") -> list[Any]:
+def run(book: VinePayloads, *ids: int, worker: str = "w") -> list[Any]:
     action = events.RunTasks(worker, list(ids), [None] * len(ids), [0] * len(ids))
     return [decoded(frames) for frames in book.run(action, lambda names: None)]
 
 
-def add(book: TaskBook, *ids: int, **files: Any) -> None:
+def add(book: VinePayloads, *ids: int, **files: Any) -> None:
     count = len(ids)
     book.add(VineTasks(list(ids), [1] * count, [2] * count, [4] * count, **files), [b"args"] * count)
 
 
-def end(book: TaskBook, *ids: int, kept: tuple[int, ...] = ()) -> VineResults:
+def end(book: VinePayloads, *ids: int, kept: tuple[int, ...] = ()) -> VineResults:
     count = len(ids)
     book.ended("w", CallsEnded(list(ids), [], [1.0] * count, [2.0] * count, [6] * count), [b"result"] * count)
     message = FROM_MANAGER.decode(book.report("w", list(ids), kept)[0])
@@ -101,7 +105,7 @@ def test_results_are_reported_once_with_their_failures() -> None:
     assert isinstance(message, VineResults)
     assert (message.ids, message.failed, message.started) == ([6, 5], [0], [2.0, 1.0])
     assert unpack(message.sizes, frames[1:]) == [b"b", b"a"]
-    assert len(book) == 0
+    assert book.left == (0, 0)
 
 
 def test_a_late_result_of_another_worker_changes_nothing() -> None:
@@ -120,7 +124,7 @@ def test_tasks_that_may_run_again_keep_what_they_need() -> None:
     add(book, 5, 6)
     run(book, 5, 6)
     assert end(book, 5, 6, kept=(5,)).ids == [5, 6]
-    assert len(book) == 1
+    assert book.left == (1, 0)
     assert book.forget_functions([1]) == []
     book.worker_came("v")
     define, _, again = run(book, 5, worker="v")
@@ -128,7 +132,7 @@ def test_tasks_that_may_run_again_keep_what_they_need() -> None:
     told = book.forget_tasks([5])
     assert sorted(worker for worker, _ in told) == ["v", "w"]
     assert all(isinstance(decoded(frames), ForgetFunctions) for _, frames in told)
-    assert len(book) == 0
+    assert book.left == (0, 0)
 
 
 def test_a_task_that_runs_again_knows_its_files_by_name_when_their_numbers_are_gone() -> None:
@@ -154,12 +158,29 @@ def test_functions_that_nobody_needs_are_forgotten_where_they_are_known() -> Non
 
 
 def test_a_library_starts_with_its_context() -> None:
+    names = {3: "name-3", 4: "name-4"}
     book = new_book()
+    book._name_of = names.__getitem__
     spec = LibrarySpec("lib", inputs=[Mount(3, "index")], environment=4, context_function=1)
-    book.install([spec, LibrarySpec("bare")], [b"arguments", b""])
+    book.install(InstallLibraries([spec, LibrarySpec("bare")], [9, 0]), [b"arguments", b""])
+    names.clear()  # the user needs these files no more, the library does
     define, start = (decoded(f) for f in book.start_library(events.StartLibrary("w", "lib", 8, Resources(1))))
     assert define.ids == [1]
     assert isinstance(start, StartLibrary)
     assert (start.instance, start.inputs, start.environment) == (8, [("name-3", "index")], "name-4")
     (start,) = (decoded(frames) for frames in book.start_library(events.StartLibrary("w", "bare", 9, Resources(1))))
     assert (start.inputs, start.environment) == ([], "")
+
+
+def test_what_names_files_that_nobody_declared_is_refused_and_changes_nothing() -> None:
+    def nobody_knows(number: int) -> str:
+        raise KeyError(number)
+
+    book = new_book()
+    book._name_of = nobody_knows
+    with pytest.raises(BadMessage, match="a file that was not declared: 9"):
+        book.define_shapes(DefineShapes([3], [TaskShape("regular", "c", Resources(), environment=9)]))
+    with pytest.raises(BadMessage, match="functions or shapes that were not declared"):
+        book.check(VineTasks([1], [1], [3], [0]))
+    with pytest.raises(BadMessage, match="a file that was not declared: 8"):
+        book.install(InstallLibraries([LibrarySpec("lib", inputs=[Mount(8, "x")])], [0]), [b""])

@@ -24,7 +24,7 @@ def run_one(log: Transactions, worker: str = "w") -> None:
 
 
 def test_the_life_of_a_task(tmp_path: Path) -> None:
-    log = Transactions(tmp_path)
+    log = Transactions.below(tmp_path)
     log.define_shapes([7], [SHAPE])
     log.ready([0], [7])
     run_one(log)
@@ -57,7 +57,7 @@ def test_the_life_of_a_task(tmp_path: Path) -> None:
 
 
 def test_what_was_measured_is_told_in_place_of_what_was_given(tmp_path: Path) -> None:
-    log = Transactions(tmp_path)
+    log = Transactions.below(tmp_path)
     log.define_shapes([7], [SHAPE])
     log.ready([0], [7])
     log.running("w", [0], [GIVEN])
@@ -69,7 +69,7 @@ def test_what_was_measured_is_told_in_place_of_what_was_given(tmp_path: Path) ->
 
 
 def test_another_attempt_has_a_line_of_its_own(tmp_path: Path) -> None:
-    log = Transactions(tmp_path)
+    log = Transactions.below(tmp_path)
     log.define_shapes([7], [SHAPE])
     log.ready([0], [7])
     log.connected("w", "127.0.0.1:99", GIVEN)
@@ -83,14 +83,14 @@ def test_another_attempt_has_a_line_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_result_that_nobody_waits_for_leaves_no_line(tmp_path: Path) -> None:
-    log = Transactions(tmp_path)
+    log = Transactions.below(tmp_path)
     log.ended("w", CallsEnded([5], [], [1000.0], [2.5], [10], [UNKNOWN]))
     log.close()
     assert [line[2] for line in lines_of(tmp_path)] == ["MANAGER", "MANAGER"]
 
 
 def test_a_failure(tmp_path: Path) -> None:
-    log = Transactions(tmp_path)
+    log = Transactions.below(tmp_path)
     log.define_shapes([7], [SHAPE])
     log.ready([0, 1], [7, 7])
     log.running("w", [0], [GIVEN])
@@ -106,7 +106,7 @@ def test_a_failure(tmp_path: Path) -> None:
 
 
 def test_files_and_libraries(tmp_path: Path) -> None:
-    log = Transactions(tmp_path)
+    log = Transactions.below(tmp_path)
     log.connected("w", "127.0.0.1:99", GIVEN)
     log.cached("w", ["temp-1"], [1000], [0.5], ())
     log.cached("w", ["file-2"], [1000], [0.5], {"file-2"})
@@ -129,7 +129,7 @@ def test_files_and_libraries(tmp_path: Path) -> None:
 
 
 def test_lines_are_written_when_told_and_the_file_explains_itself(tmp_path: Path) -> None:
-    log = Transactions(tmp_path)
+    log = Transactions.below(tmp_path)
     path = tmp_path / "vine-logs" / "transactions"
     assert path.read_text() == ""
     log.flush()
