@@ -17,7 +17,6 @@ from trellis.errors import ConfigurationError
 from trellis.executors.common import capacity
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # For commands that answer by themselves, and do not have to ask anybody.
 _COMMAND_TIMEOUT_S = 30
 # For a question that can be done without: a batch system that is overloaded is not waited for.
@@ -125,47 +124,6 @@ def oom_kills() -> int:
             if count is not None:
                 return count
     return capacity.parse_oom_kills(_read(Path("/proc/vmstat")) or "") or 0
-
-
-def memory_mb(pid: int, suspicious_mb: float) -> float:
-    """Memory that a process and its descendants have in use.
-
-    Pages that several of them share count several times in the quick sum; when that is above ``suspicious_mb`` the
-    slow and exact one is taken.
-    """
-    pids = [pid, *_descendants(pid)]
-    quick = sum(_resident_bytes(each) for each in pids) / 2**20
-    if quick <= suspicious_mb:
-        return quick
-    return min(quick, sum(_proportional_bytes(each) for each in pids) / 2**20)
-
-
-def _descendants(pid: int) -> list[int]:
-    if not Path(f"/proc/{pid}/task/{pid}/children").exists():  # a kernel built without it, or no Linux
-        with contextlib.suppress(psutil.Error):
-            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-        return []
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, (_read(task) or "").split()):
-            found += [child, *_descendants(child)]
-    return found
-
-
-def _resident_bytes(pid: int) -> int:
-    text = _read(Path(f"/proc/{pid}/statm"))
-    if text:
-        return int(text.split()[1]) * _PAGE_BYTES
-    with contextlib.suppress(psutil.Error):
-        return int(psutil.Process(pid).memory_info().rss)
-    return 0  # it has ended
-
-
-def _proportional_bytes(pid: int) -> int:
-    for line in (_read(Path(f"/proc/{pid}/smaps_rollup")) or "").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return _resident_bytes(pid)
 
 
 def is_stopped(pid: int) -> bool:

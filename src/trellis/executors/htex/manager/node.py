@@ -8,7 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from trellis.executors.common import host
+from trellis.executors.common import host, memory_use
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.htex.manager.shared import Shared
 from trellis.executors.htex.manager.worker_process import WorkerProcess
@@ -132,8 +132,8 @@ class Node:
             self.answer(worker, stream.RELEASE, 0, ())
 
     def memory_mb(self, worker: int, suspicious_mb: float) -> float:
-        """Memory that a worker and all its descendants use; see ``host.memory_mb``."""
-        return host.memory_mb(self._workers[worker].pid, suspicious_mb) if worker in self._workers else 0.0
+        """Memory that a worker and all its descendants use; see ``memory_use.memory_mb``."""
+        return memory_use.memory_mb(self._workers[worker].pid, suspicious_mb) if worker in self._workers else 0.0
 
     def define(self, worker: int, function: int, data: Buffer) -> None:
         self._workers[worker].functions.add(function)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from trellis.executors.common import host
+from trellis.executors.common import memory_use
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.child_process import Child
 from trellis.executors.taskvine.embedded.worker.cache import Cache
@@ -167,12 +167,12 @@ class Processes:
         return TaskEnd(code, process.child.reason, payload, failed, started, duration_s, missing, made, spoilt)
 
     def measure(self, id_: int, suspicious_mb: float) -> Resources:
-        """What a task uses now: memory of all its processes (see ``host.memory_mb``), disk in its sandbox."""
+        """What a task uses now: memory of all its processes (see ``memory_use.memory_mb``), disk in its sandbox."""
         process = self._running.get(id_)
         if process is None or process.child.pid is None:  # it has ended, or is just beginning
             return Resources()
         disk = process.sandbox.disk_bytes() + process.child.output_bytes()
-        return Resources(memory=host.memory_mb(process.child.pid, suspicious_mb), disk=disk / _MB)
+        return Resources(memory=memory_use.memory_mb(process.child.pid, suspicious_mb), disk=disk / _MB)
 
     def look(self, now: float) -> None:
         """Call it from time to time: see ``Zygotes.look``."""
