@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from trellis.errors import ExecutorError
+from trellis.executors.common.process import GroupLeader, tail
 from trellis.transport.service import Loop
 
 P = TypeVar("P")
@@ -61,9 +62,7 @@ class ServiceProcess(Generic[P]):
             ExecutorError: it does not; the message has its last words.
         """
         with open(self._stderr_path, "ab") as stderr:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
-            )
+            self._process = GroupLeader(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
         try:
             return self._read_ports(abandoned)
         except BaseException:
@@ -94,7 +93,7 @@ class ServiceProcess(Generic[P]):
 
     def open_sentinel(self) -> int | None:
         """A file descriptor that is readable when the process has ended; None where the system has no such thing."""
-        return os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
+        return self._process.open_sentinel()
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -120,14 +119,12 @@ class ServiceProcess(Generic[P]):
 
     def last_words(self) -> str:
         """How it ended, and the ends of its logs."""
-        return f"It {self.ending()}.{_tail(self._stderr_path)}{_tail(self._log)}"
+        return f"It {self.ending()}.{_end_of(self._stderr_path)}{_end_of(self._log)}"
 
     def kill(self, reason: str = "") -> None:
         """End it and what it has started, in whatever state; ``reason``: why, if it has not ended by itself."""
         self._kill_reason = self._kill_reason or reason
-        if self._process.returncode is None:  # else the number may be another's by now
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.signal_group(signal.SIGKILL)
 
     def end(self, timeout_s: float) -> None:
         """Close its standard input, wait for its end, and kill it when that takes longer than ``timeout_s``."""
@@ -142,9 +139,6 @@ class ServiceProcess(Generic[P]):
             self._process.wait()
 
 
-def _tail(path: Path, most: int = 2_000) -> str:
-    try:
-        text = path.read_text(errors="replace")[-most:].strip()
-    except OSError:
-        return ""
+def _end_of(path: Path) -> str:
+    text = tail(path)
     return f"\nEnd of {path}:\n{text}" if text else ""

@@ -58,6 +58,7 @@ class Node:
         self._on_exit = on_exit
         self._lifeline = Lifeline()
         self._on_offer = on_offer
+        self._shared = shared
         self._queue, self._board, self._unstarted = shared
         self._workers: dict[int, WorkerProcess] = {}
         self._oom_kills = host.oom_kills()  # that were taken note of
@@ -76,7 +77,6 @@ class Node:
         for process in self._workers.values():
             process.signal_group(signal.SIGKILL)
         for process in self._workers.values():
-            self._unwatch(process)
             process.reap()
         self._workers.clear()
         self._lifeline.close()
@@ -84,11 +84,15 @@ class Node:
     # -- workers -----------------------------------------------------------------------------------------------
 
     def start_worker(self, worker: int) -> None:
-        process = WorkerProcess(worker, self._lifeline, self._queue, self._board, self._environment(worker))
-        self._workers[worker] = process
-        self._loop.add_fd(process.socket_fd, lambda: self._on_readable(worker))
-        if process.sentinel_fd is not None:
-            self._loop.add_fd(process.sentinel_fd, lambda: self._on_ended(worker))
+        process = self._workers[worker] = WorkerProcess(
+            worker,
+            self._shared,
+            self._lifeline,
+            self._environment(worker),
+            self._loop,
+            lambda: self._on_readable(worker),
+            lambda: self._on_ended(worker),
+        )
         logger.info("worker %d started, pid %d", worker, process.pid)
 
     def interrupt(self, worker: int, task: int) -> bool:
@@ -116,11 +120,7 @@ class Node:
 
     def answer(self, worker: int, kind: int, id_: int, buffers: tuple[Buffer, ...], function: int = 0) -> None:
         """Send what a worker waits for."""
-        process = self._workers[worker]
-        if not process.send(kind, id_, function, buffers):
-            self._loop.watch_writes(
-                process.socket_fd, lambda: self._on_readable(worker), lambda: self._on_writable(worker)
-            )
+        self._workers[worker].send(kind, id_, function, buffers)
 
     def run_parked(self, worker: int, task: int, function: int, environment: bytes, arguments: Payload) -> None:
         """Have a parked worker run this task, in an environment of its own."""
@@ -152,21 +152,12 @@ class Node:
         if frames is not None:
             self._on_frames(worker, frames)
             return
-        self._loop.remove_fd(process.socket_fd)
-        if process.sentinel_fd is None:
+        if not process.lose():
             self._on_ended(worker)
-        else:  # it cannot work without its socket; the sentinel tells when it is gone
-            process.signal_group(signal.SIGKILL)
-
-    def _on_writable(self, worker: int) -> None:
-        process = self._workers[worker]
-        if process.flush():
-            self._loop.watch_writes(process.socket_fd, lambda: self._on_readable(worker), None)
 
     def _on_ended(self, worker: int) -> None:
         process = self._workers[worker]
         self._on_frames(worker, process.receive_rest())  # a result that it wrote before it died counts
-        self._unwatch(process)
         del self._workers[worker]
         kills = host.oom_kills()
         reason = process.reap(kills - self._oom_kills)
@@ -175,11 +166,6 @@ class Node:
         running = self._board.running(worker)
         self._board.clear(worker)
         self._on_exit(worker, None if running is None else running[0], reason)
-
-    def _unwatch(self, process: WorkerProcess) -> None:
-        self._loop.remove_fd(process.socket_fd)
-        if process.sentinel_fd is not None:
-            self._loop.remove_fd(process.sentinel_fd)
 
     # -- the queue ---------------------------------------------------------------------------------------------
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import signal
 import socket
-import subprocess
 import sys
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from trellis.core.process_end import exit_reason, peak_bytes
+from trellis.core.process_end import exit_reason
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.htex.worker.board import NUDGE_SIGNAL, Board, TaskQueue
+from trellis.executors.common.process import GroupLeader, tail
+from trellis.executors.htex.manager.shared import Shared
+from trellis.executors.htex.worker.board import NUDGE_SIGNAL
+from trellis.transport.service import Loop
+from trellis.transport.write_queue import WriteQueue, write_stream
 from trellis.wire import stream
 from trellis.wire.codec import Buffer
 
@@ -21,36 +23,43 @@ from trellis.wire.codec import Buffer
 _RECEIVE_BYTES = 262_144
 # The kernel's buffer of each direction: a task of ordinary size is written with one call.
 _SOCKET_BUFFER_BYTES = 262_144
-# How much of what a worker wrote before it failed to start is told.
-_LAST_WORDS_BYTES = 2_000
-# Buffers that one call can write (IOV_MAX is 1024), less one for the head.
-_MAX_IOV = 1023
 
 
 class WorkerProcess:
-    """One running worker, in a session of its own."""
+    """One running worker.
+
+    Args:
+        on_readable: called when it has written something, or closed its end.
+        on_end: called when it has ended, where the system tells.
+    """
 
     def __init__(
-        self, rank: int, lifeline: Lifeline, queue: TaskQueue, board: Board, environment: Mapping[str, str]
+        self,
+        rank: int,
+        shared: Shared,
+        lifeline: Lifeline,
+        environment: Mapping[str, str],
+        loop: Loop,
+        on_readable: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
-        board.clear(rank)
+        shared.board.clear(rank)
         own, other = socket.socketpair()
         # What it writes to standard error until it is ready; a file in memory never keeps a writer waiting.
         self._early_words = os.memfd_create("trellis-worker-stderr")
         stderr = os.dup(2)
-        fds = [other.fileno(), lifeline.worker_end, queue.reader_fd, board.fd, stderr]
-        arguments = [str(number) for number in (rank, *fds, board.workers)]
+        fds = [other.fileno(), lifeline.worker_end, shared.queue.reader_fd, shared.board.fd, stderr]
+        arguments = [str(number) for number in (rank, *fds, shared.board.workers)]
         try:
             for end in (own, other):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
-            self._process = subprocess.Popen(
+            self._process = GroupLeader(
                 [sys.executable, "-P", "-m", "trellis.executors.htex.worker.main", *arguments],
                 pass_fds=fds,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
+                environment=environment,
                 stderr=self._early_words,
-                start_new_session=True,
             )
+            self._is_watched = self._process.watch(loop, on_end)
         except BaseException:
             own.close()
             os.close(self._early_words)
@@ -63,18 +72,12 @@ class WorkerProcess:
         self.functions: set[int] = set()  # that the worker has
         self._killed_here = False
         self._socket = own
-        self._sentinel = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+        self._loop = loop
         self._parser = stream.FrameParser()
-        self._unsent: deque[memoryview] = deque()
-
-    @property
-    def socket_fd(self) -> int:
-        return self._socket.fileno()
-
-    @property
-    def sentinel_fd(self) -> int | None:
-        """Readable when the process has ended; None where the system has no such thing: then the socket's end tells."""
-        return self._sentinel
+        loop.add_fd(own.fileno(), on_readable)
+        self._unsent: WriteQueue[Buffer] = WriteQueue(
+            loop, own.fileno(), on_readable, functools.partial(write_stream, own)
+        )
 
     def receive(self) -> list[stream.StreamFrame] | None:
         """Frames that have come; None when the worker has closed its end."""
@@ -104,46 +107,20 @@ class WorkerProcess:
             return None
         return self._parser.feed(data) if data else None
 
-    def send(self, kind: int, id_: int, other: int, buffers: Sequence[Buffer]) -> bool:
-        """Write a frame; False when a rest stays, for ``flush`` when the socket can be written to."""
-        data = stream.head(kind, id_, other, 0.0, 0.0, buffers)
-        if not self._unsent:
-            try:
-                sent = self._socket.sendmsg([data, *buffers[:_MAX_IOV]])
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:  # it has died: its sentinel will say so
-                return True
-        else:
-            sent = 0
-        for buffer in (data, *buffers):
-            if sent >= len(buffer):
-                sent -= len(buffer)
-            else:
-                self._unsent.append(memoryview(buffer)[sent:])
-                sent = 0
-        return not self._unsent
+    def send(self, kind: int, id_: int, other: int, buffers: Sequence[Buffer]) -> None:
+        """The worker gets a frame, unless it dies."""
+        self._unsent.put(stream.head(kind, id_, other, 0.0, 0.0, buffers), *buffers)
 
-    def flush(self) -> bool:
-        """Write more of what could not be written; True when all is written."""
-        while self._unsent:
-            try:
-                sent = self._socket.send(self._unsent[0])
-            except (BlockingIOError, InterruptedError):
-                return False
-            except OSError:
-                self._unsent.clear()
-                return True
-            if sent == len(self._unsent[0]):
-                self._unsent.popleft()
-            else:
-                self._unsent[0] = self._unsent[0][sent:]
-        return True
+    def lose(self) -> bool:
+        """The worker has closed its end, so it cannot work; whether its own end will be told."""
+        self._loop.remove_fd(self._socket.fileno())
+        if self._is_watched:
+            self.signal_group(signal.SIGKILL)
+        return self._is_watched
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the worker and all its children that are still of its process group."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        self._process.signal_group(number)
 
     def kill(self) -> None:
         """End them, because somebody here wants that."""
@@ -161,20 +138,10 @@ class WorkerProcess:
         ``oom_kills``: processes that the system killed for lack of memory meanwhile.
         """
         out_of_memory = oom_kills > 0 and not self._killed_here
-        # Before the wait: while the process is a zombie its number cannot belong to anybody else.
-        self.signal_group(signal.SIGKILL)
-        _, status, usage = os.wait4(self.pid, 0)
-        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self._loop.remove_fd(self._socket.fileno())
+        status, peak_bytes = self._process.reap()
         self._socket.close()
-        if self._sentinel is not None:
-            os.close(self._sentinel)
-        reason = exit_reason(status, peak_bytes(usage), out_of_memory)
-        words = self._take_early_words()
-        return f"{reason}; its last words: {words}" if words else reason
-
-    def _take_early_words(self) -> str:
-        """The end of what it wrote, if it was never ready."""
-        size = os.fstat(self._early_words).st_size
-        data = os.pread(self._early_words, _LAST_WORDS_BYTES, max(0, size - _LAST_WORDS_BYTES))
+        reason = exit_reason(status, peak_bytes, out_of_memory)
+        words = tail(f"/proc/self/fd/{self._early_words}")  # if it was never ready
         os.close(self._early_words)
-        return data.decode(errors="replace").strip()
+        return f"{reason}; its last words: {words}" if words else reason

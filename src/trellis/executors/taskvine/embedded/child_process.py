@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from trellis.core.plain_files import open_plain
-from trellis.core.process_end import exit_reason, peak_bytes
+from trellis.core.process_end import exit_reason
+from trellis.executors.common.process import GroupLeader, tail
 from trellis.transport.service import Loop
-
-# The end of its output that goes into reports.
-_TAIL_BYTES = 2_000
 
 
 class Watched:
@@ -74,22 +70,13 @@ class Child(Watched):
         pass_fds: Sequence[int] = (),
     ) -> None:
         super().__init__(output)
-        self._loop = loop
         self._on_end = on_end
         with open(output, "ab") as stream:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                cwd=cwd,
-                env=dict(environment),
-                pass_fds=pass_fds,
-                start_new_session=True,
+            self._process = GroupLeader(
+                argv, stdout=stream, stderr=stream, cwd=cwd, environment=environment, pass_fds=pass_fds
             )
         self.pid = self._process.pid
-        self._sentinel = os.pidfd_open(self.pid)
-        loop.add_fd(self._sentinel, self._ended)
+        self._process.watch(loop, self._ended)
 
     def ask_to_end(self) -> None:
         """Send SIGTERM to it alone."""
@@ -100,36 +87,12 @@ class Child(Watched):
         """End it and its group; ``on_end`` follows. ``because_it_dies``: its end will not be put down to this."""
         self._killed = self._killed or not because_it_dies
         self._why = self._why or why
-        self._kill_group()
-
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._process.signal_group(signal.SIGKILL)
 
     def _ended(self) -> None:
-        code = self._reap()
-        self._on_end(self, code)
-
-    def _reap(self) -> int:
-        self._kill_group()  # before the wait: while it is a zombie its number cannot belong to anybody else
-        _, status, usage = os.wait4(self.pid, 0)
-        self._loop.remove_fd(self._sentinel)
-        os.close(self._sentinel)
-        self._process.returncode = self._note_end(status, peak_bytes(usage))
-        return self._process.returncode
+        self._on_end(self, self._note_end(*self._process.reap()))
 
     def end(self) -> None:
         """Kill it and wait for its end, without telling anybody."""
         self.kill()
-        self._reap()
-
-
-def tail(path: Path) -> str:
-    """The end of a text file; nothing when it cannot be read."""
-    try:
-        with open(open_plain(path), "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            return file.read().decode(errors="replace").strip()
-    except OSError:
-        return ""
+        self._note_end(*self._process.reap())

@@ -6,23 +6,21 @@ long as the user's process lives; its number on standard output once the factory
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-import msgspec
-
-from trellis.core.process_end import exit_reason, peak_bytes
+from trellis.core.process_end import exit_reason
+from trellis.executors.common.process import GroupLeader
 from trellis.executors.common.process_title import show_as
-from trellis.executors.common.service_main import read_settings
+from trellis.executors.common.service_main import announce, read_settings
 from trellis.executors.taskvine.embedded.factory.service import FactoryReady
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings
+from trellis.transport.service import Loop
 
 # The factory ends its workers one after the other.
 _END_GRACE_S = 5.0
@@ -39,27 +37,25 @@ def run(settings: RealFactorySettings, lifeline: int) -> str:
     # Private: the factory puts the password there.
     scratch = tempfile.mkdtemp(prefix="trellis-factory-", dir=settings.scratch_dir)
     with open(Path(settings.logdir) / "factory.log", "ab") as log:
-        factory = subprocess.Popen(
+        factory = GroupLeader(
             [settings.command[0], f"--scratch-dir={scratch}", *settings.command[1:]],
-            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=scratch,
-            env=environment(scratch, settings.path),
-            start_new_session=True,
+            environment=environment(scratch, settings.path),
         )
-    sentinel = os.pidfd_open(factory.pid)
+    loop, reasons = Loop(), list[str]()
+    factory.watch(loop, lambda: reasons.append(f"vine_factory: {exit_reason(*factory.reap())}"))
+    loop.add_fd(lifeline, lambda: None if os.read(lifeline, 4096) else reasons.append(""))
     try:
-        sys.stdout.write(msgspec.json.encode(FactoryReady(factory.pid)).decode() + "\n")
-        sys.stdout.flush()
-        while True:
-            ready, _, _ = select.select([sentinel, lifeline], [], [])
-            if sentinel in ready:
-                return f"vine_factory: {_end_of(factory)}"
-            if not os.read(lifeline, 4096):
-                return ""
+        announce(FactoryReady(factory.pid))
+        while not reasons:
+            loop.run_once(None)
+        return reasons[0]
     finally:
-        _end(factory, sentinel)
+        loop.remove_fd(lifeline)
+        _end(factory, loop)
+        loop.close()
         # With the workspaces of workers that had to be killed.
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -70,22 +66,14 @@ def environment(scratch: str, first: str) -> dict[str, str]:
     return {"CATALOG_HOST": "127.0.0.1", **os.environ, "PATH": path, "TMPDIR": scratch}
 
 
-def _end(factory: subprocess.Popen[bytes], sentinel: int) -> None:
+def _end(factory: GroupLeader, loop: Loop) -> None:
     if factory.returncode is None:
         factory.terminate()
-        select.select([sentinel], [], [], _END_GRACE_S)
-    # And what it has left behind, which is in its session.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(factory.pid, signal.SIGKILL)
+    until = time.monotonic() + _END_GRACE_S
+    while factory.returncode is None and (left_s := until - time.monotonic()) > 0:
+        loop.run_once(left_s)
     if factory.returncode is None:
-        factory.wait()
-    os.close(sentinel)
-
-
-def _end_of(factory: subprocess.Popen[bytes]) -> str:
-    _, status, usage = os.wait4(factory.pid, 0)
-    factory.returncode = os.waitstatus_to_exitcode(status)
-    return exit_reason(status, peak_bytes(usage))
+        factory.reap()
 
 
 def main() -> int:

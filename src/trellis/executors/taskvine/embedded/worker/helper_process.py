@@ -13,6 +13,7 @@ from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.child_process import Child
 from trellis.executors.taskvine.remote.channel import Channel, Message
 from trellis.transport.service import TURN, Loop
+from trellis.transport.write_queue import WriteQueue
 from trellis.wire.codec import Buffer, Payload
 
 # Who is stopped for so long is not continued by whoever stopped it.
@@ -21,8 +22,8 @@ STOPPED_S = 10.0
 _BUFFER_BYTES = 425_984
 
 
-class Companion:
-    """One such process.
+class HelperProcess:
+    """A library, or what tasks are copies of.
 
     Args:
         lifeline: of the worker: it ends with it, whatever it dies of.
@@ -53,7 +54,6 @@ class Companion:
         self._loop = loop
         self._on_message = on_message
         self._on_end = on_end
-        self._unsent: deque[bytes] = deque()
         self._stopped_since: float | None = None
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -70,6 +70,7 @@ class Companion:
         own.setblocking(False)
         self._channel = Channel(own, str(payloads), "arguments")
         loop.add_fd(own.fileno(), self._on_readable)
+        self._unsent: WriteQueue[bytes] = WriteQueue(loop, own.fileno(), self._on_readable, self._write)
 
     # -- to it -------------------------------------------------------------------------------------------------
 
@@ -79,26 +80,11 @@ class Companion:
         Raises:
             OSError: there is no room for a large payload.
         """
-        message = self._channel.encode(kind, id_, function, payloads)
-        if not self._unsent and self._try(message):
-            return
-        self._unsent.append(message)
-        self._loop.watch_writes(self._channel.fileno(), self._on_readable, self._on_writable)
+        self._unsent.put(self._channel.encode(kind, id_, function, payloads))
 
-    def _try(self, message: bytes) -> bool:
-        try:
-            self._channel.put(message)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:  # it has died: its end will be told
-            return True
-        return True
-
-    def _on_writable(self) -> None:
-        while self._unsent and self._try(self._unsent[0]):
-            self._unsent.popleft()
-        if not self._unsent:
-            self._loop.watch_writes(self._channel.fileno(), self._on_readable, None)
+    def _write(self, unsent: deque[bytes]) -> None:
+        self._channel.put(unsent[0])
+        unsent.popleft()
 
     # -- from it -----------------------------------------------------------------------------------------------
 

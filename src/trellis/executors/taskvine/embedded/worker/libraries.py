@@ -11,9 +11,9 @@ from collections.abc import Callable
 import msgspec
 
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded.child_process import tail
+from trellis.executors.common.process import tail
 from trellis.executors.taskvine.embedded.worker.cache import Cache
-from trellis.executors.taskvine.embedded.worker.helper_process import Companion
+from trellis.executors.taskvine.embedded.worker.helper_process import HelperProcess
 from trellis.executors.taskvine.embedded.worker.orders import LibraryStart, TaskStart
 from trellis.executors.taskvine.embedded.worker.processes import after, in_environment, python_of, variables_of
 from trellis.executors.taskvine.embedded.worker.sandbox import Collected, Sandbox
@@ -78,7 +78,7 @@ class LibraryProcess:
         self._process.send(SETUP, payloads=(setup, start.context_function, start.context_arguments))
 
     def _start(self, start: LibraryStart, lifeline: Lifeline) -> None:
-        self._process = Companion(
+        self._process = HelperProcess(
             self._loop,
             lifeline,
             lambda words: after(start.init_command, [*self._command(start.environment), *words]),
@@ -189,7 +189,7 @@ class LibraryProcess:
         return tail(self._log)
 
     def look(self, now: float) -> None:
-        """Call it from time to time: see ``Companion.look``; and calls may print for days."""
+        """Call it from time to time: see ``HelperProcess.look``; and calls may print for days."""
         self._process.look(now)
         if self._process.child.output_bytes() > MAX_OUTPUT_BYTES:
             with contextlib.suppress(OSError):

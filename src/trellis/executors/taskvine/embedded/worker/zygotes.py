@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.child_process import Watched
-from trellis.executors.taskvine.embedded.worker.helper_process import Companion
+from trellis.executors.taskvine.embedded.worker.helper_process import HelperProcess
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.remote.channel import INLINE_BYTES, Message
 from trellis.executors.taskvine.remote.zygote import ENDED, KILL_TASK, STARTED, pack_start, unpack_end
@@ -76,7 +76,7 @@ class Zygotes:
         self._directory = workspace.logs
         self._payloads = workspace.payloads / "zygote"
         self._payloads.mkdir(exist_ok=True)
-        self._process: Companion | None = None
+        self._process: HelperProcess | None = None
         self._ready = False  # the one that runs now
         self._broken = False  # it does not start: no more are tried
         self._forks: dict[int, Fork] = {}
@@ -105,9 +105,9 @@ class Zygotes:
         fork = self._forks[id_] = Fork(output, on_end, lambda: process.send(KILL_TASK, id_))
         return fork
 
-    def _start_zygote(self) -> Companion:
+    def _start_zygote(self) -> HelperProcess:
         self._ready = False
-        self._process = Companion(
+        self._process = HelperProcess(
             self._loop,
             self._lifeline,
             lambda words: [sys.executable, "-P", "-m", _MODULE, *words[:2]],
@@ -141,7 +141,7 @@ class Zygotes:
                 fork.lost(words, begun - 1)
 
     def look(self, now: float) -> None:
-        """Call it from time to time: see ``Companion.look``."""
+        """Call it from time to time: see ``HelperProcess.look``."""
         if self._process is not None:
             self._process.look(now)
 
