@@ -34,8 +34,14 @@ def run(settings: RealFactorySettings, lifeline: int) -> str:
     """
     if settings.scratch_dir is not None:
         os.makedirs(settings.scratch_dir, exist_ok=True)
-    # Private: the factory puts the password there.
-    scratch = tempfile.mkdtemp(prefix="trellis-factory-", dir=settings.scratch_dir)
+    # Private: the factory puts the password there. With the workspaces of workers that had to be killed.
+    with tempfile.TemporaryDirectory(
+        prefix="trellis-factory-", dir=settings.scratch_dir, ignore_cleanup_errors=True
+    ) as scratch:
+        return _run_in(scratch, settings, lifeline)
+
+
+def _run_in(scratch: str, settings: RealFactorySettings, lifeline: int) -> str:
     with open(Path(settings.logdir) / "factory.log", "ab") as log:
         factory = GroupLeader(
             [settings.command[0], f"--scratch-dir={scratch}", *settings.command[1:]],
@@ -56,8 +62,6 @@ def run(settings: RealFactorySettings, lifeline: int) -> str:
         loop.remove_fd(lifeline)
         _end(factory, loop)
         loop.close()
-        # With the workspaces of workers that had to be killed.
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def environment(scratch: str, first: str) -> dict[str, str]:
