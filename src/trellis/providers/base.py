@@ -1,27 +1,26 @@
-"""What a provider is, and the checks that all of them share. Users subclass ``ExecutionProvider`` for their own."""
+"""What a provider is, and the parameters that all of them share. Users subclass ``ExecutionProvider`` for their own."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from trellis.core.jobs import JobStatus
-from trellis.core.kinds import Text
-from trellis.core.validation import check
-from trellis.core.values import MOST_COUNTED, Duration, Kind, Number
+from trellis.core.kinds import Instance, OrNone, Text
+from trellis.core.validation import declares_parameters, keep_arguments
+from trellis.core.values import MOST_COUNTED, Duration, Number
 from trellis.errors import BadLauncher, ParameterValueError
 from trellis.launchers.base import Launcher
+from trellis.launchers.launchers import SingleNodeLauncher
 
-_COUNT = Number(least=0, most=MOST_COUNTED, whole=True)
-BLOCK_KINDS: dict[str, Kind] = {
-    "nodes_per_block": Number(least=1, most=MOST_COUNTED, whole=True),
-    "init_blocks": _COUNT,
-    "min_blocks": _COUNT,
-    "max_blocks": _COUNT,
-    "parallelism": Number(least=0),
-}
-# What all of Trellis's own have.
-COMMON_KINDS: dict[str, Kind] = {**BLOCK_KINDS, "worker_init": Text(), "cmd_timeout": Duration(above=0)}
+# Types of parameters that several providers have.
+_COUNT = Number(least=1, most=MOST_COUNTED, whole=True)
+_BLOCKS = Number(least=0, most=MOST_COUNTED, whole=True)
+Count = Annotated[int, _COUNT]
+CountOrNone = Annotated[int | None, OrNone(_COUNT)]
+Gigabytes = Annotated[float | None, OrNone(Number(above=0, unit="GB"))]
+Name = Annotated[str | None, OrNone(Text(lines=False), empty=True)]  # of an account, a queue, …
 # Of Parsl's releases before this one.
 FORMER_NAMES = {
     "channel": "leave it out; Trellis runs the batch system's commands on this host",
@@ -33,22 +32,30 @@ FORMER_NAMES = {
 }
 
 
+@declares_parameters
 class ExecutionProvider(ABC):
     """Gets blocks of nodes from somewhere: a job of the batch system for each block.
 
-    An executor reads the attributes ``nodes_per_block``, ``init_blocks``, ``min_blocks``, ``max_blocks`` and
-    ``parallelism``. If there is an attribute ``script_dir``, it is set to a directory of the run before the first
-    ``submit``. Calls never overlap: at any time one thread at most is inside a provider.
+    An executor reads the attributes below. If there is an attribute ``script_dir``, it is set to a directory of the
+    run before the first ``submit``. Calls never overlap: at any time one thread at most is inside a provider.
+
+    Attributes:
+        nodes_per_block: Nodes of one job.
+        init_blocks: Blocks at the start.
+        min_blocks: Blocks that are always kept.
+        max_blocks: No more blocks than this are added to those of the start.
+        parallelism: Worker slots wanted per outstanding task.
+        cores_per_node: Processors that a block has on each node; None when that is not known before it runs.
+        mem_per_node: Memory in GB that a block has on each node; None when that is not known before it runs.
     """
 
-    nodes_per_block: int
-    init_blocks: int
-    min_blocks: int
-    max_blocks: int
-    parallelism: float
-
-    _cores_per_node: int | None = None
-    _mem_per_node: float | None = None
+    nodes_per_block: Count
+    init_blocks: Annotated[int, _BLOCKS]
+    min_blocks: Annotated[int, _BLOCKS]
+    max_blocks: Annotated[int, _BLOCKS]
+    parallelism: Annotated[float, Number(least=0)]
+    cores_per_node: CountOrNone = None
+    mem_per_node: Gigabytes = None
 
     @abstractmethod
     def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.auto") -> object:
@@ -79,51 +86,47 @@ class ExecutionProvider(ABC):
     def status_polling_interval(self) -> float:
         """Seconds between two questions for the jobs' status."""
 
-    @property
-    def cores_per_node(self) -> int | None:
-        """Processors that a block has on each node; None when that is not known before it runs."""
-        return self._cores_per_node
+    def _keep_parameters(self, given: Mapping[str, Any]) -> None:
+        """For a constructor: check what it was given, and keep it.
 
-    @cores_per_node.setter
-    def cores_per_node(self, value: int | None) -> None:
-        self._cores_per_node = value
-
-    @property
-    def mem_per_node(self) -> float | None:
-        """Memory in GB that a block has on each node; None when that is not known before it runs."""
-        return self._mem_per_node
-
-    @mem_per_node.setter
-    def mem_per_node(self, value: float | None) -> None:
-        self._mem_per_node = value
+        Raises:
+            ConfigurationError: a parameter makes no sense.
+        """
+        keep_arguments(self, given)
+        for name in ("init_blocks", "min_blocks"):
+            if getattr(self, name) > self.max_blocks:
+                raise ParameterValueError(
+                    f"{type(self).__name__}: {name} ({getattr(self, name)}) must not exceed max_blocks "
+                    f"({self.max_blocks}): raise max_blocks"
+                )
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
         return f"{type(self).__name__}({settings})"
 
 
-def check_blocks(
-    owner: str, *, nodes_per_block: int, init_blocks: int, min_blocks: int, max_blocks: int, parallelism: float
-) -> None:
-    """Raise ``ConfigurationError`` when these numbers, which all providers have, make no sense."""
-    given = {
-        "nodes_per_block": nodes_per_block,
-        "init_blocks": init_blocks,
-        "min_blocks": min_blocks,
-        "max_blocks": max_blocks,
-        "parallelism": parallelism,
-    }
-    for name, value in given.items():
-        check(owner, name, value, BLOCK_KINDS[name])
-    for name in ("init_blocks", "min_blocks"):
-        if given[name] > max_blocks:
-            raise ParameterValueError(
-                f"{owner}: {name} ({given[name]}) must not exceed max_blocks ({max_blocks}): raise max_blocks"
-            )
+@declares_parameters
+class ScriptProvider(ExecutionProvider):
+    """Base of the providers whose blocks are scripts: on this host, or in the jobs of a batch system.
 
+    Scripts, output and exit codes lie in ``script_dir``, which the executor sets when it starts.
 
-def check_launcher(launcher: object) -> Launcher:
-    """Give ``launcher`` back, or raise ``BadLauncher`` when it is none."""
-    if not isinstance(launcher, Launcher):
-        raise BadLauncher(launcher)
-    return launcher
+    Attributes:
+        launcher: Starts the command on the block's nodes; a ``default_launcher()`` when None.
+        worker_init: Shell commands run before the launched command, for example to load modules.
+        cmd_timeout: Seconds that a command of the batch system may take.
+    """
+
+    default_launcher: ClassVar[type[Launcher]] = SingleNodeLauncher
+
+    launcher: Annotated[Launcher, Instance("a Launcher", Launcher)]
+    worker_init: Annotated[str, Text()]
+    cmd_timeout: Annotated[float, Duration(above=0)]
+
+    def _keep_parameters(self, given: Mapping[str, Any]) -> None:
+        """Keep the launcher, or a default one, too; anything else in its place is a ``BadLauncher``."""
+        launcher = self.default_launcher() if given["launcher"] is None else given["launcher"]
+        if not isinstance(launcher, Launcher):
+            raise BadLauncher(launcher)
+        super()._keep_parameters({**given, "launcher": launcher})
+        self.script_dir: str | None = None

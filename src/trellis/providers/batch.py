@@ -11,21 +11,20 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from trellis.core.clock import Clock, MonotonicClock
 from trellis.core.interfaces import CommandResult, CommandRunner
 from trellis.core.jobs import JobState, JobStatus
 from trellis.core.kinds import Text
-from trellis.core.validation import check, check_all
+from trellis.core.validation import arguments, check, declares_parameters
 from trellis.errors import ExecutionProviderException, ScriptPathError, SubmitException
 from trellis.launchers.base import Launcher
-from trellis.launchers.launchers import SingleNodeLauncher
-from trellis.providers.base import COMMON_KINDS, ExecutionProvider, check_blocks, check_launcher
+from trellis.providers.base import ScriptProvider
 from trellis.providers.command import CommandTimeout, SubprocessRunner
 from trellis.providers.orphans import OrphanGuard
 from trellis.providers.reports import Hint, JobReport, find_advice, read_exit_file
-from trellis.providers.script import JobRequest, format_walltime, parse_walltime, render_environment, unique_name
+from trellis.providers.script import JobRequest, Walltime, parse_walltime, render_environment, unique_name
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +39,15 @@ ANSWERS_AFTER_UNHEARD = 2
 
 
 @dataclass(slots=True)
-class _Job:
+class _BatchJob:
     request: JobRequest
     status: JobStatus
     unknown_since: float | None = None
     cancelled: bool = False  # the batch system has taken our cancel
 
 
-class BatchProvider(ExecutionProvider):
+@declares_parameters
+class BatchProvider(ScriptProvider):
     """Gets blocks from a batch system: one job each.
 
     Subclasses give the texts (script, commands, what the answers mean). What holds for all:
@@ -58,7 +58,7 @@ class BatchProvider(ExecutionProvider):
       minutes it is ``MISSING``, never ``COMPLETED``.
     * Jobs are cancelled by a helper process when this program dies without doing so (see ``reaper``).
 
-    Scripts, output and exit codes lie in ``script_dir``, which the executor sets and which the nodes must reach.
+    The nodes must reach ``script_dir``.
 
     Args:
         label: Name of the provider, for messages.
@@ -68,10 +68,11 @@ class BatchProvider(ExecutionProvider):
         max_blocks: No more blocks than this are added to those of the start.
         parallelism: Worker slots wanted per outstanding task.
         walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``, or a ``timedelta``.
-        launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
+        launcher: Starts the command on the block's nodes; mostly a ``SingleNodeLauncher()`` when None.
         cmd_timeout: Seconds that a command of the batch system may take.
         scheduler_options: Further lines for the head of the script, such as ``#SBATCH …``.
         worker_init: Shell commands run before the launched command, for example to load modules.
+        own: Parameters that the subclass declares (see ``declares_parameters``).
 
     Raises:
         BadLauncher: ``launcher`` is not a ``Launcher``.
@@ -82,6 +83,9 @@ class BatchProvider(ExecutionProvider):
     hints: ClassVar[Sequence[Hint]] = ()
     # What the paths of a job's output end in.
     output_suffix = ""
+
+    walltime: Annotated[str, Walltime()]
+    scheduler_options: Annotated[str, Text()]
 
     def __init__(
         self,
@@ -97,36 +101,17 @@ class BatchProvider(ExecutionProvider):
         *,
         scheduler_options: str = "",
         worker_init: str = "",
+        **own: Any,
     ) -> None:
-        owner = type(self).__name__
-        check_blocks(
-            owner,
-            nodes_per_block=nodes_per_block,
-            init_blocks=init_blocks,
-            min_blocks=min_blocks,
-            max_blocks=max_blocks,
-            parallelism=parallelism,
-        )
-        self._label: str = check(owner, "label", label, Text(empty=False, lines=False))
-        self.nodes_per_block = nodes_per_block
-        self.init_blocks = init_blocks
-        self.min_blocks = min_blocks
-        self.max_blocks = max_blocks
-        self.parallelism = parallelism
-        walltime_s = parse_walltime(owner, walltime)
-        self.walltime = walltime if isinstance(walltime, str) else format_walltime(walltime_s)
-        scheduler_options = check(owner, "scheduler_options", scheduler_options, Text())
-        self._walltime_s = self.walltime_in(scheduler_options) or walltime_s
-        self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
-        self.cmd_timeout = cmd_timeout
-        self.scheduler_options = scheduler_options
-        self.worker_init = worker_init
-        check_all(self, {**COMMON_KINDS, "scheduler_options": Text()})
-        self.script_dir: str | None = None
+        given = arguments(locals()) | own
+        del given["own"], given["label"]
+        self._label: str = check(type(self).__name__, "label", label, Text(empty=False, lines=False))
+        self._keep_parameters(given)
+        self._walltime_s = self.walltime_in(self.scheduler_options) or parse_walltime(self.walltime)
         self._runner: CommandRunner = SubprocessRunner()
         self._clock: Clock = MonotonicClock()
         self._orphans = OrphanGuard()
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, _BatchJob] = {}
         # Names of jobs whose ids never reached us, and how often the system has answered a cancel of that name.
         self._unheard: dict[str, int] = {}
 
@@ -178,7 +163,7 @@ class BatchProvider(ExecutionProvider):
 
     @property
     def nodes_per_launch(self) -> int:
-        """On how many nodes the launcher has to start the command."""
+        """Nodes on which the launcher has to start the command."""
         return self.nodes_per_block
 
     # -- what executors read -----------------------------------------------------------------------------------
@@ -226,7 +211,7 @@ class BatchProvider(ExecutionProvider):
                 raise ScriptPathError(path, error) from error
         job_id = self._submit(request)
         status = JobStatus(JobState.PENDING, stdout_path=request.stdout_path, stderr_path=request.stderr_path)
-        self._jobs[job_id] = _Job(request, status)
+        self._jobs[job_id] = _BatchJob(request, status)
         return job_id
 
     def status(self, job_ids: list[Any]) -> list[JobStatus]:
@@ -340,7 +325,7 @@ class BatchProvider(ExecutionProvider):
     # -- what is known of jobs ---------------------------------------------------------------------------------
 
     def _open(self, job_ids: Sequence[Any]) -> list[str]:
-        """Those of the jobs that are ours and have not ended, each once."""
+        """Jobs of these that are ours and have not ended, each once."""
         return [id_ for id_ in dict.fromkeys(job_ids) if (job := self._jobs.get(id_)) and not job.status.terminal]
 
     def _status(self, job_id: Any) -> JobStatus:
@@ -378,7 +363,7 @@ class BatchProvider(ExecutionProvider):
             return report._replace(state=JobState.CANCELLED)
         return report
 
-    def _unknown(self, job: _Job) -> JobReport:
+    def _unknown(self, job: _BatchJob) -> JobReport:
         """No source knows of it."""
         if job.cancelled:
             return JobReport(JobState.CANCELLED)
@@ -389,7 +374,7 @@ class BatchProvider(ExecutionProvider):
             return JobReport(JobState.UNKNOWN, message=f"{self.label} does not list it")
         return JobReport(JobState.MISSING, message=f"{self.label} does not know it any more, and it left no exit code")
 
-    def _left_behind(self, job: _Job) -> JobReport | None:
+    def _left_behind(self, job: _BatchJob) -> JobReport | None:
         """What the job's own script says: its exit code, once it has ended."""
         try:
             with open(job.request.exit_code_path) as file:

@@ -7,9 +7,8 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from typing import Any
 
-from trellis.core.validation import check
 from trellis.core.values import Span
 
 # A path that stands in a directive as it is: no batch system reads anything else into it.
@@ -55,14 +54,17 @@ class JobRequest:
         return f"{self.script_path}.ec"
 
 
-def parse_walltime(owner: str, walltime: str | timedelta) -> int:
-    """Give the seconds of ``HH:MM:SS``, ``D-HH:MM:SS``, or a timedelta.
+class Walltime(Span):
+    """``HH:MM:SS`` or ``D-HH:MM:SS``; a ``timedelta`` becomes such a text."""
 
-    Raises:
-        ParameterTypeError, ParameterValueError: it is none of these, or no time at all.
-    """
-    seconds: int = check(owner, "walltime", walltime, Span())
-    return seconds
+    def __call__(self, value: Any) -> Any:
+        seconds = super().__call__(value)
+        return value if isinstance(value, str) else format_walltime(seconds)
+
+
+def parse_walltime(walltime: str) -> int:
+    """Give the seconds of ``HH:MM:SS`` or ``D-HH:MM:SS``."""
+    return Span()(walltime)
 
 
 def format_walltime(seconds: int) -> str:

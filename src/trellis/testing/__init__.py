@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from trellis.core.jobs import JobState, JobStatus
-from trellis.core.validation import check
+from trellis.core.validation import arguments, check
 from trellis.core.values import Duration
 from trellis.errors import SubmitException
-from trellis.providers.base import ExecutionProvider, check_blocks
+from trellis.providers.base import ExecutionProvider
 
 __all__ = ["FakeClock", "FakeProvider"]
 
@@ -45,19 +45,11 @@ class FakeProvider(ExecutionProvider):
         parallelism: float = 1,
         status_polling_interval: float = 1,
     ) -> None:
-        check_blocks(
-            "FakeProvider",
-            nodes_per_block=nodes_per_block,
-            init_blocks=init_blocks,
-            min_blocks=min_blocks,
-            max_blocks=max_blocks,
-            parallelism=parallelism,
+        given = arguments(locals())
+        self._status_polling_interval: float = check(
+            "FakeProvider", "status_polling_interval", given.pop("status_polling_interval"), Duration(least=0)
         )
-        self.nodes_per_block = nodes_per_block
-        self.init_blocks = init_blocks
-        self.min_blocks = min_blocks
-        self.max_blocks = max_blocks
-        self.parallelism = parallelism
+        self._keep_parameters(given)
         self.submitted: dict[str, str] = {}
         self.cancelled: list[str] = []
         self.submit_calls = 0
@@ -66,9 +58,6 @@ class FakeProvider(ExecutionProvider):
         self.status_error: Exception | None = None
         self.cancel_error: Exception | None = None
         self.refuses_cancel = False
-        self._status_polling_interval: float = check(
-            "FakeProvider", "status_polling_interval", status_polling_interval, Duration(least=0)
-        )
         self._statuses: dict[str, JobStatus] = {}
 
     @property

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from trellis.core.validation import check
 from trellis.errors import ConfigurationError
 from trellis.providers.script import (
     JobRequest,
+    Walltime,
     format_walltime,
     parse_walltime,
     render_body,
@@ -32,13 +34,14 @@ REQUEST = JobRequest("parsl.x.block-0.1", "run me", 1, "/scripts dir/a.sh", "exp
     ],
 )
 def test_walltimes(text: str, seconds: int) -> None:
-    assert parse_walltime("P", text) == seconds
+    assert parse_walltime(text) == seconds
+    assert Walltime()(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "10", "10:00", "00:60:00", "00:00:60", "00:00:00", "-1:00:00", "1h", "1-0"])
 def test_what_is_no_walltime(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"P: walltime must be HH:MM:SS or D-HH:MM:SS .* not '"):
-        parse_walltime("P", text)
+        check("P", "walltime", text, Walltime())
 
 
 def test_walltimes_are_written_without_days() -> None:

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from trellis.core.kinds import Items, OrNone, Path, Table, Text
 from trellis.core.parameters import Variable
-from trellis.core.validation import check_all, knows_former_names
-from trellis.core.values import MOST_COUNTED, Kind, Number
+from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.launchers.base import Launcher
-from trellis.providers.base import FORMER_NAMES
+from trellis.providers.base import FORMER_NAMES, Count, CountOrNone, Gigabytes
 from trellis.providers.batch import BatchProvider
 from trellis.providers.condor import text
 from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest
 
-_KINDS: dict[str, Kind] = {
-    "environment": OrNone(Table(Text(), "texts by names of variables", key=Variable())),
-    "cores_per_slot": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
-    "mem_per_slot": OrNone(Number(above=0, unit="GB")),
-    "project": Text(lines=False),
-    "transfer_input_files": Items(Path(), "paths"),
-    "requirements": Text(lines=False),
-    "cmd_chunk_size": Number(least=1, most=MOST_COUNTED, whole=True),
-}
 
-
+@declares_parameters
 class CondorProvider(BatchProvider):
     """Gets blocks from HTCondor.
 
@@ -34,23 +24,17 @@ class CondorProvider(BatchProvider):
     launcher then starts the command within one node.
 
     Args:
-        nodes_per_block: Nodes of one job.
         cores_per_slot: Cores to ask for; workers count these.
         mem_per_slot: Memory in GB to ask for; workers count this.
-        init_blocks: Blocks at the start.
-        min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
-        parallelism: Worker slots wanted per outstanding task.
         environment: Environment variables of the job.
         project: Project to charge, ``+ProjectName``.
-        scheduler_options: Further lines for the submit description.
         transfer_input_files: Files that HTCondor shall bring along.
         walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``; a job that runs longer removes itself.
-        worker_init: Shell commands run before the launched command.
         launcher: Starts the command; a ``SingleNodeLauncher()`` when None.
         requirements: Expression that machines must satisfy.
-        cmd_timeout: Seconds that a command of HTCondor may take.
         cmd_chunk_size: Jobs in one question for their status.
+
+    The others are those of ``BatchProvider``.
 
     Raises:
         BadLauncher: ``launcher`` is not a ``Launcher``.
@@ -58,6 +42,14 @@ class CondorProvider(BatchProvider):
     """
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
+
+    environment: Annotated[Mapping[str, str], OrNone(Table(Text(), "texts by names of variables", key=Variable()))]
+    cores_per_slot: CountOrNone
+    mem_per_slot: Gigabytes
+    project: Annotated[str, Text(lines=False)]
+    transfer_input_files: Annotated[Sequence[str], Items(Path(), "paths")]
+    requirements: Annotated[str, Text(lines=False)]
+    cmd_chunk_size: Count
 
     @knows_former_names(**FORMER_NAMES)
     def __init__(
@@ -80,27 +72,8 @@ class CondorProvider(BatchProvider):
         cmd_timeout: float = 60,
         cmd_chunk_size: int = 100,
     ) -> None:
-        super().__init__(
-            "condor",
-            nodes_per_block,
-            init_blocks,
-            min_blocks,
-            max_blocks,
-            parallelism,
-            walltime,
-            launcher,
-            cmd_timeout,
-            scheduler_options=scheduler_options,
-            worker_init=worker_init,
-        )
-        self.environment = {} if environment is None else environment
-        self.cores_per_slot = cores_per_slot
-        self.mem_per_slot = mem_per_slot
-        self.project = project
-        self.transfer_input_files = transfer_input_files
-        self.requirements = requirements
-        self.cmd_chunk_size = cmd_chunk_size
-        check_all(self, _KINDS)
+        given = arguments(locals())
+        super().__init__("condor", **{**given, "environment": {} if environment is None else environment})
         self.cores_per_node, self.mem_per_node = self.cores_per_slot, self.mem_per_slot
         if nodes_per_block > 1:
             self.output_suffix = ".0"

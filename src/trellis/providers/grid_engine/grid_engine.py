@@ -7,22 +7,17 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from trellis.core.jobs import JobState
-from trellis.core.kinds import OrNone, Text
-from trellis.core.validation import check_all, knows_former_names
-from trellis.core.values import Kind
+from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.errors import ExecutionProviderException
 from trellis.launchers.base import Launcher
-from trellis.providers.base import FORMER_NAMES
+from trellis.providers.base import FORMER_NAMES, Name
 from trellis.providers.batch import BatchProvider
 from trellis.providers.grid_engine import text
 from trellis.providers.reports import Hint, JobReport, with_reasons
 from trellis.providers.script import JobRequest, asked_walltime, format_walltime
 
-_KINDS: dict[str, Kind] = {
-    "queue": OrNone(Text(lines=False), empty=True),
-}
 
-
+@declares_parameters
 class GridEngineProvider(BatchProvider):
     """Gets blocks from Grid Engine (Sun's, Univa's, Son of Grid Engine …).
 
@@ -31,16 +26,9 @@ class GridEngineProvider(BatchProvider):
 
     Args:
         nodes_per_block: Nodes that the launcher starts the command on.
-        init_blocks: Blocks at the start.
-        min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
-        parallelism: Worker slots wanted per outstanding task.
-        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``.
-        scheduler_options: Further lines for the head of the script, such as ``#$ -l h_vmem=4G``.
-        worker_init: Shell commands run before the launched command.
-        launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
-        cmd_timeout: Seconds that a command of Grid Engine may take.
         queue: Queue to submit to.
+
+    The others are those of ``BatchProvider``.
 
     Raises:
         BadLauncher: ``launcher`` is not a ``Launcher``.
@@ -48,6 +36,8 @@ class GridEngineProvider(BatchProvider):
     """
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
+
+    queue: Name
 
     @knows_former_names(**FORMER_NAMES)
     def __init__(
@@ -64,21 +54,7 @@ class GridEngineProvider(BatchProvider):
         cmd_timeout: float = 60,
         queue: str | None = None,
     ) -> None:
-        super().__init__(
-            "grid_engine",
-            nodes_per_block,
-            init_blocks,
-            min_blocks,
-            max_blocks,
-            parallelism,
-            walltime,
-            launcher,
-            cmd_timeout,
-            scheduler_options=scheduler_options,
-            worker_init=worker_init,
-        )
-        self.queue = queue
-        check_all(self, _KINDS)
+        super().__init__("grid_engine", **arguments(locals()))
 
     def render_script(self, request: JobRequest) -> str:
         """Give the script for ``qsub``."""

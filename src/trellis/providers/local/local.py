@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trellis.core.jobs import JobState, JobStatus
-from trellis.core.validation import check_all, knows_former_names
+from trellis.core.validation import arguments, knows_former_names
 from trellis.errors import ScriptPathError, SubmitException
 from trellis.launchers.base import Launcher
-from trellis.launchers.launchers import SingleNodeLauncher
-from trellis.providers.base import COMMON_KINDS, FORMER_NAMES, ExecutionProvider, check_blocks, check_launcher
+from trellis.providers.base import FORMER_NAMES, ScriptProvider
 from trellis.providers.command import ScriptProcess, end_scripts
 
 # What a job may take to end after SIGTERM: enough for a manager to stop its workers, short enough for a Ctrl-C.
@@ -34,13 +33,13 @@ trap 'exit 130' INT
 
 
 @dataclass(slots=True)
-class _Job:
+class _LocalJob:
     process: ScriptProcess
     script_path: str
     status: JobStatus
 
 
-class LocalProvider(ExecutionProvider):
+class LocalProvider(ScriptProvider):
     """Runs blocks on this host, each as a script in a session of its own.
 
     A job's script, output and exit code lie in ``script_dir`` as ``<name>.sh``, ``.sh.out``, ``.sh.err`` and
@@ -73,25 +72,8 @@ class LocalProvider(ExecutionProvider):
         cmd_timeout: float = 30,
         parallelism: float = 1,
     ) -> None:
-        check_blocks(
-            "LocalProvider",
-            nodes_per_block=nodes_per_block,
-            init_blocks=init_blocks,
-            min_blocks=min_blocks,
-            max_blocks=max_blocks,
-            parallelism=parallelism,
-        )
-        self.nodes_per_block = nodes_per_block
-        self.launcher = SingleNodeLauncher() if launcher is None else check_launcher(launcher)
-        self.init_blocks = init_blocks
-        self.min_blocks = min_blocks
-        self.max_blocks = max_blocks
-        self.worker_init = worker_init
-        self.cmd_timeout = cmd_timeout
-        self.parallelism = parallelism
-        check_all(self, COMMON_KINDS)
-        self.script_dir: str | None = None
-        self._jobs: dict[str, _Job] = {}
+        self._keep_parameters(arguments(locals()))
+        self._jobs: dict[str, _LocalJob] = {}
 
     @property
     def label(self) -> str:
@@ -130,7 +112,7 @@ class LocalProvider(ExecutionProvider):
         except OSError as error:
             raise SubmitException(job_name, f"cannot start {script_path}: {error}") from error
         status = JobStatus(JobState.RUNNING, stdout_path=stdout_path, stderr_path=stderr_path)
-        self._jobs[str(process.pid)] = _Job(process, script_path, status)
+        self._jobs[str(process.pid)] = _LocalJob(process, script_path, status)
         return str(process.pid)
 
     def status(self, job_ids: list[Any]) -> list[JobStatus]:
@@ -161,7 +143,7 @@ class LocalProvider(ExecutionProvider):
                 self._record_end(job, JobState.FAILED, _describe_exit(code))
         return job.status
 
-    def _record_end(self, job: _Job, state: JobState, message: str | None) -> None:
+    def _record_end(self, job: _LocalJob, state: JobState, message: str | None) -> None:
         code = job.process.reap()
         job.status = JobStatus(state, message, code, job.status.stdout_path, job.status.stderr_path)
         # For people who look at the run afterwards; nobody here reads it, so a full disk is no reason to fail.

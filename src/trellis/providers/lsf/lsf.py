@@ -4,49 +4,33 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from trellis.core.kinds import Flag, OrNone, Text
-from trellis.core.validation import check_all, knows_former_names
-from trellis.core.values import MOST_COUNTED, Kind, Number
+from trellis.core.kinds import Flag
+from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.errors import ExecutionProviderException, ParameterValueError
 from trellis.launchers.base import Launcher
-from trellis.providers.base import FORMER_NAMES
+from trellis.providers.base import FORMER_NAMES, CountOrNone, Name
 from trellis.providers.batch import BatchProvider
 from trellis.providers.lsf import text
 from trellis.providers.reports import Hint, JobReport, with_reasons
 from trellis.providers.script import JobRequest, asked_walltime
 
-_KINDS: dict[str, Kind] = {
-    "project": OrNone(Text(lines=False), empty=True),
-    "queue": OrNone(Text(lines=False), empty=True),
-    "bsub_redirection": Flag(),
-    "request_by_nodes": Flag(),
-    "cores_per_block": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
-    "cores_per_node": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
-}
 
-
+@declares_parameters
 class LSFProvider(BatchProvider):
     """Gets blocks from IBM's LSF.
 
     Args:
-        nodes_per_block: Nodes of one job.
         cores_per_block: Cores of one job, for ``request_by_nodes=False``.
         cores_per_node: Cores that a job has on each node; those to ask for with ``request_by_nodes=False``.
-        init_blocks: Blocks at the start.
-        min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
-        parallelism: Worker slots wanted per outstanding task.
         walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``; LSF counts minutes begun.
-        scheduler_options: Further lines for the head of the script, such as ``#BSUB -alloc_flags smt4``.
-        worker_init: Shell commands run before the launched command.
         project: Project to charge.
         queue: Queue to submit to.
-        cmd_timeout: Seconds that a command of LSF may take.
         bsub_redirection: ``bsub`` reads the script from its standard input, as older ones have to.
         request_by_nodes: Ask for whole nodes; False: for ``cores_per_block`` cores, ``cores_per_node`` on each node.
-        launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
+
+    The others are those of ``BatchProvider``.
 
     Raises:
         BadLauncher: ``launcher`` is not a ``Launcher``.
@@ -54,6 +38,12 @@ class LSFProvider(BatchProvider):
     """
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
+
+    cores_per_block: CountOrNone
+    project: Name
+    queue: Name
+    bsub_redirection: Annotated[bool, Flag()]
+    request_by_nodes: Annotated[bool, Flag()]
 
     @knows_former_names(**FORMER_NAMES)
     def __init__(
@@ -75,27 +65,7 @@ class LSFProvider(BatchProvider):
         request_by_nodes: bool = True,
         launcher: Launcher | None = None,
     ) -> None:
-        super().__init__(
-            "lsf",
-            nodes_per_block,
-            init_blocks,
-            min_blocks,
-            max_blocks,
-            parallelism,
-            walltime,
-            launcher,
-            cmd_timeout,
-            scheduler_options=scheduler_options,
-            worker_init=worker_init,
-        )
-        self.cores_per_block = cores_per_block
-        self.cores_per_node = cores_per_node
-        self.project = project
-        self.queue = queue
-        self.bsub_redirection = bsub_redirection
-        self.request_by_nodes = request_by_nodes
-        check_all(self, _KINDS)
-        owner = type(self).__name__
+        super().__init__("lsf", **arguments(locals()))
         owner = type(self).__name__
         if not self.request_by_nodes and None in (cores_per_block, cores_per_node):
             raise ParameterValueError(f"{owner}: request_by_nodes=False needs cores_per_block and cores_per_node")

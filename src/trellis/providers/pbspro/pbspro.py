@@ -3,48 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from trellis.core.kinds import Text
-from trellis.core.validation import check_all, knows_former_names
-from trellis.core.values import MOST_COUNTED, Kind, Number
+from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.launchers.base import Launcher
 from trellis.launchers.launchers import SingleNodeLauncher
-from trellis.providers.base import FORMER_NAMES
+from trellis.providers.base import FORMER_NAMES, Count
+from trellis.providers.batch import BatchProvider
 from trellis.providers.script import JobRequest
 from trellis.providers.torque.torque import TorqueProvider
 
-_KINDS: dict[str, Kind] = {
-    "select_options": Text(lines=False),
-    "cpus_per_node": Number(least=1, most=MOST_COUNTED, whole=True),
-}
 
-
+@declares_parameters
 class PBSProProvider(TorqueProvider):
     """Gets blocks from PBS Pro or OpenPBS. The ends of jobs are read from its job history where that is kept.
 
     Args:
         account: Account to charge.
         queue: Queue to submit to.
-        scheduler_options: Further lines for the head of the script, such as ``#PBS -l filesystems=home``.
         select_options: Appended to ``select=NODES:ncpus=N``, such as ``"ngpus=4"``.
-        worker_init: Shell commands run before the launched command.
-        nodes_per_block: Nodes of one job.
         cpus_per_node: Processors to ask for on each node.
-        init_blocks: Blocks at the start.
-        min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
-        parallelism: Worker slots wanted per outstanding task.
-        launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
-        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``.
-        cmd_timeout: Seconds that a command of PBS may take.
+
+    The others are those of ``BatchProvider``.
 
     Raises:
         BadLauncher: ``launcher`` is not a ``Launcher``.
         ConfigurationError: another parameter makes no sense.
     """
 
+    default_launcher: ClassVar[type[Launcher]] = SingleNodeLauncher
     qstat_options: ClassVar[Sequence[str]] = ("-x", "-f")
+
+    select_options: Annotated[str, Text(lines=False)]
+    cpus_per_node: Count
 
     @knows_former_names(**FORMER_NAMES)
     def __init__(
@@ -64,24 +56,8 @@ class PBSProProvider(TorqueProvider):
         walltime: str = "00:20:00",
         cmd_timeout: float = 120,
     ) -> None:
-        super().__init__(
-            account,
-            queue,
-            scheduler_options,
-            worker_init,
-            nodes_per_block,
-            init_blocks,
-            min_blocks,
-            max_blocks,
-            parallelism,
-            SingleNodeLauncher() if launcher is None else launcher,
-            walltime,
-            cmd_timeout,
-            label="pbspro",
-        )
-        self.select_options = select_options
-        self.cpus_per_node = cpus_per_node
-        check_all(self, _KINDS)
+        # Not its base's, which takes Torque's parameters only, and does no more with them.
+        BatchProvider.__init__(self, "pbspro", **arguments(locals()))
 
     def resources(self, request: JobRequest) -> str:
         more = f":{self.select_options.lstrip(':')}" if self.select_options else ""

@@ -6,14 +6,14 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 from trellis.core.kinds import Either, Flag, OrNone, Text, Word
-from trellis.core.validation import check, check_all, knows_former_names
-from trellis.core.values import MOST_COUNTED, Kind, Number
-from trellis.errors import ExecutionProviderException, ParameterValueError
+from trellis.core.validation import arguments, declares_parameters, knows_former_names
+from trellis.core.values import MOST_COUNTED, Number, Refused
+from trellis.errors import ExecutionProviderException
 from trellis.launchers.base import Launcher
-from trellis.providers.base import FORMER_NAMES
+from trellis.providers.base import FORMER_NAMES, Count, Name
 from trellis.providers.batch import BatchProvider
 from trellis.providers.job_environment import ignored_settings, sbatch_defaults
 from trellis.providers.reports import Hint, JobReport
@@ -26,17 +26,24 @@ logger = logging.getLogger(__name__)
 _FORGOTTEN = "Invalid job id"
 
 
-_NAMES = ("partition", "account", "qos", "constraint", "clusters", "gres")
-_KINDS: dict[str, Kind] = {
-    **dict.fromkeys(_NAMES, OrNone(Text(lines=False), empty=True)),
-    "cores_per_node": OrNone(Number(least=1, most=MOST_COUNTED, whole=True)),
-    "mem_per_node": OrNone(Number(above=0, unit="GB")),
-    "exclusive": Flag(),
-    "gpus_per_node": OrNone(Either(Number(least=0, most=MOST_COUNTED, whole=True), Word())),
-    "status_batch_size": Number(least=1, most=MOST_COUNTED, whole=True),
-}
+class _JobIdRegex(Text):
+    """A regular expression that finds the id of a job."""
+
+    def __call__(self, value: Any) -> str:
+        regex = super().__call__(value)
+        try:
+            groups = re.compile(regex).groupindex
+        except re.error as error:
+            raise Refused(self, advice=f"it is no regular expression: {error}") from error
+        if "id" not in groups:
+            raise Refused(self)
+        return regex
+
+    def __str__(self) -> str:
+        return "a regular expression with a group (?P<id>…)"
 
 
+@declares_parameters
 class SlurmProvider(BatchProvider):
     """Gets blocks from Slurm. A database of Slurm (``sacct``) is used when there is one; nothing depends on it.
 
@@ -46,23 +53,15 @@ class SlurmProvider(BatchProvider):
         qos: Quality of service.
         constraint: Features that the nodes must have.
         clusters: Name of the cluster to submit to, when there are several.
-        nodes_per_block: Nodes of one job.
         cores_per_node: Cores to ask for on each node; workers count these instead of the whole node.
         mem_per_node: Memory in GB to ask for on each node; workers count this instead of the whole node.
-        init_blocks: Blocks at the start.
-        min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
-        parallelism: Worker slots wanted per outstanding task.
-        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``.
-        scheduler_options: Further lines for the head of the script, such as ``#SBATCH --reservation=tutorial``.
         regex_job_id: Regular expression with a group named ``id``, which finds the job's id in what ``sbatch`` says.
-        worker_init: Shell commands run before the launched command.
-        cmd_timeout: Seconds that a command of Slurm may take.
         exclusive: Whole nodes; False: only what ``cores_per_node`` and the like ask for.
-        launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.
         gpus_per_node: GPUs to ask for on each node: a number, or a type and a number such as ``"a100:2"``.
         gres: Generic resources to ask for on each node.
         status_batch_size: Jobs in one question for their status.
+
+    The others are those of ``BatchProvider``.
 
     Raises:
         BadLauncher: ``launcher`` is not a ``Launcher``.
@@ -70,6 +69,17 @@ class SlurmProvider(BatchProvider):
     """
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
+
+    partition: Name
+    account: Name
+    qos: Name
+    constraint: Name
+    clusters: Name
+    gres: Name
+    regex_job_id: Annotated[str, _JobIdRegex()]
+    exclusive: Annotated[bool, Flag()]
+    gpus_per_node: Annotated[int | str | None, OrNone(Either(Number(least=0, most=MOST_COUNTED, whole=True), Word()))]
+    status_batch_size: Count
 
     @knows_former_names(**FORMER_NAMES)
     def __init__(
@@ -98,32 +108,7 @@ class SlurmProvider(BatchProvider):
         gres: str | None = None,
         status_batch_size: int = 50,
     ) -> None:
-        super().__init__(
-            "slurm",
-            nodes_per_block,
-            init_blocks,
-            min_blocks,
-            max_blocks,
-            parallelism,
-            walltime,
-            launcher,
-            cmd_timeout,
-            scheduler_options=scheduler_options,
-            worker_init=worker_init,
-        )
-        self.partition = partition
-        self.account = account
-        self.qos = qos
-        self.constraint = constraint
-        self.clusters = clusters
-        self.cores_per_node = cores_per_node
-        self.mem_per_node = mem_per_node
-        self.regex_job_id = _check_regex(type(self).__name__, regex_job_id)
-        self.exclusive = exclusive
-        self.gpus_per_node = gpus_per_node
-        self.gres = gres
-        self.status_batch_size = status_batch_size
-        check_all(self, _KINDS)
+        super().__init__("slurm", **arguments(locals()))
         if ignored := ignored_settings(os.environ):
             logger.warning("SlurmProvider: blocks do not use %s; its own parameters say all", ", ".join(ignored))
 
@@ -198,7 +183,7 @@ class SlurmProvider(BatchProvider):
         return [] if self.clusters is None else [f"--clusters={self.clusters}"]
 
     def _ask_about(self, argv: Sequence[str]) -> str:
-        """As ``_ask``, but it is no failure that Slurm has forgotten a job."""
+        """Ask as ``_ask`` does, but it is no failure that Slurm has forgotten a job."""
         result = self._run(argv)
         if result.exit_code != 0 and _FORGOTTEN in result.stderr:
             return ""
@@ -215,14 +200,3 @@ class SlurmProvider(BatchProvider):
 
 def _option(name: str, value: object) -> str | None:
     return None if value is None else f"{name}={value}"
-
-
-def _check_regex(owner: str, regex: str) -> str:
-    regex = check(owner, "regex_job_id", regex, Text())
-    try:
-        groups = re.compile(regex).groupindex
-    except re.error as error:
-        raise ParameterValueError(f"{owner}: regex_job_id is no regular expression: {error}") from error
-    if "id" not in groups:
-        raise ParameterValueError(f"{owner}: regex_job_id must have a group (?P<id>…), not {regex!r}")
-    return regex

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from trellis.core.kinds import OrNone, Text
-from trellis.core.validation import check_all, knows_former_names
-from trellis.core.values import Kind
+from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.launchers.base import Launcher
 from trellis.launchers.launchers import AprunLauncher
-from trellis.providers.base import FORMER_NAMES
+from trellis.providers.base import FORMER_NAMES, Name
 from trellis.providers.batch import BatchProvider
 from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest, asked_walltime, format_walltime, short_name
@@ -20,28 +18,16 @@ from trellis.providers.torque import text
 _DELETE_BY_NAME = 'jobs=$(qselect -N "$0") && [ -n "$jobs" ] && qdel $jobs'
 
 
-_KINDS: dict[str, Kind] = {
-    "account": OrNone(Text(lines=False), empty=True),
-    "queue": OrNone(Text(lines=False), empty=True),
-}
-
-
+@declares_parameters
 class TorqueProvider(BatchProvider):
     """Gets blocks from Torque.
 
     Args:
         account: Account to charge.
         queue: Queue to submit to.
-        scheduler_options: Further lines for the head of the script, such as ``#PBS -l mem=4gb``.
-        worker_init: Shell commands run before the launched command.
-        nodes_per_block: Nodes of one job.
-        init_blocks: Blocks at the start.
-        min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
-        parallelism: Worker slots wanted per outstanding task.
         launcher: Starts the command on the block's nodes; an ``AprunLauncher()`` when None.
-        walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``.
-        cmd_timeout: Seconds that a command of Torque may take.
+
+    The others are those of ``BatchProvider``.
 
     Raises:
         BadLauncher: ``launcher`` is not a ``Launcher``.
@@ -49,8 +35,12 @@ class TorqueProvider(BatchProvider):
     """
 
     hints: ClassVar[Sequence[Hint]] = text.HINTS
+    default_launcher: ClassVar[type[Launcher]] = AprunLauncher
     # Options of qstat that give everything on the jobs that are named.
     qstat_options: ClassVar[Sequence[str]] = ("-f",)
+
+    account: Name
+    queue: Name
 
     @knows_former_names(**FORMER_NAMES)
     def __init__(
@@ -70,22 +60,7 @@ class TorqueProvider(BatchProvider):
         *,
         label: str = "torque",
     ) -> None:
-        super().__init__(
-            label,
-            nodes_per_block,
-            init_blocks,
-            min_blocks,
-            max_blocks,
-            parallelism,
-            walltime,
-            AprunLauncher() if launcher is None else launcher,
-            cmd_timeout,
-            scheduler_options=scheduler_options,
-            worker_init=worker_init,
-        )
-        self.account = account
-        self.queue = queue
-        check_all(self, _KINDS)
+        super().__init__(**arguments(locals()))
 
     def resources(self, request: JobRequest) -> str:
         """Give what ``-l`` asks for, beside the walltime."""
