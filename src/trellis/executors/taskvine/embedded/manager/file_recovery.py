@@ -1,4 +1,4 @@
-"""Files that come to workers, or do not, or are lost there, and what that means for those who need them. Pure.
+"""Files that come to workers, or do not, or are lost or evicted there, and what that means for who needs them. Pure.
 
 Nobody waits for a file that will not come: a temp that is lost is made again, and a file that cannot be had fails
 those who need it.
@@ -6,11 +6,12 @@ those who need it.
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded.manager.events import AnswerFetch, EvictFiles
-from trellis.executors.taskvine.embedded.manager.lifecycle import Lifecycle
-from trellis.executors.taskvine.embedded.manager.records import Staging, Task, Waiting, Worker
-from trellis.executors.taskvine.embedded.manager.reference_counts import Ledger
-from trellis.executors.taskvine.embedded.manager.replicas import File, is_peer
+from collections.abc import Sequence
+
+from trellis.executors.taskvine.embedded.manager.events import AnswerFetch, EvictFiles, FetchRequested
+from trellis.executors.taskvine.embedded.manager.lifecycle import avoid, fail, fail_waiting, requeue, use
+from trellis.executors.taskvine.embedded.manager.records import AwaitingInputs, AwaitingTemps, ConnectedWorker, Task
+from trellis.executors.taskvine.embedded.manager.replicas import CachedFile, is_peer
 from trellis.executors.taskvine.embedded.manager.store import Store
 
 # A task whose inputs could not be had so often, from wherever, fails.
@@ -19,167 +20,187 @@ MAX_UNSTAGED = 3
 MAX_SOURCE_FAILURES = 2
 # After a failed transfer the task goes to another worker, if there is one, for so long.
 AVOID_S = 5.0
+_MB = 2**20
+
+# -- a file has come -------------------------------------------------------------------------------------------
 
 
-class Supply:
-    """Works on the manager's store."""
+def file_arrived(store: Store, name: str, worker: ConnectedWorker) -> None:
+    worker.not_received = 0
+    store.input_ready(name, worker)
+    if store.replicas.file(name).kind == "temp":
+        store.temp_ready(name)
+        requests = store.fetches.pop(name, ())
+        store.actions += [AnswerFetch(request, worker.name, name) for request in requests]
+        store.thin.add(name)
 
-    def __init__(self, store: Store, ledger: Ledger, lifecycle: Lifecycle) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._lifecycle = lifecycle
-        self._thin: set[str] = set()  # temps that may have fewer replicas than they should
-        self.revived = False  # a producer was queued again
 
-    # -- a file has come ---------------------------------------------------------------------------------------
+# -- a file has not come, or is gone ---------------------------------------------------------------------------
 
-    def arrived(self, name: str, worker: Worker, now: float) -> None:
-        store = self._store
-        worker.not_received = 0
-        for id_ in sorted(worker.expecting.pop(name, ())):
-            task = store.tasks[id_]
-            place = task.place
-            assert isinstance(place, Staging)
-            place.missing.discard(name)
-            if not place.missing:
-                store.begin(task, worker.name, place.resources, place.instance, now)
-        file = store.replicas.file(name)
-        if file.kind == "temp":
-            self._temp_arrived(file, worker.name)
 
-    def _temp_arrived(self, file: File, worker: str) -> None:
-        store, name = self._store, file.name
-        for id_ in sorted(store.waiting.pop(name, ())):
-            task = store.tasks[id_]
-            assert isinstance(task.place, Waiting)
-            task.place.names.discard(name)
-            if not task.place.names:
-                store.enqueue(task)
-        requests = self._lifecycle.fetches.pop(name, ())
-        store.actions += [AnswerFetch(request, worker, name) for request in requests]
-        self._thin.add(name)
+def file_failed(store: Store, file: CachedFile, worker: ConnectedWorker, source: str, reason: str) -> None:
+    """The worker could not get a file from this source."""
+    worker.not_received += 1
+    if not is_peer(source):
+        _unstage(store, file.name, worker, f"{file.name}: {reason}")
+        return
+    if file.failures.get(source, 0) >= MAX_SOURCE_FAILURES and source in file.ready:
+        file_gone(store, file, source)
+    if store.is_expected(file.name, worker) and not file.lost:
+        store.replicas.want(file.name, worker.name)
 
-    # -- a file has not come, or is gone -----------------------------------------------------------------------
 
-    def not_arrived(self, file: File, worker: Worker, source: str, reason: str, now: float) -> None:
-        """The worker could not get a file from this source."""
-        worker.not_received += 1
-        if not is_peer(source):
-            self._unstage(file.name, worker, f"{file.name}: {reason}", now)
-            return
-        if file.failures.get(source, 0) >= MAX_SOURCE_FAILURES and source in file.ready:
-            self.drop(file.name, source, now)
-        if self._store.is_expected(file.name, worker) and not file.lost:
-            self._store.replicas.want(file.name, worker.name)
+def file_gone(store: Store, file: CachedFile, worker: str) -> None:
+    """The worker has lost the file, or is taken to have."""
+    store.replicas.evict(file.name, worker)
+    store.actions.append(EvictFiles(worker, [file.name]))
+    for id_ in sorted(store.workers[worker].tasks):
+        task = store.tasks.get(id_)  # others that fail may take it along
+        if task is not None and isinstance(task.place, AwaitingInputs) and file.name in task.inputs:
+            requeue(store, task)
+    if file.lost:
+        temp_lost(store, file.name, blame=1)
 
-    def drop(self, name: str, worker: str, now: float) -> None:
-        """The worker shall not have it any more, or has lost it."""
-        store = self._store
-        store.replicas.drop(name, worker)
-        store.actions.append(EvictFiles(worker, [name]))
-        for id_ in sorted(store.workers[worker].tasks):
-            task = store.tasks.get(id_)  # others that fail may take it along
-            if task is not None and isinstance(task.place, Staging) and name in task.inputs:
-                self._lifecycle.requeue(task, now)
-        file = store.replicas.file(name)
-        if file.lost:
-            self.lost(name, now, blame=1)
 
-    def lost(self, name: str, now: float, blame: int = 0) -> None:
-        """No worker has this temp any more: who was promised it looks for a place again, once it is made again.
+def temp_lost(store: Store, name: str, blame: int = 0) -> None:
+    """No worker has this temp any more: who was promised it looks for a place again, once it is made again.
 
-        ``blame``: how much that counts against those tasks.
-        """
-        for worker in list(self._store.workers.values()):
-            if name in worker.expecting:
-                self._unstage(name, worker, f"{name} was lost", now, blame)
-        if name in self._lifecycle.fetches:
-            self.recover(name, now)
+    ``blame``: how much that counts against those tasks.
+    """
+    for worker in list(store.workers.values()):
+        if name in worker.expecting:
+            _unstage(store, name, worker, f"{name} was lost", blame)
+    if name in store.fetches:
+        recover(store, name)
 
-    def _unstage(self, name: str, worker: Worker, reason: str, now: float, blame: int = 1) -> None:
-        for id_ in sorted(worker.expecting.get(name, ())):
-            task = self._store.tasks.get(id_)
-            if task is None:  # it needed another's temp, which has failed
-                continue
-            task.unstaged += blame
-            if task.unstaged >= MAX_UNSTAGED and not task.unwanted:
-                self._lifecycle.fail(task, now, "input_missing", reason)
-            else:
-                self._lifecycle.avoid(task, worker.name, now + AVOID_S)
-                self._lifecycle.requeue(task, now)
 
-    # -- temps -------------------------------------------------------------------------------------------------
-
-    def can_start(self, task: Task, now: float) -> bool:
-        """Whether its inputs can be had; else it waits for temps, or fails. It is in no queue now."""
-        store = self._store
-        lost = {name for name in task.inputs if store.replicas.file(name).lost}
-        if not lost:
-            return True
-        store.wait(task, lost)
-        for name in sorted(lost):
-            if store.tasks.get(task.id) is task and isinstance(task.place, Waiting):
-                self.recover(name, now)
-        return False
-
-    def recover(self, name: str, now: float) -> None:
-        """Have a lost temp made again, unless it is being made; whoever waits for one that nothing makes fails."""
-        store = self._store
-        producer = store.producers.get(name)
-        if producer is None:
-            self._give_up(name, now)
-        elif producer.id not in store.tasks:
-            producer.recovers = True
-            producer.maximum = producer.unwanted = False
-            producer.retries = producer.forsaken = producer.exits = producer.unstaged = 0
-            producer.losses = []
-            producer.outputs = tuple(n for n in producer.outputs if store.producers.get(n) is producer)
-            self._ledger.use(producer.inputs + producer.outputs)
-            store.tasks[producer.id] = producer
-            store.enqueue(producer)
-            self.revived = True
-
-    def _give_up(self, name: str, now: float) -> None:
-        words = f"{name}: no worker has it, and no task makes it"
-        for id_ in sorted(self._store.waiting.get(name, ())):
-            self._lifecycle.fail(self._store.tasks[id_], now, "input_missing", words)
-        requests = self._lifecycle.fetches.pop(name, ())
-        self._store.actions += [AnswerFetch(request, "", name, words) for request in requests]
-
-    def fetch(self, request: int, name: str | None, now: float) -> None:
-        """The submit side wants a file."""
-        file = None if name is None else self._store.replicas.get(name)
-        if name is None or file is None:
-            answer = AnswerFetch(request, "", "", "nobody knows this file (any more)")
-        elif file.ready:
-            answer = AnswerFetch(request, min(file.ready), name)
-        elif file.kind == "temp":
-            self._lifecycle.fetches.setdefault(name, []).append(request)
-            self.recover(name, now)
-            return
+def _unstage(store: Store, name: str, worker: ConnectedWorker, reason: str, blame: int = 1) -> None:
+    for id_ in sorted(worker.expecting.get(name, ())):
+        task = store.tasks.get(id_)
+        if task is None:  # it needed another's temp, which has failed
+            continue
+        task.unstaged += blame
+        if task.unstaged >= MAX_UNSTAGED and not task.unwanted:
+            fail(store, task, "input_missing", reason)
         else:
-            answer = AnswerFetch(request, "", name, "no worker has it")
-        self._store.actions.append(answer)
+            avoid(store, task, worker.name, AVOID_S)
+            requeue(store, task)
 
-    # -- more replicas of temps --------------------------------------------------------------------------------
 
-    def worker_left(self, names: list[str]) -> None:
-        self._thin.update(names)
+# -- temps -----------------------------------------------------------------------------------------------------
 
-    def replicate(self) -> None:
-        """Order the copies of temps that are too few, to the workers with the least in their caches."""
-        store, number = self._store, self._store.settings.temp_replicas
-        thin, self._thin = self._thin, set()
-        if number <= 1:
-            return
-        for name in sorted(thin):
-            file = store.replicas.get(name)
-            if file is None or file.lost or not store.replicas.is_shared(file):
-                continue
-            there = file.ready | file.creating.keys() | file.wanted.keys()
-            others = [worker for worker in store.workers if worker not in there]
-            others.sort(key=lambda worker: (store.replicas.cached_bytes(worker), worker))
-            for worker in others[: max(0, number - len(there))]:
-                store.replicas.want(name, worker)
-            if len(file.ready) < number:
-                self._thin.add(name)  # a transfer may fail, a worker may come
+
+def can_start(store: Store, task: Task) -> bool:
+    """Whether the inputs of a task that is in no queue now can be had; else it waits for temps, or fails."""
+    lost = {name for name in task.inputs if store.replicas.file(name).lost}
+    if not lost:
+        return True
+    store.await_temps(task, lost)
+    for name in sorted(lost):
+        if store.tasks.get(task.id) is task and isinstance(task.place, AwaitingTemps):
+            recover(store, name)
+    return False
+
+
+def recover(store: Store, name: str) -> None:
+    """Have a lost temp made again, unless it is being made; whoever waits for one that nothing makes fails."""
+    producer = store.producers.get(name)
+    if producer is None:
+        fail_waiting(store, name, f"{name}: no worker has it, and no task makes it")
+    elif producer.id not in store.tasks:
+        producer.recover(tuple(n for n in producer.outputs if store.producers.get(n) is producer))
+        use(store, producer.inputs + producer.outputs)
+        store.tasks[producer.id] = producer
+        store.enqueue(producer)
+        store.revived = True
+
+
+def on_fetch_requested(store: Store, event: FetchRequested) -> None:
+    """The submit side wants a file."""
+    name = store.names.get(event.file)
+    file = None if name is None else store.replicas.get(name)
+    if name is None or file is None:
+        answer = AnswerFetch(event.request, "", "", "nobody knows this file (any more)")
+    elif file.ready:
+        answer = AnswerFetch(event.request, min(file.ready), name)
+    elif file.kind == "temp":
+        store.fetches.setdefault(name, []).append(event.request)
+        recover(store, name)
+        return
+    else:
+        answer = AnswerFetch(event.request, "", name, "no worker has it")
+    store.actions.append(answer)
+
+
+def replicate(store: Store) -> None:
+    """Order the copies of temps that are too few, to the workers with the least in their caches."""
+    number = store.settings.temp_replicas
+    thin, store.thin = store.thin, set()
+    if number <= 1:
+        return
+    for name in sorted(thin):
+        file = store.replicas.get(name)
+        if file is None or file.lost or not store.replicas.is_shared(file):
+            continue
+        there = file.ready | file.creating.keys() | file.wanted.keys()
+        others = [worker for worker in store.workers if worker not in there]
+        others.sort(key=lambda worker: (store.replicas.cached_bytes(worker), worker))
+        for worker in others[: max(0, number - len(there))]:
+            store.replicas.want(name, worker)
+        if len(file.ready) < number:
+            store.thin.add(name)  # a transfer may fail, a worker may come
+
+
+# -- room in a worker's cache ----------------------------------------------------------------------------------
+
+
+def make_cache_room(store: Store, worker: ConnectedWorker, inputs: Sequence[str]) -> bool:
+    """Whether there is room for these; files make way that can be had again, and that nothing there uses."""
+    if not inputs or not worker.total.disk:
+        return True
+    replicas = store.replicas
+    here = replicas.names_at(worker.name)
+    coming = {*worker.expecting, *inputs}
+    new = sum(max(replicas.file(name).size, 0) for name in coming if name not in here)
+    over = new + replicas.cached_bytes(worker.name) - int(worker.total.disk * _MB)
+    if over <= 0 or not new:  # what tasks have made may be more than there is room for; it is there
+        return True
+    victims = _victims(store, worker, coming, over)
+    if victims is None:
+        return False
+    for name in victims:
+        replicas.evict(name, worker.name)
+    store.actions.append(EvictFiles(worker.name, victims))
+    return True
+
+
+def _victims(store: Store, worker: ConnectedWorker, coming: set[str], over: int) -> list[str] | None:
+    """The least recently used that are large enough together; None: all together are not."""
+    kept = coming | _in_use(store, worker)
+    sizes = store.replicas.sizes_at(worker.name)
+    victims = []
+    for name, size in sizes.items():
+        if over <= 0:
+            break
+        if size and name not in kept and _can_be_had_again(store, name, worker.name):
+            victims.append(name)
+            over -= size
+    return victims if over <= 0 else None
+
+
+def _in_use(store: Store, worker: ConnectedWorker) -> set[str]:
+    used: set[str] = set()
+    for id_ in worker.tasks:
+        used.update(store.tasks[id_].inputs, store.tasks[id_].outputs)
+    for instance in worker.instances.values():
+        used.update(store.libraries[instance.library].files)
+    return used
+
+
+def _can_be_had_again(store: Store, name: str, worker: str) -> bool:
+    file = store.replicas.get(name)
+    if file is None:  # of another run
+        return True
+    if worker not in file.ready:
+        return False
+    return len(file.ready) > 1 if file.kind == "temp" else not file.made

@@ -19,6 +19,7 @@ class ShapeQueue:
         self.shape = shape
         self.blocked = -1  # value of the store's ``changes`` at which none of these had a place
         self.waits_since: float | None = None  # its first task has had no place
+        self.unfit_since: float | None = None  # and will have none at those workers that there are
         self._new: deque[int] = deque()
         self._back: list[tuple[bool, int]] = []  # heap: (ordinary, id)
         self._gone: set[int] = set()
@@ -33,7 +34,7 @@ class ShapeQueue:
             heapq.heappush(self._back, (not task.recovers, task.id))
 
     def remove(self, task: Task) -> None:
-        """It is in the queue, and will not come back."""
+        """The task is in the queue, and will not come back."""
         self._gone.add(task.id)
 
     def head(self) -> tuple[bool, int]:

@@ -30,7 +30,7 @@ def is_peer(source: str) -> bool:
     return source != MANAGER and "://" not in source
 
 
-class Order(NamedTuple):
+class FileTransfer(NamedTuple):
     """A worker shall get a file from a source: a worker's name, a URL, or the manager."""
 
     worker: str
@@ -39,7 +39,7 @@ class Order(NamedTuple):
 
 
 @dataclass(slots=True)
-class File:
+class CachedFile:
     """What is known of a file by its cache name."""
 
     name: str
@@ -79,7 +79,7 @@ class ReplicaTable:
         self._worker_limit = worker_limit
         self._url_limit = url_limit
         self._transient_error_s = transient_error_s
-        self._files: dict[str, File] = {}
+        self._files: dict[str, CachedFile] = {}
         # Names that are ready or creating there, with the bytes that count for each; least recently used first.
         self._by_worker: dict[str, dict[str, int]] = {}
         self._bytes: dict[str, int] = {}  # sums of those
@@ -90,10 +90,10 @@ class ReplicaTable:
 
     # -- for readers -------------------------------------------------------------------------------------------
 
-    def get(self, name: str) -> File | None:
+    def get(self, name: str) -> CachedFile | None:
         return self._files.get(name)
 
-    def file(self, name: str) -> File:
+    def file(self, name: str) -> CachedFile:
         return self._files[name]
 
     @property
@@ -101,7 +101,7 @@ class ReplicaTable:
         """Whether somebody waits for a file."""
         return bool(self._waiting)
 
-    def is_shared(self, file: File) -> bool:
+    def is_shared(self, file: CachedFile) -> bool:
         """Whether workers pass this file on to each other."""
         return self._worker_limit > 0 and file.shared
 
@@ -134,7 +134,7 @@ class ReplicaTable:
 
     # -- changes -----------------------------------------------------------------------------------------------
 
-    def declare(self, file: File) -> None:
+    def declare(self, file: CachedFile) -> None:
         """The same file may be declared again: it is kept for the longest time that anybody asks for."""
         known = self._files.get(file.name)
         if known is not None:
@@ -145,7 +145,7 @@ class ReplicaTable:
         for worker in self._strangers.pop(file.name, ()):
             self._mark_ready(file, worker)
 
-    def forget(self, name: str) -> list[str]:
+    def remove(self, name: str) -> list[str]:
         """Nobody needs this file any more; give the workers that have it."""
         file = self._files.pop(name, None)
         if file is None:
@@ -177,7 +177,7 @@ class ReplicaTable:
         for name in self._by_worker.pop(worker, {}):
             file = self._files.get(name)
             if file is None:
-                self._drop_stranger(name, worker)
+                self._remove_stranger(name, worker)
                 continue
             was_ready = worker in file.ready
             file.ready.discard(worker)
@@ -193,7 +193,7 @@ class ReplicaTable:
         return sorted(lost)
 
     def want(self, name: str, worker: str) -> None:
-        """This worker needs the file; ``orders`` will say where it shall get it."""
+        """This worker needs the file; ``start_transfers`` will say where it shall get it."""
         file = self._files[name]
         if worker not in file.ready and worker not in file.creating:
             file.wanted[worker] = None
@@ -212,16 +212,16 @@ class ReplicaTable:
             if name in listed:
                 listed[name] = listed.pop(name)
 
-    def drop(self, name: str, worker: str) -> None:
+    def evict(self, name: str, worker: str) -> None:
         """The file is taken from this worker's cache, or was lost there."""
         file = self._files.get(name)
         if file is None:
-            self._drop_stranger(name, worker)
+            self._remove_stranger(name, worker)
         else:
             file.ready.discard(worker)
         self._unlist(name, worker)
 
-    def _drop_stranger(self, name: str, worker: str) -> None:
+    def _remove_stranger(self, name: str, worker: str) -> None:
         workers = self._strangers[name]
         workers.discard(worker)
         if not workers:
@@ -268,7 +268,7 @@ class ReplicaTable:
             file.failures[source] = file.failures.get(source, 0) + 1
         return source
 
-    def _mark_ready(self, file: File, worker: str) -> None:
+    def _mark_ready(self, file: CachedFile, worker: str) -> None:
         source = file.creating.pop(worker, None)
         if source is not None:
             self._count(source, worker, -1)
@@ -298,9 +298,9 @@ class ReplicaTable:
 
     # -- decisions ---------------------------------------------------------------------------------------------
 
-    def orders(self, now: float) -> list[Order]:
+    def start_transfers(self, now: float) -> list[FileTransfer]:
         """Transfers that can start now, for those who wait."""
-        orders = []
+        started = []
         for name in list(self._waiting):
             file = self._files[name]
             for worker in list(file.wanted):
@@ -311,10 +311,10 @@ class ReplicaTable:
                 file.creating[worker] = source
                 self._list(name, worker, max(file.size, 0))
                 self._count(source, worker, +1)
-                orders.append(Order(worker, file.name, source))
-        return orders
+                started.append(FileTransfer(worker, file.name, source))
+        return started
 
-    def _choose_source(self, file: File, worker: str, now: float) -> str | None:
+    def _choose_source(self, file: CachedFile, worker: str, now: float) -> str | None:
         shared = self.is_shared(file)
         if shared:
             peers = [peer for peer in file.ready if self._may_send(peer, self._worker_limit, now)]
@@ -332,7 +332,7 @@ class ReplicaTable:
     def _may_send(self, source: str, limit: int, now: float) -> bool:
         return self._outgoing.get(source, 0) < limit and self._avoid_until.get(source, 0.0) <= now
 
-    def _peer_can_send(self, file: File, now: float) -> bool:
+    def _peer_can_send(self, file: CachedFile, now: float) -> bool:
         """Whether a worker has it and will be free to send it: better than the manager's sending it again."""
         return any(self._avoid_until.get(peer, 0.0) <= now for peer in file.ready)
 

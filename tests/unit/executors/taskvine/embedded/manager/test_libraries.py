@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.executors.taskvine.embedded.manager.managing import WHOLE, Manager, run
+from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.dispatcher import PATIENCE_S
 from trellis.executors.taskvine.embedded.manager.instances import LIBRARY_PAUSE_S, MAX_LIBRARY_FAILURES
-from trellis.executors.taskvine.embedded.manager.records import MOST_AHEAD_PER_SLOT
 from trellis.executors.taskvine.embedded.manager.reports import MAX_EXITS, MAX_FORSAKEN_CALL
 from trellis.wire.vine import Mount, Resources, TaskShape
 
@@ -119,9 +119,9 @@ def test_short_calls_are_sent_ahead(manager: Manager) -> None:
     manager.worker("a", Resources(1, 1, 1, 0))
     submit(manager, 0)
     up(manager, "a")
-    manager.ended("a", 0, duration_s=0.0001)
-    actions = submit(manager, *range(1, 200))
-    assert actions == [calls("a", *range(1, 1 + 2 * (1 + MOST_AHEAD_PER_SLOT)))]
+    manager.ended("a", 0, duration_s=0.00001)
+    actions = submit(manager, *range(1, 300))
+    assert actions == [calls("a", *range(1, 1 + 2 * (1 + MOST_AHEAD_PER_WORKER)))]
 
 
 def test_long_calls_are_not(manager: Manager) -> None:
@@ -245,7 +245,7 @@ def test_calls_that_were_sent_ahead_to_a_dying_library_are_not_held_against_the_
     manager.worker("a", Resources(1, 1, 1, 0))
     submit(manager, 0)
     up(manager, "a")
-    manager.ended("a", 0, duration_s=0.0001)
+    manager.ended("a", 0, duration_s=0.00001)
     submit(manager, *range(1, 40))
     down(manager, "a", started=True)
     for id_ in range(1, 40):

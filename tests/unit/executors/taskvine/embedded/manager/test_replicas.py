@@ -7,8 +7,8 @@ import pytest
 from trellis.executors.taskvine.embedded.manager.replicas import (
     TRANSIENT_ERROR_S,
     URL_PAUSE_S,
-    File,
-    Order,
+    CachedFile,
+    FileTransfer,
     ReplicaTable,
 )
 
@@ -20,9 +20,11 @@ def table(*workers: str, limit: int = 10, url_limit: int = 1) -> ReplicaTable:
     return made
 
 
-def declare(replicas: ReplicaTable, name: str, kind: str = "file", level: str = "workflow", peer: bool = True) -> File:
+def declare(
+    replicas: ReplicaTable, name: str, kind: str = "file", level: str = "workflow", peer: bool = True
+) -> CachedFile:
     source = "http://x" if kind == "url" else ""
-    replicas.declare(File(name, kind, source, level, 5, peer))
+    replicas.declare(CachedFile(name, kind, source, level, 5, peer))
     return replicas.file(name)
 
 
@@ -36,10 +38,14 @@ def test_the_manager_sends_a_file_once_and_workers_pass_it_on() -> None:
     replicas = table("a", "b", "c", "d")
     declare(replicas, "f")
     want(replicas, "f", "a", "b", "c", "d")
-    assert replicas.orders(0.0) == [Order("a", "f", "")]
-    assert replicas.orders(0.0) == []
+    assert replicas.start_transfers(0.0) == [FileTransfer("a", "f", "")]
+    assert replicas.start_transfers(0.0) == []
     assert replicas.updated("f", "a", 5)
-    assert replicas.orders(0.0) == [Order("b", "f", "a"), Order("c", "f", "a"), Order("d", "f", "a")]
+    assert replicas.start_transfers(0.0) == [
+        FileTransfer("b", "f", "a"),
+        FileTransfer("c", "f", "a"),
+        FileTransfer("d", "f", "a"),
+    ]
     replicas.check_invariants()
 
 
@@ -49,19 +55,23 @@ def test_a_worker_sends_to_so_many_at_a_time_and_the_least_busy_sends() -> None:
     file.size = 7
     for worker in ("a", "b"):
         replicas.want("f", worker)
-        replicas.orders(0.0)
+        replicas.start_transfers(0.0)
         replicas.updated("f", worker, 7)
     want(replicas, "f", "c", "d", "e")
-    assert replicas.orders(0.0) == [Order("c", "f", "a"), Order("d", "f", "b"), Order("e", "f", "a")]
+    assert replicas.start_transfers(0.0) == [
+        FileTransfer("c", "f", "a"),
+        FileTransfer("d", "f", "b"),
+        FileTransfer("e", "f", "a"),
+    ]
     replicas.check_invariants()
     replicas = table("a", "b", "c", "d", limit=1)
     declare(replicas, "f")
     want(replicas, "f", "a")
-    replicas.orders(0.0)
+    replicas.start_transfers(0.0)
     replicas.updated("f", "a", 5)
     want(replicas, "f", "b", "c")
-    assert replicas.orders(0.0) == [Order("b", "f", "a")]
-    assert replicas.orders(0.0) == []
+    assert replicas.start_transfers(0.0) == [FileTransfer("b", "f", "a")]
+    assert replicas.start_transfers(0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -71,28 +81,28 @@ def test_what_workers_do_not_pass_on_the_manager_sends_to_each(level: str, peer:
     replicas = table("a", "b", limit=limit)
     declare(replicas, "f", level=level, peer=peer)
     want(replicas, "f", "a", "b")
-    assert replicas.orders(0.0) == [Order("a", "f", ""), Order("b", "f", "")]
+    assert replicas.start_transfers(0.0) == [FileTransfer("a", "f", ""), FileTransfer("b", "f", "")]
     replicas.updated("f", "a", 5)
     replicas.add_worker("c", [], [])
     want(replicas, "f", "c")
-    assert replicas.orders(0.0) == [Order("c", "f", "")]
+    assert replicas.start_transfers(0.0) == [FileTransfer("c", "f", "")]
 
 
 def test_urls_are_fetched_by_one_worker_at_a_time() -> None:
     replicas = table("a", "b", limit=0)
     declare(replicas, "u", "url")
     want(replicas, "u", "a", "b")
-    assert replicas.orders(0.0) == [Order("a", "u", "http://x")]
-    assert replicas.orders(0.0) == []
+    assert replicas.start_transfers(0.0) == [FileTransfer("a", "u", "http://x")]
+    assert replicas.start_transfers(0.0) == []
     replicas.updated("u", "a", 5)
-    assert replicas.orders(0.0) == [Order("b", "u", "http://x")]
+    assert replicas.start_transfers(0.0) == [FileTransfer("b", "u", "http://x")]
 
 
 def test_more_may_fetch_a_url_when_that_is_said() -> None:
     replicas = table("a", "b", "c", url_limit=2)
     declare(replicas, "u", "url")
     want(replicas, "u", "a", "b", "c")
-    assert replicas.orders(0.0) == [Order("a", "u", "http://x"), Order("b", "u", "http://x")]
+    assert replicas.start_transfers(0.0) == [FileTransfer("a", "u", "http://x"), FileTransfer("b", "u", "http://x")]
 
 
 def test_a_source_that_failed_is_left_alone_for_a_while() -> None:
@@ -101,46 +111,46 @@ def test_a_source_that_failed_is_left_alone_for_a_while() -> None:
     replicas.made_here("t", "a")
     replicas.updated("t", "a", 5)
     want(replicas, "t", "b")
-    assert replicas.orders(0.0) == [Order("b", "t", "a")]
+    assert replicas.start_transfers(0.0) == [FileTransfer("b", "t", "a")]
     assert replicas.failed("t", "b", 1.0) == "a"
     want(replicas, "t", "b")
-    assert replicas.orders(0.9 + TRANSIENT_ERROR_S) == []
-    assert replicas.orders(1.0 + TRANSIENT_ERROR_S) == [Order("b", "t", "a")]
+    assert replicas.start_transfers(0.9 + TRANSIENT_ERROR_S) == []
+    assert replicas.start_transfers(1.0 + TRANSIENT_ERROR_S) == [FileTransfer("b", "t", "a")]
 
 
 def test_a_server_that_failed_is_left_alone_for_less() -> None:
     replicas = table("a")
     declare(replicas, "u", "url")
     want(replicas, "u", "a")
-    replicas.orders(0.0)
+    replicas.start_transfers(0.0)
     assert replicas.failed("u", "a", 1.0) == "http://x"
     want(replicas, "u", "a")
-    assert replicas.orders(0.9 + URL_PAUSE_S) == []
-    assert replicas.orders(1.0 + URL_PAUSE_S) == [Order("a", "u", "http://x")]
+    assert replicas.start_transfers(0.9 + URL_PAUSE_S) == []
+    assert replicas.start_transfers(1.0 + URL_PAUSE_S) == [FileTransfer("a", "u", "http://x")]
 
 
 def test_when_no_peer_can_send_the_manager_does() -> None:
     replicas = table("a", "b")
     declare(replicas, "f")
     want(replicas, "f", "a")
-    replicas.orders(0.0)
+    replicas.start_transfers(0.0)
     replicas.updated("f", "a", 5)
     want(replicas, "f", "b")
-    assert replicas.orders(0.0) == [Order("b", "f", "a")]
+    assert replicas.start_transfers(0.0) == [FileTransfer("b", "f", "a")]
     assert replicas.failed("f", "b", 0.0) == "a"
     want(replicas, "f", "b")
-    assert replicas.orders(0.0) == [Order("b", "f", "")]
+    assert replicas.start_transfers(0.0) == [FileTransfer("b", "f", "")]
 
 
 def test_a_temp_comes_from_workers_only() -> None:
     replicas = table("a", "b")
     declare(replicas, "t", "temp")
     want(replicas, "t", "b")
-    assert replicas.orders(0.0) == []
+    assert replicas.start_transfers(0.0) == []
     replicas.made_here("t", "a")
-    assert replicas.orders(0.0) == []
+    assert replicas.start_transfers(0.0) == []
     replicas.updated("t", "a", 5)
-    assert replicas.orders(0.0) == [Order("b", "t", "a")]
+    assert replicas.start_transfers(0.0) == [FileTransfer("b", "t", "a")]
 
 
 def test_a_worker_that_leaves_takes_its_replicas_along() -> None:
@@ -152,7 +162,7 @@ def test_a_worker_that_leaves_takes_its_replicas_along() -> None:
         replicas.made_here(name, "a")
         replicas.updated(name, "a", 5)
     want(replicas, "s", "b")
-    replicas.orders(0.0)
+    replicas.start_transfers(0.0)
     replicas.updated("s", "b", 5)
     assert replicas.remove_worker("a") == ["t"]
     assert (replicas.file("t").lost, replicas.file("s").lost, replicas.file("f").lost) == (True, False, False)
@@ -167,7 +177,7 @@ def test_files_of_a_former_run_count_as_soon_as_they_are_declared() -> None:
     declare(replicas, "later")
     assert replicas.missing(["known", "later"], "a") == []
     replicas.check_invariants()
-    replicas.drop("never", "a")
+    replicas.evict("never", "a")
     assert list(replicas.names_at("a")) == ["known", "later"]
     replicas.remove_worker("a")
     replicas.check_invariants()
@@ -177,11 +187,11 @@ def test_nobody_gets_what_is_forgotten() -> None:
     replicas = table("a", "b", "c")
     declare(replicas, "f", peer=False)
     want(replicas, "f", "a", "b")
-    replicas.orders(0.0)
+    replicas.start_transfers(0.0)
     replicas.updated("f", "a", 5)
     want(replicas, "f", "c")
-    assert replicas.forget("f") == ["a", "b"]
-    assert replicas.forget("f") == []
+    assert replicas.remove("f") == ["a", "b"]
+    assert replicas.remove("f") == []
     assert not replicas.waiting
     assert not replicas.updated("f", "b", 5)
     assert replicas.failed("f", "b", 0.0) is None

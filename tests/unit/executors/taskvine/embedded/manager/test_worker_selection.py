@@ -7,15 +7,15 @@ from random import Random
 import pytest
 
 from tests.unit.executors.taskvine.embedded.manager.managing import registration
-from trellis.executors.taskvine.embedded.manager.records import Instance, Library, Task, Worker
-from trellis.executors.taskvine.embedded.manager.replicas import File, ReplicaTable
-from trellis.executors.taskvine.embedded.manager.scheduling import can_host, offers, rank_instances, rank_workers
+from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, InstalledLibrary, LibraryInstance, Task
+from trellis.executors.taskvine.embedded.manager.replicas import CachedFile, ReplicaTable
+from trellis.executors.taskvine.embedded.manager.worker_selection import can_host, offers, rank_instances, rank_workers
 from trellis.wire.vine import LibrarySpec, Resources, TaskShape
 
 
 @pytest.fixture
-def workers() -> dict[str, Worker]:
-    made = {name: Worker(registration(name), 0.0, 0.0) for name in ("a", "b", "c")}
+def workers() -> dict[str, ConnectedWorker]:
+    made = {name: ConnectedWorker(registration(name), 0.0, 0.0) for name in ("a", "b", "c")}
     for worker, cores in zip(made.values(), (1, 3, 2), strict=True):
         worker.free = Resources(cores, 100, 100, 0)
     return made
@@ -28,7 +28,7 @@ def replicas() -> ReplicaTable:
     for name in ("a", "b", "c"):
         table.add_worker(name, [], [])
     for name, size, there in (("large", 100, "c"), ("small", 10, "ac"), ("bound", 1, "b")):
-        table.declare(File(name, "temp", "", "workflow", size, name != "bound"))
+        table.declare(CachedFile(name, "temp", "", "workflow", size, name != "bound"))
         for worker in there:
             table.made_here(name, worker)
             table.updated(name, worker, size)
@@ -50,7 +50,7 @@ def task(*inputs: str, **shape: object) -> Task:
     ],
 )
 def test_policies(
-    policy: str, inputs: tuple[str, ...], order: str, workers: dict[str, Worker], replicas: ReplicaTable
+    policy: str, inputs: tuple[str, ...], order: str, workers: dict[str, ConnectedWorker], replicas: ReplicaTable
 ) -> None:
     workers["a"].note_duration(1.0)
     workers["c"].note_duration(3.0)
@@ -58,27 +58,27 @@ def test_policies(
     assert "".join(worker.name for worker in ranked) == order
 
 
-def test_rand_is_another_order_each_time(workers: dict[str, Worker], replicas: ReplicaTable) -> None:
+def test_rand_is_another_order_each_time(workers: dict[str, ConnectedWorker], replicas: ReplicaTable) -> None:
     rng = Random(1)
     orders = {tuple(w.name for w in rank_workers(workers.values(), (), "rand", replicas, rng)) for _ in range(50)}
     assert len(orders) == 6
 
 
 def test_features_are_needed_all() -> None:
-    worker = Worker(registration("a", features=["ssd", "gpu"]), 0.0, 0.0)
+    worker = ConnectedWorker(registration("a", features=["ssd", "gpu"]), 0.0, 0.0)
     assert offers(worker, task(features=("gpu", "ssd")))
     assert not offers(worker, task(features=("gpu", "tape")))
     assert not can_host(worker, task(features=("tape",)), 0.0)
 
 
 def test_a_worker_that_ends_too_soon_takes_no_long_task() -> None:
-    worker = Worker(registration("a"), 0.0, 0.0, ends_at=10.0)
+    worker = ConnectedWorker(registration("a"), 0.0, 0.0, ends_at=10.0)
     assert can_host(worker, task(time_min_s=5.0), 4.0)
     assert not can_host(worker, task(time_min_s=5.0), 5.0)
     assert not can_host(worker, task(), 10.0)
 
 
-def test_a_task_avoids_a_worker_for_a_time(workers: dict[str, Worker]) -> None:
+def test_a_task_avoids_a_worker_for_a_time(workers: dict[str, ConnectedWorker]) -> None:
     avoiding = task()
     avoiding.avoid, avoiding.avoid_until = "a", 5.0
     assert [can_host(workers["a"], avoiding, now) for now in (4.9, 5.0)] == [False, True]
@@ -86,11 +86,12 @@ def test_a_task_avoids_a_worker_for_a_time(workers: dict[str, Worker]) -> None:
 
 
 def test_calls_go_where_their_inputs_are_and_free_slots_come_before_busy_ones(
-    workers: dict[str, Worker], replicas: ReplicaTable
+    workers: dict[str, ConnectedWorker], replicas: ReplicaTable
 ) -> None:
-    library = Library(LibrarySpec("l"))
+    library = InstalledLibrary(LibrarySpec("l"))
     for number, name in enumerate("abc"):
-        instance = Instance(number, "l", name, Resources(), 2, slots=2, mean_s=0.001)
+        instance = LibraryInstance(number, "l", name, Resources(), 2, slots=2)
+        instance.look_ahead.note(1, 0.001)
         instance.calls = {100, 101} if name == "c" else set()
         library.note_room(instance)
     ranked = rank_instances(library, task("large", "small"), workers, 0.0, replicas)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
-from trellis.executors.taskvine.embedded.manager.records import Instance, Library, Task, Worker
+from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, InstalledLibrary, LibraryInstance, Task
 from trellis.executors.taskvine.embedded.manager.replicas import ReplicaTable
 
 POLICIES = ("files", "time", "worst", "rand")
 
 
 def rank_workers(
-    workers: Iterable[Worker], inputs: Sequence[str], policy: str, replicas: ReplicaTable, rng: Random
-) -> Sequence[Worker]:
+    workers: Iterable[ConnectedWorker], inputs: Sequence[str], policy: str, replicas: ReplicaTable, rng: Random
+) -> Sequence[ConnectedWorker]:
     """The workers in the order in which to try them.
 
     * ``files``: most bytes of the task's inputs first; without inputs, most free cores.
@@ -33,13 +33,13 @@ def rank_workers(
     return chosen
 
 
-def _emptiest(worker: Worker) -> tuple[float, float, str]:
+def _emptiest(worker: ConnectedWorker) -> tuple[float, float, str]:
     return (-(worker.free.cores or 0), -(worker.free.memory or 0), worker.name)
 
 
 def rank_instances(
-    library: Library, task: Task, workers: Mapping[str, Worker], now: float, replicas: ReplicaTable
-) -> Iterator[Instance]:
+    library: InstalledLibrary, task: Task, workers: Mapping[str, ConnectedWorker], now: float, replicas: ReplicaTable
+) -> Iterator[LibraryInstance]:
     """The library's instances that may take this call, in the order in which to try them: those with a free slot, then
     those that it may be sent to ahead of time; of each, where most bytes of its inputs are."""
     for among in (library.free, library.ahead):
@@ -53,19 +53,19 @@ def rank_instances(
             yield from suitable
 
 
-def offers(worker: Worker, task: Task) -> bool:
+def offers(worker: ConnectedWorker, task: Task) -> bool:
     """Whether the worker has the features that the task needs."""
     return not task.shape.features or set(task.shape.features) <= set(worker.registration.features)
 
 
-def may_join(worker: Worker, task: Task) -> bool:
+def may_join(worker: ConnectedWorker, task: Task) -> bool:
     """Whether the task may be at the worker together with what is there now."""
     if worker.loner >= 0:
         return False
     return not task.alone or not (worker.tasks or any(not instance.slots for instance in worker.instances.values()))
 
 
-def can_host(worker: Worker, task: Task, now: float) -> bool:
+def can_host(worker: ConnectedWorker, task: Task, now: float) -> bool:
     """Whether the worker may take this task, whatever it does now."""
     if worker.drained:
         return False
