@@ -14,6 +14,7 @@ import pytest
 
 from tests.integration.taskvine.worker_bed import ONE_CORE, Bed, bed, gone, wait_until
 from trellis.errors import RemoteTraceback
+from trellis.executors.common.accelerators import accelerator_variables
 from trellis.wire.vine import KillTasks, Resources, TaskFailed, TaskShape
 
 
@@ -229,6 +230,18 @@ def test_environment_tells_what_the_task_is_given() -> None:
         }
         assert it.result(it.run(tell, resources=Resources(1, gpus=2)))["CUDA_VISIBLE_DEVICES"] == "4,6"
         assert it.result(it.run(tell))["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_devices_of_other_makers_are_told_as_well() -> None:
+    def tell() -> dict[str, str]:
+        makers = ("CUDA", "ROCR", "HIP", "ZE")
+        return {name: value for name, value in os.environ.items() if name.startswith(makers)}
+
+    with bed() as it:
+        it.start("--gpus", "2", env={"ROCR_VISIBLE_DEVICES": "4,6"})
+        assert it.result(it.run(tell, resources=Resources(1, gpus=1))) == accelerator_variables(["4"])
+        assert it.result(it.run(tell, resources=Resources(1, gpus=2))) == accelerator_variables(["4", "6"])
+        assert it.result(it.run(tell)) == accelerator_variables([])
 
 
 def test_init_command_runs_before_the_interpreter(it: Bed) -> None:

@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 _NAMING = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 
 
-def accelerator_variables(names: Sequence[str]) -> dict[str, str]:
-    """What makes these devices visible, and no others; without names, none. A name may be several, with commas."""
+def accelerator_variables(names: Sequence[str], count: int | None = None) -> dict[str, str]:
+    """What makes these devices visible, and no others; without names, none. A name may be several, with commas.
+
+    ``count``: of the devices, where that cannot be seen from the names.
+    """
     visible = ",".join(names)
-    count = len(visible.split(",")) if visible else 0
+    if count is None:
+        count = len(visible.split(",")) if visible else 0
     return {
         "CUDA_VISIBLE_DEVICES": visible,
         "ROCR_VISIBLE_DEVICES": visible,

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from trellis.executors.common.accelerators import accelerator_variables
 from trellis.executors.taskvine.remote import guard
 from trellis.executors.taskvine.remote.fit import MARK
 from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount, Resources, TaskShape
@@ -113,12 +114,20 @@ def regular_command(
     if made:
         command = f"mkdir -p {shlex.join(made)} && {command}"
     memory = f" {guard.MEMORY}={math.ceil(shape.resources.memory)}" if shape.resources.memory and not measured else ""
-    command = f"export {guard.GROUP}=$${memory}; {command}"
+    command = f"export {guard.GROUP}=$${memory}; {_devices(shape.resources)}{command}"
     if stays:
         # TaskVine brings either all of a file home or nothing.
         small = f"head -c {_HEAD_BYTES} {RESULT} > {REPORT}"
         command += f"; case $(head -c 1 {RESULT}) in E) cp {RESULT} {REPORT};; *) {small};; esac"
     return command
+
+
+def _devices(resources: Resources) -> str:
+    """Shell text: a worker of TaskVine says which GPUs a task has in Nvidia's variable only."""
+    if not resources.gpus:
+        return ""
+    variables = accelerator_variables(["$CUDA_VISIBLE_DEVICES"], math.ceil(resources.gpus))
+    return "".join(f'export {name}="{value}"; ' for name, value in variables.items())
 
 
 def _python(environment: int) -> str:
@@ -159,7 +168,8 @@ def library_command(spec: LibrarySpec, packs: Sequence[str] = ()) -> str:
     if cores is not None and math.ceil(cores) < spec.slots:
         # TaskVine's library refuses to share a core between calls. The worker's words come last, and the last counts.
         program = f"{instead}sh -c '{program} \"$@\" --library-cores {spec.slots}' library"
-    return f"{_enter(spec.environment, 'exit 1')}{spec.init_command} {_packs(packs)}{program}".strip()
+    devices, enter = _devices(spec.resources), _enter(spec.environment, "exit 1")
+    return f"{devices}{enter}{spec.init_command} {_packs(packs)}{program}".strip()
 
 
 def pack_path(mount: Mount) -> str:

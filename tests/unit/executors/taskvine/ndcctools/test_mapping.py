@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from trellis.errors import TASKVINE_STATUS
+from trellis.executors.common.accelerators import accelerator_variables
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.remote import guard
 from trellis.executors.taskvine.remote.fit import MARK
@@ -141,6 +143,22 @@ def test_the_command_of_a_library() -> None:
     assert mapping.library_command(LibrarySpec("idx"), ["a", "b"]) == (
         'TRELLIS_PACKS="$PWD/a:$PWD/b" exec python3 library_code.py'
     )
+
+
+@pytest.mark.parametrize("library", [False, True])
+def test_gpus_of_all_makers_are_told(library: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "python3").write_text("#!/bin/sh\nexec env\n")
+    (tmp_path / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")  # as TaskVine's worker says it
+    resources = Resources(gpus=1.5)
+    words = (
+        mapping.library_command(LibrarySpec("idx", resources=resources))
+        if library
+        else command(shape(resources=resources))
+    )
+    told = run(words)[0].splitlines()
+    assert {f"{name}={value}" for name, value in accelerator_variables(["2", "5"]).items()} <= set(told)
 
 
 @pytest.fixture
