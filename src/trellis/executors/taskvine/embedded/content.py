@@ -8,6 +8,11 @@ from typing import NamedTuple
 import msgspec
 
 
+def is_cache_name(name: str) -> bool:
+    """Whether a file can have this name: others would lead out of a cache's directory."""
+    return bool(name) and "/" not in name and "\0" not in name and not name.startswith(".")
+
+
 class Entry(msgspec.Struct):
     """A file that is there. Sizes in bytes."""
 

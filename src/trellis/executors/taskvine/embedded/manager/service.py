@@ -68,6 +68,7 @@ class VineManagerService:
             self._loop, self._origin, self._ask_for_piece, self._on_came_home, self._on_content, self._log.came_home
         )
         self._running = True
+        self._is_performing = False
 
     def bind(self) -> VinePorts:
         """Raises:
@@ -169,8 +170,16 @@ class VineManagerService:
     # -- effects -----------------------------------------------------------------------------------------------
 
     def _perform_all(self) -> None:
-        for effect in self._protocol.effects():
-            self._perform(effect)
+        """In the order in which they are asked for, be it while others are performed."""
+        if self._is_performing:
+            return
+        self._is_performing = True
+        try:
+            while asked := self._protocol.effects():
+                for effect in asked:
+                    self._perform(effect)
+        finally:
+            self._is_performing = False
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -185,7 +194,6 @@ class VineManagerService:
                     self._origin.forget(name)
             case effects.ReadPiece(worker, request):
                 self._protocol.on_piece_read(worker, *self._origin.serve(request))
-                self._perform_all()
             case effects.BringHome(worker, name):
                 self._homecoming.bring(worker, name)
             case effects.BringContent(request, worker, name):
@@ -195,7 +203,6 @@ class VineManagerService:
             case effects.DropSource(worker):
                 requests = self._homecoming.worker_left(worker)
                 self._protocol.on_source_dropped(requests, time.monotonic())
-                self._perform_all()
             case effects.End():
                 self._running = False
             case _:

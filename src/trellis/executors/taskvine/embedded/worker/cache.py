@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from trellis.core.plain_files import open_plain
-from trellis.executors.taskvine.embedded.content import Content, Entry
+from trellis.executors.taskvine.embedded.content import Content, Entry, is_cache_name
 from trellis.executors.taskvine.remote import trees
 from trellis.executors.taskvine.remote.fetch import protect
 
@@ -88,7 +88,7 @@ class Cache:
         Raises:
             ValueError: no such name can be: it would lead out of the cache.
         """
-        if not name or "/" in name or name.startswith("."):
+        if not is_cache_name(name):
             raise ValueError(f"{name!r} is no cache name")
         return self._directory / name
 

@@ -50,39 +50,26 @@ class Processes:
         self._workspace = workspace
         self._lifeline = lifeline
         self._on_end = on_end
-        self._functions: dict[int, Buffer] = {}
         self._running: dict[int, _Process] = {}
         self._zygotes = Zygotes(loop, workspace, lifeline, os.environ, self._start_again)
         # Compiled once, not in each task: a program's main file is not looked up among the compiled ones.
         self._runner = str(workspace.logs / "runner.pyc")
         py_compile.compile(runner.__file__, self._runner, runner.__file__)
 
-    def define(self, function: int, data: Buffer) -> None:
-        self._functions[function] = data
-
     def forget(self, function: int) -> None:
-        self._functions.pop(function, None)
         self._function_path(function).unlink(missing_ok=True)
-
-    def function(self, number: int) -> Buffer:
-        """Raises:
-        ValueError: it was not defined, or is forgotten.
-        """
-        if number not in self._functions:
-            raise ValueError(f"function {number} is not known here")
-        return self._functions[number]
 
     def _function_path(self, function: int) -> Path:
         return self._workspace.functions / str(function)
 
-    def start(self, start: TaskStart, environment: Mapping[str, str]) -> None:
+    def start(self, start: TaskStart, function: Buffer, environment: Mapping[str, str]) -> None:
         """Raises:
         OSError: it cannot be started, or its inputs not be put into place.
         ValueError: a path would lead out of its sandbox.
         """
-        function = self._function_path(start.function)
-        if not function.exists():
-            runner.write_payload(str(function), runner.CALL, (self.function(start.function),))
+        path = self._function_path(start.function)
+        if not path.exists():
+            runner.write_payload(str(path), runner.CALL, (function,))
         files = self._workspace.tasks / str(start.id)
         (files / "tmp").mkdir(parents=True)
         try:
@@ -132,7 +119,9 @@ class Processes:
         )
 
     def kill(self, id_: int) -> None:
-        self._running[id_].child.kill()
+        """End a task; one that could not be started is no error."""
+        if id_ in self._running:
+            self._running[id_].child.kill()
 
     def _ended(self, id_: int, code: int) -> None:
         process = self._running.pop(id_)

@@ -1,18 +1,13 @@
-"""Reports of a worker to its manager: results go together. Decides nothing."""
+"""Reports of a worker to its manager: results go together. No sockets or clocks here."""
 
 from __future__ import annotations
 
-import logging
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from trellis.transport.endpoint import ClientEndpoint
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
 from trellis.wire.messages import Message
-from trellis.wire.vine import UNKNOWN, CacheFailed, CacheUpdated, CallsEnded, Resources
-
-logger = logging.getLogger("trellis.vine.worker")
+from trellis.wire.vine import UNKNOWN, CacheUpdated, CallsEnded, Resources
 
 # Results wait for others so long, while their library has more calls to start than results wait: it does not run dry
 # before the manager knows of them. With each result alone, three processes would be woken for each call.
@@ -64,8 +59,8 @@ class Reports:
     ``due``: when the results that are there shall be sent, on the monotonic clock; 0: at the end of this turn.
     """
 
-    def __init__(self, endpoint: ClientEndpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, send: Callable[[list[Buffer]], None]) -> None:
+        self._send_frames = send
         self.results = ResultBatch()
         self.due = math.inf
 
@@ -74,32 +69,25 @@ class Reports:
         self._send(message)
 
     def _send(self, message: Message) -> None:
-        self._endpoint.send([encode_header(message)])
+        self._send_frames([encode_header(message)])
 
-    def gathered(self, waiting: int = 0) -> None:
+    def gathered(self, now: float, waiting: int = 0) -> None:
         """A result is there. ``waiting``: calls that its library has still to start."""
-        self.due = min(self.due, time.monotonic() + HOLD_S if len(self.results) < waiting else 0.0)
+        self.due = min(self.due, now + HOLD_S if len(self.results) < waiting else 0.0)
 
-    def send_due(self) -> None:
+    def send_due(self, now: float) -> None:
         """What has gathered, when its time has come."""
-        if time.monotonic() >= self.due:
+        if now >= self.due:
             self.send_results()
 
     def send_results(self) -> None:
         """What has gathered, now."""
         self.due = math.inf
         if len(self.results):
-            self._endpoint.send(self.results.take())
+            self._send_frames(self.results.take())
 
     def made(self, made: Sequence[tuple[str, int]], seconds: float) -> None:
         """Files that a task has made: names and sizes in bytes."""
         if made:
             names, sizes = zip(*made, strict=True)
             self._send(CacheUpdated(list(names), list(sizes), [seconds] * len(names)))
-
-    def arrived(self, name: str, size: int, seconds: float) -> None:
-        self.send(CacheUpdated([name], [size], [seconds]))
-
-    def not_arrived(self, name: str, source: str, reason: str) -> None:
-        logger.warning("file %s could not be had from %s: %s", name, source or "the manager", reason)
-        self.send(CacheFailed(name, source, reason))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from trellis.executors.taskvine.embedded.worker import reports as results
 from trellis.executors.taskvine.embedded.worker.reports import HOLD_S, Reports
 from trellis.wire.codec import Decoder
 from trellis.wire.messages import Heartbeat, Message
@@ -30,15 +29,10 @@ class Wire:
 class Clock:
     now = 100.0
 
-    def monotonic(self) -> float:
-        return self.now
-
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(results, "time", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -48,17 +42,17 @@ def wire() -> Wire:
 
 @pytest.fixture
 def reports(wire: Wire) -> Reports:
-    return Reports(wire)  # type: ignore[arg-type]
+    return Reports(wire.send)
 
 
 def end(reports: Reports, id_: int, waiting: int) -> None:
     reports.results.add(id_, False, 0.0, 0.0, b"")
-    reports.gathered(waiting)
+    reports.gathered(Clock.now, waiting)
 
 
 def test_a_result_that_nothing_waits_behind_goes_at_once(reports: Reports, wire: Wire, clock: Clock) -> None:
     end(reports, 1, waiting=0)
-    reports.send_due()
+    reports.send_due(clock.now)
     assert wire.results() == [[1]]
     assert reports.due == math.inf
 
@@ -68,11 +62,11 @@ def test_results_wait_for_others_while_their_library_has_enough_to_do(
 ) -> None:
     end(reports, 1, waiting=9)
     end(reports, 2, waiting=8)
-    reports.send_due()
+    reports.send_due(clock.now)
     assert wire.results() == []
     assert reports.due == clock.now + HOLD_S
     clock.now += HOLD_S
-    reports.send_due()
+    reports.send_due(clock.now)
     assert wire.results() == [[1, 2]]
 
 
@@ -81,7 +75,7 @@ def test_they_wait_no_longer_when_as_many_have_gathered_as_there_are_calls_to_st
 ) -> None:
     for number, waiting in enumerate((4, 3, 2)):
         end(reports, number, waiting)
-        reports.send_due()
+        reports.send_due(clock.now)
     assert wire.results() == [[0, 1, 2]]
 
 
@@ -89,7 +83,7 @@ def test_one_library_that_runs_dry_does_not_wait_for_another(reports: Reports, w
     end(reports, 1, waiting=9)
     end(reports, 2, waiting=0)
     end(reports, 3, waiting=9)
-    reports.send_due()
+    reports.send_due(clock.now)
     assert wire.results() == [[1, 2, 3]]
 
 
@@ -103,6 +97,6 @@ def test_files_are_there_before_the_results_that_name_them(reports: Reports, wir
     end(reports, 1, waiting=9)
     reports.made([("temp-1", 10)], 0.1)
     end(reports, 2, waiting=0)
-    reports.send_due()
+    reports.send_due(clock.now)
     assert [type(message) for message in wire.messages] == [CacheUpdated, CallsEnded]
     assert wire.results() == [[1, 2]]
