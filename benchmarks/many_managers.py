@@ -27,8 +27,8 @@ from benchmarks.crowd import Crowd, most_in_one_process
 from benchmarks.work import identity
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.executors.htex.settings import Ports, Settings
-from trellis.executors.htex.submit.client import InterchangeClient, Notices
-from trellis.executors.htex.submit.interchange_identity import interchange_command
+from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
+from trellis.executors.htex.submit.interchange_process import interchange_command
 from trellis.transport.keys import create_keys
 from trellis.wire.payload import dump_call
 
@@ -74,13 +74,13 @@ class Bench:
             selection="random",
             import_paths=[],
         )
-        notices = Notices(
+        callbacks = InterchangeCallbacks(
             lambda message: self._count("joined", 1),
             lambda message: self._count("lost", 1),
             lambda message: self._count("failed", 1),
             lambda error: self._count("failed", 1),
         )
-        self.client = InterchangeClient("bench", interchange_command(), settings, notices)
+        self.client = InterchangeClient("bench", interchange_command(), settings, callbacks)
 
     def start(self) -> Ports:
         before = {child.pid for child in psutil.Process().children()}

@@ -76,7 +76,7 @@ MACHINES = [
     "trellis.executors.htex.interchange.task_queue",
     "trellis.executors.common.placement",
     "trellis.executors.htex.interchange.candidates",
-    "trellis.executors.htex.submit.pending_requests",
+    "trellis.executors.htex.submit.package_requests",
     "trellis.executors.htex.submit.acknowledgements",
     "trellis.executors.htex.submit.manager_status",
     "trellis.executors.htex.resources",

@@ -12,7 +12,7 @@ from tests.fuzz.frames import Frames
 from tests.fuzz.health import Patient, Vitals
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.htex.settings import Ports, Settings
-from trellis.executors.htex.submit.interchange_identity import interchange_command, interchange_process
+from trellis.executors.htex.submit.interchange_process import interchange_command, interchange_process
 from trellis.testing.simulated_manager import registration
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint

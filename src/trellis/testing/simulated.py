@@ -15,7 +15,7 @@ from trellis.executors.htex.interchange import state as interchange
 from trellis.executors.htex.interchange.selection import Selection
 from trellis.executors.htex.manager import state as manager
 from trellis.executors.htex.submit import submission
-from trellis.executors.htex.submit.acknowledgements import Receipts
+from trellis.executors.htex.submit.acknowledgements import Acknowledgements
 from trellis.testing.freezing import Freezer
 from trellis.testing.network import Connection, Party, World
 from trellis.testing.oracles import Ledger, TaskPlan
@@ -101,7 +101,7 @@ class SubmitSide:
         self._stage = stage
         self._server = server
         self._machine = stage.machines.submission()
-        self._receipts = Receipts()
+        self._receipts = Acknowledgements()
         self._managers: dict[str, None] = {}  # that have joined
         self._held_blocks: list[str] = []
         self.drained_blocks: list[str] = []

@@ -28,7 +28,10 @@ MAX_HEADER_BYTES = 64 * 2**20
 # It is looked up which tasks a message was about that makes no sense, unless it is larger: its fields, unchecked, may
 # take many times as much memory.
 MAX_SALVAGE_BYTES = 4 * 2**20
-# Tasks in one message. We send a thousand; a message about more than this many would hold up everybody else.
+# Tasks in one message: large enough to make the cost of a message nothing, small enough for the first of a flood
+# to run while the rest is being packed.
+BATCH = 1_000
+# A message about more tasks than this would hold up everybody else.
 MAX_BATCH = 1_000_000
 
 # Lists with one element for each of a message's ``ids``.

@@ -16,8 +16,8 @@ from benchmarks import many_managers
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import ManagerLost
 from trellis.executors.htex.settings import Settings
-from trellis.executors.htex.submit.client import InterchangeClient, Notices
-from trellis.executors.htex.submit.interchange_identity import interchange_command
+from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
+from trellis.executors.htex.submit.interchange_process import interchange_command
 from trellis.testing.simulated_manager import registration
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
@@ -231,14 +231,14 @@ class Side:
             selection="random",
             import_paths=[],
         )
-        notices = Notices(
+        callbacks = InterchangeCallbacks(
             lambda message: self.joined.append(message.manager),
             lambda message: self.lost.append(message.manager),
             lambda message: None,
             lambda error: None,
         )
         limited = ["sh", "-c", f'ulimit -Sn {FEW_DESCRIPTORS}; exec "$@"', "sh", *interchange_command()]
-        self.client = InterchangeClient("many", limited, settings, notices)
+        self.client = InterchangeClient("many", limited, settings, callbacks)
         before = set(psutil.Process().children())
         self.port = self.client.start().worker
         (self.interchange,) = set(psutil.Process().children()) - before

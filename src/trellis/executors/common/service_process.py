@@ -43,7 +43,7 @@ class ServiceProcess(Generic[P]):
 
     def __init__(self, label: str, what: str, command: Sequence[str], settings: Any, ports: type[P], log: str) -> None:
         self._label = label
-        self._what = what
+        self.what = what
         self._command = list(command)
         self._settings = settings
         self._ports = ports
@@ -88,7 +88,7 @@ class ServiceProcess(Generic[P]):
             if not said:
                 self.kill(f"did not listen within {_START_TIMEOUT_S:g} s")
             self.end(1.0)
-            raise ExecutorError(self._label, f"the {self._what} does not start. {self.last_words()}")
+            raise ExecutorError(self._label, f"the {self.what} does not start. {self.last_words()}")
         return msgspec.json.decode(line, type=self._ports)
 
     def open_sentinel(self) -> int | None:

@@ -212,8 +212,8 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
                 cannot work.
             ExecutorError: the interchange does not start.
         """
-        from trellis.executors.htex.submit.client import InterchangeClient, Notices
-        from trellis.executors.htex.submit.interchange_identity import interchange_command
+        from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
+        from trellis.executors.htex.submit.interchange_process import interchange_command
 
         if self._client is not None:
             return
@@ -225,7 +225,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
         os.makedirs(options.logdir, exist_ok=True)
         provide_keys(options, given=self._cert_dir is not None)
         command = list(options.interchange_launch_cmd or interchange_command())
-        notices = Notices(
+        callbacks = InterchangeCallbacks(
             manager_joined=self._on_manager_joined,
             manager_lost=self._on_manager_lost,
             manager_refused=self._on_manager_refused,
@@ -237,7 +237,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
         settings = interchange_settings(options)
         if options.runs_here:
             settings.shared_dir = make_directory()
-        client = InterchangeClient(options.label, command, settings, notices)
+        client = InterchangeClient(options.label, command, settings, callbacks)
         self._ports = client.start()
         self._client = client
         self.start_blocks(context)
@@ -336,7 +336,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
             mem_per_worker_gb=self.mem_per_worker,
         )
 
-    # -- notices, on the client's thread -----------------------------------------------------------------------
+    # -- callbacks, on the client's thread -----------------------------------------------------------------------
 
     def _on_manager_joined(self, message: ManagerJoined) -> None:
         self._joined[message.manager] = message

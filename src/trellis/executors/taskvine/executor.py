@@ -29,7 +29,7 @@ from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 from trellis.executors.taskvine.factory_keeper import FactoryKeeper
 from trellis.executors.taskvine.front.calls import Calls
 from trellis.executors.taskvine.front.client import VineClient
-from trellis.executors.taskvine.front.requests import Notices
+from trellis.executors.taskvine.front.requests import VineCallbacks
 from trellis.executors.taskvine.front.specification import check_specification
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig
@@ -170,7 +170,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         process = ServiceProcess(
             self.label, "TaskVine manager", manager_command(engine), settings, VinePorts, "manager.log"
         )
-        notices = Notices(
+        callbacks = VineCallbacks(
             self._on_worker_joined,
             self._on_worker_left,
             lambda text: self._notify(f"executor {self.label}: {text}"),
@@ -178,7 +178,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             lambda held, value: self._calls.kept(held, value),
             lambda tasks: self._calls.ended(tasks),
         )
-        client = VineClient(self.label, process, settings, notices)
+        client = VineClient(self.label, process, settings, callbacks)
         ports = client.start()
         self._calls = Calls(client, config, self.function_exec_mode, self.run_dir, self._for_this_host)
         is_known = config.address is not None or self._for_this_host
@@ -330,7 +330,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     def _blocks_with_managers(self) -> set[str]:
         return {joined.block for joined in list(self._workers.values())}
 
-    # -- notices, on the client's thread -----------------------------------------------------------------------
+    # -- callbacks, on the client's thread -----------------------------------------------------------------------
 
     def _on_worker_joined(self, message: WorkerJoined) -> None:
         self._workers[message.worker] = message

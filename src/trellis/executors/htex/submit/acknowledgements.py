@@ -13,7 +13,7 @@ MOST_REPORTS = 64
 LONGEST_S = 1.0
 
 
-class Receipts:
+class Acknowledgements:
     """Notes reports, and makes the messages that acknowledge them."""
 
     def __init__(self) -> None:

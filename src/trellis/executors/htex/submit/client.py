@@ -1,47 +1,40 @@
-"""The submit side: the link to the interchange, and the thread that owns it.
+"""The submit side of HTEX: what becomes of attempts, and what the interchange is told and says.
 
-Users' threads put attempts into an inbox; outcomes go to the sinks of the attempts. The thread cannot end without
-giving every attempt its outcome. What an attempt carries is kept until then: when the interchange dies, another takes
-its place, and is told all that the first one knew.
+What an attempt carries is kept until its outcome: when the interchange dies, another takes its place, and is told all
+that the first one knew.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, assert_never
 
 import msgspec
 
 from trellis.core.interfaces import Attempt
 from trellis.errors import (
-    BadMessage,
     CommandClientBadError,
     CommandClientTimeoutError,
     ExecutorError,
     InterchangeLost,
-    InternalConsistencyError,
     TrellisError,
 )
 from trellis.executors.common.known_functions import define_functions
-from trellis.executors.common.pulse import Pulse, asking_period
-from trellis.executors.common.service_process import ServiceProcess
-from trellis.executors.common.submit_thread import SubmitThread
+from trellis.executors.common.pulse import asking_period
+from trellis.executors.common.service_client import Cancel, Patience, Send, ServiceAddress, ServiceClient
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.htex.submit import submission as machine
-from trellis.executors.htex.submit.acknowledgements import Receipts
-from trellis.executors.htex.submit.inbox_items import AskPackages, AskStatus, Cancel, End, Order, Send
-from trellis.executors.htex.submit.interchange_process import InterchangeLink
-from trellis.executors.htex.submit.known_managers import Headcount
+from trellis.executors.htex.submit.acknowledgements import Acknowledgements
+from trellis.executors.htex.submit.interchange_process import interchange_process, successor_settings
+from trellis.executors.htex.submit.known_managers import KnownManagers
 from trellis.executors.htex.submit.outstanding import Outstanding
-from trellis.executors.htex.submit.pending_requests import PackagesAnswer, Questions
-from trellis.executors.htex.submit.task_messages import BATCH, Orders, brief, send_all_that_can
-from trellis.transport.service import TURN, Loop
+from trellis.executors.htex.submit.package_requests import AskPackages, PackageRequests, PackagesAnswer
+from trellis.executors.htex.submit.task_messages import StandingOrders, resume_messages, send_all_that_can
 from trellis.transport.shared_directory import remove_directory
-from trellis.wire.codec import Buffer, Decoder, encode_checked, encode_header, unpack
+from trellis.wire.codec import Buffer, encode_checked, encode_header, unpack
 from trellis.wire.messages import (
     CancelTasks,
     Demand,
@@ -52,11 +45,9 @@ from trellis.wire.messages import (
     ManagerLost,
     ManagerPutAside,
     ManagerRefused,
-    Message,
     Notice,
     Packages,
     Results,
-    Shutdown,
     StatusReply,
     StatusRequest,
     TasksCancelled,
@@ -69,9 +60,6 @@ from trellis.wire.messages import (
 )
 
 logger = logging.getLogger(__name__)
-
-# Asks for a sign of life; nobody waits for the answer.
-_PING = StatusRequest(0)
 
 # When the interchange hangs, managers give up after the heartbeat threshold, counted from its last answer to one of
 # their heartbeats. It has to be replaced well before that.
@@ -86,7 +74,7 @@ def _log_put_aside(message: ManagerPutAside) -> None:
     logger.warning("manager %s on %s gets no more tasks: %s", message.manager, message.hostname, message.reason)
 
 
-class Notices(NamedTuple):
+class InterchangeCallbacks(NamedTuple):
     """What the owner of the client wants to hear of; called on the client's thread, so they return at once."""
 
     manager_joined: Callable[[ManagerJoined], None]
@@ -98,58 +86,40 @@ class Notices(NamedTuple):
     user_warned: Callable[[str], None] = logger.warning
 
 
-class InterchangeClient(SubmitThread):
+class InterchangeClient(ServiceClient[Ports, Attempt]):
     """One executor's interchange, from its start to its end, whatever becomes of its processes."""
 
-    def __init__(self, label: str, command: Sequence[str], settings: Settings, notices: Notices) -> None:
-        super().__init__(label, "htex")
+    lost_error = InterchangeLost
+
+    def __init__(self, label: str, command: Sequence[str], settings: Settings, callbacks: InterchangeCallbacks) -> None:
+        threshold_s = settings.heartbeat_threshold_s
+        super().__init__(
+            label,
+            "htex",
+            interchange_process(label, command, settings),
+            ServiceAddress(settings.client_address, settings.cert_dir, settings.client_name),
+            Patience(
+                asking_period(settings.heartbeat_period_s, threshold_s),
+                max(threshold_s / _HANGS_PER_THRESHOLD, min(_BUSY_S, threshold_s)),
+            ),
+            ping=StatusRequest(0),
+            messages=ToSubmitSide,
+            task_type=Attempt,
+        )
+        self._command = command
         self._settings = settings
-        self._link = InterchangeLink(label, command, settings)
-        self._notices = notices
+        self._callbacks = callbacks
         self._machine = machine.Submission()
         self._outstanding = Outstanding(label, settings.shared_dir, self._define, self._forget)
-        self._sending: list[Attempt] = []  # the batch that is being submitted
-        self._managers = Headcount()
-        self._orders = Orders()
-        self._questions = Questions()
-        self._receipts = Receipts()
-        threshold_s = settings.heartbeat_threshold_s
-        self._ask_after_s = asking_period(settings.heartbeat_period_s, threshold_s)
-        self._hangs_after_s = max(threshold_s / _HANGS_PER_THRESHOLD, min(_BUSY_S, threshold_s))
-        self._decoder: Decoder[Message] = Decoder(ToSubmitSide)
-        self._dead = False  # the interchange; there will be no other one
-        self._ended = False  # by a cause of which the machine knows
+        self._managers = KnownManagers()
+        self._orders = StandingOrders()
+        self._packages = PackageRequests()
+        self._acknowledgements = Acknowledgements()
 
-    # -- start and end -----------------------------------------------------------------------------------------
-
-    def start(self) -> Ports:
-        """Start the interchange and the thread.
-
-        Raises:
-            ExecutorError: the interchange does not start; the message has its last words.
-        """
-        try:
-            ports = self._link.start()
-        except BaseException:
-            self._inbox.close()
-            remove_directory(self._settings.shared_dir)
-            raise
-        self._start_thread()
-        return ports
-
-    def close(self, timeout_s: float) -> None:
-        """End the interchange and the thread; what is outstanding fails. A second call does nothing."""
-        if self._closing:
-            return
-        self._end_thread(End(ExecutorError(self._label, "it was shut down before the task had ended")))
-        self._link.close(timeout_s)
+    def _clean_up(self) -> None:
         remove_directory(self._settings.shared_dir)
 
     # -- any thread --------------------------------------------------------------------------------------------
-
-    @property
-    def _process(self) -> ServiceProcess[Ports]:
-        return self._link.process
 
     @property
     def outstanding(self) -> int:
@@ -157,7 +127,7 @@ class InterchangeClient(SubmitThread):
         return len(self._outstanding)
 
     def futures(self) -> dict[int, Future[Any]]:
-        """Of all tasks without an outcome, by number."""
+        """The futures of all tasks without an outcome, by number."""
         return self._outstanding.futures()
 
     def submit(self, attempt: Attempt, priority: float, demand: Demand | None = None) -> None:
@@ -174,15 +144,11 @@ class InterchangeClient(SubmitThread):
 
     def send(self, message: HoldManagers) -> None:
         encode_checked(message)  # what cannot be sent is the caller's fault, and no reason for the thread to end
-        self._put(Order(message))
+        self._put(message)
 
     def drain(self, blocks: list[str]) -> None:
         """Managers of these blocks start nothing more, and end when they are idle."""
-        self._put(Order(DrainBlocks(blocks)))
-
-    def fail_all(self, cause: TrellisError) -> None:
-        """Fail what is outstanding, and from now on everything."""
-        self._put(End(cause))
+        self._put(DrainBlocks(blocks))
 
     def status(self, timeout_s: float) -> StatusReply:
         """Ask the interchange how things are.
@@ -191,8 +157,7 @@ class InterchangeClient(SubmitThread):
             CommandClientTimeoutError: no answer within ``timeout_s``.
             CommandClientBadError: the interchange is gone.
         """
-        reply: Future[StatusReply] = Future()
-        self._put(AskStatus(reply))
+        reply: Future[StatusReply] = self._ask(StatusRequest)
         return _wait_for(reply, timeout_s)
 
     def packages(self, timeout_s: float) -> PackagesAnswer:
@@ -216,110 +181,37 @@ class InterchangeClient(SubmitThread):
 
     # -- the thread --------------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        # The interchange answers to who has spoken: without a word now, it could not tell of the first managers.
-        self._send([encode_header(_PING)])
-        while not self._closing:
-            if self._dead:
-                self._serve_alone()
-            elif self._serve():
-                self._on_death()
-        self._on_inbox()
-
-    def _on_defect(self, failure: InternalConsistencyError) -> None:
-        self._end(failure)
-        self._notices.interchange_lost(failure)
-
-    def _serve(self) -> bool:
-        """Until the interchange has died, and all it had sent is handled, or until the client is closed: False."""
-        self._pulse = Pulse(self._ask_after_s, self._hangs_after_s, time.monotonic())
-        loop = Loop()
-        loop.add_source(self._link.endpoint, self._on_messages)
-        loop.add_fd(self._inbox.fileno(), self._on_inbox)
-        sentinel = self._process.open_sentinel()
-        deaths: list[bool] = []
-        if sentinel is not None:
-            loop.add_fd(sentinel, lambda: deaths.append(True))
-        try:
-            while not self._closing:
-                # Where processes have no sentinel, look once a second.
-                loop.run_once(self._patience(None if sentinel is not None else 1.0))
-                self._on_time(time.monotonic())
-                if deaths or (sentinel is None and self._process.has_ended()):
-                    while self._link.endpoint.readable():
-                        self._on_messages()
-                    return True
-            return False
-        finally:
-            loop.close()
-            if sentinel is not None:
-                os.close(sentinel)
-
-    def _serve_alone(self) -> None:
-        """There is no interchange any more: all that comes fails."""
-        loop = Loop()
-        loop.add_fd(self._inbox.fileno(), self._on_inbox)
-        while not self._closing:
-            loop.run_once(None)
-        loop.close()
-
-    def _patience(self, at_most_s: float | None) -> float | None:
-        due = [keeper.next_deadline() for keeper in (self._pulse, self._receipts, self._questions, self._managers)]
-        wait_s = max(0.0, min(when for when in due if when is not None) - time.monotonic())
-        return wait_s if at_most_s is None else min(wait_s, at_most_s)
+    def _next_deadline(self) -> float | None:
+        due = [keeper.next_deadline() for keeper in (self._acknowledgements, self._packages, self._managers)]
+        return min([when for when in due if when is not None], default=None)
 
     def _on_time(self, now: float) -> None:
-        due = self._receipts.next_deadline()
+        due = self._acknowledgements.next_deadline()
         if due is not None and due <= now:
-            self._send([encode_header(self._receipts.take())])
-        due = self._questions.next_deadline()
+            self._send([encode_header(self._acknowledgements.take())])
+        due = self._packages.next_deadline()
         if due is not None and due <= now:
-            self._questions.on_deadline(now)
+            self._packages.on_deadline(now)
         for lost in self._managers.overdue(now):
             self._on_manager_lost(lost)
-        match self._pulse.look(now):
-            case "ask":
-                self._send([encode_header(_PING)])
-            case "hangs":
-                self._process.kill(self._pulse.verdict)
 
-    def _on_inbox(self) -> None:
-        batch: list[Attempt] = []
-        for item in self._inbox.drain():
-            if isinstance(item, Attempt):
-                batch.append(item)
-                if len(batch) == BATCH:
-                    self._submit(batch)
-                    batch = []
-                continue
-            if batch:
-                self._submit(batch)
-                batch = []
-            match item:
-                case Send(frames):
-                    self._send(frames)
-                case Order(message):
-                    self._orders.note(message)
-                    self._send([encode_header(message)])
-                case Cancel(id_):
-                    self._perform(self._machine.handle(machine.CancelRequested([id_])))
-                case End(cause):
-                    self._end(cause)
-                case AskStatus(reply) | AskPackages(reply, _) if self._ended:
-                    reply.set_exception(CommandClientBadError("the interchange is gone"))
-                case AskStatus(reply):
-                    self._send([encode_header(self._questions.ask_status(reply))])
-                case AskPackages(reply, deadline):
-                    question = self._questions.ask_packages(reply, self._managers.connected, deadline)
-                    self._send([encode_header(question)])
-        if batch:
-            self._submit(batch)
+    def _on_item(self, item: Cancel | HoldManagers | DrainBlocks | AskPackages) -> None:
+        match item:
+            case Cancel(id_):
+                self._perform(self._machine.handle(machine.CancelRequested([id_])))
+            case HoldManagers() | DrainBlocks():
+                self._orders.note(item)
+                self._send([encode_header(item)])
+            case AskPackages(reply):
+                if self._cause is not None:
+                    reply.set_exception(self._unanswered(self._cause))
+                else:
+                    self._send([encode_header(self._packages.ask(item, self._managers.connected))])
+            case _:
+                assert_never(item)
 
     def _submit(self, batch: list[Attempt]) -> None:
-        ids = [attempt.executor_id for attempt in batch]
-        self._sending = batch
-        self._perform(self._machine.handle(machine.TasksSubmitted(ids)))
-        self._sending = []
+        self._perform(self._machine.handle(machine.TasksSubmitted([attempt.executor_id for attempt in batch])))
 
     def _send_tasks(self, batch: Sequence[Attempt]) -> None:
         messages, failures = send_all_that_can(batch)
@@ -336,74 +228,68 @@ class InterchangeClient(SubmitThread):
         for attempt in attempts:
             self._send_tasks([attempt])
 
-    def _send(self, frames: list[Buffer]) -> None:
-        if not (self._ended or self._dead):
-            self._link.send(frames)
-
     # -- ends of the interchange -------------------------------------------------------------------------------
 
-    def _end(self, cause: TrellisError) -> None:
-        # The tasks first: they get their outcomes even when the socket is broken.
+    def _fail_outstanding(self, cause: TrellisError) -> None:
         self._perform(self._machine.handle(machine.ConnectionLost(cause)))
-        self._send([encode_header(Shutdown())])
-        self._ended = True
-        self._questions.fail(CommandClientBadError(str(cause)))
+        self._packages.fail(self._unanswered(cause))
 
-    def _on_death(self) -> None:
-        self._process.kill()  # what it has left behind, if it was started by a script
-        self._dead = True
-        failure = InterchangeLost(f"the interchange of executor {self._label} died. {self._process.last_words()}")
+    def _unanswered(self, cause: TrellisError) -> Exception:
+        return CommandClientBadError(str(cause))
+
+    def _tell_lost(self, cause: TrellisError) -> None:
+        self._callbacks.interchange_lost(cause)
+
+    def _on_death(self, failure: TrellisError) -> None:
         self._perform(self._machine.handle(machine.InterchangeDied(failure)))
 
     def _restart(self, ids: list[int], unwanted: list[int]) -> None:
         ending = self._process.ending()
         try:
-            self._link.restart(lambda: self._closing)
+            self._start_successor()
         except (ExecutorError, OSError) as error:
             if not self._closing:
                 logger.error("the interchange of executor %s died (%s), and: %s", self._label, ending, error)
-                failure = InterchangeLost(f"the interchange of executor {self._label} {ending}, and then: {error}")
-                self._perform(self._machine.handle(machine.InterchangeDied(failure)))
+                self._on_death(
+                    InterchangeLost(f"the interchange of executor {self._label} {ending}, and then: {error}")
+                )
             return
-        self._dead = False
         owed = self._outstanding
-        for frames in brief(owed.functions, owed.get(ids), unwanted, self._managers.connected, self._orders):
+        for frames in resume_messages(owed.functions, owed.get(ids), unwanted, self._managers.connected, self._orders):
             self._send(frames)
         self._managers.on_restart(time.monotonic())
-        for question in self._questions.again():
-            self._send([encode_header(question)])
-        count = self._machine.outstanding
-        self._notices.interchange_restarted(
+        self._ask_again()
+        self._ask_for_packages_again()
+        self._callbacks.interchange_restarted(
             f"the interchange of executor {self._label} died: it {ending}. It was restarted; "
-            f"{count} tasks are outstanding"
+            f"{self._machine.outstanding} tasks are outstanding"
         )
 
-    def _give_up(self, cause: TrellisError) -> None:
-        logger.error("%s", cause)
-        # The executor first: who sees the first failed future finds it in its bad state.
-        self._notices.interchange_lost(cause)
-        self._ended = True
-        self._questions.fail(CommandClientBadError(str(cause)))
+    def _start_successor(self) -> None:
+        """Raises:
+        ExecutorError: it does not start, or the client was closed before it did.
+        """
+        # What the old socket still has to say is not for the new interchange.
+        self._endpoint.close(linger_ms=0)
+        self._process.end(0.0)
+        process = interchange_process(self._label, self._command, successor_settings(self._settings, self._ports))
+        process.start(lambda: self._closing)
+        self._process = process
+        self._connect()
+        self._dead = False
+
+    def _ask_for_packages_again(self) -> None:
+        for question in self._packages.again():
+            self._send([encode_header(question)])
 
     # -- messages ----------------------------------------------------------------------------------------------
 
-    def _on_messages(self) -> None:
-        self._pulse.heard()
-        for _ in range(TURN):
-            frames = self._link.endpoint.receive()
-            if frames is None:
-                return
-            try:
-                self._on_message(self._decoder.decode(frames[0]), frames[1:])
-            except BadMessage as error:  # our own interchange: a defect, but no reason to stop
-                logger.error("a message of the interchange is dropped: %s", error)
-                ids = self._decoder.tasks_in(frames[0], *get_args(ToSubmitSide))
-                refused = TasksRefused(ids, f"how they ended cannot be told: {error}")
-                self._perform(self._machine.handle(machine.TasksFailed(ids, refused)))
+    def _fail_reported(self, ids: list[int], reason: str) -> None:
+        self._perform(self._machine.handle(machine.TasksFailed(ids, TasksRefused(ids, reason))))
 
-    def _on_message(self, message: Message, frames: list[Buffer]) -> None:
+    def _on_message(self, message: ToSubmitSide, frames: list[Buffer]) -> None:
         sequence = getattr(message, "sequence", 0)
-        if sequence and not self._receipts.note(message.manager, sequence, time.monotonic()):  # type: ignore[attr-defined]
+        if sequence and not self._acknowledgements.note(message.manager, sequence, time.monotonic()):  # type: ignore[union-attr]
             return  # sent again after a break, though it had come
         match message:
             case Results():
@@ -420,28 +306,31 @@ class InterchangeClient(SubmitThread):
             case ManagerLost():
                 self._on_manager_lost(message)
             case ManagerRefused():
-                self._notices.manager_refused(message)
+                self._callbacks.manager_refused(message)
             case ManagerPutAside():
-                self._notices.manager_put_aside(message)
+                self._callbacks.manager_put_aside(message)
             case Notice(text):
-                self._notices.user_warned(f"executor {self._label}: {text}")
+                self._callbacks.user_warned(f"executor {self._label}: {text}")
             case Packages():
-                self._questions.on_packages(message)
+                self._packages.on_packages(message)
             case StatusReply():
-                blocks = self._managers.all_blocks(message.blocks)
-                self._questions.on_status(msgspec.structs.replace(message, blocks=blocks))
+                reply = self._take_reply(message.request)
+                if reply is not None:
+                    blocks = self._managers.all_blocks(message.blocks)
+                    reply.set_result(msgspec.structs.replace(message, blocks=blocks))
+            case _:
+                assert_never(message)
 
     def _on_manager_joined(self, message: ManagerJoined) -> None:
-        for question in self._questions.again():  # it may not have got them
-            self._send([encode_header(question)])
+        self._ask_for_packages_again()  # it may not have been asked
         if self._managers.on_joined(message):
-            self._notices.manager_joined(message)
+            self._callbacks.manager_joined(message)
 
     def _on_manager_lost(self, message: ManagerLost) -> None:
         self._managers.on_lost(message.manager)
-        self._receipts.forget(message.manager)
+        self._acknowledgements.forget(message.manager)
         self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
-        self._notices.manager_lost(message)
+        self._callbacks.manager_lost(message)
 
     def _on_results(self, message: Results, frames: list[Buffer]) -> None:
         payloads = unpack(message.sizes, frames)
@@ -460,8 +349,8 @@ class InterchangeClient(SubmitThread):
     def _perform(self, actions: Sequence[machine.Action]) -> None:
         for action in actions:
             match action:
-                case machine.SendTasks():
-                    self._send_tasks(self._sending)
+                case machine.SendTasks(ids):
+                    self._send_tasks(self._outstanding.get(ids))
                 case machine.SendAlone(ids):
                     self._send_alone(self._outstanding.get(ids))
                 case machine.SendCancel(ids):
@@ -473,6 +362,10 @@ class InterchangeClient(SubmitThread):
                 case machine.GiveUp(cause):
                     assert isinstance(cause, TrellisError)
                     self._give_up(cause)
+                case machine.Resolve():  # comes of reports only
+                    raise AssertionError(action)
+                case _:
+                    assert_never(action)
 
 
 def _wait_for(reply: Future[T], timeout_s: float) -> T:

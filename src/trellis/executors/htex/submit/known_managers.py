@@ -6,7 +6,7 @@ from trellis.executors.htex.settings import RECOVERY_S
 from trellis.wire.messages import ManagerJoined, ManagerLost
 
 
-class Headcount:
+class KnownManagers:
     """Told by the interchange, and kept when that dies: the next one does not know who was there."""
 
     def __init__(self) -> None:

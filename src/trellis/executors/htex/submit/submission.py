@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 # An interchange that dies for so many times, and brings not one result in between, would go on like that for ever.
 MOST_DEATHS = 3
@@ -151,6 +152,8 @@ class Submission:
                 if self._ended is None:
                     self._ended = cause
                 return self._fail(sorted(self._outstanding), self._ended)
+            case _:
+                assert_never(event)
 
     def _on_submitted(self, ids: Sequence[int]) -> list[Action]:
         if self._ended is not None:

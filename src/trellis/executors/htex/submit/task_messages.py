@@ -9,7 +9,7 @@ from trellis.core.interfaces import Attempt
 from trellis.core.users_errors import describe
 from trellis.errors import SerializationError
 from trellis.executors.common.known_functions import define_functions
-from trellis.wire.codec import Buffer, Payload, encode_checked, encode_header, pack
+from trellis.wire.codec import BATCH, Buffer, Payload, encode_checked, encode_header, pack
 from trellis.wire.messages import (
     CancelTasks,
     Demand,
@@ -19,10 +19,6 @@ from trellis.wire.messages import (
     ResumeEnd,
     Tasks,
 )
-
-# Tasks in one message: large enough to make the cost of a message nothing, small enough for the first of a flood
-# to run while the rest is being packed.
-BATCH = 1_000
 
 
 class Call(NamedTuple):
@@ -34,7 +30,7 @@ class Call(NamedTuple):
     demand: Demand | None
 
 
-class Orders:
+class StandingOrders:
     """What the interchange was told for good."""
 
     def __init__(self) -> None:
@@ -86,12 +82,12 @@ def send_tasks(attempts: Sequence[Attempt], resumed: bool = False) -> list[Buffe
     return [encode_checked(header), *frames]
 
 
-def brief(
+def resume_messages(
     functions: Mapping[int, bytes],
     attempts: Sequence[Attempt],
     unwanted: list[int],
     managers: Collection[str],
-    orders: Orders,
+    orders: StandingOrders,
 ) -> Iterator[list[Buffer]]:
     """Messages to an interchange that takes the place of another.
 

@@ -1,15 +1,13 @@
-"""What the submit side keeps of tasks, and what its threads tell each other. Plain values."""
+"""What the submit side keeps of tasks, and whom it tells of what. Plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from trellis.core.interfaces import Attempt
 from trellis.errors import TrellisError
-from trellis.wire.codec import Buffer, Payload
-from trellis.wire.messages import Message
+from trellis.wire.codec import Payload
 from trellis.wire.vine import Mount, WorkerJoined, WorkerLeft
 
 
@@ -35,31 +33,7 @@ class Held(NamedTuple):
     result_file: int
 
 
-class Send(NamedTuple):
-    """A message that nobody answers."""
-
-    frames: list[Buffer]
-
-
-class Cancel(NamedTuple):
-    id: int
-
-
-class Ask(NamedTuple):
-    """A question, and who waits for the answer."""
-
-    request: int
-    message: Message
-    reply: Future[Any]
-
-
-class End(NamedTuple):
-    """All that is outstanding, and all that comes, fails for this."""
-
-    cause: TrellisError
-
-
-class Notices(NamedTuple):
+class VineCallbacks(NamedTuple):
     """What the owner of the client wants to hear of; called on the client's thread, so they return at once."""
 
     worker_joined: Callable[[WorkerJoined], None]

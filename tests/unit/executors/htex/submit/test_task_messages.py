@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trellis.core.interfaces import Attempt, Outcome
-from trellis.executors.htex.submit import task_messages as briefing
-from trellis.executors.htex.submit.task_messages import Call, Orders, brief, send_tasks
+from trellis.executors.htex.submit import task_messages
+from trellis.executors.htex.submit.task_messages import Call, StandingOrders, resume_messages, send_tasks
 from trellis.wire.codec import Buffer, Decoder, unpack
 from trellis.wire.messages import (
     CancelTasks,
@@ -53,13 +53,13 @@ def test_what_belongs_to_tasks_goes_along() -> None:
 
 
 def test_an_interchange_that_takes_the_place_of_another_is_told_all(monkeypatch: Any) -> None:
-    monkeypatch.setattr(briefing, "BATCH", 2)
-    orders = Orders()
+    monkeypatch.setattr(task_messages, "BATCH", 2)
+    orders = StandingOrders()
     orders.note(HoldManagers(["h"], ["2"]))
     orders.note(HoldManagers([], ["1"]))
     orders.note(DrainBlocks(["3"]))
     attempts = [attempt(1, priority=5), attempt(2), attempt(4, walltime_s=1.0)]
-    messages = [decode(frames) for frames in brief({7: b"len", 9: b"max"}, attempts, [2], {"n", "m"}, orders)]
+    messages = [decode(frames) for frames in resume_messages({7: b"len", 9: b"max"}, attempts, [2], {"n", "m"}, orders)]
     assert messages == [
         DefineFunctions([7, 9], [3, 3]),
         Tasks([1, 2], [7, 7], [11, 11], [5, 0], None, None, resumed=True),
@@ -71,4 +71,6 @@ def test_an_interchange_that_takes_the_place_of_another_is_told_all(monkeypatch:
 
 
 def test_one_that_has_nothing_to_know_is_told_that() -> None:
-    assert [decode(frames) for frames in brief({}, [], [], set(), Orders())] == [ResumeEnd([], [], [])]
+    assert [decode(frames) for frames in resume_messages({}, [], [], set(), StandingOrders())] == [
+        ResumeEnd([], [], [])
+    ]

@@ -13,17 +13,21 @@ import pytest
 
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import ExecutorError, TaskVineManagerFailure, TrellisError
+from trellis.executors.common.pulse import Pulse
 from trellis.executors.taskvine.front.client import VineClient
-from trellis.executors.taskvine.front.requests import Held, Notices, VineTask
+from trellis.executors.taskvine.front.requests import Held, VineCallbacks, VineTask
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.keys import create_keys
-from trellis.wire.vine import Mount
+from trellis.wire.codec import Buffer, encode_header
+from trellis.wire.vine import Mount, VineResults
 
 WAIT_S = 20
 
 
 class FakeManager:
     """A process of which only the life is real."""
+
+    what = "TaskVine manager"
 
     def __init__(self, start_error: Exception | None = None) -> None:
         self._start_error = start_error
@@ -42,12 +46,12 @@ class FakeManager:
         return f"It {self._ending}.\nEnd of manager.log:\nlast words"
 
     def die(self) -> None:
-        if self._life >= 0:
-            os.close(self._life)
-            self._life = -1
+        life, self._life = self._life, -1  # first of all: the client kills what is left of it
+        if life >= 0:
+            os.close(life)
 
-    def kill(self, reason: str) -> None:
-        self._ending = reason
+    def kill(self, reason: str = "") -> None:
+        self._ending = reason or self._ending
         self.die()
 
     def end(self, timeout_s: float) -> None:
@@ -106,8 +110,10 @@ class House:
             tune={},
         )
         process: Any = self.manager
-        notices = Notices(_ignore, _ignore, _ignore, self.lost.append, lambda held, value: value, self.ended.extend)
-        self.client = VineClient("vine", process, settings, notices)
+        callbacks = VineCallbacks(
+            _ignore, _ignore, _ignore, self.lost.append, lambda held, value: value, self.ended.extend
+        )
+        self.client = VineClient("vine", process, settings, callbacks)
 
     def submit(self, number: int) -> None:
         for _ in range(number):
@@ -222,4 +228,30 @@ def test_a_manager_that_does_not_start(tmp_path: Path) -> None:
     house = House(tmp_path, ExecutorError("vine", "the TaskVine manager does not start"))
     with pytest.raises(ExecutorError, match="does not start"):
         house.client.start()
+    house.manager.close()
+
+
+class Said:
+    """An endpoint at which messages have come."""
+
+    def __init__(self, *messages: list[Buffer]) -> None:
+        self._messages = list(messages)
+
+    def receive(self) -> list[Buffer] | None:
+        return self._messages.pop(0) if self._messages else None
+
+
+def test_a_task_whose_result_cannot_be_read_fails_and_waits_for_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.submit(2)
+    house.client._pulse = Pulse(60.0, 120.0, 0.0)
+    without_payload = encode_header(VineResults("worker", [0, 7], [], [0.0, 0.0], [0.0, 0.0], [5, 5]))
+    endpoint: Any = Said([without_payload])
+    house.client._endpoint = endpoint
+    house.client._on_messages()
+    (outcome,) = house.sink.outcomes
+    assert isinstance(outcome.exception, ExecutorError)
+    assert "task0 was refused: how they ended cannot be told: 2 payloads announced" in str(outcome.exception)
+    assert len(house.ended) == house.client.outstanding == 1
+    house.client._inbox.close()
     house.manager.close()

@@ -1,4 +1,4 @@
-"""What was asked of the interchange, or of managers through it, and is not answered yet. No sockets or clocks here."""
+"""Managers were asked which Python distributions they have, and have not all answered. No sockets or clocks here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from trellis.wire.messages import Packages, PackagesRequest, StatusReply, StatusRequest
+from trellis.wire.messages import Packages, PackagesRequest
 
 
 class PackagesAnswer(NamedTuple):
@@ -15,6 +15,13 @@ class PackagesAnswer(NamedTuple):
 
     packages: dict[str, dict[str, str]]  # by manager: distribution and version
     missing: list[str]  # managers that did not answer in time
+
+
+class AskPackages(NamedTuple):
+    """A question to all managers that are connected, and who waits for the answer."""
+
+    reply: Future[PackagesAnswer]
+    deadline: float
 
 
 class _Gathering(NamedTuple):
@@ -27,29 +34,18 @@ class _Gathering(NamedTuple):
         self.reply.set_result(PackagesAnswer(self.answers, sorted(self.waiting)))
 
 
-class Questions:
+class PackageRequests:
     """Owned by the client's thread; the futures are waited for by others."""
 
     def __init__(self) -> None:
         self._requests = itertools.count(1)
-        self._status: dict[int, Future[StatusReply]] = {}
         self._gatherings: dict[int, _Gathering] = {}
 
-    def ask_status(self, reply: Future[StatusReply]) -> StatusRequest:
+    def ask(self, item: AskPackages, managers: Iterable[str]) -> PackagesRequest:
         request = next(self._requests)
-        self._status[request] = reply
-        return StatusRequest(request)
-
-    def ask_packages(self, reply: Future[PackagesAnswer], managers: Iterable[str], deadline: float) -> PackagesRequest:
-        request = next(self._requests)
-        self._gatherings[request] = _Gathering(reply, set(managers), {}, deadline)
+        self._gatherings[request] = _Gathering(item.reply, set(managers), {}, item.deadline)
         self._finish()
         return PackagesRequest(request)
-
-    def on_status(self, message: StatusReply) -> None:
-        reply = self._status.pop(message.request, None)
-        if reply is not None:
-            reply.set_result(message)
 
     def on_packages(self, message: Packages) -> None:
         gathering = self._gatherings.get(message.request)
@@ -71,15 +67,12 @@ class Questions:
                 del self._gatherings[request]
                 gathering.finish()
 
-    def again(self) -> list[StatusRequest | PackagesRequest]:
+    def again(self) -> list[PackagesRequest]:
         """All that is open, for somebody who does not know of it."""
-        return [*map(StatusRequest, self._status), *map(PackagesRequest, self._gatherings)]
+        return [*map(PackagesRequest, self._gatherings)]
 
     def fail(self, error: Exception) -> None:
         """Nobody will answer."""
-        for reply in self._status.values():
-            reply.set_exception(error)
         for gathering in self._gatherings.values():
             gathering.reply.set_exception(error)
-        self._status.clear()
         self._gatherings.clear()
