@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from trellis.blocks import pool_events as events
 from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
@@ -352,12 +352,20 @@ class BlockController:
         """Pass an event to the pool and do what it asks for; give the blocks this was about."""
         actions = self._pool.handle(event, self._clock.now())
         self._publish()
-        cancels = [action for action in actions if isinstance(action, events.CancelJob)]
+        submits: list[events.SubmitJob] = []
+        cancels: list[events.CancelJob] = []
+        for action in actions:
+            match action:
+                case events.SubmitJob():
+                    submits.append(action)
+                case events.CancelJob():
+                    cancels.append(action)
+                case _:
+                    assert_never(action)
         if cancels:
             self._cancel(cancels)
-        for action in actions:
-            if isinstance(action, events.SubmitJob):
-                self._submit(action.block_id)
+        for submit in submits:
+            self._submit(submit.block_id)
         return [action.block_id for action in actions]
 
     def _submit(self, block_id: str) -> None:

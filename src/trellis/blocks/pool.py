@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from trellis.blocks.pool_events import (
     Action,
@@ -144,6 +144,8 @@ class BlockPool:
             case JobCancelled(block_id):
                 if live := self._live.get(block_id):
                     self._end(live, live.verdict or _with_words(live.status, JobState.SCALED_IN))
+            case _:
+                assert_never(event)
         return []
 
     # -- what readers may ask --
@@ -309,7 +311,7 @@ class BlockPool:
 
 
 def _with_words(status: JobStatus, state: JobState, message: str | None = None) -> JobStatus:
-    """Another state, with what is known of the job."""
+    """Give another state, with what is known of the job."""
     return JobStatus(state, message or status.message, status.exit_code, status.stdout_path, status.stderr_path)
 
 

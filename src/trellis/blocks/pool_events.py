@@ -45,19 +45,19 @@ class ManagersSeen(NamedTuple):
 
 
 class ScaleInWanted(NamedTuple):
-    """These blocks shall end."""
+    """Blocks shall end."""
 
     block_ids: Sequence[str]
 
 
 class DrainWanted(NamedTuple):
-    """These blocks shall end when their work is done: somebody will say ``ScaleInWanted`` then."""
+    """Blocks shall end when their work is done: somebody will say ``ScaleInWanted`` then."""
 
     block_ids: Sequence[str]
 
 
 class ReplaceWanted(NamedTuple):
-    """These blocks are of no more use: they shall end, and make room for others."""
+    """Blocks are of no more use: they shall end, and make room for others."""
 
     block_ids: Sequence[str]
     reason: str

@@ -70,7 +70,7 @@ def _outputs(job: JobStatus) -> list[str]:
 
 
 class Teller:
-    """One executor's messages to its user, in the log and on the console.
+    """Messages of an executor to its user, in the log and on the console.
 
     Args:
         label: The executor's.
@@ -105,7 +105,7 @@ class Teller:
             self.tell(f"{name_blocks(blocks)} failed: {cause}", _hint(failed[blocks[0]]) or cause)
 
     def tell_of_troubles(self, troubles: Troubles, jobs: Mapping[str, tuple[Any, JobStatus]]) -> None:
-        """Of live blocks that are not well; ``jobs`` has the job's id and status of each."""
+        """Tell of live blocks that are not well; ``jobs`` has the job's id and status of each."""
 
         def of(blocks: Sequence[str]) -> dict[str, tuple[Any, JobStatus]]:
             return {block_id: jobs[block_id] for block_id in blocks}
@@ -130,7 +130,7 @@ class Teller:
             )
 
     def _tell_of_waiting(self, waiting: Mapping[str, tuple[Any, JobStatus]]) -> None:
-        """Of blocks that wait for a reason which may pass: each reason once."""
+        """Tell of blocks that wait for a reason which may pass: each reason once."""
         groups: dict[str, list[str]] = {}
         for block_id, (_, job) in waiting.items():
             groups.setdefault(job.message or "", []).append(block_id)
@@ -145,7 +145,7 @@ class Teller:
                 )
 
     def _tell_of_silence(self, running: Mapping[str, tuple[Any, JobStatus]]) -> None:
-        """Of blocks (with job ids and status) that have been running for so long without any manager."""
+        """Tell of blocks (with job ids and status) that have been running for so long without any manager."""
         groups: dict[str, list[str]] = {}
         for block_id in running.keys() - self._silent:
             groups.setdefault("\n".join(_outputs(running[block_id][1])), []).append(block_id)

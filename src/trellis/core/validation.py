@@ -76,9 +76,9 @@ def keep_arguments(owner: object, given: Mapping[str, Any]) -> None:
 
 
 def knows_former_names(**advice: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """For a constructor: names that its parameters had in the past, and what to write today.
+    """Decorate a constructor with names that its parameters had in the past, and what to write today.
 
-    Of other names that are none the most similar one is told.
+    Where a name is none of these, the most similar parameter is told.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

@@ -54,7 +54,7 @@ class _ExecutorFuture(LightFuture[Any]):
         return self.cancelled()
 
     def fail(self, exception: BaseException) -> None:
-        """For the sink. The report of a cancel may be quicker than ``cancel`` itself."""
+        """Take the failure from the sink. The report of a cancel may be quicker than ``cancel`` itself."""
         if self._cancelling and isinstance(exception, CancelledError):
             self._end_as_cancelled()
         else:
@@ -116,7 +116,7 @@ class TrellisExecutor(ParslExecutor, Executor):
     def start(self, context: ExecutorContext | None = None) -> None: ...
 
     def _told(self, context: ExecutorContext | None) -> ExecutorContext:
-        """For ``start``: the context that holds; ``run_dir`` and ``run_id`` are set from it."""
+        """Give the context that holds for ``start``; ``run_dir`` and ``run_id`` are set from it."""
         context = context or self.context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id)
         self.run_dir, self.run_id = context.run_dir, context.run_id
         return context

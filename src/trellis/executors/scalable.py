@@ -49,7 +49,7 @@ class BlockProviderExecutor(TrellisExecutor):
         return self._get_launch_command(block_id)
 
     def _get_launch_command(self, block_id: str) -> str:
-        """The same, by the name under which a subclass changes it that was written for Parsl."""
+        """Give the same, by the name under which a subclass changes it that was written for Parsl."""
         raise NotImplementedError(f"{type(self).__name__} does not say how managers of block {block_id} are started")
 
     @abstractmethod
@@ -100,7 +100,7 @@ class BlockProviderExecutor(TrellisExecutor):
         self._controller.start()
 
     def stop_judging_blocks(self) -> None:
-        """Before a subclass ends what runs in the blocks: their ends are no failures then."""
+        """Take no end of a block for a failure any more: a subclass is about to end what runs in them."""
         if self._controller is not None:
             self._controller.judges = False
 
@@ -199,7 +199,7 @@ class BlockProviderExecutor(TrellisExecutor):
         self.poll_facade()  # so that blocks, which nobody needs now, end soon
 
     def fail_all(self, exception: Exception) -> None:
-        """As ``set_bad_state_and_fail_all``."""
+        """Do as ``set_bad_state_and_fail_all``."""
         self.set_bad_state_and_fail_all(exception)
 
     @property

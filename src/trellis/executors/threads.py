@@ -35,8 +35,8 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-class _Run:
-    """One life of the pool, from start to shutdown: threads that outlive it can do no harm to the next."""
+class _PoolRun:
+    """A life of the pool, from start to shutdown: threads that outlive it can do no harm to the next."""
 
     def __init__(self) -> None:
         self.inbox: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
@@ -79,13 +79,13 @@ class ThreadPoolExecutor(TrellisExecutor):
         check_all(self, _KINDS)
         self.thread_name_prefix = self.thread_name_prefix or f"trellis-{self.label}"
         self._hostname = socket.gethostname()
-        self._run: _Run | None = None
+        self._run: _PoolRun | None = None
 
     def start(self, context: ExecutorContext | None = None) -> None:
         """Get ready; threads are made when there is work."""
         self._told(context)
         if self._run is None:
-            self._run = _Run()
+            self._run = _PoolRun()
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Threads take no resource specification.
@@ -122,7 +122,7 @@ class ThreadPoolExecutor(TrellisExecutor):
         if closed:
             self._refuse([attempt], "it was shut down")
 
-    def _add_thread(self, run: _Run) -> None:
+    def _add_thread(self, run: _PoolRun) -> None:
         number = len(run.threads)
         name = f"{self.thread_name_prefix}-{number}"
         thread = threading.Thread(target=self._work, args=(run, number, name), name=name, daemon=True)
@@ -130,7 +130,7 @@ class ThreadPoolExecutor(TrellisExecutor):
         run.idle += 1
         thread.start()
 
-    def _work(self, run: _Run, number: int, name: str) -> None:
+    def _work(self, run: _PoolRun, number: int, name: str) -> None:
         while (attempt := run.inbox.get()) is not None:
             if _claim(attempt):
                 run.running[number] = attempt

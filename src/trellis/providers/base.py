@@ -87,7 +87,7 @@ class ExecutionProvider(ABC):
         """Seconds between two questions for the jobs' status."""
 
     def _keep_parameters(self, given: Mapping[str, Any]) -> None:
-        """For a constructor: check what it was given, and keep it.
+        """Check what a constructor was given, and keep it.
 
         Raises:
             ConfigurationError: a parameter makes no sense.

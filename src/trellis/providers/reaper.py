@@ -38,7 +38,7 @@ COMMAND_TIMEOUT_S = 60.0
 
 
 @dataclass
-class Watch:
+class WatchedJobs:
     """What the program has said so far."""
 
     sure: dict[str, list[str]] = field(default_factory=dict)  # commands that cancel jobs, by the jobs' ids
@@ -56,9 +56,9 @@ class Watch:
                 self.farewell = True
 
 
-def listen(lines: Iterable[str]) -> Watch:
+def listen(lines: Iterable[str]) -> WatchedJobs:
     """Hear what the program says, until it has no more to say."""
-    watch = Watch()
+    watch = WatchedJobs()
     for line in lines:
         try:
             message = json.loads(line)
@@ -70,7 +70,7 @@ def listen(lines: Iterable[str]) -> Watch:
     return watch
 
 
-def cancel_all(watch: Watch, runner: CommandRunner) -> None:
+def cancel_all(watch: WatchedJobs, runner: CommandRunner) -> None:
     """Cancel what is left, trying again where that fails."""
     sure, unsure = dict(watch.sure), dict(watch.unsure)
     for attempt, pause_s in enumerate(PAUSES_S):

@@ -60,18 +60,18 @@ def test_a_farewell_ends_it() -> None:
 )
 def test_it_tries_again_when_the_system_does_not_answer(failure: CommandResult | Exception, slept: list[float]) -> None:
     runner = Runner(3, failure)
-    reaper.cancel_all(reaper.Watch(sure={"7": ["scancel", "7"]}), runner)
+    reaper.cancel_all(reaper.WatchedJobs(sure={"7": ["scancel", "7"]}), runner)
     assert runner.ran == 4 * [["scancel", "7"]]
     assert slept == [0.0, 1.0, 2.0, 5.0]
 
 
 def test_it_gives_up_after_a_quarter_of_an_hour(slept: list[float]) -> None:
-    reaper.cancel_all(reaper.Watch(sure={"7": ["scancel", "7"]}), Runner(1000, CommandResult(1, "", "")))
+    reaper.cancel_all(reaper.WatchedJobs(sure={"7": ["scancel", "7"]}), Runner(1000, CommandResult(1, "", "")))
     assert 900 <= sum(slept) < 1000
 
 
 def test_it_looks_for_a_job_that_may_appear_for_half_a_minute(slept: list[float]) -> None:
-    reaper.cancel_all(reaper.Watch(unsure={"name": ["scancel", "--name=name"]}), runner := Runner(0, Exception()))
+    reaper.cancel_all(reaper.WatchedJobs(unsure={"name": ["scancel", "--name=name"]}), runner := Runner(0, Exception()))
     assert len(runner.ran) == reaper.UNSURE_ATTEMPTS
     assert 15 < sum(slept) < 60
 
@@ -92,5 +92,5 @@ def test_it_looks_for_a_job_that_may_appear_for_half_a_minute(slept: list[float]
 )
 def test_a_job_that_has_ended_needs_no_second_try(words: str) -> None:
     runner = Runner(1000, CommandResult(1, "", words))
-    reaper.cancel_all(reaper.Watch(sure={"7": ["cancel", "7"]}), runner)
+    reaper.cancel_all(reaper.WatchedJobs(sure={"7": ["cancel", "7"]}), runner)
     assert len(runner.ran) == 1

@@ -1,4 +1,4 @@
-"""In which order the HighThroughputExecutor's managers get tasks."""
+"""Selectors: in which order the HighThroughputExecutor's managers get tasks."""
 
 from trellis.executors.htex.interchange.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
 
