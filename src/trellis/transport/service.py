@@ -62,7 +62,7 @@ class Loop:
         self._selector.register(fd, selectors.EVENT_WRITE, handler)
 
     def watch_writes(self, fd: int, reader: Callable[[], None], writer: Callable[[], None] | None) -> None:
-        """From now on call ``writer`` too when ``fd`` can be written to; None: no more."""
+        """Call ``writer`` too, from now on, when ``fd`` can be written to; None: no more."""
         if writer is None:
             self._selector.modify(fd, selectors.EVENT_READ, reader)
         else:

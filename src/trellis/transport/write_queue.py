@@ -18,7 +18,7 @@ _MAX_BUFFERS = 1024
 
 
 class WriteQueue(Generic[B]):
-    """For one socket of a loop, in which it is already, and which calls ``reader`` for it.
+    """What a socket had no room for. The loop watches that already, and calls ``reader`` for it.
 
     Args:
         write: takes from the front of the queue what the socket has room for; ``BlockingIOError`` when that is nothing.
@@ -56,7 +56,7 @@ class WriteQueue(Generic[B]):
 
 
 def write_stream(connection: socket.socket, unsent: deque[Buffer]) -> None:
-    """As much as a stream socket takes with one call."""
+    """Write as much as a stream socket takes with one call."""
     sent = connection.sendmsg(itertools.islice(unsent, _MAX_BUFFERS))
     while unsent and sent >= len(unsent[0]):
         sent -= len(unsent.popleft())

@@ -14,7 +14,7 @@ class Lifeline:
         self.worker_end, self._own_end = os.pipe()
 
     def let_go(self) -> None:
-        """In a process forked from the one that made this: it holds nobody's life."""
+        """Hold nobody's life, in a process forked from the one that made this."""
         os.close(self._own_end)
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ def open_lifeline(lifeline: int) -> int:
 
 
 def take_lifeline(own: int) -> None:
-    """From now on the end of the other side kills this process group, and no other that had it before."""
+    """Let the end of the other side kill this process group, and no other that had it before."""
     if own < 0:
         return
     fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())

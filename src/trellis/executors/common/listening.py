@@ -1,4 +1,4 @@
-"""At which address of this host a service listens: peers come in by the address that they were given, and no other."""
+"""The address of this host at which a service listens: peers come in by the one that they were given, and no other."""
 
 from __future__ import annotations
 

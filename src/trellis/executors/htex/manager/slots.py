@@ -104,13 +104,13 @@ def plan_slots(affinity: str, cpus: Sequence[int], accelerators: Sequence[str], 
 
 
 def worker_variables(slot: Slot, affinity: str) -> dict[str, str]:
-    """Of a worker, for tasks that ask for nothing in particular."""
+    """Variables of a worker, for tasks that ask for nothing in particular."""
     variables = _cpu_variables(slot.cpus) if affinity != "none" else {}
     return variables | (accelerator_variables(slot.accelerators[:1]) if slot.accelerators else {})
 
 
 def task_variables(slots: Sequence[Slot], affinity: str, cores: float, gpus: float) -> dict[str, str]:
-    """Of a task that takes these slots, because it asks for so many cores and GPUs."""
+    """Variables of a task that takes these slots, because it asks for so many cores and GPUs."""
     variables: dict[str, str] = {}
     if cores > 0 or affinity != "none":
         variables |= _cpu_variables(tuple(sorted({cpu for slot in slots for cpu in slot.cpus})))

@@ -26,7 +26,7 @@ _SOCKET_BUFFER_BYTES = 262_144
 
 
 class WorkerProcess:
-    """One running worker.
+    """A running worker, as its manager sees it.
 
     Args:
         on_readable: called when it has written something, or closed its end.

@@ -51,7 +51,7 @@ class TaskQueue:
 
     @property
     def reader_fd(self) -> int:
-        """For the workers."""
+        """The end that the workers read from."""
         return self._reader.fileno()
 
     def offer(self, message: bytes) -> bool:
@@ -93,7 +93,7 @@ class TaskQueue:
             yield message
 
     def let_go(self) -> None:
-        """In a process forked from the one that made this: it reads only."""
+        """Be a reader only, in a process forked from the one that made this."""
         self._writer.close()
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class TaskQueue:
 
 
 class Board:
-    """One slot for each worker, in memory that the workers share."""
+    """A slot for each worker, in memory that the workers share."""
 
     def __init__(self, workers: int, fd: int | None = None) -> None:
         self.workers = workers
@@ -140,7 +140,7 @@ class Board:
         return {slot[0]: (worker, slot[1]) for worker, slot in slots if slot is not None}
 
     def clear(self, worker: int) -> None:
-        """For a new worker."""
+        """Empty a slot for a new worker."""
         _SLOT.pack_into(self._memory, worker * _SLOT.size, 0, 0.0, 0)
 
     def close(self) -> None:

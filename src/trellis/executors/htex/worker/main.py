@@ -73,7 +73,7 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def _leave(self) -> None:
-        """In a child process that a task has forked: it is no worker, also when it returns from the task."""
+        """Be no worker any more, in a child process that a task has forked, also when it returns from the task."""
         self._is_child = True
         if signal.getsignal(signal.SIGTERM) == self._on_terminate:  # unless the task has a handler of its own
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

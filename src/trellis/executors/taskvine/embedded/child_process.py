@@ -24,7 +24,7 @@ class Watched:
         self.beside = 0  # others that ended with it, when what it is a copy of did
 
     def _note_end(self, status: int, peak: int) -> int:
-        """Of a wait status, and the most memory it had in bytes: the exit code."""
+        """The exit code, from a wait status; notes how it ended. ``peak``: the most memory it had, in bytes."""
         self.reason = exit_reason(status, peak)
         if self._killed and os.WIFSIGNALED(status):
             why = f": {self._why}" if self._why else ""
@@ -45,7 +45,7 @@ class Watched:
 
 
 class Child(Watched):
-    """One process, leader of a process group of its own, with its output in a file.
+    """A process, leader of a process group of its own, with its output in a file.
 
     Args:
         loop: where its end is watched.

@@ -25,7 +25,7 @@ _ALL_PORTS = (1024, 65536)
 
 
 class TaskVine:
-    """One manager of ndcctools. All calls from one thread.
+    """A manager of ndcctools. All calls from one thread.
 
     Args:
         ports: where workers connect, ``low <= port < high``.
@@ -190,7 +190,7 @@ class TaskVine:
         return workers
 
     def log(self, name: str) -> Path:
-        """One of its logs, such as "transactions"."""
+        """Where its log of this name is, such as "transactions"."""
         return Path(self._manager.logging_directory, name)
 
     def task_graph(self) -> str:

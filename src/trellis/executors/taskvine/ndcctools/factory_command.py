@@ -23,7 +23,7 @@ class RealFactorySettings(msgspec.Struct):
 def factory_settings(
     config: TaskVineFactoryConfig, host: str, port: int, password_file: str | None, logdir: str, python: str
 ) -> RealFactorySettings:
-    """For workers on this host; batch systems are reached through Trellis' providers.
+    """Settings for a factory of workers on this host; batch systems are reached through Trellis' providers.
 
     Args:
         python: that workers run with, unless the configuration names a packaged environment.

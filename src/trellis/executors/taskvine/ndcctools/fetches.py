@@ -14,7 +14,7 @@ _CATEGORY = "trellis-fetch"
 
 
 class Fetched(NamedTuple):
-    """As in ``FileFetched``."""
+    """What came of a fetch, as in ``FileFetched``."""
 
     request: int
     error: str
@@ -72,7 +72,7 @@ class Fetches:
         return Fetched(request, "", content)
 
     def lost(self, files: Collection[int]) -> list[Fetched]:
-        """These cannot be made again."""
+        """Note that these files cannot be made again."""
         answers = []
         for number, asked in list(self._tasks.items()):
             if asked.file in files:

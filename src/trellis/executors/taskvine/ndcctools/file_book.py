@@ -33,7 +33,7 @@ def problem_of_url(url: str) -> str:
 
 
 def own_path(path: str, number: int) -> str:
-    """Another way to write an absolute path, for each number.
+    """A different way to write an absolute path, for each number.
 
     TaskVine's name of a file is made of its path, its size and the second of its last change: of two states within
     that second, workers that have the first one would never get the other.
@@ -52,7 +52,7 @@ def problem_of_names(path: str) -> str:
 
 
 class FileBook:
-    """By the numbers that the submit side has given them.
+    """Files of TaskVine, by the numbers that the submit side has given them.
 
     Args:
         vine: where they are declared.

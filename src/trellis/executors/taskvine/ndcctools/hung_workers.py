@@ -20,7 +20,7 @@ _STARTED_BY_US = "--from-factory"
 
 
 class HungWorkers:
-    """Since when workers are without a manager. Pure."""
+    """Workers that are without a manager, and since when. Pure."""
 
     def __init__(self) -> None:
         self._alone_since: dict[int, float] = {}

@@ -154,7 +154,7 @@ def _enter(environment: int, otherwise: str) -> str:
 
 
 def directories(outputs: Sequence[Mount]) -> list[str]:
-    """That outputs are in; a task finds them made."""
+    """Directories that outputs are in; a task finds them made."""
     return sorted({os.path.dirname(mount.path) for mount in outputs} - {""})
 
 
@@ -182,7 +182,7 @@ def mount_path(mount: Mount) -> str:
 
 
 class Failure(NamedTuple):
-    """As in ``VineTaskFailed``."""
+    """What is reported of a failed task, as in ``VineTaskFailed``."""
 
     status: str
     reason: str
@@ -190,7 +190,7 @@ class Failure(NamedTuple):
 
 
 def failure_of(result: str, exit_code: int, output: str, what: str = "") -> Failure:
-    """Of a task that has left no result, what to report. ``what``: words of our own about it."""
+    """What to report of a task that has left no result. ``what``: words of our own about it."""
     status = STATUSES.get(result, "unknown")
     code, output = _exit_code(exit_code, output)
     # TaskVine knows nothing of what happened inside the shell; where it has a reason of its own, that one counts.

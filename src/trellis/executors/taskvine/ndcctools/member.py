@@ -115,7 +115,7 @@ def _load_all(functions: dict[int, bytes], context: bytes, arguments: tuple[byte
 
 
 def _keep(context: dict[str, Any]) -> None:
-    """For Trellis' own ``library_context``, where Trellis is installed."""
+    """Keep it for Trellis' own ``library_context``, where Trellis is installed."""
     try:
         from trellis.executors.taskvine.remote.context import keep
     except ImportError:
@@ -213,7 +213,7 @@ def _flush() -> None:
 
 
 def encode(kind: bytes, buffers: tuple[Any, ...], started: float = 0.0, duration_s: float = 0.0) -> bytes:
-    """As ``runner.write_payload`` writes it."""
+    """A payload as ``runner.write_payload`` writes it."""
     lengths = [memoryview(buffer).nbytes for buffer in buffers]
     head = runner._HEAD.pack(kind, len(buffers), started, duration_s) + b"".join(map(runner._LENGTH.pack, lengths))
     return b"".join([head, *buffers])
@@ -237,7 +237,7 @@ def event(
 
 
 def load_alias() -> Any:
-    """This module under the name that it has in libraries, so that what is pickled here is found there."""
+    """Load this module under the name that it has in libraries, so that what is pickled here is found there."""
     if NAME not in sys.modules:
         for part in ("runner", "guard"):
             sys.modules[_HERE + part] = importlib.import_module(_THERE + part)

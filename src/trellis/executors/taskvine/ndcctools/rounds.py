@@ -48,7 +48,7 @@ class Rounds:
         self._read_bytes = 0  # of the log of transactions
 
     def worker_left(self, now: float) -> None:
-        """Its process may be there still."""
+        """Note that a worker is gone; its process may be there still."""
         self._hung_until = now + _HUNG_FOR_S
 
     def look(self, now: float) -> list[str]:

@@ -14,8 +14,10 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import assert_never
 
 from trellis.errors import BadMessage, ConfigurationError
+from trellis.executors.common.message_policy import Client, header_of
 from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
@@ -100,8 +102,8 @@ class NdcctoolsService:
         self._context = new_context()
         self._authenticator = Authenticator(self._context, keys.client_public)
         self._endpoint = ServerEndpoint(self._context, keys)
-        self._decoder: Decoder[Message] = Decoder(FromVineClient)
-        self._client: bytes | None = None
+        self._decoder: Decoder[FromVineClient] = Decoder(FromVineClient)
+        self._client = Client(settings.client_name, logger)
         self._done = self._failed = 0
         self._ends: list[Done | VineTaskFailed] = []  # to be reported
         self._report_at = 0.0
@@ -182,7 +184,7 @@ class NdcctoolsService:
     # -- TaskVine ----------------------------------------------------------------------------------------------
 
     def _work(self) -> bool:
-        """One round of TaskVine's; whether tasks have ended."""
+        """Let TaskVine work for a round; whether tasks have ended."""
         count = 0
         while count < _BATCH and (task := self._vine.step()) is not None:
             count += 1
@@ -255,24 +257,24 @@ class NdcctoolsService:
             incoming = self._endpoint.receive()
             if incoming is None:
                 return
-            if self._client is None:
-                self._client = incoming.peer
-                for notice in self._notices:
+            if self._client.hears(incoming.peer):
+                notices, self._notices = self._notices, []
+                for notice in notices:
                     self._send(Notice(notice))
-            self._take(incoming.frames or [b""])
+                self._take(incoming.frames)
 
     def _take(self, frames: list[Buffer]) -> None:
         try:
-            self._on_message(self._decoder.decode(frames[0]), frames[1:])
+            self._on_message(self._decoder.decode(header_of(frames)), frames[1:])
         except BadMessage as error:
-            logger.error("a message of the submit side is refused: %s", error)
+            self._client.refuse(error)
             again, refused = refusals(self._decoder, frames, error)
             for id_, reason in refused.items():
                 self._send(VineTaskFailed(id_, "unknown", f"it was refused: {reason}"))
             for own in again:
                 self._take(own)
 
-    def _on_message(self, message: Message, frames: list[Buffer]) -> None:
+    def _on_message(self, message: FromVineClient, frames: list[Buffer]) -> None:
         match message:
             case VineTasks():
                 self._on_tasks(message, frames)
@@ -306,6 +308,8 @@ class NdcctoolsService:
             case Shutdown():
                 logger.info("shut down by the submit side")
                 self._running = False
+            case _:
+                assert_never(message)
 
     def _on_tasks(self, message: VineTasks, frames: list[Buffer]) -> None:
         tasks = [
@@ -350,8 +354,8 @@ class NdcctoolsService:
         )
 
     def _send(self, message: Message, frames: Iterable[Buffer] = ()) -> None:
-        if self._client is not None:
-            self._endpoint.send(self._client, [encode_header(message), *frames])
+        if self._client.peer is not None:
+            self._endpoint.send(self._client.peer, [encode_header(message), *frames])
 
 
 class EngineWords:

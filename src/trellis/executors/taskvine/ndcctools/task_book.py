@@ -30,7 +30,7 @@ _ENDS = {guard.TOO_MUCH_MEMORY: "resource_exhaustion", guard.NO_FILE: "output_tr
 
 
 class NewTask(NamedTuple):
-    """As in ``VineTasks``."""
+    """A task to be added, as in ``VineTasks``."""
 
     id: int
     function: int
@@ -133,7 +133,7 @@ class TaskBook:
     # -- tasks -------------------------------------------------------------------------------------------------
 
     def announce(self, tasks: Iterable[NewTask]) -> list[str]:
-        """These will be added: what their functions need is known to libraries that are made for the first of them.
+        """Prepare for tasks that will be added: libraries that are made for the first of them know what all need.
 
         Gives what the user should know of them.
         """
@@ -289,7 +289,7 @@ class TaskBook:
         return [VineTaskFailed(id_, status, reason), *self._give_up_readers(held, False)]
 
     def _give_up_readers(self, held: _Held, well: bool) -> list[VineTaskFailed]:
-        """Of a task that has ended: those that wait for what nobody makes any more."""
+        """A task has ended: give up those that wait for what nobody makes any more."""
         stuck = self._temps.ended(held.new.id, held.reads, held.makes, well)
         return self._give_up_all(stuck, held.makes, "the task that makes it has failed")
 

@@ -20,7 +20,7 @@ class TempBook:
         self._remakings: dict[str, int] = {}  # by TaskVine's names
 
     def missing(self, files: Iterable[int]) -> list[int]:
-        """Those of these that no task has made, and none makes."""
+        """Which of these files no task has made, and none makes."""
         return [file for file in files if file not in self._made and file not in self._makers]
 
     def added(self, task: int, reads: Collection[int], makes: Collection[int]) -> None:
@@ -31,7 +31,7 @@ class TempBook:
             self._readers.setdefault(file, set()).add(task)
 
     def ended(self, task: int, reads: Collection[int], makes: Collection[int], well: bool) -> list[int]:
-        """It has ended, and made what it makes if that was ``well``. Gives tasks that now wait for ever."""
+        """A task has ended, and made what it makes if that was ``well``. Gives tasks that now wait for ever."""
         for file in reads:
             _remove(self._readers, file, task)
         stuck: set[int] = set()
@@ -44,7 +44,7 @@ class TempBook:
         return sorted(stuck)
 
     def lost(self, files: Iterable[int]) -> list[int]:
-        """These cannot be made again. Gives tasks that now wait for ever."""
+        """Note that these files cannot be made again. Gives tasks that now wait for ever."""
         self._made.difference_update(files)
         return sorted({task for file in files for task in self._readers.get(file, ())})
 

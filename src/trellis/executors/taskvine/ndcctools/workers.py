@@ -13,7 +13,7 @@ _GONE = "its connection closed: it ended, had nothing to do for too long, or was
 
 
 class WorkerBook:
-    """Those that are connected, by the address that TaskVine calls them by."""
+    """Workers that are connected, by the address that TaskVine calls them by."""
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, Any]] = {}
@@ -33,7 +33,7 @@ class WorkerBook:
         return news
 
     def name(self, address: str | None) -> str:
-        """Of the worker at this address; the address itself when it is not known (any more)."""
+        """The name of the worker at this address; the address itself when it is not known (any more)."""
         row = self._rows.get(address or "")
         return _name(row) if row is not None else address or ""
 
@@ -50,7 +50,7 @@ class WorkerBook:
         return [_resources(row, "total") for row in self._rows.values()]
 
     def statuses(self) -> list[WorkerStatus]:
-        """As in ``VineStatus``."""
+        """What ``VineStatus`` tells of each worker."""
         return [self._status(row) for row in self._rows.values()]
 
     @staticmethod

@@ -27,7 +27,7 @@ DIED = 22  # library -> worker: the process of call `id` ended without a result;
 
 
 class Message(NamedTuple):
-    """One message. ``payloads`` are what was sent, or references to files: ``open`` each, or ``discard`` all."""
+    """A message. ``payloads`` are what was sent, or references to files: ``open`` each, or ``discard`` all."""
 
     kind: int
     id: int
@@ -38,7 +38,7 @@ class Message(NamedTuple):
 
 
 class Channel:
-    """One end.
+    """One end of a socketpair, as a worker and its library talk.
 
     Args:
         connection: of a pair of SOCK_SEQPACKET sockets.
@@ -55,7 +55,7 @@ class Channel:
         return self._socket.fileno()
 
     def rename(self, name: str) -> None:
-        """In a child process: its files have names of their own."""
+        """Give the files of a child process names of their own."""
         self._writer = Writer(self._directory, name)
 
     def discard_written(self, name: str) -> None:
@@ -92,7 +92,7 @@ class Channel:
         started: float = 0.0,
         duration_s: float = 0.0,
     ) -> bytes:
-        """One message; large payloads are in files then."""
+        """A message as bytes; large payloads are in files then."""
         buffers: tuple[Buffer, ...] = tuple(map(self._one_buffer, payloads))
         return stream.head(kind, id_, function, started, duration_s, buffers) + b"".join(buffers)
 

@@ -17,7 +17,7 @@ def library_context() -> dict[str, Any]:
 
 
 def load_variable_from_library(name: str) -> Any:
-    """One entry of ``library_context()``; the name is TaskVine's.
+    """An entry of ``library_context()``; the name is TaskVine's.
 
     Raises:
         KeyError: the library's context has no such entry, or there is no library.
@@ -30,6 +30,6 @@ def load_variable_from_library(name: str) -> Any:
 
 
 def keep(context: dict[str, Any]) -> None:
-    """For the library itself."""
+    """Keep the context; called by the library itself."""
     _context.clear()
     _context.update(context)

@@ -49,7 +49,7 @@ class Ended(NamedTuple):
 
 
 class _Slot(NamedTuple):
-    """For one child at a time."""
+    """What a child is given, and the next one after it: one at a time."""
 
     number: int
     lifeline: int

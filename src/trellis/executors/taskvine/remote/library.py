@@ -42,7 +42,7 @@ class LibrarySetup(msgspec.Struct):
 
 
 class _Functions:
-    """Those that calls have named so far."""
+    """Functions that calls have named so far."""
 
     def __init__(self) -> None:
         self._known: dict[int, Callable[..., Any] | BaseException] = {}

@@ -61,7 +61,7 @@ def read_payload(path: str, content: bool = True) -> tuple[bytes, tuple[Any, ...
 
 
 def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float]:
-    """As ``read_payload``, of a file's content.
+    """What ``read_payload`` gives, from a file's content.
 
     Raises:
         ValueError: it is not what ``write_payload`` writes.
@@ -297,7 +297,7 @@ def _state_of(error: BaseException, links: bool) -> dict[str, Any]:
 
 
 def take_apart(error: BaseException, links: bool, forced: bool) -> Any:
-    """For a pickler's ``reducer_override``.
+    """How a pickler's ``reducer_override`` is to take an exception apart.
 
     ``forced``: also when its class has a way of its own, unless that refuses.
     """
@@ -361,7 +361,7 @@ def hold_lifeline(lifeline: int) -> None:
 
 
 def add_import_paths() -> None:
-    """Those of the user's program, after our own; those of what was packed for it, before.
+    """Add the import paths of the user's program, after our own; those of what was packed for it, before.
 
     What has them runs tasks: this is marked as ``trellis.core.whereabouts`` says, should an app be called there.
     """

@@ -105,7 +105,7 @@ class Zygote:
         self._worker.send(STARTED, message.id, pid)
 
     def _run_task(self, message: _Message) -> None:
-        """In the child. It does not come back: the runner ends the process."""
+        """Run a task in the child. Does not come back: the runner ends the process."""
         self._worker.close()  # the task shall not talk to the worker
         directory, output, environment, arguments = json.loads(message.payload)
         file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

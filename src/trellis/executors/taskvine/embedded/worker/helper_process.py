@@ -75,7 +75,7 @@ class HelperProcess:
     # -- to it -------------------------------------------------------------------------------------------------
 
     def send(self, kind: int, id_: int = 0, function: int = 0, payloads: tuple[Payload, ...] = ()) -> None:
-        """It gets all that is sent, in order, unless it dies.
+        """Send a message. All are received, in order, unless the process dies.
 
         Raises:
             OSError: there is no room for a large payload.

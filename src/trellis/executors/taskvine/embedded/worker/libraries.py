@@ -31,7 +31,7 @@ MAX_OUTPUT_BYTES = 16 * 2**20
 
 
 class LibraryProcess:
-    """One instance.
+    """A running instance of a library.
 
     Args:
         lifeline: of the worker: the library and its calls end with it, whatever it dies of.

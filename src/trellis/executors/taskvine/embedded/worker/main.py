@@ -124,7 +124,7 @@ def _connect_and_serve(
     offer: Resources,
     ends_at: float | None,
 ) -> Exit:
-    """One life of the worker: from a connection to its end."""
+    """A life of the worker: from a connection to its end."""
     name = secrets.token_hex(6)
     address = first_reachable(options.host.split(","), options.port, options.connect_timeout)
     context = new_context()

@@ -216,5 +216,5 @@ class Sandbox:
 
 
 def _words(error: OSError) -> str:
-    """Without its number."""
+    """What an error says, without its number."""
     return f"{error.filename or ''} {error.strerror or error}".strip()

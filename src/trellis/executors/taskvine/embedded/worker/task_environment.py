@@ -82,7 +82,7 @@ class Devices:
 
 
 class Environments:
-    """Of the tasks and libraries of one worker, which have devices until ``end``.
+    """Environments of the tasks and libraries of one worker, which have devices until ``end``.
 
     Args:
         base: the worker's own environment.
@@ -121,5 +121,5 @@ class Environments:
         return variables
 
     def end(self, owner: tuple[str, int]) -> None:
-        """It has ended; one that never began is no error."""
+        """A task or library has ended; one that never began is no error."""
         self._devices.give_back(owner)

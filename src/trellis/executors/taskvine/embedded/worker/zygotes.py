@@ -52,7 +52,7 @@ class Fork(Watched):
 
 
 class Zygotes:
-    """One zygote, started when it is first needed, and again when it has died. Owned by the worker's one thread.
+    """A zygote, started when it is first needed, and again when it has died. Owned by the worker's one thread.
 
     Args:
         lifeline: of the worker: the zygote and its copies end with it, whatever it dies of.
