@@ -11,28 +11,19 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
 from trellis.core.interruption import interrupt
 from trellis.core.kinds import OrNone, Path, Text
 from trellis.core.parameters import STORAGE_ACCESS, Label
-from trellis.core.validation import check_all, knows_former_names
-from trellis.core.values import Kind, Number
+from trellis.core.validation import arguments, declares_parameters, keep_arguments, knows_former_names
+from trellis.core.values import Number
 from trellis.errors import ExecutorError, InvalidResourceSpecification
 from trellis.executors.base import TrellisExecutor
 
 # How long shutdown() waits for threads that are idle or about to be: they need microseconds.
 _JOIN_TIMEOUT_S = 1.0
-
-
-_KINDS: dict[str, Kind] = {
-    "label": Label(),
-    "max_threads": Number(least=1, whole=True),
-    "thread_name_prefix": OrNone(Text(lines=False)),
-    "storage_access": STORAGE_ACCESS,
-    "working_dir": OrNone(Path()),
-}
 
 
 class _PoolRun:
@@ -47,6 +38,7 @@ class _PoolRun:
         self.running: dict[int, Attempt] = {}  # by the worker's number; each worker has its own entry
 
 
+@declares_parameters
 class ThreadPoolExecutor(TrellisExecutor):
     """Runs apps in threads of this process.
 
@@ -61,6 +53,12 @@ class ThreadPoolExecutor(TrellisExecutor):
         ParameterTypeError, ConfigurationError: a parameter cannot work.
     """
 
+    label: Annotated[str, Label()]
+    max_threads: Annotated[int, Number(least=1, whole=True)]
+    thread_name_prefix: Annotated[str | None, OrNone(Text(lines=False))]
+    storage_access: Annotated[Sequence[Any] | None, STORAGE_ACCESS]
+    working_dir: Annotated[str | None, OrNone(Path())]
+
     @knows_former_names(max_workers="it is max_threads", workers="it is max_threads")
     def __init__(
         self,
@@ -70,13 +68,9 @@ class ThreadPoolExecutor(TrellisExecutor):
         storage_access: Sequence[Any] | None = None,
         working_dir: str | None = None,
     ) -> None:
+        given = arguments(locals())
         super().__init__()
-        self.label = label
-        self.max_threads = 2 if max_threads is None else max_threads
-        self.thread_name_prefix = thread_name_prefix
-        self.storage_access = storage_access
-        self.working_dir = working_dir
-        check_all(self, _KINDS)
+        keep_arguments(self, {**given, "max_threads": 2 if max_threads is None else max_threads})
         self.thread_name_prefix = self.thread_name_prefix or f"trellis-{self.label}"
         self._hostname = socket.gethostname()
         self._run: _PoolRun | None = None

@@ -26,6 +26,14 @@ def join(buffer: bytes, separator: str, *, end: str = "") -> str:
     return separator.join(deserialize(buffer)) + end
 
 
+def test_parameters_hold_from_the_start_to_the_end(start_htex: StartExecutor) -> None:
+    executor = start_htex(provider=LocalProvider(init_blocks=0))
+    executor.prefetch_capacity = 7
+    assert "--prefetch_capacity 0 " in executor.launch_command("1")
+    executor.shutdown()
+    assert "--prefetch_capacity 7 " in executor.launch_command("1")
+
+
 def test_calls_that_are_bytes_already(start_htex: StartExecutor) -> None:
     executor = start_htex(max_workers_per_node=1)
     assert executor.submit_payload({}, pack_apply_message(divmod, (7, 3), {})).result(WAIT_S) == (2, 1)

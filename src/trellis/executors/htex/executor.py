@@ -147,7 +147,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
 
     @property
     def options(self) -> HtexOptions:
-        """All parameters, checked: as they were when it started, and before that as they are now.
+        """All parameters, checked: while it runs as they were at its start, else as they are now.
 
         Raises:
             ConfigurationError: an attribute was given a value that cannot work.
@@ -255,6 +255,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
         # Managers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
         client.close(timeout)
         self.stop_blocks()
+        self._started_with = None
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
