@@ -106,15 +106,16 @@ class LibraryInstance:
     expected: int  # slots that it will have
     missing: set[str] = field(default_factory=set)  # its files that are on their way (``instances``)
     slots: int = 0  # 0: it is starting
+    most_calls: int = 0  # that it may be sent
     calls: set[int] = field(default_factory=set)
     draining: bool = False  # gets no more calls: others need its room
     proven: bool = False  # a call has come to an end in it (``reports``)
-    look_ahead: LookAhead = field(default_factory=LookAhead)  # how long its calls run (``reports``)
+    look_ahead: LookAhead = field(default_factory=LookAhead)  # how long its calls run: ``note_duration`` (``reports``)
 
-    @property
-    def room(self) -> int:
-        """Calls that it may be sent: short ones ahead, so that the way to the manager and back leaves none idle."""
-        return self.slots + self.look_ahead.ahead(self.slots) - len(self.calls) if self.slots else 0
+    def note_duration(self, duration_s: float) -> None:
+        """Short calls are sent ahead, so that the way to the manager and back leaves no slot idle."""
+        self.look_ahead.note(1, duration_s)
+        self.most_calls = self.slots + self.look_ahead.ahead(self.slots)
 
 
 @dataclass(slots=True)
@@ -178,9 +179,10 @@ class InstalledLibrary:
         self.remove(instance)
         if instance.draining:
             return
-        if len(instance.calls) < instance.slots:
+        calls = len(instance.calls)
+        if calls < instance.slots:
             self.free[instance.number] = instance
-        elif instance.room > 0:
+        elif calls < instance.most_calls:
             self.ahead[instance.number] = instance
 
     def remove(self, instance: LibraryInstance) -> None:

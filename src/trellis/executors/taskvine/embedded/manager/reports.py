@@ -80,7 +80,7 @@ def _note_end(
     worker.note_duration(duration_s)
     instance = store.instances.get(place.instance)
     if instance is not None:
-        instance.look_ahead.note(1, duration_s)
+        instance.note_duration(duration_s)
         if not instance.proven:
             instance.proven = True
             store.libraries[instance.library].failures = 0

@@ -270,7 +270,7 @@ class Store:
         library = self.libraries[instance.library]
         library.starting -= instance.expected
         library.up += 1
-        instance.slots = slots
+        instance.slots = instance.most_calls = slots
         library.note_room(instance)
         self.changes += 1
 

@@ -91,7 +91,7 @@ def test_calls_go_where_their_inputs_are_and_free_slots_come_before_busy_ones(
     library = InstalledLibrary(LibrarySpec("l"))
     for number, name in enumerate("abc"):
         instance = LibraryInstance(number, "l", name, Resources(), 2, slots=2)
-        instance.look_ahead.note(1, 0.001)
+        instance.note_duration(0.001)
         instance.calls = {100, 101} if name == "c" else set()
         library.note_room(instance)
     ranked = rank_instances(library, task("large", "small"), workers, 0.0, replicas)
