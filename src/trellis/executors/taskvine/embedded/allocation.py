@@ -18,27 +18,27 @@ NOTHING = Resources(0, 0, 0, 0)
 
 
 @functools.lru_cache(maxsize=4096)
-def allocate(want: Resources, total: Resources) -> Resources | None:
-    """What a task that asks for ``want`` gets of a worker that has ``total``; None: it can never fit there."""
+def allocate(asked: Resources, total: Resources) -> Resources | None:
+    """What a task that asks for ``asked`` gets of a worker that has ``total``; None: it can never fit there."""
     whole = _known(total)
-    if not any(asked for asked, _ in _pairs(want, whole)):
+    if not any(value for value, _ in _pairs(asked, whole)):
         return Resources(whole.cores, whole.memory, whole.disk, 0)
-    shares = [_share(asked, there) for asked, there in _pairs(want, whole) if asked is not None]
+    shares = [_share(value, there) for value, there in _pairs(asked, whole) if value is not None]
     share = max(shares)
     if share > 1 + _EPSILON:
         return None
     return Resources(
-        cores=_cores(want, whole, share),
-        memory=_rest(want.memory, whole.memory, share),
-        disk=_rest(want.disk, whole.disk, share),
-        gpus=want.gpus or 0,
+        cores=_cores(asked, whole, share),
+        memory=_rest(asked.memory, whole.memory, share),
+        disk=_rest(asked.disk, whole.disk, share),
+        gpus=asked.gpus or 0,
     )
 
 
-def _cores(want: Resources, whole: Resources, share: float) -> float:
-    if want.gpus and want.cores is None:
+def _cores(asked: Resources, whole: Resources, share: float) -> float:
+    if asked.gpus and asked.cores is None:
         return 0
-    return _rest(want.cores, whole.cores, share)
+    return _rest(asked.cores, whole.cores, share)
 
 
 def _rest(asked: float | None, there: float | None, share: float) -> float:
@@ -74,16 +74,16 @@ def fits(resources: Resources, free: Resources) -> bool:
     )
 
 
-def enlarge(want: Resources, total: Resources) -> Resources | None:
+def enlarge(asked: Resources, total: Resources) -> Resources | None:
     """What a task gets that has had too little: what was asked for stands, and of memory and disk all there is."""
-    usual = allocate(want, total)
+    usual = allocate(asked, total)
     if usual is None:
         return None
     memory, disk = total.memory or 0, total.disk or 0
     return Resources(
         usual.cores,
-        usual.memory if want.memory else memory,
-        usual.disk if want.disk else disk,
+        usual.memory if asked.memory else memory,
+        usual.disk if asked.disk else disk,
         usual.gpus,
     )
 
@@ -97,5 +97,5 @@ def subtract(one: Resources, other: Resources) -> Resources:
 
 
 def largest(one: Resources, other: Resources) -> Resources:
-    """In each dimension the larger; None: not known."""
+    """The larger in each dimension; None: not known."""
     return Resources(*[b if a is None else a if b is None else max(a, b) for a, b in _pairs(one, other)])

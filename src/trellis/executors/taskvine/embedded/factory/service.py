@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 
@@ -54,7 +55,7 @@ class FactorySettings(msgspec.Struct):
 
 
 class FactoryReady(msgspec.Struct):
-    """It has started."""
+    """The factory has started."""
 
     pid: int
 
@@ -141,13 +142,15 @@ class FactoryService:
                 case machine.StartWorkers(numbers):
                     for number in numbers:
                         self._start_worker(number)
-                case machine.KillWorker(number, reason):
+                case machine.EndWorker(number, reason):
                     logger.warning("worker %d is ended: %s", number, reason)
                     self._workers[number].kill()
                 case machine.Look():
                     self._endpoint.send([encode_header(VineStatusRequest(0))])
                 case machine.Exit():
                     self._exit = action
+                case _:
+                    assert_never(action)
 
     def _start_worker(self, number: int) -> None:
         name = f"worker-{os.getpid()}-{number}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import assert_never
 
 # Between two looks at the manager. A look is one small message on the same host.
 LOOK_S = 1.0
@@ -72,7 +73,7 @@ class StartWorkers:
 
 
 @dataclass(slots=True)
-class KillWorker:
+class EndWorker:
     number: int
     reason: str
 
@@ -88,11 +89,11 @@ class Exit:
     failed: bool
 
 
-Action = StartWorkers | KillWorker | Look | Exit
+Action = StartWorkers | EndWorker | Look | Exit
 
 
 @dataclass(slots=True)
-class _Worker:
+class _StartedWorker:
     since: float
     seen: float | None = None  # when it was connected last
     killed: bool = False
@@ -103,7 +104,7 @@ class FactoryState:
 
     def __init__(self, rules: FactoryRules, now: float) -> None:
         self._rules = rules
-        self._running: dict[int, _Worker] = {}  # connected or not
+        self._running: dict[int, _StartedWorker] = {}  # connected or not
         self._numbers = itertools.count()
         self._connected = 0
         self._failures = 0  # in a row
@@ -139,6 +140,8 @@ class FactoryState:
                     return [Exit(f"the manager said nothing for {now - self._heard:.0f} s", True)]
                 self._look_at = now + LOOK_S
                 return [Look()]
+            case _:
+                assert_never(event)
 
     def _on_looked(self, event: Looked, now: float) -> list[Action]:
         self._heard = now
@@ -156,7 +159,7 @@ class FactoryState:
         return [*actions, *self._start_workers(wanted - event.inherited, now)]
 
     def _end_hung(self, event: Looked, now: float) -> list[Action]:
-        """Others take their places when they have ended."""
+        """Workers that hang are ended; others take their places then."""
         actions: list[Action] = []
         for number, worker in self._running.items():
             limit_s, since = (FIRST_ABSENT_S, worker.since) if worker.seen is None else (ABSENT_S, worker.seen)
@@ -164,16 +167,16 @@ class FactoryState:
             if not worker.killed and (silent or now - since >= limit_s):
                 worker.killed = True
                 reason = "it has fallen silent" if silent else f"it was not connected for {now - since:.0f} s"
-                actions.append(KillWorker(number, reason))
+                actions.append(EndWorker(number, reason))
         return actions
 
     def _start_workers(self, wanted: int, now: float) -> list[Action]:
-        """Those that are too many end by themselves, when they have had nothing to do for long enough."""
+        """Start what is missing; what is too much ends by itself, when it has had nothing to do for long enough."""
         count = wanted - len(self._running)
         if self._rules.workers_per_cycle:
             count = min(count, self._rules.workers_per_cycle - max(0, len(self._running) - self._connected))
         if count <= 0:
             return []
         numbers = list(itertools.islice(self._numbers, count))
-        self._running |= {number: _Worker(now) for number in numbers}
+        self._running |= {number: _StartedWorker(now) for number in numbers}
         return [StartWorkers(numbers)]

@@ -22,7 +22,7 @@ _MOST_SAMPLES = 1_000
 
 @dataclass(slots=True)
 class Category:
-    """One category.
+    """A category of tasks, and what those that have ended used.
 
     Args:
         algorithm: "fixed" (nothing is found out), "max", "max-xput" or "bucketing".

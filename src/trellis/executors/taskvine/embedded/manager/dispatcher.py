@@ -44,8 +44,7 @@ def place_queued(store: Store) -> None:
                 _place_calls(store, queue)
             else:
                 _place_tasks(store, queue)
-    for shape_id in [id_ for id_, queue in store.queues.items() if not len(queue)]:
-        del store.queues[shape_id]
+    store.remove_empty_queues()
 
 
 def _in_order(store: Store) -> list[int]:
@@ -151,7 +150,7 @@ def _allocation_at(task: Task, asked: Resources, worker: ConnectedWorker) -> Res
 
 
 def _lose_patience(store: Store, queue: ShapeQueue, first: Task, asked: Resources) -> None:
-    """Its first task has waited long beside libraries that others keep busy: one worker's make way."""
+    """The queue's first task has waited long beside libraries that others keep busy: one worker's make way."""
     if queue.waits_since is None:
         queue.waits_since = store.now
     elif store.now - queue.waits_since >= PATIENCE_S:
@@ -165,7 +164,7 @@ def _lose_patience(store: Store, queue: ShapeQueue, first: Task, asked: Resource
 
 
 def _is_before(store: Store, queue: ShapeQueue, worker: ConnectedWorker) -> bool:
-    """Whether its first task is before all that wait for the worker's libraries."""
+    """Whether the queue's first task is before all that wait for the worker's libraries."""
     libraries = {instance.library for instance in worker.instances.values()}
     rank = (-queue.shape.priority, queue.head())
     others = [o for o in store.queues.values() if o.shape.library in libraries and len(o) and o is not queue]
@@ -187,7 +186,7 @@ def kill_slow_tasks(store: Store) -> None:
 
 
 def _is_slow(store: Store, task: Task) -> bool:
-    """Each task once, so that one that takes long by its nature comes to its end."""
+    """Whether it takes too long; each task once, so that one that takes long by its nature comes to its end."""
     if not isinstance(task.place, Running) or task.avoid or task.unwanted:
         return False
     category = store.category(task)

@@ -78,7 +78,7 @@ class WorkerHeard:
 
 @dataclass(slots=True)
 class WorkerLeft:
-    """It said goodbye, its connection closed, or it broke the protocol."""
+    """The worker said goodbye, its connection closed, or it broke the protocol."""
 
     worker: str
     reason: str
@@ -213,7 +213,7 @@ class EvictFiles:
 
 @dataclass(slots=True)
 class RunTasks:
-    """Their inputs are there. ``allocations``: what each is given; None: a call, for one of the ``instances``."""
+    """Tasks whose inputs are there. ``allocations``: what each is given; None: a call, for one of the ``instances``."""
 
     worker: str
     ids: list[int]
@@ -271,7 +271,7 @@ class ReportFailed:
 
 @dataclass(slots=True)
 class ForgetTasks:
-    """These were reported, and will not run again."""
+    """Tasks that were reported, and will not run again."""
 
     ids: list[int]
 

@@ -32,7 +32,7 @@ def file_arrived(store: Store, name: str, worker: ConnectedWorker) -> None:
         store.temp_ready(name)
         requests = store.fetches.pop(name, ())
         store.actions += [AnswerFetch(request, worker.name, name) for request in requests]
-        store.thin.add(name)
+        store.underreplicated.add(name)
 
 
 # -- a file has not come, or is gone ---------------------------------------------------------------------------
@@ -110,8 +110,7 @@ def recover(store: Store, name: str) -> None:
     elif producer.id not in store.tasks:
         producer.recover(tuple(n for n in producer.outputs if store.producers.get(n) is producer))
         use(store, producer.inputs + producer.outputs)
-        store.tasks[producer.id] = producer
-        store.enqueue(producer)
+        store.add_task(producer)
         store.revived = True
 
 
@@ -135,10 +134,10 @@ def on_fetch_requested(store: Store, event: FetchRequested) -> None:
 def replicate(store: Store) -> None:
     """Order the copies of temps that are too few, to the workers with the least in their caches."""
     number = store.settings.temp_replicas
-    thin, store.thin = store.thin, set()
+    names, store.underreplicated = store.underreplicated, set()
     if number <= 1:
         return
-    for name in sorted(thin):
+    for name in sorted(names):
         file = store.replicas.get(name)
         if file is None or file.lost or not store.replicas.is_shared(file):
             continue
@@ -148,7 +147,7 @@ def replicate(store: Store) -> None:
         for worker in others[: max(0, number - len(there))]:
             store.replicas.want(name, worker)
         if len(file.ready) < number:
-            store.thin.add(name)  # a transfer may fail, a worker may come
+            store.underreplicated.add(name)  # a transfer may fail, a worker may come
 
 
 # -- room in a worker's cache ----------------------------------------------------------------------------------

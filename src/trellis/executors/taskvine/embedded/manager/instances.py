@@ -42,7 +42,7 @@ def on_libraries_installed(store: Store, event: events.LibrariesInstalled) -> No
             for instance in [i for i in store.instances.values() if i.library == spec.name]:
                 _stop(store, instance)
             release(store, former.files)
-        store.libraries[spec.name] = InstalledLibrary(spec, files)
+        store.add_library(InstalledLibrary(spec, files))
 
 
 def try_broken_again(store: Store) -> None:
@@ -210,26 +210,20 @@ def _give_up(store: Store, library: InstalledLibrary) -> None:
 # -- stop ------------------------------------------------------------------------------------------------------
 
 
-def make_room(store: Store, worker: ConnectedWorker, allocation: Resources) -> bool:
-    """Whether so much is free now; libraries that nobody needs make way."""
-    if fits(allocation, worker.free):
-        return True
-    idle = store.idle_instances(worker)
-    if not idle or not fits(allocation, worker.free_without(idle)):
-        return False
-    for instance in idle:
-        _stop(store, instance)
-        if fits(allocation, worker.free):
-            break
-    return True
-
-
 def has_room(store: Store, worker: ConnectedWorker, allocation: Resources) -> bool:
-    """Whether ``make_room`` would succeed."""
+    """Whether so much is free, or is when libraries make way that nobody needs."""
     if fits(allocation, worker.free):
         return True
-    idle = store.idle_instances(worker) if worker.instances else []
-    return bool(idle) and fits(allocation, worker.free_without(idle))
+    return bool(worker.instances) and fits(allocation, worker.free_without(store.idle_instances(worker)))
+
+
+def make_room(store: Store, worker: ConnectedWorker, allocation: Resources) -> bool:
+    """Whether so much is free now: libraries that nobody needs have made way."""
+    if not has_room(store, worker, allocation):
+        return False
+    while not fits(allocation, worker.free):
+        _stop(store, store.idle_instances(worker)[0])
+    return True
 
 
 def _stop(store: Store, instance: LibraryInstance) -> None:
@@ -244,7 +238,7 @@ def drain(store: Store, worker: ConnectedWorker, allocation: Resources) -> bool:
     if not busy or not fits(allocation, worker.free_without(busy)):
         return False
     for instance in busy:
-        store.drain(instance)
+        store.drain_instance(instance)
     return True
 
 

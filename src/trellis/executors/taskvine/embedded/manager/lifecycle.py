@@ -62,8 +62,7 @@ def on_tasks_submitted(store: Store, event: events.TasksSubmitted) -> None:
                 reason = f"nobody knows file {error.args[0]} (any more)"
                 store.actions.append(events.ReportFailed(id_, "input_missing", reason))
                 continue
-        store.tasks[id_] = task
-        store.enqueue(task)
+        store.add_task(task)
 
 
 def _refuse_call(store: Store, task: Task, last_words: str) -> None:
@@ -123,7 +122,7 @@ def requeue(store: Store, task: Task) -> None:
 
 
 def avoid(store: Store, task: Task, worker: str, seconds: float) -> None:
-    """Another worker shall have the task for so long, if there is one."""
+    """Keep the task from this worker for so long, if there is another."""
     if len(store.workers) > 1:
         task.avoid, task.avoid_until = worker, store.now + seconds
 
@@ -131,12 +130,12 @@ def avoid(store: Store, task: Task, worker: str, seconds: float) -> None:
 def finish(store: Store, task: Task, worker: str) -> bool:
     """The task has run, and is at no worker any more. Give whether it may run again for its temps."""
     if not task.inputs and not task.outputs:
-        del store.tasks[task.id]
+        store.remove_task(task)
         return False
     _evict_once_files(store, task, worker)
     _fail_all(store, _without(store, task.outputs, "its producer ended without it"))
     release(store, task.inputs + task.outputs)
-    del store.tasks[task.id]
+    store.remove_task(task)
     kept = _is_producer(store, task)
     if task.recovers and not kept:
         store.actions.append(events.ForgetTasks([task.id]))
@@ -173,11 +172,11 @@ def _fail_all(store: Store, first: list[tuple[Task, str, str, int]]) -> None:
             todo += _without(store, task.outputs, reason)
             _remove_producer(store, task)
             release(store, task.inputs + task.outputs)
-        del store.tasks[task.id]
+        store.remove_task(task)
 
 
 def fail_waiting(store: Store, name: str, words: str) -> None:
-    """This temp will not come."""
+    """Fail those that wait for a temp that will not come."""
     _fail_all(store, _waiting(store, name, words))
 
 
@@ -206,7 +205,7 @@ def use(store: Store, names: Iterable[str]) -> None:
 
 
 def release(store: Store, names: Iterable[str]) -> None:
-    """One use less of each."""
+    """Note one use less of each file; what nobody needs is removed."""
     todo = list(names)
     while todo:
         name = todo.pop()

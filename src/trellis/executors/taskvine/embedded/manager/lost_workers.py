@@ -34,7 +34,7 @@ def lose_worker(store: Store, worker: ConnectedWorker, reason: str, blameless: b
     ends_soon = worker.ends_at is not None and store.now >= worker.ends_at - ENDS_SOON_S
     _return_tasks(store, worker, reason, blameless or worker.drained or ends_soon)
     remove_instances_at(store, worker, reason)
-    store.thin.update(store.replicas.temps_at(name))
+    store.underreplicated.update(store.replicas.temps_at(name))
     for temp in store.remove_worker(name):
         temp_lost(store, temp)
     replicate(store)

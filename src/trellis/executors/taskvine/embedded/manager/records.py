@@ -60,7 +60,7 @@ Place = Queued | AwaitingTemps | AwaitingInputs | Running | ReturningOutputs
 
 @dataclass(slots=True)
 class Task:
-    """One task. Files by their cache names."""
+    """A task. Files by their cache names."""
 
     id: int
     shape_id: int

@@ -83,7 +83,7 @@ class ReplicaTable:
         # Names that are ready or creating there, with the bytes that count for each; least recently used first.
         self._by_worker: dict[str, dict[str, int]] = {}
         self._bytes: dict[str, int] = {}  # sums of those
-        self._strangers: dict[str, set[str]] = {}  # workers that came with files that nobody had declared, by name
+        self._undeclared: dict[str, set[str]] = {}  # workers that came with files that nobody had declared, by name
         self._waiting: dict[str, None] = {}  # names that somebody waits for
         self._outgoing: dict[str, int] = {}  # transfers from each source but the manager
         self._avoid_until: dict[str, float] = {}  # sources that have failed lately
@@ -142,7 +142,7 @@ class ReplicaTable:
             known.peer_transfer = known.peer_transfer and file.peer_transfer
             return
         self._files[file.name] = file
-        for worker in self._strangers.pop(file.name, ()):
+        for worker in self._undeclared.pop(file.name, ()):
             self._mark_ready(file, worker)
 
     def remove(self, name: str) -> list[str]:
@@ -165,7 +165,7 @@ class ReplicaTable:
         for name, size in zip(names, sizes, strict=True):
             file = self._files.get(name)
             if file is None:
-                self._strangers.setdefault(name, set()).add(worker)
+                self._undeclared.setdefault(name, set()).add(worker)
                 self._list(name, worker, size)
             else:
                 file.size = size
@@ -177,7 +177,7 @@ class ReplicaTable:
         for name in self._by_worker.pop(worker, {}):
             file = self._files.get(name)
             if file is None:
-                self._remove_stranger(name, worker)
+                self._remove_undeclared(name, worker)
                 continue
             was_ready = worker in file.ready
             file.ready.discard(worker)
@@ -193,7 +193,7 @@ class ReplicaTable:
         return sorted(lost)
 
     def want(self, name: str, worker: str) -> None:
-        """This worker needs the file; ``start_transfers`` will say where it shall get it."""
+        """Note that the worker needs the file; ``start_transfers`` will say where it shall get it."""
         file = self._files[name]
         if worker not in file.ready and worker not in file.creating:
             file.wanted[worker] = None
@@ -206,7 +206,7 @@ class ReplicaTable:
             del self._waiting[name]
 
     def touch(self, names: Iterable[str], worker: str) -> None:
-        """They are used now."""
+        """Note that these are used now."""
         listed = self._by_worker[worker]
         for name in names:
             if name in listed:
@@ -216,16 +216,16 @@ class ReplicaTable:
         """The file is taken from this worker's cache, or was lost there."""
         file = self._files.get(name)
         if file is None:
-            self._remove_stranger(name, worker)
+            self._remove_undeclared(name, worker)
         else:
             file.ready.discard(worker)
         self._unlist(name, worker)
 
-    def _remove_stranger(self, name: str, worker: str) -> None:
-        workers = self._strangers[name]
+    def _remove_undeclared(self, name: str, worker: str) -> None:
+        workers = self._undeclared[name]
         workers.discard(worker)
         if not workers:
-            del self._strangers[name]
+            del self._undeclared[name]
 
     def made_here(self, name: str, worker: str) -> None:
         """A task that runs at this worker will make the file."""
@@ -357,7 +357,7 @@ class ReplicaTable:
             for name in names:
                 file = self._files.get(name)
                 if file is None:
-                    assert worker in self._strangers[name], f"{name} at {worker} is not known"
+                    assert worker in self._undeclared[name], f"{name} at {worker} is not known"
                 else:
                     assert worker in file.ready or worker in file.creating, f"{name} is listed at {worker} for nothing"
 

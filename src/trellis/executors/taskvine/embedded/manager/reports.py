@@ -155,7 +155,7 @@ def _fail_ended(store: Store, task: Task, worker: ConnectedWorker, event: events
 
 
 def _exhausted(store: Store, task: Task, place: Running, worker: ConnectedWorker, event: events.TaskFailed) -> None:
-    """With what the user asked for, more of the same is no help; with a label or a share of a worker, more is."""
+    """Who got what the user asked for is not helped by more of it; who got a label or a share of a worker is."""
     category = store.category(task)
     category.seen = largest(category.seen, event.measured)
     most = [enlarge(task.shape.resources, worker.total) for worker in store.workers.values()]

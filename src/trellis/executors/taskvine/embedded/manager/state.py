@@ -43,7 +43,7 @@ class VineManagerState:
 
     @property
     def store(self) -> Store:
-        """For a status; not to be changed."""
+        """What is known, for readers; not to be changed."""
         return self._store
 
     def file_name(self, file: int) -> str:
@@ -122,6 +122,6 @@ class VineManagerState:
                 dispatcher.kill_slow_tasks(store)
                 dispatcher.tell_of_unfit_tasks(store)
                 file_recovery.replicate(store)
-                store.time_passed()
+                store.end_pauses()
             case _:
                 assert_never(event)

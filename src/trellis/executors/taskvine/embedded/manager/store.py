@@ -84,7 +84,7 @@ class Store:
 
     # Temps: ``file_recovery``.
     fetches: dict[str, list[int]] = field(default_factory=dict)  # the submit side's requests that wait for a temp
-    thin: set[str] = field(default_factory=set)  # may have fewer replicas than they should
+    underreplicated: set[str] = field(default_factory=set)  # may have fewer replicas than they should
     revived: bool = False  # a producer was queued again; the dispatcher takes note
 
     categories: dict[str, Category] = field(default_factory=dict)  # ``category`` adds, ``reports`` measures
@@ -96,6 +96,14 @@ class Store:
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
+    def add_task(self, task: Task) -> None:
+        self.tasks[task.id] = task
+        self.enqueue(task)
+
+    def remove_task(self, task: Task) -> None:
+        """The task has left its place, and ends."""
+        del self.tasks[task.id]
+
     def enqueue(self, task: Task) -> None:
         task.place = Queued()
         queue = self.queues.get(task.shape_id)
@@ -103,6 +111,10 @@ class Store:
             queue = self.queues[task.shape_id] = ShapeQueue(task.shape)
         queue.push(task)
         queue.blocked = -1
+
+    def remove_empty_queues(self) -> None:
+        for shape_id in [id_ for id_, queue in self.queues.items() if not len(queue)]:
+            del self.queues[shape_id]
 
     def await_temps(self, task: Task, names: set[str]) -> None:
         """The task is in no queue now, and waits for temps that are being made (again)."""
@@ -252,6 +264,9 @@ class Store:
         self.changes += 1
         return self.replicas.remove_worker(name)
 
+    def add_library(self, library: InstalledLibrary) -> None:
+        self.libraries[library.spec.name] = library
+
     def add_instance(
         self, library: InstalledLibrary, worker: ConnectedWorker, allocation: Resources, slots: int
     ) -> LibraryInstance:
@@ -274,7 +289,7 @@ class Store:
         library.note_room(instance)
         self.changes += 1
 
-    def drain(self, instance: LibraryInstance) -> None:
+    def drain_instance(self, instance: LibraryInstance) -> None:
         """The instance gets no more calls, and stops when it has none."""
         instance.draining = True
         self.libraries[instance.library].note_room(instance)
@@ -301,8 +316,8 @@ class Store:
         if not self.is_expected(name, worker):
             self.replicas.unwant(name, worker.name)
 
-    def time_passed(self) -> None:
-        """Pauses may be over."""
+    def end_pauses(self) -> None:
+        """Time has passed: what was to wait for a while may go on."""
         self.changes += 1
 
     # -- for those who decide ----------------------------------------------------------------------------------

@@ -11,11 +11,11 @@ from trellis.executors.taskvine.embedded.factory.state import (
     MOMENT_S,
     MOST_FAILURES,
     DeadlinePassed,
+    EndWorker,
     Event,
     Exit,
     FactoryRules,
     FactoryState,
-    KillWorker,
     Look,
     Looked,
     StartWorkers,
@@ -119,7 +119,7 @@ def test_a_worker_that_has_fallen_silent_is_ended_and_replaced() -> None:
     state = new_factory()
     started(state, looked(1))
     state.handle(looked(1, 0), 2.0)
-    assert state.handle(looked(1, given_up=(0,)), 3.0) == [KillWorker(0, "it has fallen silent")]
+    assert state.handle(looked(1, given_up=(0,)), 3.0) == [EndWorker(0, "it has fallen silent")]
     assert state.handle(looked(1, given_up=(0,)), 4.0) == []
     assert state.handle(WorkerEnded(0, True, "killed"), 4.0) == [Look()]
     assert started(state, looked(1, given_up=(0,)), 4.0) == [1]
@@ -132,10 +132,10 @@ def test_a_worker_that_is_not_connected_for_long_is_ended() -> None:
     state.handle(looked(0, 0), 10.0)
     assert state.handle(looked(0), 9.9 + ABSENT_S) == []
     gone = f"it was not connected for {ABSENT_S:.0f} s"
-    assert state.handle(looked(0), 10.0 + ABSENT_S) == [KillWorker(0, gone)]
+    assert state.handle(looked(0), 10.0 + ABSENT_S) == [EndWorker(0, gone)]
     assert state.handle(looked(0), FIRST_ABSENT_S - 0.1) == []
     gone = f"it was not connected for {FIRST_ABSENT_S:.0f} s"
-    assert state.handle(looked(0), FIRST_ABSENT_S) == [KillWorker(1, gone)]
+    assert state.handle(looked(0), FIRST_ABSENT_S) == [EndWorker(1, gone)]
 
 
 def test_workers_that_it_has_ended_are_no_failures() -> None:
