@@ -66,7 +66,6 @@ MACHINES = [
     "trellis.executors.htex.interchange.events",
     "trellis.executors.htex.interchange.status",
     "trellis.executors.htex.manager.unacknowledged",
-    "trellis.executors.htex.interchange.unclaimed",
     "trellis.executors.htex.manager.limits",
     "trellis.executors.htex.manager.state",
     "trellis.executors.htex.manager.events",

@@ -38,12 +38,8 @@ from trellis.executors.htex.interchange.events import (
     WelcomeManager,
     WitnessReported,
 )
-from trellis.executors.htex.interchange.state import (
-    CLOSED_GRACE_S,
-    REBALANCE_S,
-    WITNESS_GRACE_S,
-    InterchangeState,
-)
+from trellis.executors.htex.interchange.manager_table import CLOSED_GRACE_S, WITNESS_GRACE_S
+from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Register
 
@@ -114,7 +110,7 @@ class InterchangeModel(RuleBasedStateMachine):
         self.at: dict[int, str] = {}
         self.dropped: set[int] = set()  # of those, that came back
         self.managers: dict[str, Known] = {}
-        self.bygone: set[str] = set()
+        self.departed: set[str] = set()
         self.held_blocks: set[str] = set()
         self.held_managers: set[str] = set()
 
@@ -141,7 +137,7 @@ class InterchangeModel(RuleBasedStateMachine):
                     for id_ in ids:
                         del self.at[id_]
                     assert requeued == len(self.requeue(back))
-                    self.bygone.add(name)
+                    self.departed.add(name)
                     rest.append(action)
                 case WelcomeManager(name):
                     assert isinstance(event, ManagerRegistered)
@@ -149,7 +145,7 @@ class InterchangeModel(RuleBasedStateMachine):
                     if name not in self.managers:
                         shut = hello.block in self.held_blocks or name in self.held_managers
                         self.managers[name] = Known(hello, self.now, shut)
-                    self.bygone.discard(name)
+                    self.departed.discard(name)
                     rest.append(action)
                 case ReportCancelled(ids):
                     self.dropped.difference_update(ids)
@@ -269,7 +265,7 @@ class InterchangeModel(RuleBasedStateMachine):
     @rule(name=NAMES, data=st.data())
     def come_back(self, name: str, data: st.DataObject) -> None:
         """It holds some of what it should, and sometimes what it should not."""
-        if name not in self.managers and name not in self.bygone:
+        if name not in self.managers and name not in self.departed:
             return
         known = self.managers.get(name)
         holding = [id_ for id_ in self.own(name) if data.draw(st.booleans())]
@@ -318,7 +314,7 @@ class InterchangeModel(RuleBasedStateMachine):
         """The answer to a manager that is not known."""
         if name in self.managers:
             return {DismissManager} if not self.own(name) else set()
-        return {DismissManager} if name in self.bygone else {AskToRegister}
+        return {DismissManager} if name in self.departed else {AskToRegister}
 
     @rule(name=NAMES, data=st.data())
     def start_tasks(self, name: str, data: st.DataObject) -> None:

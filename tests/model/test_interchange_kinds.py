@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from trellis.executors.htex.interchange.demands import Load, load_of
+from trellis.executors.htex.interchange.demands import ONE_SLOT, DemandOnNode, demand_on
 from trellis.executors.htex.interchange.events import (
     Action,
     CancelRequested,
@@ -31,7 +31,7 @@ from trellis.executors.htex.interchange.infeasible import INFEASIBLE_S
 from trellis.executors.htex.interchange.manager_table import ENDS_MARGIN_S
 from trellis.executors.htex.interchange.selection import ManagerSelector
 from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
-from trellis.executors.htex.interchange.unclaimed import RECOVERY_S
+from trellis.executors.htex.settings import RECOVERY_S
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Demand, Register
 
@@ -108,7 +108,7 @@ class KindsModel(RuleBasedStateMachine):
                 case ReportInfeasible(ids):
                     for id_ in ids:
                         assert self.nodes
-                        assert not any(load_of(self.asks[id_][0], hello) for hello, _ in self.nodes.values())
+                        assert not any(demand_on(hello, self.asks[id_][0]) for hello, _ in self.nodes.values())
                         self.waiting.remove(id_)
                 case ReportCancelled(ids):
                     assert self.unwanted.issuperset(ids)
@@ -119,20 +119,20 @@ class KindsModel(RuleBasedStateMachine):
     def own(self, name: str) -> list[int]:
         return [id_ for id_, place in self.at.items() if place == name]
 
-    def loads(self, name: str) -> list[Load]:
+    def demands(self, name: str) -> list[DemandOnNode]:
         hello = self.nodes[name][0]
-        return [load_of(self.asks[id_][0], hello) or Load() for id_ in self.own(name)]
+        return [demand_on(hello, self.asks[id_][0]) or ONE_SLOT for id_ in self.own(name)]
 
     def on_sent(self, name: str, ids: list[int]) -> None:
         hello, ends_at = self.nodes[name]
         assert self.waiting.issuperset(ids)
         for id_ in ids:
             demand, walltime_s = self.asks[id_]
-            before, load = self.loads(name), load_of(demand, hello)
-            assert load is not None, "it can never hold it"
+            before, taken = self.demands(name), demand_on(hello, demand)
+            assert taken is not None, "it can never hold it"
             assert not walltime_s or self.now + walltime_s + ENDS_MARGIN_S <= ends_at, "it has not the time"
             assert sum(each.slots for each in before) < hello.capacity, "nothing is free there"
-            assert not load.nodes or sum(each.nodes for each in before) < hello.nodes, "no node is free there"
+            assert not taken.nodes or sum(each.nodes for each in before) < hello.nodes, "no node is free there"
             self.waiting.remove(id_)
             self.at[id_] = name
 
@@ -204,7 +204,7 @@ class KindsModel(RuleBasedStateMachine):
             demand, walltime_s = self.asks[id_]
             for hello, ends_at in self.nodes.values():
                 in_time = not walltime_s or self.now + walltime_s + ENDS_MARGIN_S <= ends_at
-                assert not in_time or load_of(demand, hello) is None, f"task {id_} waits for nothing"
+                assert not in_time or demand_on(hello, demand) is None, f"task {id_} waits for nothing"
         assert self.machine.pending == len(self.waiting)
 
 

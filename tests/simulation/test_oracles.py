@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from trellis.executors.htex.interchange import events as routing
+from trellis.executors.htex.interchange.manager_table import ManagerEntry
 from trellis.executors.htex.interchange.selection import Selection
 from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.manager import events
@@ -40,52 +41,54 @@ class ForgetsAFailure(Submission):
 
 
 class LosesATask(InterchangeState):
-    def _lose(self, name: str, reason: str) -> list[routing.Action]:
-        actions = super()._lose(name, reason)
+    def _report_lost(self, manager: ManagerEntry, reason: str) -> list[routing.Action]:
+        actions = super()._report_lost(manager, reason)
         assert isinstance(actions[0], routing.ReportManagerLost)
         actions[0].ids = actions[0].ids[1:]
         return actions
 
 
 class RequeuesWhatStarted(InterchangeState):
-    def _lose(self, name: str, reason: str) -> list[routing.Action]:
-        self._managers[name].started.clear()
-        return super()._lose(name, reason)
+    def _report_lost(self, manager: ManagerEntry, reason: str) -> list[routing.Action]:
+        manager._started.clear()
+        return super()._report_lost(manager, reason)
 
 
 class SendsTwice(InterchangeState):
-    def _dispatch(self, now: float) -> list[routing.Action]:
-        actions = super()._dispatch(now)
-        for action in actions[1:]:
-            if isinstance(action, routing.SendTasks) and isinstance(actions[0], routing.SendTasks):
-                action.ids = [actions[0].ids[0], *action.ids[1:]]
+    def handle(self, event: routing.Event, now: float) -> list[routing.Action]:
+        actions = super().handle(event, now)
+        sent = [action for action in actions if isinstance(action, routing.SendTasks)]
+        for action in sent[1:]:
+            action.ids = [sent[0].ids[0], *action.ids[1:]]
         return actions
 
 
 class SendsTooMany(InterchangeState):
     def __init__(self, heartbeat_threshold_s: float, selection: Selection, rng: Random) -> None:
         super().__init__(heartbeat_threshold_s, selection, rng)
-        take = self._backlog.take_plain
-        self._backlog.take_plain = lambda most: take(most + 1)  # type: ignore[method-assign]
+        take = self._queue.take_plain
+        self._queue.take_plain = lambda most: take(most + 1)  # type: ignore[method-assign]
 
     def check_invariants(self) -> None:
         """So that only the manager can notice."""
 
 
-class ForgetsLimbo(InterchangeState):
-    def _end_limbo(self, now: float) -> list[routing.Action]:
-        return []
+class ForgetsUnclaimedTasks(InterchangeState):
+    def __init__(self, heartbeat_threshold_s: float, selection: Selection, rng: Random) -> None:
+        super().__init__(heartbeat_threshold_s, selection, rng)
+        self._tasks.end_claims = lambda now: []  # type: ignore[method-assign]
 
 
-class EndsLimboAtOnce(InterchangeState):
+class EndsClaimsAtOnce(InterchangeState):
     """And what managers hold runs a second time."""
 
-    def _on_resume_ended(self, event: routing.ResumeEnded, now: float) -> list[routing.Action]:
-        return super()._on_resume_ended(routing.ResumeEnded([]), now)
-
-    def _on_manager_registered(self, event: routing.ManagerRegistered, now: float) -> list[routing.Action]:
-        hello = msgspec.structs.replace(event.registration, holding=[])
-        return super()._on_manager_registered(routing.ManagerRegistered(hello), now)
+    def handle(self, event: routing.Event, now: float) -> list[routing.Action]:
+        match event:
+            case routing.ResumeEnded():
+                event = routing.ResumeEnded([])
+            case routing.ManagerRegistered(registration):
+                event = routing.ManagerRegistered(msgspec.structs.replace(registration, holding=[]))
+        return super().handle(event, now)
 
 
 class NeverChecks(InterchangeState):
@@ -96,40 +99,42 @@ class NeverChecks(InterchangeState):
 
 
 class TakesWhatIsOnItsWayForMissing(InterchangeState):
-    def _on_manager_registered(self, event: routing.ManagerRegistered, now: float) -> list[routing.Action]:
-        actions = super()._on_manager_registered(event, now)
+    def handle(self, event: routing.Event, now: float) -> list[routing.Action]:
+        actions = super().handle(event, now)
         for action in [action for action in actions if isinstance(action, routing.SendCheck)]:
-            actions += self._on_tasks_missing(routing.TasksMissing(action.manager, action.ids), now)
+            actions += super().handle(routing.TasksMissing(action.manager, action.ids), now)
         return actions
 
 
 class ForgetsSilence(InterchangeState):
-    def _on_deadline_passed(self, event: routing.DeadlinePassed, now: float) -> list[routing.Action]:
-        for name, known in self._managers.items():
-            if not known.closed:
-                self._managers[name].last_heard = now
-        return super()._on_deadline_passed(event, now)
+    def _on_deadline_passed(self, now: float) -> list[routing.Action]:
+        for name, known in self.managers.items():
+            if known._closed_at is None:
+                self._managers.hear(name, now)
+        return super()._on_deadline_passed(now)
 
 
 class IgnoresClosedConnections(InterchangeState):
     """What was on its way when a connection broke is waited for."""
 
-    def _on_manager_disconnected(self, event: routing.ManagerDisconnected, now: float) -> list[routing.Action]:
+    def _on_manager_disconnected(self, name: str, now: float) -> list[routing.Action]:
         return []
 
 
 class KeepsSlots(InterchangeState):
-    def _on_tasks_ended(self, event: routing.TasksEnded, now: float) -> list[routing.Action]:
-        return super()._on_tasks_ended(routing.TasksEnded(event.manager, event.ids[1:]), now)
+    def _on_tasks_ended(self, manager: ManagerEntry, event: routing.TasksEnded, now: float) -> list[routing.Action]:
+        return super()._on_tasks_ended(manager, routing.TasksEnded(event.manager, event.ids[1:]), now)
 
 
 class NeverDismissesTheDrained(InterchangeState):
-    def _dismiss_when_drained(self, name: str) -> list[routing.Action]:
+    def _dismiss_when_drained(self, manager: ManagerEntry) -> list[routing.Action]:
         return []
 
 
 class CancelsWhatItSends(InterchangeState):
-    def _on_cancel_requested(self, event: routing.CancelRequested, now: float) -> list[routing.Action]:
+    def handle(self, event: routing.Event, now: float) -> list[routing.Action]:
+        if not isinstance(event, routing.CancelRequested):
+            return super().handle(event, now)
         queued = [id_ for id_ in event.ids if id_ in self.waiting]
         return [routing.ReportCancelled(queued)] if queued else []
 
@@ -199,14 +204,15 @@ class GivesBackAndKeeps(ManagerState):
 
 
 class ForgetsWhatComesBack(InterchangeState):
-    def _on_tasks_returned(self, event: routing.TasksReturned, now: float) -> list[routing.Action]:
-        return super()._on_tasks_returned(routing.TasksReturned(event.manager, event.ids[1:]), now)
+    def _put_back(self, manager: ManagerEntry, ids: Sequence[int], now: float) -> list[routing.Action]:
+        return super()._put_back(manager, ids[1:], now)
 
 
 class IgnoresWhatComesBack(InterchangeState):
-    def _on_tasks_returned(self, event: routing.TasksReturned, now: float) -> list[routing.Action]:
-        self._heard(event.manager, now)
-        return []
+    def handle(self, event: routing.Event, now: float) -> list[routing.Action]:
+        if isinstance(event, routing.TasksReturned):
+            event = routing.TasksStarted(event.manager, [])
+        return super().handle(event, now)
 
 
 class NeverAsksBack(InterchangeState):
@@ -234,8 +240,8 @@ class NeverNoticesSilence(ManagerState):
 
 
 class NeverDrains(InterchangeState):
-    def _on_drain_requested(self, event: routing.DrainRequested, now: float) -> list[routing.Action]:
-        return []
+    def handle(self, event: routing.Event, now: float) -> list[routing.Action]:
+        return [] if isinstance(event, routing.DrainRequested) else super().handle(event, now)
 
 
 class IgnoresItsDismissal(ManagerState):
@@ -269,8 +275,8 @@ BUGS = [
     (Machines(submission=ForgetsAFailure), FAULTY, LivenessViolation),
     (Machines(interchange=LosesATask), FAULTY, LivenessViolation),
     (Machines(interchange=RequeuesWhatStarted), FAULTY, SafetyViolation),
-    (Machines(interchange=ForgetsLimbo), RESTARTED, LivenessViolation),
-    (Machines(interchange=EndsLimboAtOnce), RESTARTED, SafetyViolation),
+    (Machines(interchange=ForgetsUnclaimedTasks), RESTARTED, LivenessViolation),
+    (Machines(interchange=EndsClaimsAtOnce), RESTARTED, SafetyViolation),
     (Machines(interchange=NeverChecks), FAULTY, LivenessViolation),
     (Machines(interchange=TakesWhatIsOnItsWayForMissing), CUT_OFTEN, SafetyViolation),
     (Machines(interchange=SendsTwice), QUIET, SafetyViolation),

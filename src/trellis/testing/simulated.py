@@ -339,9 +339,7 @@ class SimulatedInterchange:
     def _note_witness(self, report: WitnessReport) -> None:
         if report.manager in self.state.managers:
             tasks, ledger = self.state.managers[report.manager].tasks, self._stage.ledger
-            ledger.end_is_known(
-                report.manager, tasks.intersection(report.running), tasks.intersection(report.unstarted)
-            )
+            ledger.end_is_known(report.manager, tasks & set(report.running), tasks & set(report.unstarted))
 
     def _ended(self, name: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
         self._drop(ids)

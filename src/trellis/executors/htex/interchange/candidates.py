@@ -1,4 +1,4 @@
-"""Where a task of some kind finds a place, and which place is the best. No sockets, clocks or threads here."""
+"""Managers that a task of some kind may go to, and which of them is the best. No sockets, clocks or threads here."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from trellis.executors.htex.interchange.demands import Kind, Load, load_of
-from trellis.executors.htex.interchange.manager_table import Manager
+from trellis.executors.htex.interchange.demands import ONE_SLOT, DemandKind, DemandOnNode, demand_on
+from trellis.executors.htex.interchange.manager_table import ManagerEntry
 
 
 class Tier(IntEnum):
-    """How good a place is; lower is better."""
+    """How good a candidate is; lower is better."""
 
     IDLE = 0  # workers wait for the task
     ROOM = 1  # it waits for a worker, within the manager's capacity
@@ -25,10 +25,10 @@ class Room(NamedTuple):
 
     tier: Tier
     most: int  # tasks
-    load: Load  # of each
+    each: DemandOnNode
 
 
-class _Choice(NamedTuple):
+class _Candidate(NamedTuple):
     """A manager that a kind may go to; in a heap, the best first."""
 
     tier: Tier
@@ -36,72 +36,74 @@ class _Choice(NamedTuple):
     name: str
 
 
-def room_for(manager: Manager, kind: Kind, now: float, may_run_ahead: bool) -> Room | None:
+def room_for(manager: ManagerEntry, kind: DemandKind, now: float, may_run_ahead: bool) -> Room | None:
     """What the manager can take of this kind now; None: nothing."""
     if not manager.takes_tasks or not manager.lasts(kind.walltime_s, now):
         return None
-    load = load_of(kind.demand, manager.registration)
-    if load is None:
+    each = demand_on(manager.registration, kind.demand)
+    if each is None:
         return None
     free = manager.free
     idle = free - manager.registration.capacity + manager.registration.workers
-    if load.slots <= idle:
-        tier, most = Tier.IDLE, idle // load.slots
-    elif load.slots <= free:
-        tier, most = Tier.ROOM, free // load.slots
+    if each.slots <= idle:
+        tier, most = Tier.IDLE, idle // each.slots
+    elif each.slots <= free:
+        tier, most = Tier.ROOM, free // each.slots
     elif free > 0:
         tier, most = Tier.RESERVED, 1
-    elif load == Load() and may_run_ahead and -free <= manager.ahead // 2 and manager.ahead:
+    elif each == ONE_SLOT and may_run_ahead and -free <= manager.ahead // 2 and manager.ahead:
         tier, most = Tier.AHEAD, manager.ahead + free
     else:
         return None
-    if load.nodes:
+    if each.nodes:
         if manager.free_nodes <= 0:
             return None
-        if load.nodes > manager.free_nodes:
-            return Room(Tier.RESERVED, 1, load)
-        most = min(most, manager.free_nodes // load.nodes)
-    return Room(tier, most, load)
+        if each.nodes > manager.free_nodes:
+            return Room(Tier.RESERVED, 1, each)
+        most = min(most, manager.free_nodes // each.nodes)
+    return Room(tier, most, each)
 
 
-class Places:
-    """The places of one round of tasks. Managers get only fuller in a round, so a place that is gone is gone.
+class Candidates:
+    """The candidates of one round of tasks. Managers get only fuller in a round, so one that is out stays out.
 
     Args:
         ranks: of the managers that can take something, the lowest first.
         spread: tasks of several slots go to the emptiest manager, rather than by rank.
     """
 
-    def __init__(self, managers: Mapping[str, Manager], ranks: Mapping[str, float], spread: bool, now: float) -> None:
+    def __init__(
+        self, managers: Mapping[str, ManagerEntry], ranks: Mapping[str, float], spread: bool, now: float
+    ) -> None:
         self._managers = managers
         self._ranks = ranks
         self._spread = spread
         self._now = now
-        self._choices: dict[Kind, list[_Choice]] = {}
+        self._by_kind: dict[DemandKind, list[_Candidate]] = {}
         self.may_run_ahead = True
 
-    def best(self, kind: Kind) -> tuple[str, Room] | None:
-        """The best place of this kind, None when there is none."""
-        choices = self._choices.get(kind)
-        if choices is None:
-            found = [self._choice(name, kind) for name in self._ranks]
-            choices = self._choices[kind] = [choice for choice, _ in found if choice is not None]
-            heapq.heapify(choices)
-        while choices:
-            choice, room = self._choice(choices[0].name, kind)
-            if choice is None or room is None:
-                heapq.heappop(choices)
-            elif choice > choices[0]:  # it has become fuller meanwhile
-                heapq.heapreplace(choices, choice)
+    def best(self, kind: DemandKind) -> tuple[ManagerEntry, Room] | None:
+        """The best candidate for this kind, None when there is none."""
+        candidates = self._by_kind.get(kind)
+        if candidates is None:
+            found = [self._candidate(name, kind) for name in self._ranks]
+            candidates = self._by_kind[kind] = [candidate for candidate, _ in found if candidate is not None]
+            heapq.heapify(candidates)
+        while candidates:
+            candidate, room = self._candidate(candidates[0].name, kind)
+            if candidate is None or room is None:
+                heapq.heappop(candidates)
+            elif candidate > candidates[0]:  # it has become fuller meanwhile
+                heapq.heapreplace(candidates, candidate)
             else:
-                return choice.name, room
+                return self._managers[candidate.name], room
         return None
 
-    def _choice(self, name: str, kind: Kind) -> tuple[_Choice | None, Room | None]:
+    def _candidate(self, name: str, kind: DemandKind) -> tuple[_Candidate | None, Room | None]:
         manager = self._managers[name]
         room = room_for(manager, kind, self._now, self.may_run_ahead)
         if room is None:
             return None, None
-        emptiest_first = room.tier is Tier.RESERVED or (self._spread and room.load != Load())
+        emptiest_first = room.tier is Tier.RESERVED or (self._spread and room.each != ONE_SLOT)
         emptiness = (-manager.free_nodes, -manager.free) if emptiest_first else (0.0, 0.0)
-        return _Choice(room.tier, (*emptiness, self._ranks[name]), name), room
+        return _Candidate(room.tier, (*emptiness, self._ranks[name]), name), room

@@ -1,7 +1,8 @@
-"""What tasks need of a node, and how much of it that takes. Pure functions and values.
+"""What tasks need, and how much of a manager that takes. Pure functions and values.
 
-A task takes slots of a node (see ``placement.slots_needed``); one that spreads over the nodes of a block takes one
-slot, and nodes.
+Users write a *resource specification*. A ``Demand`` is what follows from it for nodes, and travels with the task; tasks
+of equal demand and walltime are of one ``DemandKind``; a ``DemandOnNode`` is what a demand takes of a certain manager:
+slots (see ``placement.slots_needed``), or for a task that spreads over the nodes of a block one slot, and nodes.
 """
 
 from __future__ import annotations
@@ -14,35 +15,38 @@ from trellis.wire.messages import Demand, Register
 _MB = 2**20
 
 
-class Kind(NamedTuple):
+class DemandKind(NamedTuple):
     """Tasks of one kind fit the same managers."""
 
     demand: Demand | None = None  # None: one slot
     walltime_s: float = 0.0  # 0: no limit, or nobody heeds it
 
 
-PLAIN = Kind()
+PLAIN = DemandKind()
 
 
-class Load(NamedTuple):
+class DemandOnNode(NamedTuple):
     """What one task takes of its manager."""
 
     slots: int = 1
     nodes: int = 0
 
 
-def load_of(demand: Demand | None, node: Register) -> Load | None:
+ONE_SLOT = DemandOnNode()
+
+
+def demand_on(node: Register, demand: Demand | None) -> DemandOnNode | None:
     """What such a task takes of this node; None when the node could never hold it."""
     if demand is None:
-        return Load()
+        return ONE_SLOT
     if demand.nodes:
-        return Load(1, demand.nodes) if demand.nodes <= node.nodes else None
+        return DemandOnNode(1, demand.nodes) if demand.nodes <= node.nodes else None
     slots = slots_needed(demand, node.cpus, node.memory_bytes, node.gpus, node.workers)
-    return Load(slots) if slots <= node.workers else None
+    return DemandOnNode(slots) if slots <= node.workers else None
 
 
 def describe_demand(demand: Demand) -> str:
-    """For people."""
+    """Words for people."""
     if demand.nodes:
         return _counted(demand.nodes, "node")
     parts = [
@@ -54,7 +58,7 @@ def describe_demand(demand: Demand) -> str:
 
 
 def describe_node(node: Register) -> str:
-    """For people: all that a task may ask of it."""
+    """Words for people: all that a task may ask of the node."""
     return (
         f"{node.hostname} has {_counted(node.cpus, 'core')}, {node.memory_bytes // _MB} MB of memory, "
         f"{_counted(node.gpus, 'GPU')}, and {_counted(node.nodes, 'node')} for tasks that spread over nodes"

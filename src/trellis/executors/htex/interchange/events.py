@@ -23,7 +23,7 @@ class TasksSubmitted:
 class ResumeEnded:
     """All tasks of a former interchange have been submitted; nothing of a manager is handled before this.
 
-    These managers are expected to register again and say what they hold.
+    The managers are expected to register again and say what they hold.
     """
 
     managers: Sequence[str]
@@ -131,25 +131,23 @@ class DeadlinePassed:
     pass
 
 
-Event = (
+# What managers that were welcomed say.
+ManagerReport = (
+    TasksEnded | TasksStarted | TasksWithdrawn | TasksReturned | TasksMissing | HeartbeatReceived | ManagerDraining
+)
+OtherEvent = (
     TasksSubmitted
     | CancelRequested
     | ManagerRegistered
-    | HeartbeatReceived
-    | TasksEnded
-    | TasksReturned
-    | TasksStarted
-    | TasksWithdrawn
     | WitnessReported
-    | TasksMissing
     | ResumeEnded
     | DrainRequested
     | ManagerDisconnected
     | ManagerLeft
-    | ManagerDraining
     | HoldRequested
     | DeadlinePassed
 )
+Event = ManagerReport | OtherEvent
 
 # -- actions ---------------------------------------------------------------------------------------------------
 
@@ -232,7 +230,7 @@ class ReportManagerLost:
 
 @dataclass(slots=True)
 class ReportInfeasible:
-    """These tasks do not fit any manager, and none that they would fit has come in time."""
+    """Tell that tasks do not fit any manager, and none that they would fit has come in time."""
 
     ids: list[int]
     reason: str

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from trellis.executors.htex.interchange.demands import Kind, describe_demand, describe_node, load_of
-from trellis.executors.htex.interchange.manager_table import Manager
+from trellis.executors.htex.interchange.demands import DemandKind, demand_on, describe_demand, describe_node
+from trellis.executors.htex.interchange.manager_table import ManagerTable
+from trellis.wire.messages import Register
 
 # Tasks that fit no manager that is there wait so long for one that they fit: nodes of a block do not come all at once.
 INFEASIBLE_S = 30.0
 
 
-class UnfitWatch:
-    """Which kinds fit nobody, and when that has lasted too long."""
+class InfeasibleKinds:
+    """Kinds of tasks that fit nobody, and when that has lasted too long."""
 
-    def __init__(self) -> None:
-        self._due: dict[Kind, float] = {}
-        self._fits: dict[Kind, bool] = {}  # by the managers that are there
+    def __init__(self, managers: ManagerTable) -> None:
+        self._managers = managers
+        self._due: dict[DemandKind, float] = {}
+        self._fits: dict[DemandKind, bool] = {}  # some managers, as they were after so many changes
+        self._changes = 0
+        self.due: Mapping[DemandKind, float] = self._due  # for readers
 
-    def __contains__(self, kind: Kind) -> bool:
+    def __contains__(self, kind: DemandKind) -> bool:
         return kind in self._due
 
-    def next_deadline(self) -> float | None:
-        return min(self._due.values(), default=None) if self._due else None
-
-    def forget_verdicts(self) -> None:
-        """Managers came or went."""
-        self._fits.clear()
-
-    def review(self, kinds: Collection[Kind], managers: Mapping[str, Manager], now: float) -> None:
-        """These are the kinds of tasks that wait."""
+    def review(self, kinds: Collection[DemandKind], now: float) -> None:
+        """Judge the kinds of tasks that wait: these."""
+        if self._changes != self._managers.arrivals:
+            self._changes = self._managers.arrivals
+            self._fits.clear()
         for kind in kinds:
-            if kind not in self._fits:
-                self._fits[kind] = any(load_of(kind.demand, m.registration) is not None for m in managers.values())
-            if self._fits[kind] or not managers:
+            if self._fits_anybody(kind) or not self._managers.entries:
                 self._due.pop(kind, None)
             else:
                 self._due.setdefault(kind, now + INFEASIBLE_S)
@@ -41,14 +39,23 @@ class UnfitWatch:
             for kind in known.keys() - set(kinds):
                 del known[kind]
 
-    def overdue(self, now: float) -> list[Kind]:
+    def _fits_anybody(self, kind: DemandKind) -> bool:
+        fits = self._fits.get(kind)
+        if fits is None:
+            fits = self._fits[kind] = any(demand_on(node, kind.demand) is not None for node in self._nodes())
+        return fits
+
+    def _nodes(self) -> Iterable[Register]:
+        return (manager.registration for manager in self._managers.entries.values())
+
+    def overdue(self, now: float) -> list[DemandKind]:
         return [kind for kind, due in self._due.items() if now >= due]
 
-
-def reason_of(kind: Kind, managers: Mapping[str, Manager]) -> str:
-    """For people; there is a manager."""
-    assert kind.demand is not None
-    nodes = [manager.registration for manager in managers.values()]
-    largest = max(nodes, key=lambda node: (node.nodes, node.cpus, node.memory_bytes, node.gpus, node.manager))
-    count = "the only manager" if len(nodes) == 1 else f"the largest of {len(nodes)} managers"
-    return f"it asks for {describe_demand(kind.demand)}, and no manager has so much: {count}, {describe_node(largest)}"
+    def reason_of(self, kind: DemandKind) -> str:
+        """Why tasks of this kind are given up, for people; there is a manager."""
+        assert kind.demand is not None
+        nodes = list(self._nodes())
+        largest = max(nodes, key=lambda node: (node.nodes, node.cpus, node.memory_bytes, node.gpus, node.manager))
+        count = "the only manager" if len(nodes) == 1 else f"the largest of {len(nodes)} managers"
+        asked = describe_demand(kind.demand)
+        return f"it asks for {asked}, and no manager has so much: {count}, {describe_node(largest)}"

@@ -1,62 +1,28 @@
 """What becomes of tasks and managers, between the submit side and the nodes. No sockets, clocks or threads here.
 
-A task that has not ended is in one place: it waits, is at a manager, or, after a restart, in limbo until a manager
-claims it. What a manager never announced as started goes back to the backlog when the manager is lost; what it did
+A task that has not ended is in one place: it waits, is at a manager, or, after a restart, is unclaimed until a manager
+claims it. What a manager never announced as started goes back to the queue when the manager is lost; what it did
 announce is reported as lost with it, and never runs again by itself.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from random import Random
-from typing import Any
+from typing import assert_never
 
-from trellis.executors.htex.interchange.dispatch import Dispatcher
-from trellis.executors.htex.interchange.events import (
-    Action,
-    AnswerHeartbeat,
-    AskBack,
-    AskToRegister,
-    CancelRequested,
-    DeadlinePassed,
-    DismissManager,
-    DrainRequested,
-    Event,
-    HeartbeatReceived,
-    HoldRequested,
-    ManagerDisconnected,
-    ManagerDraining,
-    ManagerLeft,
-    ManagerRegistered,
-    ReportInfeasible,
-    ReportManagerLost,
-    ReportPutAside,
-    ResumeEnded,
-    TasksEnded,
-    TasksMissing,
-    TasksReturned,
-    TasksStarted,
-    TasksSubmitted,
-    TasksWithdrawn,
-    WelcomeManager,
-    WitnessReported,
-)
-from trellis.executors.htex.interchange.infeasible import UnfitWatch, reason_of
-from trellis.executors.htex.interchange.manager_table import Bygones, Manager, is_broken, refusal
+from trellis.executors.htex.interchange import events
+from trellis.executors.htex.interchange.dispatch import TaskDispatcher
+from trellis.executors.htex.interchange.events import Action, Event
+from trellis.executors.htex.interchange.infeasible import InfeasibleKinds
+from trellis.executors.htex.interchange.manager_table import ManagerEntry, ManagerTable
 from trellis.executors.htex.interchange.selection import Selection
-from trellis.executors.htex.interchange.task_table import Custody
-from trellis.wire.messages import Register
+from trellis.executors.htex.interchange.task_table import TaskTable
+from trellis.version import VERSION
+from trellis.wire.messages import PROTOCOL_VERSION, Register
 
-# A connection that closes is the end of its manager, unless it is back on another within this time. Messages that came
-# before may still be unread: so long they count before the loss is reported.
-CLOSED_GRACE_S = 0.5
-# So long the report of its witness is waited for, if it has one: that may have to wait for a processor.
-WITNESS_GRACE_S = 2.0
 # When workers have been idle at one manager for so long while tasks wait at another, they are asked back.
 REBALANCE_S = 0.02
-
-_DRAINED = "it is drained"
 
 
 class InterchangeState:
@@ -68,91 +34,62 @@ class InterchangeState:
     """
 
     def __init__(self, heartbeat_threshold_s: float, selection: Selection, rng: Random) -> None:
-        self._threshold_s = heartbeat_threshold_s
-        self._custody = Custody()
-        self._backlog, self._limbo = self._custody.backlog, self._custody.limbo
-        self._managers: dict[str, Manager] = {}
-        self._bygones = Bygones()
-        self._unfit = UnfitWatch()
-        self._dispatcher = Dispatcher(self._managers, self._custody, self._unfit, selection, rng)
+        self._managers = ManagerTable(heartbeat_threshold_s, by_block=selection == "block_id")
+        self._tasks = TaskTable(self._managers)
+        self._queue = self._tasks.queue
+        self._infeasible = InfeasibleKinds(self._managers)
+        self._dispatcher = TaskDispatcher(self._managers, self._queue, self._infeasible, selection, rng)
         self._rebalance_at: float | None = None
         self._now = 0.0  # of the latest event
-        self._silence: list[tuple[float, str]] = []  # heap: look then whether this manager was heard
-        self._blocks: dict[str, None] = {}  # of all managers ever, in order of appearance
-        self._held_managers: set[str] = set()
-        self._held_blocks: set[str] = set()
-        self._drained_blocks: set[str] = set()
-        self._handlers: dict[type, Callable[[Any, float], list[Action]]] = {
-            TasksSubmitted: self._on_tasks_submitted,
-            ResumeEnded: self._on_resume_ended,
-            CancelRequested: self._on_cancel_requested,
-            ManagerRegistered: self._on_manager_registered,
-            HeartbeatReceived: self._on_heartbeat,
-            TasksStarted: self._on_tasks_started,
-            TasksWithdrawn: self._on_tasks_withdrawn,
-            WitnessReported: self._on_witness_reported,
-            TasksEnded: self._on_tasks_ended,
-            TasksReturned: self._on_tasks_returned,
-            TasksMissing: self._on_tasks_missing,
-            ManagerDisconnected: self._on_manager_disconnected,
-            ManagerLeft: self._on_manager_left,
-            ManagerDraining: self._on_manager_draining,
-            HoldRequested: self._on_hold_requested,
-            DrainRequested: self._on_drain_requested,
-            DeadlinePassed: self._on_deadline_passed,
-        }
 
     # -- for readers -------------------------------------------------------------------------------------------
 
     @property
     def pending(self) -> int:
-        """Tasks in the queue."""
-        return len(self._backlog.waiting)
+        """How many tasks wait."""
+        return len(self._queue.waiting)
 
     @property
     def waiting(self) -> Set[int]:
-        """Those tasks."""
-        return self._backlog.waiting
+        """Tasks that wait."""
+        return self._queue.waiting
 
     @property
     def running(self) -> int:
         """Tasks at managers, or, after a restart, perhaps at managers."""
-        return len(self._custody.where) + len(self._limbo.tasks)
+        return self._tasks.not_waiting
 
     @property
-    def managers(self) -> dict[str, Manager]:
-        """Managers that are connected; not to be changed."""
-        return self._managers
+    def managers(self) -> Mapping[str, ManagerEntry]:
+        """Managers that are connected."""
+        return self._managers.entries
 
     @property
     def blocks(self) -> list[str]:
         """Blocks of which a manager ever registered."""
-        return list(self._blocks)
+        return list(self._managers.blocks)
 
     def may_have_tasks(self, manager: str) -> bool:
         """Whether tasks were ever sent there, so that it has something to report."""
-        return manager in self._managers or self._bygones.reason(manager) is not None
+        return manager in self._managers.entries or manager in self._managers.departed
 
     def had_by(self, manager: str, ids: Sequence[int]) -> Sequence[int]:
-        """Positions of those of these tasks whose ends this manager can know; what it says of others does not count."""
-        known = self._managers.get(manager)
-        if known is not None and known.tasks.issuperset(ids):
-            return range(len(ids))
-        return self._custody.had_by(manager, ids)
+        """Positions of the tasks whose ends this manager can know; what it says of others does not count."""
+        return self._tasks.had_by(manager, ids)
 
     def may_report(self, manager: str, ids: Sequence[int]) -> list[int]:
-        """Those of these tasks whose cancelling this manager may report to the submit side.
+        """Tasks whose cancelling this manager may report to the submit side, among these.
 
         Not those that wait here or are at another manager: it was told to drop what somebody else has.
         """
-        return self._custody.may_report(manager, ids)
+        return self._tasks.may_report(manager, ids)
 
     def next_deadline(self) -> float | None:
         due = (
-            self._silence[0][0] if self._silence else None,
+            self._managers.next_deadline(),
             self._rebalance_at,
-            self._limbo.ends_at,
-            self._unfit.next_deadline(),
+            self._tasks.unclaimed.ends_at,
+            min(self._infeasible.due.values(), default=None),
         )
         return min((when for when in due if when is not None), default=None)
 
@@ -160,303 +97,204 @@ class InterchangeState:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         self._now = now
-        actions = self._handlers[type(event)](event, now)
-        if self._backlog.others or self._unfit.next_deadline() is not None:
-            self._unfit.review(list(self._backlog.others), self._managers, now)
-        if self._rebalance_at is None and self._dispatcher.is_unbalanced(now):
+        if isinstance(event, events.ManagerReport):
+            manager = self._managers.hear(event.manager, now)
+            actions = self._on_stranger(event, now) if manager is None else self._on_report(manager, event, now)
+        else:
+            actions = self._on_other_event(event, now)
+        if self._tasks.unclaimed.ends_at is not None:
+            actions += self._tasks.end_claims(now)
+        actions += self._dispatcher.round(now)
+        if self._queue.kinds or self._infeasible.due:
+            self._infeasible.review(self._queue.kinds, now)
+        if self._rebalance_at is None and self._managers.hungry and self._dispatcher.is_unbalanced(now):
             self._rebalance_at = now + REBALANCE_S
         return actions
 
-    # -- of the submit side ------------------------------------------------------------------------------------
-
-    def _on_tasks_submitted(self, event: TasksSubmitted, now: float) -> list[Action]:
-        self._custody.submit(event)
-        return self._dispatch(now)
-
-    def _on_resume_ended(self, event: ResumeEnded, now: float) -> list[Action]:
-        self._limbo.expect(event.managers, now)
-        return self._end_limbo(now)
-
-    def _end_limbo(self, now: float) -> list[Action]:
-        """Let wait what nobody has claimed, when nobody will."""
-        if not self._limbo.is_over(now):
-            return []
-        return [*self._custody.end_limbo(), *self._dispatch(now)]
-
-    def _on_cancel_requested(self, event: CancelRequested, now: float) -> list[Action]:
-        return self._custody.cancel(event.ids)
-
-    def _on_hold_requested(self, event: HoldRequested, now: float) -> list[Action]:
-        self._held_managers.update(event.managers)
-        self._held_blocks.update(event.blocks)
-        for name, manager in self._managers.items():
-            if self._is_held(manager.registration):
-                manager.held = True
-                self._dispatcher.update(name)
-        self._take_from_aside()
-        return self._dispatch(now)
-
-    def _is_held(self, registration: Register) -> bool:
-        return registration.manager in self._held_managers or registration.block in self._held_blocks
-
-    def _on_drain_requested(self, event: DrainRequested, now: float) -> list[Action]:
-        self._drained_blocks.update(event.blocks)
-        actions: list[Action] = []
-        for name, manager in self._managers.items():
-            if manager.registration.block in event.blocks:
-                actions += self._drain(name)
-        self._take_from_aside()
-        return actions + self._dispatch(now)
+    def _on_other_event(self, event: events.OtherEvent, now: float) -> list[Action]:
+        match event:
+            case events.TasksSubmitted():
+                self._tasks.submit(event)
+                return []
+            case events.CancelRequested(ids):
+                return self._tasks.cancel(ids)
+            case events.DeadlinePassed():
+                return self._on_deadline_passed(now)
+            case events.ManagerRegistered(registration):
+                return self._on_manager_registered(registration, now)
+            case events.ManagerDisconnected(name):
+                return self._on_manager_disconnected(name, now)
+            case events.WitnessReported():
+                return self._on_witness_reported(event, now)
+            case events.ManagerLeft(name, reason):
+                return self._on_manager_left(name, reason)
+            case events.HoldRequested(managers, blocks):
+                self._managers.hold(managers, blocks)
+                return []
+            case events.DrainRequested(blocks):
+                drained = self._managers.drain_blocks(blocks)
+                return [action for manager in drained for action in self._drain(manager)]
+            case events.ResumeEnded(managers):
+                self._tasks.unclaimed.expect(managers, now)
+                return []
+            case _:
+                assert_never(event)
 
     # -- managers come -----------------------------------------------------------------------------------------
 
-    def _on_manager_registered(self, event: ManagerRegistered, now: float) -> list[Action]:
-        registration = event.registration
+    def _on_manager_registered(self, registration: Register, now: float) -> list[Action]:
         name = registration.manager
-        refused = refusal(registration)
+        refused = _refusal(registration)
         if refused is not None:
             return [refused]
-        reason = self._bygones.reason(name)
+        reason = self._managers.departed.get(name)
         if registration.resumed and reason is not None:
-            return [DismissManager(name, reason)]
+            return [events.DismissManager(name, reason)]
         actions: list[Action] = []
-        if name in self._managers and not registration.resumed:
+        manager = self.managers.get(name)
+        if manager is not None and not registration.resumed:
             # Another process: whatever the one before it had is gone.
-            actions += self._lose(name, "it registered again")
-        self._bygones.forget(name)
-        if registration.block in self._drained_blocks and not registration.resumed:
-            return [*actions, DismissManager(name, "its block is to end"), *self._dispatch(now)]
-        manager = self._managers.get(name)
+            actions += self._lose(manager, "it registered again")
+            manager = None
+        if self._managers.is_to_end(registration) and not registration.resumed:
+            return [*actions, events.DismissManager(name, "its block is to end")]
         if manager is None:
-            manager = self._managers[name] = Manager(registration, now, now, held=self._is_held(registration))
-            self._blocks[registration.block] = None
-            self._unfit.forget_verdicts()
+            manager = self._managers.add(registration, now)
         else:
-            manager.registration, manager.last_heard = registration, now
-            manager.closed_at, manager.unstarted, manager.asked_back = None, None, False
+            self._managers.reconnect(manager, registration, now)
         if registration.ends_in_s is not None:
-            manager.ends_at = now + registration.ends_in_s
-            self._backlog.heed_walltimes()
-        self._look_at(name, now + self._threshold_s)
-        actions += [WelcomeManager(name), *self._custody.reconcile(manager, registration)]
-        self._limbo.seen(name)
-        self._dispatcher.update(name)
-        if manager.draining or registration.block in self._drained_blocks:
-            actions += self._drain(name)
-        return [*actions, *self._end_limbo(now), *self._dispatch(now)]
+            self._queue.heed_walltimes()
+        actions += [events.WelcomeManager(name), *self._tasks.reconcile(manager)]
+        if manager.draining or self._managers.is_to_end(registration):
+            actions += self._drain(manager)
+        return actions
 
     # -- managers tell -----------------------------------------------------------------------------------------
 
-    def _on_heartbeat(self, event: HeartbeatReceived, now: float) -> list[Action]:
-        if not self._heard(event.manager, now):
-            return self._answer_stranger(event.manager)
-        return [AnswerHeartbeat(event.manager)]
+    def _on_report(self, manager: ManagerEntry, event: events.ManagerReport, now: float) -> list[Action]:
+        match event:
+            case events.TasksEnded():
+                return self._on_tasks_ended(manager, event, now)
+            case events.TasksStarted(_, ids):
+                self._managers.mark_started(manager, ids)
+                return []
+            case events.TasksWithdrawn(_, ids):
+                self._managers.mark_unstarted(manager, ids)
+                return []
+            case events.HeartbeatReceived(name):
+                return [events.AnswerHeartbeat(name)]
+            case events.TasksReturned(_, ids):
+                self._managers.answer_ask_back(manager)
+                return self._put_back(manager, ids, now)
+            case events.TasksMissing(_, ids):
+                return self._on_tasks_missing(manager, ids, now)
+            case events.ManagerDraining():
+                return self._drain(manager)
+            case _:
+                assert_never(event)
 
-    def _on_tasks_started(self, event: TasksStarted, now: float) -> list[Action]:
-        if not self._heard(event.manager, now):
-            return self._answer_stranger(event.manager)
-        manager = self._managers[event.manager]
-        manager.started |= manager.tasks.intersection(event.ids)
-        if manager.special:
-            self._dispatcher.update(event.manager)
-        return []
+    def _on_stranger(self, event: events.ManagerReport, now: float) -> list[Action]:
+        """Answer a manager that is not known. What it says has ended has, all the same."""
+        name, reason = event.manager, self._managers.departed.get(event.manager)
+        answer = events.AskToRegister(name) if reason is None else events.DismissManager(name, reason)
+        ended = self._tasks.end(None, event.ids, now) if isinstance(event, events.TasksEnded) else []
+        return [*ended, answer]
 
-    def _on_tasks_withdrawn(self, event: TasksWithdrawn, now: float) -> list[Action]:
-        if not self._heard(event.manager, now):
-            return self._answer_stranger(event.manager)
-        manager = self._managers[event.manager]
-        manager.started.difference_update(event.ids)
-        if manager.special:
-            self._dispatcher.update(event.manager)
-        return []
+    def _on_tasks_ended(self, manager: ManagerEntry, event: events.TasksEnded, now: float) -> list[Action]:
+        actions = self._tasks.end(manager, event.ids, now, None if event.worker_lost else event.duration_s)
+        if event.worker_lost and self._managers.note_deaths(manager, len(event.ids)):
+            hello = manager.registration
+            reason = f"its workers died one after the other, {manager.deaths} times, and other managers fare better"
+            actions.append(events.ReportPutAside(manager.name, hello.block, hello.hostname, reason))
+            actions += self._ask_back_all(manager)
+        return actions + self._dismiss_when_drained(manager)
 
-    def _on_tasks_ended(self, event: TasksEnded, now: float) -> list[Action]:
-        name = event.manager
-        if not self._heard(name, now):
-            return [*self._custody.end(None, event.ids), *self._answer_stranger(name)]
-        manager = self._managers[name]
-        actions = self._custody.end(manager, event.ids)
-        if event.worker_lost:
-            manager.deaths += len(event.ids)
-            actions += self._put_aside_if_broken(name)
-        elif event.duration_s is not None and event.ids:
-            manager.deaths = 0
-            manager.pace.note(len(event.ids), event.duration_s)
-        return [*actions, *self._after_tasks_left(name, now)]
-
-    def _on_tasks_returned(self, event: TasksReturned, now: float) -> list[Action]:
-        if not self._heard(event.manager, now):
-            return self._answer_stranger(event.manager)
-        manager = self._managers[event.manager]
-        manager.asked_back = False
-        _, actions = self._custody.put_back(manager, [id_ for id_ in event.ids if id_ in manager.tasks])
-        return [*actions, *self._after_tasks_left(event.manager, now)]
-
-    def _on_tasks_missing(self, event: TasksMissing, now: float) -> list[Action]:
-        if not self._heard(event.manager, now):
-            return self._answer_stranger(event.manager)
-        manager = self._managers[event.manager]
+    def _on_tasks_missing(self, manager: ManagerEntry, ids: Sequence[int], now: float) -> list[Action]:
         # Only those it was asked about on this connection: another answer may be older than what was sent since.
-        missing = [id_ for id_ in event.ids if id_ in manager.asked_about and id_ in manager.tasks]
-        manager.asked_about.difference_update(missing)
-        _, actions = self._custody.put_back(manager, missing)
-        return [*actions, *self._after_tasks_left(event.manager, now)]
+        return self._put_back(manager, [id_ for id_ in ids if id_ in manager.asked_about], now)
 
-    def _after_tasks_left(self, name: str, now: float) -> list[Action]:
-        manager = self._managers[name]
-        if not manager.tasks and manager.idle_since is None:
-            manager.idle_since = now
-        self._dispatcher.update(name)
-        return self._dispatch(now) + self._dismiss_when_drained(name)
+    def _put_back(self, manager: ManagerEntry, ids: Sequence[int], now: float) -> list[Action]:
+        return self._tasks.put_back(manager, ids, now) + self._dismiss_when_drained(manager)
 
-    def _on_manager_draining(self, event: ManagerDraining, now: float) -> list[Action]:
-        if not self._heard(event.manager, now):
-            return self._answer_stranger(event.manager)
-        actions = self._drain(event.manager)
-        self._take_from_aside()
-        return actions + self._dispatch(now)
+    def _drain(self, manager: ManagerEntry) -> list[Action]:
+        self._managers.drain(manager)
+        return self._ask_back_all(manager) + self._dismiss_when_drained(manager)
 
-    def _drain(self, name: str) -> list[Action]:
-        manager = self._managers[name]
-        manager.draining = True
-        actions = self._ask_back_all(name)
-        self._dispatcher.update(name)
-        return actions + self._dismiss_when_drained(name)
+    def _ask_back_all(self, manager: ManagerEntry) -> list[Action]:
+        """Have it give back what no worker has taken."""
+        return [self._dispatcher.ask_back(manager, len(manager.tasks))] if manager.tasks else []
 
-    def _ask_back_all(self, name: str) -> list[Action]:
-        """It gives back what no worker has taken."""
-        manager = self._managers[name]
-        manager.asked_back = bool(manager.tasks)
-        return [AskBack(name, len(manager.tasks))] if manager.tasks else []
-
-    def _dismiss_when_drained(self, name: str) -> list[Action]:
+    def _dismiss_when_drained(self, manager: ManagerEntry) -> list[Action]:
         # Only here it is known that nothing is under way to it: had it left by itself, such tasks would be lost.
-        manager = self._managers[name]
-        return [DismissManager(name, _DRAINED)] if manager.draining and not manager.tasks else []
-
-    def _answer_stranger(self, name: str) -> list[Action]:
-        """To a manager that is not known."""
-        reason = self._bygones.reason(name)
-        return [AskToRegister(name)] if reason is None else [DismissManager(name, reason)]
+        is_drained = manager.draining and not manager.tasks
+        return [events.DismissManager(manager.name, "it is drained")] if is_drained else []
 
     # -- managers go -------------------------------------------------------------------------------------------
 
-    def _on_manager_disconnected(self, event: ManagerDisconnected, now: float) -> list[Action]:
-        manager = self._managers.get(event.manager)
+    def _on_manager_disconnected(self, name: str, now: float) -> list[Action]:
+        manager = self.managers.get(name)
         if manager is not None:
-            manager.doubtful = set(manager.tasks)
-            manager.asked_about.clear()
-            if not manager.closed:
-                manager.closed_at = now
-                self._dispatcher.update(event.manager)
-                self._look_at(event.manager, now + CLOSED_GRACE_S)
+            self._managers.disconnect(manager, now)
         return []
 
-    def _on_witness_reported(self, event: WitnessReported, now: float) -> list[Action]:
-        manager = self._managers.get(event.manager)
+    def _on_witness_reported(self, event: events.WitnessReported, now: float) -> list[Action]:
+        manager = self.managers.get(event.manager)
         if manager is None:  # lost already; or it was another interchange's, and will not claim what it had
-            self._limbo.seen(event.manager)
-            return self._end_limbo(now)
-        # What the manager had sent before may still be unread: it counts until the loss is reported.
-        manager.started |= manager.tasks.intersection(event.running)
-        manager.unstarted = set(event.unstarted)
-        if manager.closed_at is None:  # it is about to be noticed
-            manager.closed_at = now
-            self._dispatcher.update(event.manager)
-        self._look_at(event.manager, max(now, manager.closed_at + CLOSED_GRACE_S))
+            self._tasks.unclaimed.remove_claimant(event.manager)
+        else:
+            self._managers.hear_witness(manager, event.running, event.unstarted, now)
         return []
 
-    def _on_manager_left(self, event: ManagerLeft, now: float) -> list[Action]:
-        if event.manager in self._managers:
-            return [*self._lose(event.manager, event.reason), *self._dispatch(now)]
-        self._limbo.seen(event.manager)
-        return self._end_limbo(now)
+    def _on_manager_left(self, name: str, reason: str) -> list[Action]:
+        manager = self.managers.get(name)
+        if manager is None:
+            self._tasks.unclaimed.remove_claimant(name)
+            return []
+        return self._lose(manager, reason)
 
-    def _on_deadline_passed(self, event: DeadlinePassed, now: float) -> list[Action]:
+    def _lose(self, manager: ManagerEntry, reason: str) -> list[Action]:
+        self._managers.remove(manager, reason)
+        return self._report_lost(manager, reason)
+
+    def _report_lost(self, manager: ManagerEntry, reason: str) -> list[Action]:
+        lost, requeued, actions = self._tasks.lose(manager)
+        hello = manager.registration
+        report = events.ReportManagerLost(manager.name, hello.block, hello.hostname, lost, reason, requeued)
+        return [report, *actions]
+
+    def _on_deadline_passed(self, now: float) -> list[Action]:
         actions: list[Action] = []
         if self._rebalance_at is not None and now >= self._rebalance_at:
             self._rebalance_at = None
             actions += self._dispatcher.rebalance(now)
-        for kind in self._unfit.overdue(now):
-            ids = self._custody.give_up(kind)
+        for kind in self._infeasible.overdue(now):
+            ids = self._tasks.give_up(kind)
             if ids:
-                actions.append(ReportInfeasible(ids, reason_of(kind, self._managers)))
-        while self._silence and self._silence[0][0] <= now:
-            due, name = heapq.heappop(self._silence)
-            manager = self._managers.get(name)
-            if manager is not None and manager.look_at == due:  # else it is looked after by a later entry
-                actions += self._look_after(name, manager, now)
-        return [*actions, *self._end_limbo(now), *self._dispatch(now)]
-
-    def _look_after(self, name: str, manager: Manager, now: float) -> list[Action]:
-        if manager.closed_at is not None:
-            patience_ends = manager.closed_at + WITNESS_GRACE_S
-            if manager.registration.witnessed and manager.unstarted is None and now < patience_ends:
-                self._look_at(name, patience_ends)
-                return []
-            reason = "its connection closed: it ended or was killed"
-        elif manager.last_heard + self._threshold_s > now:
-            self._look_at(name, manager.last_heard + self._threshold_s)
-            return []
-        else:
-            reason = f"it sent nothing for {now - manager.last_heard:.0f} s"
-        # It may be alive, cut off or back on another connection: what it has is given up, so it must end.
-        return [*self._lose(name, reason), DismissManager(name, reason)]
-
-    def _lose(self, name: str, reason: str) -> list[Action]:
-        manager = self._managers.pop(name)
-        self._dispatcher.discard(name)
-        self._bygones.note(name, reason)
-        self._unfit.forget_verdicts()
-        self._take_from_aside()
-        manager.started.difference_update(manager.unstarted or ())
-        lost, requeued, actions = self._custody.lose(manager)
-        hello = manager.registration
-        return [ReportManagerLost(name, hello.block, hello.hostname, lost, reason, requeued), *actions]
-
-    # -- nodes that are broken ---------------------------------------------------------------------------------
-
-    def _put_aside_if_broken(self, name: str) -> list[Action]:
-        manager = self._managers[name]
-        if not is_broken(manager, self._managers.values()):
-            return []
-        manager.held = manager.put_aside = True
-        hello = manager.registration
-        reason = f"its workers died one after the other, {manager.deaths} times, and other managers fare better"
-        return [ReportPutAside(name, hello.block, hello.hostname, reason), *self._ask_back_all(name)]
-
-    def _take_from_aside(self) -> None:
-        """When nobody else is left, a node that was put aside is better than none."""
-        if any(not (manager.held or manager.draining) for manager in self._managers.values()):
-            return
-        for name, manager in self._managers.items():
-            if manager.put_aside:
-                manager.put_aside = False
-                manager.held = self._is_held(manager.registration)
-                manager.deaths = 0
-                self._dispatcher.update(name)
-
-    # -- common parts ------------------------------------------------------------------------------------------
-
-    def _heard(self, name: str, now: float) -> bool:
-        """Note a sign of life; False when the manager is not known."""
-        if name not in self._managers:
-            return False
-        self._managers[name].last_heard = now
-        return True
-
-    def _look_at(self, name: str, when: float) -> None:
-        self._managers[name].look_at = when
-        heapq.heappush(self._silence, (when, name))
-
-    def _dispatch(self, now: float) -> list[Action]:
-        return [*self._dispatcher.round(now)]
+                actions.append(events.ReportInfeasible(ids, self._infeasible.reason_of(kind)))
+        for manager, reason in self._managers.remove_silent(now):
+            # It may be alive, cut off or back on another connection: what it has is given up, so it must end.
+            actions += [*self._report_lost(manager, reason), events.DismissManager(manager.name, reason)]
+        return actions
 
     def check_invariants(self) -> None:
-        self._custody.check_invariants(self._managers)
-        for name, manager in self._managers.items():
-            manager.check_invariants(name)
-            assert (manager.look_at, name) in self._silence, f"{name}: nobody watches for its silence"
+        self._managers.check_invariants()
+        self._tasks.check_invariants()
         self._dispatcher.check_invariants(self._now)
         unbalanced = self._dispatcher.is_unbalanced(self._now)
         assert not unbalanced or self._rebalance_at is not None, "workers idle while tasks wait, and nobody looks"
+
+
+def _refusal(registration: Register) -> events.RefuseManager | None:
+    """Why this manager is turned away; None: it is not."""
+    name, hostname, theirs = registration.manager, registration.hostname, registration.trellis_version
+    if registration.protocol != PROTOCOL_VERSION:
+        return events.RefuseManager(
+            name,
+            hostname,
+            "it speaks another protocol; use the same Trellis version on both sides",
+            (f"Trellis {VERSION}, protocol {PROTOCOL_VERSION}", f"Trellis {theirs}, protocol {registration.protocol}"),
+        )
+    if registration.workers < 1 or registration.capacity < registration.workers:
+        reason = f"it has {registration.workers} workers and capacity {registration.capacity}"
+        return events.RefuseManager(name, hostname, reason)
+    return None

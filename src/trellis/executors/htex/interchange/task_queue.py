@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 
-from trellis.executors.htex.interchange.demands import PLAIN, Kind
+from trellis.executors.htex.interchange.demands import PLAIN, DemandKind
 from trellis.wire.messages import Demand
 
 
-class PendingQueue:
+class PriorityQueue:
     """Task ids by priority, then in order of arrival. Ids that have gone otherwise stay until they come up."""
 
     def __init__(self) -> None:
@@ -57,21 +57,25 @@ class PendingQueue:
         return None
 
 
-class Backlog:
+class QueuedTasks:
     """All tasks that wait at the interchange, and what is known of every task until it has ended.
 
-    Of most tasks nothing has to be known: they are plain, and of priority 0. Ids count up: of two tasks the one with
+    Nothing has to be known of most tasks: they are plain, and of priority 0. Ids count up: of two tasks the one with
     the lower id was there first.
     """
 
     def __init__(self) -> None:
-        self.waiting: set[int] = set()
-        self.others: dict[Kind, PendingQueue] = {}  # by kind, of tasks that are not plain
-        self._plain = PendingQueue()
+        self._waiting: set[int] = set()
+        self._others: dict[DemandKind, PriorityQueue] = {}  # by kind, of tasks that are not plain
+        self._plain = PriorityQueue()
         self._priorities: dict[int, float] = {}
-        self._kinds: dict[int, Kind] = {}
+        self._kinds: dict[int, DemandKind] = {}
         self._walltimes_s: dict[int, float] = {}  # while nobody heeds them
         self._heeds_walltimes = False
+        # What others read.
+        self.waiting: Set[int] = self._waiting
+        self.kinds: Collection[DemandKind] = self._others.keys()  # of tasks that wait, or did; not the plain one
+        self.arrivals = 0  # how often tasks were put here
 
     # -- what is known of tasks --------------------------------------------------------------------------------
 
@@ -93,26 +97,26 @@ class Backlog:
                 ids, demands or [None] * len(ids), walltimes_s or [0.0] * len(ids), strict=True
             ):
                 if demand is not None or walltime_s:
-                    self._kinds[id_] = Kind(demand, walltime_s)
+                    self._kinds[id_] = DemandKind(demand, walltime_s)
 
-    def kind_of(self, id_: int) -> Kind:
+    def kind_of(self, id_: int) -> DemandKind:
         return self._kinds.get(id_, PLAIN)
 
     def heed_walltimes(self) -> None:
-        """From now on a task's walltime decides which managers it fits; before, no manager had an end."""
+        """Let a task's walltime decide from now on which managers it fits; before, no manager had an end."""
         if self._heeds_walltimes:
             return
         self._heeds_walltimes = True
         for id_, walltime_s in self._walltimes_s.items():
-            self._kinds[id_] = Kind(self.kind_of(id_).demand, walltime_s)
+            self._kinds[id_] = DemandKind(self.kind_of(id_).demand, walltime_s)
         self._walltimes_s.clear()
-        ids = sorted(self.waiting)
-        self._plain = PendingQueue()
-        self.others.clear()
+        ids = sorted(self._waiting)
+        self._plain = PriorityQueue()
+        self._others.clear()
         self.put(ids)
 
-    def forget(self, ids: Iterable[int]) -> None:
-        """These tasks have ended."""
+    def end(self, ids: Iterable[int]) -> None:
+        """Keep nothing of these tasks, which wait no more."""
         for known in (self._priorities, self._kinds, self._walltimes_s):
             if known:
                 for id_ in ids:
@@ -122,18 +126,19 @@ class Backlog:
 
     def put(self, ids: Sequence[int], front: bool = False) -> None:
         """Let these wait: behind others of their priority, or before them."""
-        self.waiting.update(ids)
+        self._waiting.update(ids)
+        self.arrivals += 1
         if not self._kinds:
             self._push(self._plain, ids, front)
             return
-        by_kind: dict[Kind, list[int]] = {}
+        by_kind: dict[DemandKind, list[int]] = {}
         for id_ in ids:
             by_kind.setdefault(self.kind_of(id_), []).append(id_)
         for kind, of_kind in by_kind.items():
-            queue = self._plain if kind is PLAIN else self.others.setdefault(kind, PendingQueue())
+            queue = self._plain if kind is PLAIN else self._others.setdefault(kind, PriorityQueue())
             self._push(queue, of_kind, front)
 
-    def _push(self, queue: PendingQueue, ids: Sequence[int], front: bool) -> None:
+    def _push(self, queue: PriorityQueue, ids: Sequence[int], front: bool) -> None:
         priorities = [self._priorities.get(id_, 0.0) for id_ in ids] if self._priorities or front else None
         if front:
             assert priorities is not None
@@ -141,16 +146,16 @@ class Backlog:
         else:
             queue.push(ids, priorities)
 
-    def withdraw(self, id_: int) -> bool:
+    def remove(self, id_: int) -> bool:
         """Take a task out, wherever it stands; False when it does not wait."""
-        if id_ not in self.waiting:
+        if id_ not in self._waiting:
             return False
-        self.waiting.remove(id_)
+        self._waiting.remove(id_)
         return True
 
     def take_plain(self, most: int) -> list[int]:
         """The next tasks, when all that wait are plain."""
-        waiting, pop = self.waiting, self._plain.pop
+        waiting, pop = self._waiting, self._plain.pop
         count = min(most, len(waiting))
         ids: list[int] = []
         while len(ids) < count:
@@ -160,30 +165,34 @@ class Backlog:
                 ids.append(id_)
         return ids
 
-    def head(self, kind: Kind) -> tuple[float, int] | None:
-        """Priority and id of the next task of a kind. A kind of which none waits is forgotten."""
-        queue = self._plain if kind is PLAIN else self.others[kind]
-        head = queue.head(self.waiting)
+    def heads(self) -> list[tuple[tuple[float, int], DemandKind]]:
+        """The next task of each kind of which any waits."""
+        return [(head, kind) for kind in [PLAIN, *self._others] if (head := self.head(kind))]
+
+    def head(self, kind: DemandKind) -> tuple[float, int] | None:
+        """Priority and id of the next task of a kind. A kind of which none waits is no longer kept."""
+        queue = self._plain if kind is PLAIN else self._others[kind]
+        head = queue.head(self._waiting)
         if head is None and kind is not PLAIN:
-            del self.others[kind]
+            del self._others[kind]
         return head
 
-    def take(self, kind: Kind, most: int, before: tuple[float, int] | None) -> list[int]:
+    def take(self, kind: DemandKind, most: int, before: tuple[float, int] | None) -> list[int]:
         """The next tasks of a kind, as long as their turn comes before that of the task with this priority and id."""
-        queue = self._plain if kind is PLAIN else self.others[kind]
+        queue = self._plain if kind is PLAIN else self._others[kind]
         ids: list[int] = []
         while len(ids) < most:
-            head = queue.head(self.waiting)
+            head = queue.head(self._waiting)
             if head is None or (before is not None and before < head):
                 break
-            self.waiting.remove(head[1])
+            self._waiting.remove(head[1])
             ids.append(queue.pop())
         return ids
 
-    def take_kind(self, kind: Kind) -> list[int]:
-        """All of a kind that is not plain."""
-        ids = self.take(kind, len(self.waiting), None)
-        del self.others[kind]
+    def take_kind(self, kind: DemandKind) -> list[int]:
+        """Take all of a kind that is not plain."""
+        ids = self.take(kind, len(self._waiting), None)
+        del self._others[kind]
         return ids
 
     def check_invariants(self, known: Iterable[int]) -> None:

@@ -1,46 +1,111 @@
-"""Where each task is until it has ended: it waits, is at a manager, or in limbo. No sockets, clocks or threads here."""
+"""Where each task is until it has ended: it waits, is at a manager, or is unclaimed. No sockets, clocks or threads.
+
+Tasks are *unclaimed* after a restart of the interchange: the submit side has sent them again, and nobody has said yet
+where they are. Managers that were there before are expected to come back, and claim what they hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence, Set
 
-from trellis.executors.htex.interchange.demands import PLAIN, Kind, Load, load_of
-from trellis.executors.htex.interchange.events import (
-    Action,
-    ReportCancelled,
-    SendCancel,
-    SendCheck,
-    TasksSubmitted,
-)
-from trellis.executors.htex.interchange.manager_table import Manager
-from trellis.executors.htex.interchange.task_queue import Backlog
-from trellis.executors.htex.interchange.unclaimed import Limbo
-from trellis.wire.messages import Register
+from trellis.executors.htex.interchange.demands import ONE_SLOT, PLAIN, DemandKind, demand_on
+from trellis.executors.htex.interchange.events import Action, ReportCancelled, SendCancel, SendCheck, TasksSubmitted
+from trellis.executors.htex.interchange.manager_table import ManagerEntry, ManagerTable
+from trellis.executors.htex.interchange.task_queue import QueuedTasks
+from trellis.executors.htex.settings import RECOVERY_S
 
 
-class Custody:
-    """All tasks, each in one place."""
+class UnclaimedTasks:
+    """Tasks that a manager may claim, and which managers may."""
 
     def __init__(self) -> None:
-        self.backlog = Backlog()
-        self.limbo = Limbo()
-        self.where: dict[int, str] = {}  # the manager of each task that is at one
-        self.unwanted: set[int] = set()  # of those, the tasks that managers were told to cancel
+        self._tasks: dict[int, None] = {}  # in order
+        self._unwanted: set[int] = set()  # those of them that are to be cancelled
+        self._expected: set[str] = set()
+        self.ends_at: float | None = None  # when nobody may claim any more; None: nobody is expected, or not yet known
+
+    @property
+    def tasks(self) -> Set[int]:
+        return self._tasks.keys()
+
+    def add(self, ids: Iterable[int]) -> None:
+        self._tasks.update(dict.fromkeys(ids))
+
+    def expect(self, managers: Iterable[str], now: float) -> None:
+        """Note that all tasks are here, and that these managers may claim some of them."""
+        self._expected.update(managers)
+        self.ends_at = now + RECOVERY_S
+
+    def remove_claimant(self, manager: str) -> None:
+        """Note that a manager has claimed what it has, or has left."""
+        self._expected.discard(manager)
+
+    def is_over(self, now: float) -> bool:
+        """Whether nobody will claim any more."""
+        return self.ends_at is not None and (not self._expected or now >= self.ends_at)
+
+    def cancel(self, id_: int) -> None:
+        """Have a task cancelled when it is claimed, or when nobody claims it; nothing, when it is not here."""
+        if id_ in self._tasks:
+            self._unwanted.add(id_)
+
+    def is_unwanted(self, id_: int) -> bool:
+        return id_ in self._unwanted
+
+    def remove(self, id_: int) -> bool:
+        """Take a task out; False when it is not here."""
+        if id_ not in self._tasks:
+            return False
+        del self._tasks[id_]
+        self._unwanted.discard(id_)
+        return True
+
+    def take_all(self) -> tuple[list[int], list[int]]:
+        """Take what nobody has claimed: tasks to run, and tasks to cancel."""
+        wanted = [id_ for id_ in self._tasks if id_ not in self._unwanted]
+        unwanted = [id_ for id_ in self._tasks if id_ in self._unwanted]
+        self._tasks.clear()
+        self._unwanted.clear()
+        self._expected.clear()
+        self.ends_at = None
+        return wanted, unwanted
+
+
+class TaskTable:
+    """All tasks that have not ended, each in one place. Changes what the manager table knows of tasks, too."""
+
+    def __init__(self, managers: ManagerTable) -> None:
+        self.queue = QueuedTasks()
+        self.unclaimed = UnclaimedTasks()
+        self._managers = managers
+        self._manager_of = managers.manager_of
+        self._unwanted: set[int] = set()  # tasks at managers, which were told to cancel them
         # Who had tasks that wait again or are elsewhere now; empty: nobody claimed them after a restart, and all may.
-        self.former: dict[int, str] = {}
+        self._former: dict[int, str] = {}
+
+    # -- for readers -------------------------------------------------------------------------------------------
+
+    @property
+    def not_waiting(self) -> int:
+        """Tasks at managers, or, after a restart, perhaps at managers."""
+        return len(self._manager_of) + len(self.unclaimed.tasks)
 
     def may_report(self, manager: str, ids: Sequence[int]) -> list[int]:
-        """Those of these tasks whose cancelling this manager may report: nobody else has them."""
-        return [i for i in ids if i not in self.backlog.waiting and self.where.get(i, manager) == manager]
+        """Tasks whose cancelling this manager may report, among these: nobody else has them."""
+        waiting, where = self.queue.waiting, self._manager_of
+        return [id_ for id_ in ids if id_ not in waiting and where.get(id_, manager) == manager]
 
-    def had_by(self, manager: str, ids: Sequence[int]) -> list[int]:
-        """Positions of those of these tasks whose ends this manager can know: it has them, or had, or may have had."""
-        where, former, limbo = self.where, self.former, self.limbo.tasks
+    def had_by(self, manager: str, ids: Sequence[int]) -> Sequence[int]:
+        """Positions of the tasks whose ends this manager can know: it has them, or had, or may have had."""
+        known = self._managers.entries.get(manager)
+        if known is not None and known.has_all(ids):
+            return range(len(ids))
+        where, former, unclaimed = self._manager_of, self._former, self.unclaimed.tasks
         return [
             n
             for n, id_ in enumerate(ids)
             if where.get(id_) == manager
-            or id_ in limbo
+            or id_ in unclaimed
             or former.get(id_) == manager
             or (former.get(id_) == "" and id_ not in where)
         ]
@@ -48,125 +113,130 @@ class Custody:
     # -- as the submit side wishes -----------------------------------------------------------------------------
 
     def submit(self, event: TasksSubmitted) -> None:
-        self.backlog.describe(event.ids, event.priorities, event.demands, event.walltimes_s)
+        self.queue.describe(event.ids, event.priorities, event.demands, event.walltimes_s)
         if event.resumed:
-            self.limbo.add(event.ids)
+            self.unclaimed.add(event.ids)
         else:
-            self.backlog.put(event.ids)
+            self.queue.put(event.ids)
 
     def cancel(self, ids: Iterable[int]) -> list[Action]:
-        dropped: list[int] = []
-        forwarded: dict[str, list[int]] = {}
+        cancelled: list[int] = []
+        at_managers: list[int] = []
         for id_ in ids:
-            if self.backlog.withdraw(id_):
-                dropped.append(id_)
-            elif id_ in self.where:
-                forwarded.setdefault(self.where[id_], []).append(id_)
-                self.unwanted.add(id_)
+            if self.queue.remove(id_):
+                cancelled.append(id_)
+            elif id_ in self._manager_of:
+                at_managers.append(id_)
             else:
-                self.limbo.cancel(id_)
-        return [*self._drop(dropped), *(SendCancel(manager, ids) for manager, ids in forwarded.items())]
+                self.unclaimed.cancel(id_)
+        return [*self._end_cancelled(cancelled), *self._send_cancel(at_managers)]
 
-    def give_up(self, kind: Kind) -> list[int]:
-        """Nobody could ever run the tasks of this kind that wait."""
-        ids = self.backlog.take_kind(kind)
-        self._forget(ids)
+    def give_up(self, kind: DemandKind) -> list[int]:
+        """End the tasks of this kind that wait, which nobody could ever run."""
+        ids = self.queue.take_kind(kind)
+        self._end(ids)
         return ids
 
-    def end_limbo(self) -> list[Action]:
-        """Nobody will claim what is there: it waits now, unless it was cancelled."""
-        wanted, unwanted = self.limbo.end()
-        self.backlog.put(wanted)
-        self.former.update(dict.fromkeys(wanted, ""))
-        return self._drop(unwanted)
+    # -- after a restart ---------------------------------------------------------------------------------------
+
+    def end_claims(self, now: float) -> list[Action]:
+        """Let wait what nobody has claimed, when nobody will; unless it was cancelled."""
+        if not self.unclaimed.is_over(now):
+            return []
+        wanted, unwanted = self.unclaimed.take_all()
+        self.queue.put(wanted)
+        self._former.update(dict.fromkeys(wanted, ""))
+        return self._end_cancelled(unwanted)
+
+    def reconcile(self, manager: ManagerEntry) -> list[Action]:
+        """Compare what a manager holds that has registered with what should be there."""
+        name, registration = manager.name, manager.registration
+        strangers: list[int] = []  # tasks that another has, or nobody knows: it must not run them
+        for id_ in registration.holding:
+            unwanted = self.unclaimed.is_unwanted(id_)
+            if self.unclaimed.remove(id_) or self.queue.remove(id_):
+                kind = self.queue.kind_of(id_)
+                each = None if kind is PLAIN else demand_on(registration, kind.demand) or ONE_SLOT
+                self._managers.assign(manager, [id_], each)
+                if unwanted:
+                    self._unwanted.add(id_)
+            elif id_ not in manager.tasks:
+                strangers.append(id_)
+        self._managers.mark_started(manager, registration.started)
+        self.unclaimed.remove_claimant(name)
+        check = self._managers.ask_about(manager, registration.holding)
+        cancel = strangers + sorted(self._unwanted & manager.tasks)
+        return [*([SendCancel(name, cancel)] if cancel else []), *([SendCheck(name, check)] if check else [])]
 
     # -- as managers say ---------------------------------------------------------------------------------------
 
-    def reconcile(self, manager: Manager, registration: Register) -> list[Action]:
-        """A manager is back: compare what it holds with what should be there."""
-        name = registration.manager
-        strangers: list[int] = []  # tasks that another has, or nobody knows: it must not run them
-        for id_ in registration.holding:
-            unwanted = id_ in self.limbo.unwanted
-            if self.limbo.withdraw(id_) or self.backlog.withdraw(id_):
-                kind = self.backlog.kind_of(id_)
-                manager.add([id_], None if kind is PLAIN else load_of(kind.demand, registration) or Load())
-                self.where[id_] = name
-                if unwanted:
-                    self.unwanted.add(id_)
-            elif id_ not in manager.tasks:
-                strangers.append(id_)
-        manager.started |= manager.tasks.intersection(registration.started)
-        # What is not there may be on its way on this connection, if it was sent before the manager was heard on it.
-        check = sorted((manager.doubtful & manager.tasks).difference(registration.holding))
-        manager.asked_about.update(check)
-        manager.doubtful.clear()
-        cancel = strangers + sorted(self.unwanted & manager.tasks)
-        return [*([SendCancel(name, cancel)] if cancel else []), *([SendCheck(name, check)] if check else [])]
-
-    def end(self, manager: Manager | None, ids: Sequence[int]) -> list[Action]:
-        """A manager, or one that is not known, has reported how these ended."""
+    def end(
+        self, manager: ManagerEntry | None, ids: Sequence[int], now: float, ran_s: float | None = None
+    ) -> list[Action]:
+        """Note that these have ended, as a manager says, or one that is not known."""
         gone: set[int] = set()
         if manager is not None:
-            gone = manager.remove(ids)
-            for id_ in gone:
-                del self.where[id_]
-            self._forget(gone)
+            gone = self._managers.remove_tasks(manager, ids, now, ran_s)
+            self._end(gone)
         return self._end_elsewhere(ids) if len(gone) < len(ids) else []
 
     def _end_elsewhere(self, ids: Iterable[int]) -> list[Action]:
-        """A manager that was given up, or is not known yet, has had these all the same: now they have ended."""
-        again: dict[str, list[int]] = {}
+        """End tasks that a manager has had all the same which was given up, or is not known yet."""
+        again: list[int] = []
         for id_ in ids:
-            if self.backlog.withdraw(id_) or self.limbo.withdraw(id_):
-                self._forget([id_])
-            elif id_ in self.where and id_ not in self.unwanted:
-                again.setdefault(self.where[id_], []).append(id_)
-                self.unwanted.add(id_)
-        return [SendCancel(manager, ids) for manager, ids in again.items()]
+            if self.queue.remove(id_) or self.unclaimed.remove(id_):
+                self._end([id_])
+            elif id_ in self._manager_of and id_ not in self._unwanted:
+                again.append(id_)
+        return self._send_cancel(again)
 
-    def put_back(self, manager: Manager, ids: Sequence[int]) -> tuple[int, list[Action]]:
-        """Let these wait again, and say how many do: not those that were to be cancelled."""
-        manager.remove(ids)
-        for id_ in ids:
-            del self.where[id_]
-        crossed = [id_ for id_ in ids if id_ in self.unwanted]
-        waiting = [id_ for id_ in ids if id_ not in self.unwanted]
-        self.backlog.put(waiting, front=True)
-        return len(waiting), self._drop(crossed)
+    def put_back(self, manager: ManagerEntry, ids: Sequence[int], now: float) -> list[Action]:
+        """Let tasks wait again that a manager gives back, but for those that were to be cancelled."""
+        had = [id_ for id_ in ids if id_ in manager.tasks]
+        self._managers.remove_tasks(manager, had, now)
+        return self._wait_again(had)[1]
 
-    def lose(self, manager: Manager) -> tuple[list[int], int, list[Action]]:
-        """Nothing more will be heard of a manager: what is lost with it, and how many tasks wait again."""
+    def lose(self, manager: ManagerEntry) -> tuple[list[int], int, list[Action]]:
+        """What is lost with a manager that was removed, and how many tasks wait again."""
         lost = sorted(manager.started)
-        for id_ in lost:
-            del self.where[id_]
-        self._forget(lost)
+        self._end(lost)
         left = sorted(manager.tasks - manager.started)
-        self.former.update(dict.fromkeys(left, manager.registration.manager))
-        return lost, *self.put_back(manager, left)
+        self._former.update(dict.fromkeys(left, manager.name))
+        return lost, *self._wait_again(left)
 
     # -- common parts ------------------------------------------------------------------------------------------
 
-    def _drop(self, ids: list[int]) -> list[Action]:
-        """These were to be cancelled, and are at no manager."""
-        self._forget(ids)
+    def _wait_again(self, ids: list[int]) -> tuple[int, list[Action]]:
+        """How many of these wait now: not those that were to be cancelled."""
+        crossed = [id_ for id_ in ids if id_ in self._unwanted]
+        waiting = [id_ for id_ in ids if id_ not in self._unwanted]
+        self.queue.put(waiting, front=True)
+        return len(waiting), self._end_cancelled(crossed)
+
+    def _send_cancel(self, ids: list[int]) -> list[Action]:
+        """Tell the managers of these tasks that they are to be cancelled."""
+        by_manager: dict[str, list[int]] = {}
+        for id_ in ids:
+            by_manager.setdefault(self._manager_of[id_], []).append(id_)
+        self._unwanted.update(ids)
+        return [SendCancel(manager, of_manager) for manager, of_manager in by_manager.items()]
+
+    def _end_cancelled(self, ids: list[int]) -> list[Action]:
+        """End tasks that were to be cancelled, and are at no manager."""
+        self._end(ids)
         return [ReportCancelled(ids)] if ids else []
 
-    def _forget(self, ids: Iterable[int]) -> None:
-        """These have ended."""
-        self.backlog.forget(ids)
-        if self.unwanted:
-            self.unwanted.difference_update(ids)
-        if self.former:
+    def _end(self, ids: Iterable[int]) -> None:
+        self.queue.end(ids)
+        if self._unwanted:
+            self._unwanted.difference_update(ids)
+        if self._former:
             for id_ in ids:
-                self.former.pop(id_, None)
+                self._former.pop(id_, None)
 
-    def check_invariants(self, managers: Mapping[str, Manager]) -> None:
-        at_managers = [id_ for manager in managers.values() for id_ in manager.tasks]
-        assert len(at_managers) == len(set(at_managers)), "a task is at two managers"
-        assert set(at_managers) == self.where.keys(), "the managers' tasks and the places of tasks differ"
-        everywhere = [*self.where, *self.backlog.waiting, *self.limbo.tasks]
+    def check_invariants(self) -> None:
+        everywhere = [*self._manager_of, *self.queue.waiting, *self.unclaimed.tasks]
         assert len(everywhere) == len(set(everywhere)), "a task is in two places"
-        self.backlog.check_invariants(everywhere)
-        assert self.former.keys() <= set(everywhere), "who had a task is remembered after its end"
-        assert self.unwanted <= self.where.keys(), "cancelling is remembered of tasks that are at no manager"
+        self.queue.check_invariants(everywhere)
+        assert self._former.keys() <= set(everywhere), "who had a task is remembered after its end"
+        assert self._unwanted <= self._manager_of.keys(), "cancelling is remembered of tasks that are at no manager"

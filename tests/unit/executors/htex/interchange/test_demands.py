@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from trellis.executors.htex.interchange.demands import Load, describe_demand, describe_node, load_of
+from trellis.executors.htex.interchange.demands import DemandOnNode, demand_on, describe_demand, describe_node
 from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Demand, Register
 
@@ -17,30 +17,30 @@ def node(workers: int = 4, **others: Any) -> Register:
 
 
 @pytest.mark.parametrize(
-    ("demand", "load"),
+    ("demand", "each"),
     [
-        (None, Load(1)),
-        (Demand(cores=1), Load(1)),
-        (Demand(cores=2.5), Load(2)),
-        (Demand(cores=8), Load(4)),
+        (None, DemandOnNode(1)),
+        (Demand(cores=1), DemandOnNode(1)),
+        (Demand(cores=2.5), DemandOnNode(2)),
+        (Demand(cores=8), DemandOnNode(4)),
         (Demand(cores=9), None),
-        (Demand(memory_mb=2048), Load(2)),
+        (Demand(memory_mb=2048), DemandOnNode(2)),
         (Demand(memory_mb=4097), None),
-        (Demand(gpus=1), Load(2)),
+        (Demand(gpus=1), DemandOnNode(2)),
         (Demand(gpus=3), None),
-        (Demand(cores=1, memory_mb=3000, gpus=1), Load(3)),
-        (Demand(nodes=2), Load(1, 2)),
+        (Demand(cores=1, memory_mb=3000, gpus=1), DemandOnNode(3)),
+        (Demand(nodes=2), DemandOnNode(1, 2)),
         (Demand(nodes=3), None),
     ],
     ids=str,
 )
-def test_a_task_takes_the_slots_of_its_largest_demand(demand: Demand | None, load: Load | None) -> None:
-    assert load_of(demand, node(cpus=8, memory_bytes=2**32, gpus=2, nodes=2)) == load
+def test_a_task_takes_the_slots_of_its_largest_demand(demand: Demand | None, each: DemandOnNode | None) -> None:
+    assert demand_on(node(cpus=8, memory_bytes=2**32, gpus=2, nodes=2), demand) == each
 
 
 def test_what_a_node_does_not_have_nobody_gets() -> None:
     bare = node(cpus=4)
-    assert [load_of(demand, bare) for demand in (Demand(memory_mb=1), Demand(gpus=1), Demand(nodes=1))] == [None] * 3
+    assert [demand_on(bare, demand) for demand in (Demand(memory_mb=1), Demand(gpus=1), Demand(nodes=1))] == [None] * 3
 
 
 def test_people_can_read_it() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER
-from trellis.executors.htex.interchange import manager_table as roster
+from trellis.executors.htex.interchange import manager_table
 from trellis.executors.htex.interchange.events import (
     Action,
     AnswerHeartbeat,
@@ -43,15 +43,10 @@ from trellis.executors.htex.interchange.events import (
     WelcomeManager,
     WitnessReported,
 )
-from trellis.executors.htex.interchange.manager_table import WORKER_DEATHS
+from trellis.executors.htex.interchange.manager_table import CLOSED_GRACE_S, WITNESS_GRACE_S, WORKER_DEATHS
 from trellis.executors.htex.interchange.selection import Selection
-from trellis.executors.htex.interchange.state import (
-    CLOSED_GRACE_S,
-    REBALANCE_S,
-    WITNESS_GRACE_S,
-    InterchangeState,
-)
-from trellis.executors.htex.interchange.unclaimed import RECOVERY_S
+from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
+from trellis.executors.htex.settings import RECOVERY_S
 from trellis.testing.simulated_manager import registration
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION
@@ -224,7 +219,7 @@ def test_the_estimate_follows_longer_tasks_at_once_and_shorter_ones_slowly(house
 
     def estimate_after(count: int, duration_s: float) -> float | None:
         house(TasksEnded("a", list(range(count)), duration_s))
-        return house.state.managers["a"].pace.mean_s
+        return house.state.managers["a"]._look_ahead.mean_s
 
     assert estimate_after(2, 0.5) == 0.25
     assert estimate_after(1, 1.0) == 1.0
@@ -328,7 +323,7 @@ def test_a_draining_manager_that_gives_back_its_last_tasks_is_dismissed() -> Non
     house.start("a", 1)
     assert house(ManagerDraining("a")) == [AskBack("a", 4)]
     house(TasksEnded("a", [1, 2]))
-    assert house(TasksReturned("a", [3, 4])) == [SendTasks("b", [3, 4]), DismissManager("a", "it is drained")]
+    assert house(TasksReturned("a", [3, 4])) == [DismissManager("a", "it is drained"), SendTasks("b", [3, 4])]
 
 
 def test_a_manager_that_has_given_back_everything_is_idle() -> None:
@@ -783,7 +778,7 @@ def test_a_manager_that_nobody_knows_is_asked_to_register(house: House) -> None:
 
 
 def test_not_all_that_are_gone_are_remembered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "MOST_BYGONE", 2)
+    monkeypatch.setattr(manager_table, "MOST_DEPARTED", 2)
     for name in "abc":
         house.register(name)
         house(ManagerLeft(name, "gone"))
@@ -893,7 +888,7 @@ def resumed(house: House, *ids: int, expected: str = "a") -> None:
     house(ResumeEnded(list(expected)))
 
 
-def test_tasks_in_limbo_are_claimed_by_who_holds_them(house: House) -> None:
+def test_unclaimed_tasks_are_claimed_by_who_holds_them(house: House) -> None:
     resumed(house, 1, 2, 3, expected="ab")
     assert (house.state.pending, house.state.running) == (0, 3)
     assert house.come_back("a", workers=2, holding=[3, 1], started=[1]) == [WelcomeManager("a")]
@@ -902,13 +897,13 @@ def test_tasks_in_limbo_are_claimed_by_who_holds_them(house: House) -> None:
     assert house.come_back("b") == [WelcomeManager("b"), SendTasks("b", [2])]
 
 
-def test_without_anybody_to_come_limbo_ends_at_once(house: House) -> None:
+def test_without_anybody_to_come_claims_end_at_once(house: House) -> None:
     house.register("new")
     assert house(TasksSubmitted([1, 2], [1.0, 0.0], resumed=True)) == []
     assert house(ResumeEnded([])) == [SendTasks("new", [2])]
 
 
-def test_limbo_ends_when_those_who_do_not_come_had_their_time(house: House) -> None:
+def test_claims_end_when_those_who_do_not_come_had_their_time(house: House) -> None:
     resumed(house, 1, 2, expected="a")
     assert house.register("new") == [WelcomeManager("new")]
     assert house.submit(3) == [SendTasks("new", [3])]  # nobody else can have this one
@@ -918,7 +913,7 @@ def test_limbo_ends_when_those_who_do_not_come_had_their_time(house: House) -> N
     assert (house.state.pending, house.state.running) == (2, 1)
 
 
-def test_limbo_ends_when_the_last_that_is_expected_is_seen_to_leave(house: House) -> None:
+def test_claims_end_when_the_last_that_is_expected_is_seen_to_leave(house: House) -> None:
     resumed(house, 1, expected="a")
     house.register("new")
     assert house(ManagerLeft("a", "it got SIGTERM")) == [SendTasks("new", [1])]
@@ -933,14 +928,14 @@ def test_who_comes_late_may_keep_what_still_waits_and_drops_what_another_has(hou
     assert house(TasksEnded("new", [1], 1.0)) == []
 
 
-def test_a_task_in_limbo_that_is_cancelled_is_dropped_at_the_end_or_cancelled_where_it_is(house: House) -> None:
+def test_an_unclaimed_task_that_is_cancelled_is_dropped_at_the_end_or_cancelled_where_it_is(house: House) -> None:
     resumed(house, 1, 2, expected="ab")
     assert house(CancelRequested([1, 2])) == []
     assert house.come_back("a", holding=[1]) == [WelcomeManager("a"), SendCancel("a", [1])]
     assert house.come_back("b") == [WelcomeManager("b"), ReportCancelled([2])]
 
 
-def test_a_report_that_was_kept_ends_a_task_in_limbo(house: House) -> None:
+def test_a_report_that_was_kept_ends_an_unclaimed_task(house: House) -> None:
     resumed(house, 1, 2, expected="a")
     assert house(TasksEnded("a", [1], 1.0)) == [AskToRegister("a")]
     assert house.come_back("a", holding=[2]) == [WelcomeManager("a")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis.executors.htex.interchange.unclaimed import RECOVERY_S
+from trellis.executors.htex.settings import RECOVERY_S
 from trellis.executors.htex.submit.known_managers import KnownManagers
 from trellis.wire.messages import ManagerJoined
 
