@@ -9,6 +9,7 @@ import heapq
 import sysconfig
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,9 +77,9 @@ def run_demo(*, path: str | None, executor: str, workers: int, output: str, cons
     console.print(f"Survey of [bold]{escape(str(root))}[/]: {work}", soft_wrap=True)
 
     started_at, begin = time.time(), time.perf_counter()
-    # The records of all tasks are kept: the progress, the summary and the timeline are made of them.
+    # The records of all tasks are kept: the summary and the timeline are made of them.
     with trellis.load(make_config(executor, workers, str(folder / "runinfo"), garbage_collect=False)) as kernel:
-        watch(kernel, survey(root, folder), console)
+        watch(kernel, partial(survey, root, folder), console)
         wall_s = time.perf_counter() - begin
         records = list(kernel.tasks.values())
         result = Result(len(records), collect_runs(records), _failures(kernel), started_at, wall_s, workers, executor)

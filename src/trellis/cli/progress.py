@@ -3,49 +3,64 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from trellis.dataflow.states import FINAL_STATES
+from trellis.dataflow.observers import Observation, TaskChanged
+from trellis.dataflow.states import FINAL_STATES, States
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from trellis.dataflow.kernel import DataFlowKernel
 
-REFRESH_S = 0.1  # fluid for the eye; a look at some thousand records takes a millisecond
+REFRESH_S = 0.1  # fluid for the eye
 LINE_EVERY_S = 2.0  # where lines stay, few are enough
 ALL = "all tasks"
+
+_FINAL = frozenset(FINAL_STATES)
 
 Counts = dict[str, tuple[int, int]]  # app -> (final, submitted)
 
 
-def watch(kernel: DataFlowKernel, future: Future[Any], console: Console) -> None:
-    """Show the progress of the kernel's tasks until ``future`` is done; its failure is not raised.
+class TaskCounter:
+    """An observer that counts final and submitted tasks: all together, then of each app in the order of appearance."""
 
-    The kernel must keep its records (``Config(garbage_collect=False)``).
+    def __init__(self) -> None:
+        self._apps: dict[str, tuple[int, int]] = {}
+        self.counts: Counts = {ALL: (0, 0)}  # made anew for each batch: for reading by any thread
+
+    def observe(self, batch: Sequence[Observation]) -> None:
+        for change in batch:
+            if isinstance(change, TaskChanged):
+                final, submitted = self._apps.get(change.app, (0, 0))
+                final += change.state in _FINAL
+                submitted += change.state is States.pending
+                self._apps[change.app] = final, submitted
+        final, submitted = (sum(counts[i] for counts in self._apps.values()) for i in (0, 1))
+        self.counts = {ALL: (final, submitted), **self._apps}
+
+
+def watch(kernel: DataFlowKernel, start: Callable[[], Future[Any]], console: Console) -> None:
+    """Show the progress of the tasks that ``start`` submits until the future that it gives is done.
+
+    The future's failure is not raised.
     """
+    counter = TaskCounter()
+    kernel.add_observer(counter)
     with _bars(console) if console.is_terminal else _lines(console) as show:
-        while not future.done():
-            show(count_tasks(kernel))
-            time.sleep(REFRESH_S)
-        show(count_tasks(kernel))
-
-
-def count_tasks(kernel: DataFlowKernel) -> Counts:
-    """Final and submitted tasks, first of all together, then of each app in the order in which the apps appeared."""
-    final = frozenset(FINAL_STATES)
-    counts: dict[str, list[int]] = {}
-    for record in list(kernel.tasks.values()):
-        count = counts.setdefault(record.func_name, [0, 0])
-        count[0] += record.status in final
-        count[1] += 1
-    total = (sum(done for done, _ in counts.values()), sum(submitted for _, submitted in counts.values()))
-    return {ALL: total, **{app: (done, submitted) for app, (done, submitted) in counts.items()}}
+        try:
+            future = start()
+            while not future.done():
+                show(counter.counts)
+                time.sleep(REFRESH_S)
+        finally:
+            kernel.remove_observer(counter)  # it has been told all then
+        show(counter.counts)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
+from trellis.core.interfaces import Kernel
 from trellis.dataflow.dependency_resolvers import ATOMIC_TYPES, DependencyResolver
 from trellis.futures import AppFuture, DataFuture
 
@@ -93,6 +94,17 @@ def places_in_call(
         for future in gather_futures(resolver, (), {str(name): value}):
             found.setdefault(future, f"argument {name}")
     return found
+
+
+def tasks_behind(futures: Iterable[Future[Any]], kernel: Kernel) -> tuple[int, ...]:
+    """Ids of the tasks of a kernel that make what these futures stand for."""
+    found: dict[int, None] = {}
+    for future in futures:
+        while isinstance(future, DataFuture):
+            future = future.parent
+        if isinstance(future, AppFuture) and future.task_record.dfk is kernel:
+            found[future.task_record.id] = None
+    return tuple(found)
 
 
 def places_in_join(value: Any) -> dict[Future[Any], str]:

@@ -16,18 +16,21 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Self
 
 from trellis.core.interfaces import INTERNAL_EXECUTOR, Executor, ExecutorContext
+from trellis.core.kinds import Instance
 from trellis.core.places import explained
+from trellis.core.validation import check
 from trellis.dataflow.attempts import RetryPolicy
 from trellis.dataflow.calls import is_simple_call, prepare
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
 from trellis.dataflow.exits import clean_up_at_exit, forget
 from trellis.dataflow.left_behind import LeftBehind
+from trellis.dataflow.observers import Observer, Observers
 from trellis.dataflow.rundirs import make_rundir
 from trellis.dataflow.runner import TaskRunner
 from trellis.dataflow.spec import GETATTR, GETITEM, AppSpec
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
-from trellis.errors import ConfigurationError
+from trellis.errors import ConfigurationError, DataFlowException
 from trellis.executors.adapter import adapt, bypassed, start
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.futures import AppFuture
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from trellis.staging.base import DataManager
 
 logger = logging.getLogger(__name__)
+
+_OBSERVER = Instance("an observer", methods=("observe",))
 
 
 class DataFlowKernel:
@@ -63,6 +68,7 @@ class DataFlowKernel:
         self._labels: tuple[str, ...] = ()  # what executors="all" stands for
         self._task_ids = itertools.count()
         self._undo_logging = config.start_logging(self.run_dir)
+        self._observers = Observers()
         self.left_behind = False  # in a forked child of the process that made it
         self._runner: TaskRunner | LeftBehind = TaskRunner(
             f"trellis-kernel-{os.path.basename(self.run_dir)}",
@@ -71,6 +77,7 @@ class DataFlowKernel:
             resolver=self.resolver,
             retries=RetryPolicy(config.retries, config.retry_handler, config.infrastructure_retries),
             garbage_collect=config.garbage_collect,
+            observers=self._observers,
         )
         of_project = f" of {config.project_name}" if config.project_name else ""
         logger.info("run %s%s starts in %s", self.run_id, of_project, self.run_dir)
@@ -217,6 +224,22 @@ class DataFlowKernel:
 
     # -- the run -----------------------------------------------------------------------------------------------
 
+    def add_observer(self, observer: Observer) -> None:
+        """Have ``observer.observe(batch)`` told what becomes of tasks from now on; see ``trellis.dataflow.observers``.
+
+        Raises:
+            ParameterTypeError: it has no such method.
+            DataFlowException: the kernel was cleaned up.
+        """
+        check("add_observer", "observer", observer, _OBSERVER)
+        if self.cleanup_called or self.left_behind:
+            raise DataFlowException("there is nothing to observe: the kernel was cleaned up, or is another process's")
+        self._observers.add(observer)
+
+    def remove_observer(self, observer: Observer) -> None:
+        """Tell an observer no more, when it has been told all that has happened until now."""
+        self._observers.remove(observer)
+
     def wait_for_current_tasks(self) -> None:
         """Return when all tasks that exist now are final. Their failures are not raised."""
         for record in list(self.tasks.values()):
@@ -252,6 +275,7 @@ class DataFlowKernel:
         logger.info("run %s is cleaned up", self.run_id)
         self._shut_down_executors()
         self._runner.end()
+        self._observers.close()
         try:
             self.memoizer.close()
         except Exception:
@@ -263,6 +287,7 @@ class DataFlowKernel:
         """In a forked child: tasks and executors are the parent's, calls are refused, and ``cleanup`` ends nothing."""
         self.left_behind = True
         self._runner = LeftBehind()
+        self._observers = Observers()  # the thread of the others is the parent's
 
     def _shut_down_executors(self) -> None:
         for executor in reversed(self._adapted.values()):

@@ -37,6 +37,7 @@ from trellis.dataflow.attempts import RetryPolicy, give_up, make_attempt, note_f
 from trellis.dataflow.completion import CompletionThread
 from trellis.dataflow.dependency_resolvers import DependencyResolver
 from trellis.dataflow.failure_log import FailureLog
+from trellis.dataflow.observers import Observers
 from trellis.dataflow.open_futures import OpenFutures
 from trellis.dataflow.states import FINAL_STATES, States
 from trellis.dataflow.taskrecord import TaskRecord
@@ -61,6 +62,7 @@ class TaskRunner:
         resolver: finds and replaces futures in arguments.
         retries: whether a task that failed is tried again.
         garbage_collect: see ``trellis.Config``.
+        observers: told what becomes of tasks, if there are any.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class TaskRunner:
         resolver: DependencyResolver,
         retries: RetryPolicy,
         garbage_collect: bool,
+        observers: Observers,
     ) -> None:
         self.tasks: dict[int, TaskRecord] = {}  # by id; without the final ones if garbage_collect
         self.task_count = 0
@@ -80,6 +83,7 @@ class TaskRunner:
         self._resolver = resolver
         self._retries = retries
         self._garbage_collect = garbage_collect
+        self._observers = observers
         self._lock = threading.Lock()  # over the graph, task_count and the four below
         self._graph = graph.TaskGraph(retries.retries, retries.infrastructure_retries or 0)
         self._closed = False
@@ -129,6 +133,8 @@ class TaskRunner:
             if broken is not None:
                 record.outcome = Outcome(None, broken)
                 actions = self._graph.handle(graph.TaskAbandoned(record.id))
+            if self._observers.watching:
+                self._observers.submitted(record)
         if actions:
             self._perform(actions)
         if new_futures:
@@ -184,6 +190,8 @@ class TaskRunner:
                 return ()
             record.attempt = attempt
             record.status = States.launched
+            if self._observers.watching:
+                self._observers.launched(record)
         record.try_time_launched = datetime.now()
         executor.launch(attempt)
         return ()
@@ -258,6 +266,9 @@ class TaskRunner:
         record.time_returned = datetime.now()
         with self._lock:
             self._final_counts[state] += 1
+            if self._observers.watching:
+                self._observers.finished(record, state, exception)
+            record.attempt = None  # what comes of it is too late now
         try:
             if exception is None:
                 has_callbacks = future.end_with(value)
@@ -301,6 +312,11 @@ class TaskRunner:
         record.run_info = outcome.run_info
         record.try_time_returned = datetime.now()
         exception = outcome.exception
+        if self._observers.watching:
+            with self._lock:  # it may be cancelled at the same time
+                self._observers.ended(record, exception, outcome.run_info)
+                record.attempt = None
+        record.attempt = None
         if exception is not None:
             return self._fail_attempt(record, exception)
         if type(outcome.value) is Unmade and record.app_fu is not None:
@@ -317,6 +333,8 @@ class TaskRunner:
                 return ()
             record.joins = outcome.value
             record.status = States.joining
+            if self._observers.watching:
+                self._observers.changed(record)
             keys, _ = self._open.keys_of(futures, new_futures)
             actions = self._graph.handle(graph.JoinStarted(record.id, keys))
         self._watch(new_futures)
@@ -328,10 +346,15 @@ class TaskRunner:
         exception = as_exception(raised, record.describe())
         record.outcome = Outcome(None, exception)
         failure = note_failure(record, exception, self._retries, may_retry=may_retry and not self._closed)
-        actions = self._handle(failure)
-        if actions and type(actions[0]) is graph.LaunchAttempt:
-            record.status = States.fail_retryable
-            record.try_id += 1
+        with self._lock:
+            actions = self._graph.handle(failure)
+            again = bool(actions) and type(actions[0]) is graph.LaunchAttempt
+            if again:
+                record.status = States.fail_retryable
+                record.try_id += 1
+                if self._observers.watching:
+                    self._observers.changed(record, type(exception).__name__)
+        if again:
             logger.info("%s failed and is tried again: %s", record.describe(), record.fail_history[-1])
         return actions
 
@@ -354,7 +377,7 @@ class TaskRunner:
             attempt = record.attempt
             actions = self._graph.handle(graph.CancelRequested(record.id))
             running = bool(actions) and type(actions[0]) is graph.CancelAttempt
-            if running and attempt is None:  # not handed over yet
+            if running and attempt is None:  # not handed over yet, or not again
                 actions = self._graph.handle(graph.AttemptCancelled(record.id))
             elif running:
                 self._held[record.id] = []
@@ -400,6 +423,8 @@ class TaskRunner:
             if self._garbage_collect:
                 self.tasks.clear()
         for record in left:
+            if self._observers.watching:
+                self._observers.finished(record, States.failed, DataFlowException())
             give_up(record, self._memoizer, forget=self._garbage_collect)
 
     def _abandon(self, record: TaskRecord) -> Sequence[graph.Action]:

@@ -85,7 +85,7 @@ class TaskRecord:
     if TYPE_CHECKING:
         app_fu: AppFuture[Any] | None  # None when the task is final and dfk.config.garbage_collect
         args: Sequence[Any]
-        attempt: Attempt | None  # the latest, None before it is handed to an executor
+        attempt: Attempt | None  # under way; None before one is handed to an executor, and when its outcome has come
         checkpoint: bool
         depends: Sequence[Future[Any]]
         dfk: Kernel

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from trellis.cli import progress
+from trellis.dataflow.observers import AttemptLaunched, TaskChanged
 from trellis.dataflow.states import States
 
 
@@ -24,8 +25,21 @@ class Clock:
         return self.now
 
 
-def kernel(*tasks: tuple[str, States]) -> Any:
-    return SimpleNamespace(tasks={i: SimpleNamespace(func_name=app, status=s) for i, (app, s) in enumerate(tasks)})
+class FakeKernel:
+    """Tells its observers at once."""
+
+    def __init__(self) -> None:
+        self.observers: list[Any] = []
+
+    def add_observer(self, observer: Any) -> None:
+        self.observers.append(observer)
+
+    def remove_observer(self, observer: Any) -> None:
+        self.observers.remove(observer)
+
+    def tell(self, *changes: tuple[int, str, States]) -> None:
+        for observer in self.observers:
+            observer.observe([TaskChanged(task_id, app, state, 0.0) for task_id, app, state in changes])
 
 
 @pytest.fixture
@@ -38,21 +52,31 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def watch(clock: Clock, console: Console, seconds: int) -> None:
     """Watch a run in which one task ends each second."""
     future: Future[Any] = Future()
-    running = kernel(*[("f", States.launched)] * seconds)
+    kernel = FakeKernel()
+
+    def start() -> Future[Any]:
+        kernel.tell(*[(i, "f", States.pending) for i in range(seconds)])
+        return future
 
     def sleep(duration_s: float) -> None:
-        running.tasks[int(clock.now)].status = States.exec_done
+        kernel.tell((int(clock.now), "f", States.exec_done))
         clock.now += 1
         if clock.now == seconds:
             future.set_result(None)
 
     progress.time.sleep = sleep  # type: ignore[attr-defined]
-    progress.watch(running, future, console)
+    progress.watch(kernel, start, console)  # type: ignore[arg-type]
+    assert kernel.observers == []
 
 
 def test_counts() -> None:
-    tasks = kernel(("f", States.exec_done), ("g", States.failed), ("f", States.launched), ("f", States.dep_fail))
-    assert progress.count_tasks(tasks) == {progress.ALL: (3, 4), "f": (2, 3), "g": (1, 1)}
+    counter = progress.TaskCounter()
+    assert counter.counts == {progress.ALL: (0, 0)}
+    states = (("f", States.exec_done), ("g", States.failed), ("f", States.launched), ("f", States.dep_fail))
+    counter.observe([TaskChanged(i, app, States.pending, 0.0) for i, (app, _) in enumerate(states)])
+    counter.observe([AttemptLaunched(2, "f", 0, "e", 0.0)])
+    counter.observe([TaskChanged(i, app, state, 0.0) for i, (app, state) in enumerate(states)])
+    assert counter.counts == {progress.ALL: (3, 4), "f": (2, 3), "g": (1, 1)}
 
 
 def test_lines_where_they_stay(clock: Clock) -> None:

@@ -93,6 +93,24 @@ def app(x: Any = 0, **kwargs: Any) -> Any:
     return x
 
 
+def test_a_task_is_cancelled_between_two_attempts(executor: Manual, tmp_path: Path) -> None:
+    """Its executor cannot end what has ended; the kernel need not ask."""
+    executor.may_cancel = False
+
+    def handler(exception: Exception, task: Any) -> float:
+        assert task.app_fu.cancel()
+        return 0
+
+    with DataFlowKernel(
+        Config(executors=[executor], retries=1, retry_handler=handler, run_dir=str(tmp_path))
+    ) as kernel:
+        future = kernel.submit(app, (1,))
+        executor.end(executor.attempts[0], exception=ValueError("no"))
+        with pytest.raises(CancelledError):
+            future.result(TIMEOUT_S)
+        assert (len(executor.attempts), future.task_status()) == (1, "cancelled")
+
+
 def test_executors_are_told_of_the_run(tmp_path: Path) -> None:
     executor = Manual()
     config = Config(
