@@ -15,7 +15,7 @@ class Readable(Protocol):
     def readable(self) -> bool: ...
 
 
-class Watch(Readable, Protocol):
+class TimedSource(Readable, Protocol):
     """A source that may want its turn after a while, though nothing has come; None: it does not."""
 
     @property
@@ -33,7 +33,7 @@ class Loop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._sources: list[tuple[Readable, Callable[[], None]]] = []
-        self._watches: list[tuple[Watch, Callable[[], None]]] = []
+        self._watches: list[tuple[TimedSource, Callable[[], None]]] = []
         self._removed: set[int] = set()  # in this turn
 
     def add_source(self, source: Readable, handler: Callable[[], None]) -> None:
@@ -41,7 +41,7 @@ class Loop:
         self._selector.register(source.fileno(), selectors.EVENT_READ, None)
         self._sources.append((source, handler))
 
-    def add_watch(self, watch: Watch, handler: Callable[[], None]) -> None:
+    def add_watch(self, watch: TimedSource, handler: Callable[[], None]) -> None:
         """A source that may also want its turn when nothing has come."""
         self.add_source(watch, handler)
         self._watches = [*self._watches, (watch, handler)]

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
+from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, ChannelMessage
 from trellis.executors.taskvine.remote.library import LibrarySetup
 from trellis.wire import stream
 from trellis.wire.payload import dump_call, dump_function, load_result
@@ -30,7 +30,7 @@ class Library:
         channel.send(SETUP, payloads=(msgspec.json.encode(setup), b"", b""))
         assert self.next().kind == stream.READY
 
-    def next(self) -> Message:
+    def next(self) -> ChannelMessage:
         message = self.channel.receive()
         assert message is not None
         return message

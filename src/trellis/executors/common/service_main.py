@@ -28,9 +28,9 @@ def read_settings(fd: int, kind: type[S]) -> S:
     return msgspec.json.decode(line, type=kind)
 
 
-def open_log(path: Path, debug: bool) -> None:
-    """Log to a file from now on."""
-    handler = logging.FileHandler(path)
+def open_log(path: Path | None, debug: bool) -> None:
+    """Log to a file from now on; None: to standard error."""
+    handler = logging.StreamHandler() if path is None else logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("trellis")
     root.addHandler(handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import os
 import platform
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from trellis.executors.common import capacity, host
 from trellis.executors.common.placement import worker_count
+from trellis.executors.common.service_main import open_log
 from trellis.executors.htex.manager.backlog import NodeSize
 from trellis.executors.htex.manager.mpi_environment import MPI_LAUNCHERS, is_open_mpi
 from trellis.executors.htex.manager.slots import Slot, count_accelerators, plan_slots, worker_variables
@@ -135,8 +135,4 @@ def worker_environment(
 def start_log(options: argparse.Namespace, name: str) -> None:
     directory = Path(options.logdir) / f"block-{options.block_id}" / name
     directory.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(directory / "manager.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("trellis")
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if options.debug else logging.INFO)
+    open_log(directory / "manager.log", options.debug)

@@ -181,7 +181,7 @@ def mount_path(mount: Mount) -> str:
     return pack_path(mount) if mount.path == ON_IMPORT_PATH else mount.path
 
 
-class Failure(NamedTuple):
+class TaskFailure(NamedTuple):
     """What is reported of a failed task, as in ``VineTaskFailed``."""
 
     status: str
@@ -189,7 +189,7 @@ class Failure(NamedTuple):
     exit_code: int
 
 
-def failure_of(result: str, exit_code: int, output: str, what: str = "") -> Failure:
+def failure_of(result: str, exit_code: int, output: str, what: str = "") -> TaskFailure:
     """What to report of a task that has left no result. ``what``: words of our own about it."""
     status = STATUSES.get(result, "unknown")
     code, output = _exit_code(exit_code, output)
@@ -204,7 +204,7 @@ def failure_of(result: str, exit_code: int, output: str, what: str = "") -> Fail
     elif code > 0:
         words.append(f"it ended with exit code {code}")
     words.append(f"its output ends with:\n{output[-2_000:]}" if output else "it wrote nothing")
-    return Failure(status, "; ".join(words), code)
+    return TaskFailure(status, "; ".join(words), code)
 
 
 def has_not_started(output: str) -> bool:

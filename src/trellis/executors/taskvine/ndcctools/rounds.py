@@ -60,7 +60,7 @@ class Rounds:
             self._waiting_at = now + _WAITING_LOOK_S
             tasks, running = len(self._tasks), self._vine.statistics().tasks_on_workers
             notices += starts_to_tell(self._news_of_log())
-            notices += self._waiting.look(now, tasks, running, self._workers.allocations(), self._tasks.wishes())
+            notices += self._waiting.look(now, tasks, running, self._workers.allocations(), self._tasks.needs())
         return notices
 
     def _news_of_log(self) -> bytes:

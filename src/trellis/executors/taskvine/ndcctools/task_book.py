@@ -17,7 +17,7 @@ from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, NO_TIME, encode, event
 from trellis.executors.taskvine.ndcctools.temp_book import MOST_REMAKINGS, TempBook, maker_of
-from trellis.executors.taskvine.ndcctools.waiting import Wish
+from trellis.executors.taskvine.ndcctools.waiting import WorkerNeed
 from trellis.executors.taskvine.remote import fit, guard, runner
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.payload import loads
@@ -257,17 +257,17 @@ class TaskBook:
         """Calls of a library that have not ended."""
         return [held.new.id for held in self._held.values() if held.library == library]
 
-    def wishes(self) -> dict[int, Wish]:
+    def needs(self) -> dict[int, WorkerNeed]:
         """What tasks that have not ended need of workers, by shape."""
-        return {number: self._wish(number) for number, count in self._by_shape.items() if count}
+        return {number: self._need(number) for number, count in self._by_shape.items() if count}
 
-    def _wish(self, number: int) -> Wish:
+    def _need(self, number: int) -> WorkerNeed:
         shape, _ = self._shapes[number]
         if shape.mode == "serverless":
             what, resources = f"library {shape.library}", self._libraries.resources(shape.library)
         else:
             what, resources = f"tasks of {shape.category}", shape.resources
-        return Wish(what, resources, shape.features, shape.time_min_s)
+        return WorkerNeed(what, resources, shape.features, shape.time_min_s)
 
     def has(self, id_: int) -> bool:
         """Whether it has not ended."""

@@ -14,10 +14,10 @@ STILL_S = 60.0
 _UNITS = ("cores", "MB of memory", "MB of disk", "gpus")
 
 
-class Wish(NamedTuple):
+class WorkerNeed(NamedTuple):
     """What tasks that are alike need of a worker."""
 
-    what: str  # for people: whose wish it is
+    what: str  # for people: whose need it is
     resources: Resources
     features: tuple[str, ...] = ()
     time_min_s: float = 0.0
@@ -31,7 +31,7 @@ class Waiting:
         self._told: set[Hashable] = set()
 
     def look(
-        self, now: float, tasks: int, running: int, workers: Sequence[Resources], wishes: Mapping[int, Wish]
+        self, now: float, tasks: int, running: int, workers: Sequence[Resources], needs: Mapping[int, WorkerNeed]
     ) -> list[str]:
         """What to tell the user now; each once, until it is so no more.
 
@@ -39,17 +39,17 @@ class Waiting:
             tasks: that have not ended.
             running: of these, at workers.
             workers: what each has.
-            wishes: of tasks that have not ended, by shape.
+            needs: of tasks that have not ended, by shape.
         """
         holds: dict[Hashable, tuple[float, str]] = {}
         if tasks and not workers:
             words = f"{tasks} tasks wait, and there was no worker for {STILL_S:g} s: the logs of the factory, or of "
             holds["no worker"] = (STILL_S, words + "the blocks' jobs, say why")
-        unfit = {shape: wish for shape, wish in wishes.items() if workers and not _fits(wish.resources, workers)}
-        for shape, wish in unfit.items():
-            holds[shape] = (UNFIT_S, f"no worker has what {wish.what} ask for: {_asked(wish)}")
+        unfit = {shape: need for shape, need in needs.items() if workers and not _fits(need.resources, workers)}
+        for shape, need in unfit.items():
+            holds[shape] = (UNFIT_S, f"no worker has what {need.what} ask for: {_asked(need)}")
         if tasks and workers and not running and not unfit:
-            what = ", ".join(sorted({f"{wish.what} ({_asked(wish)})" for wish in wishes.values()})[:3])
+            what = ", ".join(sorted({f"{need.what} ({_asked(need)})" for need in needs.values()})[:3])
             holds["still"] = (
                 STILL_S,
                 f"{tasks} tasks wait, and for {STILL_S:g} s none of {len(workers)} workers runs any: {what}",
@@ -65,8 +65,8 @@ class Waiting:
                 yield words
 
 
-def _fits(wish: Resources, workers: Iterable[Resources]) -> bool:
-    wanted = _values(wish)
+def _fits(need: Resources, workers: Iterable[Resources]) -> bool:
+    wanted = _values(need)
     return any(
         all((want or 0) <= (has or 0) for want, has in zip(wanted, _values(worker), strict=True)) for worker in workers
     )
@@ -76,8 +76,8 @@ def _values(resources: Resources) -> tuple[float | None, ...]:
     return (resources.cores, resources.memory, resources.disk, resources.gpus)
 
 
-def _asked(wish: Wish) -> str:
-    words = [f"{value:g} {unit}" for value, unit in zip(_values(wish.resources), _UNITS, strict=True) if value]
-    words += [f"feature {feature}" for feature in wish.features]
-    words += [f"{wish.time_min_s:g} s" if wish.time_min_s else ""]
+def _asked(need: WorkerNeed) -> str:
+    words = [f"{value:g} {unit}" for value, unit in zip(_values(need.resources), _UNITS, strict=True) if value]
+    words += [f"feature {feature}" for feature in need.features]
+    words += [f"{need.time_min_s:g} s" if need.time_min_s else ""]
     return ", ".join(filter(None, words)) or "a worker for themselves"

@@ -26,7 +26,7 @@ DIED = 22  # library -> worker: the process of call `id` ended without a result;
 # FUNCTION has a second buffer: directories to search for imports, in JSON.
 
 
-class Message(NamedTuple):
+class ChannelMessage(NamedTuple):
     """A message. ``payloads`` are what was sent, or references to files: ``open`` each, or ``discard`` all."""
 
     kind: int
@@ -105,7 +105,7 @@ class Channel:
             raise OSError(f"there is no room for {size} bytes in {self._directory}")
         return reference
 
-    def receive(self, wait: bool = True) -> Message | None:
+    def receive(self, wait: bool = True) -> ChannelMessage | None:
         """The next message; None when the other end is gone.
 
         Raises:
@@ -118,7 +118,7 @@ class Channel:
         if not data:
             return None
         kind, _, count, id_, function, started, duration_s = stream.HEAD.unpack_from(data)
-        return Message(kind, id_, function, started, duration_s, list(stream.split(data, count)))
+        return ChannelMessage(kind, id_, function, started, duration_s, list(stream.split(data, count)))
 
     def open(self, payload: Buffer) -> Payload:
         """What was sent; a file is deleted with that.
@@ -128,7 +128,7 @@ class Channel:
         """
         return read(payload, self._directory, delete=True) if is_reference(payload) else payload
 
-    def discard(self, message: Message) -> None:
+    def discard(self, message: ChannelMessage) -> None:
         """Delete the files of a message that nobody will open."""
         for payload in message.payloads:
             if is_reference(payload):

@@ -23,7 +23,7 @@ from trellis.core.users_errors import describe
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.common.process_title import show_as
-from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, Message
+from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, ChannelMessage
 from trellis.executors.taskvine.remote.context import keep
 from trellis.executors.taskvine.remote.forks import Ended, Forks, flush_output
 from trellis.executors.taskvine.remote.runner import add_import_paths
@@ -65,14 +65,14 @@ class _Functions:
         return function
 
 
-class Library:
+class LibraryServer:
     """Owned by the process's one thread. Payloads of a TASK: its sandbox (or nothing), and its arguments."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._functions = _Functions()
         self._home = "."
-        self._waiting: collections.deque[Message] = collections.deque()
+        self._waiting: collections.deque[ChannelMessage] = collections.deque()
 
     def run(self) -> None:
         """Serve until the worker closes its end."""
@@ -92,7 +92,7 @@ class Library:
         else:
             self._run_fork(setup.slots)
 
-    def _on_message(self, message: Message) -> None:
+    def _on_message(self, message: ChannelMessage) -> None:
         """A call is put into the queue; everything else is done."""
         if message.kind == stream.TASK:
             self._waiting.append(message)
@@ -110,7 +110,7 @@ class Library:
             self._channel.discard(message)
             self._channel.send(DIED, call, 0, (b"it had not started",))
 
-    def _call(self, message: Message) -> None:
+    def _call(self, message: ChannelMessage) -> None:
         """Run a call here, and send its result."""
         sandbox, arguments = message.payloads
         started, begin = time.time(), time.perf_counter()
@@ -170,7 +170,7 @@ class Library:
                 if event.kind == KILL:
                     forks.kill(event.id)
 
-    def _call_in_child(self, message: Message) -> None:
+    def _call_in_child(self, message: ChannelMessage) -> None:
         self._channel.rename(f"result-{os.getpid()}")
         self._call(message)
 
@@ -220,7 +220,7 @@ def main() -> None:
     connection = socket.socket(fileno=connection_fd)
     status = 0
     try:
-        Library(Channel(connection, sys.argv[3], f"result-{os.getpid()}")).run()
+        LibraryServer(Channel(connection, sys.argv[3], f"result-{os.getpid()}")).run()
     except ConnectionError:  # the worker has ended, or ends us
         pass
     except BaseException:

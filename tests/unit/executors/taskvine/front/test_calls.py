@@ -1,4 +1,4 @@
-"""What the manager is told of calls and libraries, from the executor's configuration and the user's wishes."""
+"""What the manager is told of calls and libraries, from the executor's configuration and the user's needs."""
 
 from __future__ import annotations
 

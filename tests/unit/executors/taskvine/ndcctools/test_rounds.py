@@ -38,7 +38,7 @@ class NoTasks:
     def __len__(self) -> int:
         return 0
 
-    def wishes(self) -> dict[int, Any]:
+    def needs(self) -> dict[int, Any]:
         return {}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.child_process import Child
-from trellis.executors.taskvine.remote.channel import Channel, Message
+from trellis.executors.taskvine.remote.channel import Channel, ChannelMessage
 from trellis.transport.service import TURN, Loop
 from trellis.transport.write_queue import WriteQueue
 from trellis.wire.codec import Buffer, Payload
@@ -45,7 +45,7 @@ class HelperProcess:
         command: Callable[[Sequence[str]], Sequence[str]],
         payloads: Path,
         output: Path,
-        on_message: Callable[[Message], None],
+        on_message: Callable[[ChannelMessage], None],
         on_end: Callable[[str], None],
         *,
         cwd: Path,

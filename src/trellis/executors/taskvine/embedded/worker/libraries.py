@@ -19,7 +19,7 @@ from trellis.executors.taskvine.embedded.worker.processes import after, in_envir
 from trellis.executors.taskvine.embedded.worker.sandbox import Collected, Sandbox
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.remote import runner, trees
-from trellis.executors.taskvine.remote.channel import KILL, SETUP, Message
+from trellis.executors.taskvine.remote.channel import KILL, SETUP, ChannelMessage
 from trellis.executors.taskvine.remote.library import LibrarySetup
 from trellis.transport.service import Loop
 from trellis.wire import stream
@@ -51,7 +51,7 @@ class LibraryProcess:
         cache: Cache,
         lifeline: Lifeline,
         workspace: Workspace,
-        on_message: Callable[[int, Message], None],
+        on_message: Callable[[int, ChannelMessage], None],
         on_end: Callable[[int, str], None],
     ) -> None:
         self.instance = start.instance

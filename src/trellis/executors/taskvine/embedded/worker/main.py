@@ -20,6 +20,7 @@ from pathlib import Path
 from trellis.errors import ConfigurationError
 from trellis.executors.common import host
 from trellis.executors.common.process_title import show_as
+from trellis.executors.common.service_main import open_log
 from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.executors.taskvine.embedded.worker.events import Exit
 from trellis.executors.taskvine.embedded.worker.service import WorkerService
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; the exit code is non-zero when the host or the connection was to blame for the end."""
     options = parse_arguments(argv)
     show_as("vine worker")
-    _start_log(options)
+    open_log(options.log, options.debug)
     _on_signals(_leave)
     try:
         workspace = Workspace(options.workspace)
@@ -174,14 +175,6 @@ def _own_address(manager: str, port: int) -> str:
         probe.connect((manager, port))  # sends nothing
         own = str(probe.getsockname()[0])
     return f"[{own}]" if ":" in own else own
-
-
-def _start_log(options: argparse.Namespace) -> None:
-    handler = logging.StreamHandler() if options.log is None else logging.FileHandler(options.log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("trellis")
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if options.debug else logging.INFO)
 
 
 if __name__ == "__main__":

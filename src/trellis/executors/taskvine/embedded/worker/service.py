@@ -22,11 +22,10 @@ from trellis.executors.taskvine.embedded.worker.peer_server import PeerServer
 from trellis.executors.taskvine.embedded.worker.processes import Processes
 from trellis.executors.taskvine.embedded.worker.protocol import VineWorkerProtocol
 from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings
-from trellis.executors.taskvine.embedded.worker.task_environment import Environments
+from trellis.executors.taskvine.embedded.worker.task_environment import TaskEnvironments
 from trellis.executors.taskvine.embedded.worker.transfers import Transfers
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
-from trellis.executors.taskvine.remote.channel import DIED
-from trellis.executors.taskvine.remote.channel import Message as LibraryMessage
+from trellis.executors.taskvine.remote.channel import DIED, ChannelMessage
 from trellis.transport.context import Context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox
@@ -81,7 +80,7 @@ class WorkerService:
             self._on_file_missing,
         )
         self._processes = Processes(self._loop, cache, workspace, self._lifeline, self._on_process_end)
-        self._environments = Environments(os.environ, registration.resources.gpus or 0, cache)
+        self._environments = TaskEnvironments(os.environ, registration.resources.gpus or 0, cache)
         self._libraries: dict[int, LibraryProcess] = {}
         self._exit: Exit | None = None
         self._is_performing = False
@@ -242,7 +241,7 @@ class WorkerService:
             self._protocol.on_call_failed(instance, start.id, reason, gone, time.monotonic())
             self._stop_if_lost()
 
-    def _on_library_message(self, instance: int, message: LibraryMessage) -> None:
+    def _on_library_message(self, instance: int, message: ChannelMessage) -> None:
         match message.kind:
             case stream.RESULT | stream.ERROR:
                 self._protocol.on_call_ended(instance, self._collect(instance, message), time.monotonic())
@@ -252,7 +251,7 @@ class WorkerService:
                 self._on_call_death(instance, message)
         self._perform_all()
 
-    def _collect(self, instance: int, message: LibraryMessage) -> CallEnd:
+    def _collect(self, instance: int, message: ChannelMessage) -> CallEnd:
         id_, failed, library = message.id, message.kind == stream.ERROR, self._libraries[instance]
         spoilt = self._remove(library.spoilt(id_))
         times = message.started, message.duration_s
@@ -264,7 +263,7 @@ class WorkerService:
         (made, missing), is_kept = library.collect(id_, None if failed else payload)
         return CallEnd(id_, failed, *times, b"" if is_kept else payload, made, spoilt, missing)
 
-    def _on_call_death(self, instance: int, message: LibraryMessage) -> None:
+    def _on_call_death(self, instance: int, message: ChannelMessage) -> None:
         library = self._libraries[instance]
         spoilt, made = self._remove(library.spoilt(message.id)), library.discard(message.id)
         reason = f"the call ended without a result: {bytes(message.payloads[0]).decode()}"

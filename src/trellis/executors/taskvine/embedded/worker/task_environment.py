@@ -81,7 +81,7 @@ class Devices:
             self._load[name] -= share
 
 
-class Environments:
+class TaskEnvironments:
     """Environments of the tasks and libraries of one worker, which have devices until ``end``.
 
     Args:

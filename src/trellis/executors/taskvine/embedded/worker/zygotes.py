@@ -12,7 +12,7 @@ from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.taskvine.embedded.child_process import Watched
 from trellis.executors.taskvine.embedded.worker.helper_process import HelperProcess
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
-from trellis.executors.taskvine.remote.channel import INLINE_BYTES, Message
+from trellis.executors.taskvine.remote.channel import INLINE_BYTES, ChannelMessage
 from trellis.executors.taskvine.remote.zygote import ENDED, KILL_TASK, STARTED, pack_start, unpack_end
 from trellis.transport.service import Loop
 from trellis.wire import stream
@@ -120,7 +120,7 @@ class Zygotes:
         )
         return self._process
 
-    def _on_message(self, message: Message) -> None:
+    def _on_message(self, message: ChannelMessage) -> None:
         if message.kind == stream.READY:
             self._ready = True
         elif message.kind == STARTED and message.id in self._forks:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trellis.executors.common.accelerators import accelerator_variables
 from trellis.executors.taskvine.embedded.worker.cache import Cache
-from trellis.executors.taskvine.embedded.worker.task_environment import Devices, Environments, resource_variables
+from trellis.executors.taskvine.embedded.worker.task_environment import Devices, TaskEnvironments, resource_variables
 from trellis.wire.vine import Resources
 
 
@@ -56,7 +56,7 @@ def test_worker_without_devices_hides_none() -> None:
 
 def test_environment_is_the_workers_with_what_the_user_says_and_the_task_is_given(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    it = Environments({"BASE": "1", "CUDA_VISIBLE_DEVICES": "7"}, 1, cache)
+    it = TaskEnvironments({"BASE": "1", "CUDA_VISIBLE_DEVICES": "7"}, 1, cache)
     it.import_paths = ["/user", "/more"]
     found = it.begin(("task", 1), Resources(gpus=1), [("OWN", "2"), ("BASE", "3")], ["p", "q"])
     assert found == {
