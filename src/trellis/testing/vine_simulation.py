@@ -298,7 +298,7 @@ class VineSimulation:
                 if not self._kept.issuperset(ids):
                     raise SafetyViolation(f"{ids} are forgotten and were not kept")
                 self._kept.difference_update(ids)
-            case events.DropResults(worker, ids):
+            case events.ForgetResults(worker, ids):
                 self._results.difference_update((worker, id_) for id_ in ids)
             case events.AnswerFetch(request, _, _, error):
                 if request in self.user.answers:

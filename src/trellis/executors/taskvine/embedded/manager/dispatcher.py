@@ -10,7 +10,7 @@ from trellis.executors.taskvine.embedded.manager.events import KillTasks, TellUs
 from trellis.executors.taskvine.embedded.manager.file_recovery import can_start, make_cache_room
 from trellis.executors.taskvine.embedded.manager.instances import drain, has_room, make_room, start_instances
 from trellis.executors.taskvine.embedded.manager.queues import ShapeQueue
-from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, Running, Task
+from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, Running, VineTask
 from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.executors.taskvine.embedded.manager.worker_selection import (
     can_host,
@@ -60,12 +60,12 @@ def _in_order(store: Store) -> list[int]:
 
 def _place_calls(store: Store, queue: ShapeQueue) -> None:
     library = store.libraries[queue.shape.library]
-    passed: list[Task] = []
+    passed: list[VineTask] = []
     while (library.free or library.ahead) and len(passed) < DEPTH and len(queue):
         task = store.tasks[queue.pop()]
         if task.inputs and not can_start(store, task):
             continue
-        for instance in rank_instances(library, task, store.workers, store.now, store.replicas):
+        for instance in rank_instances(store, library, task):
             worker = store.workers[instance.worker]
             if make_cache_room(store, worker, task.inputs):
                 store.place(task, worker, None, instance)
@@ -88,7 +88,7 @@ def _place_calls(store: Store, queue: ShapeQueue) -> None:
 def _place_tasks(store: Store, queue: ShapeQueue) -> None:
     if queue.blocked == store.changes:
         return
-    passed: list[Task] = []
+    passed: list[VineTask] = []
     placed = False
     while len(queue) and len(passed) < DEPTH:
         task = store.tasks[queue.pop()]
@@ -110,7 +110,7 @@ def _place_tasks(store: Store, queue: ShapeQueue) -> None:
         queue.blocked = store.changes
 
 
-def _roomy(store: Store, task: Task) -> list[tuple[ConnectedWorker, Resources]]:
+def _roomy(store: Store, task: VineTask) -> list[tuple[ConnectedWorker, Resources]]:
     """Workers that have room for the task now, and its allocation there."""
     found = []
     asked = _asked(store, task)
@@ -121,10 +121,10 @@ def _roomy(store: Store, task: Task) -> list[tuple[ConnectedWorker, Resources]]:
     return found
 
 
-def _find_worker(store: Store, task: Task, roomy: list[tuple[ConnectedWorker, Resources]]) -> bool:
+def _find_worker(store: Store, task: VineTask, roomy: list[tuple[ConnectedWorker, Resources]]) -> bool:
     allocations = {worker.name: allocation for worker, allocation in roomy}
     suitable = [w for w, _ in roomy if can_host(w, task, store.now) and may_join(w, task)]
-    for worker in rank_workers(suitable, task.inputs, store.settings.policy, store.replicas, store.rng):
+    for worker in rank_workers(store, suitable, task.inputs):
         allocation = allocations[worker.name]
         if make_cache_room(store, worker, task.inputs) and make_room(store, worker, allocation):
             store.place(task, worker, allocation)
@@ -132,13 +132,13 @@ def _find_worker(store: Store, task: Task, roomy: list[tuple[ConnectedWorker, Re
     return False
 
 
-def _asked(store: Store, task: Task) -> Resources:
+def _asked(store: Store, task: VineTask) -> Resources:
     """What a task asks for, by its user or from what was learnt of its category."""
     category = store.categories.get(task.shape.category)
     return task.shape.resources if category is None else category.first(task.shape.resources)
 
 
-def _allocation_at(task: Task, asked: Resources, worker: ConnectedWorker) -> Resources | None:
+def _allocation_at(task: VineTask, asked: Resources, worker: ConnectedWorker) -> Resources | None:
     """What the task gets of this worker; None: it can never run there."""
     if task.maximum:
         return enlarge(task.shape.resources, worker.total)
@@ -149,7 +149,7 @@ def _allocation_at(task: Task, asked: Resources, worker: ConnectedWorker) -> Res
 # -- busy libraries that make way ------------------------------------------------------------------------------
 
 
-def _lose_patience(store: Store, queue: ShapeQueue, first: Task, asked: Resources) -> None:
+def _lose_patience(store: Store, queue: ShapeQueue, first: VineTask, asked: Resources) -> None:
     """The queue's first task has waited long beside libraries that others keep busy: one worker's make way."""
     if queue.waits_since is None:
         queue.waits_since = store.now
@@ -185,7 +185,7 @@ def kill_slow_tasks(store: Store) -> None:
             store.actions.append(KillTasks(worker.name, slow))
 
 
-def _is_slow(store: Store, task: Task) -> bool:
+def _is_slow(store: Store, task: VineTask) -> bool:
     """Whether it takes too long; each task once, so that one that takes long by its nature comes to its end."""
     if not isinstance(task.place, Running) or task.avoid or task.unwanted:
         return False
@@ -214,13 +214,13 @@ def tell_of_unfit_tasks(store: Store) -> None:
             store.actions.append(TellUser(_unfit_words(store, task)))
 
 
-def _fits_somewhere(store: Store, task: Task) -> bool:
+def _fits_somewhere(store: Store, task: VineTask) -> bool:
     """Whether there is a worker that could take the task if it had nothing else to do."""
     workers = store.workers.values()
     return any(_fits(store, task, worker) and can_host(worker, task, store.now) for worker in workers)
 
 
-def _fits(store: Store, task: Task, worker: ConnectedWorker) -> bool:
+def _fits(store: Store, task: VineTask, worker: ConnectedWorker) -> bool:
     """Whether the worker could take the task, by what both are."""
     if task.shape.mode == "serverless":
         allocation = allocate(store.libraries[task.shape.library].spec.resources, worker.total)
@@ -229,7 +229,7 @@ def _fits(store: Store, task: Task, worker: ConnectedWorker) -> bool:
     return allocation is not None and offers(worker, task)
 
 
-def _unfit_words(store: Store, task: Task) -> str:
+def _unfit_words(store: Store, task: VineTask) -> str:
     shape = task.shape
     library = store.libraries.get(shape.library)
     asked = library.spec.resources if library is not None else _asked(store, task)

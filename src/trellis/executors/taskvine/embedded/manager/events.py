@@ -277,7 +277,7 @@ class ForgetTasks:
 
 
 @dataclass(slots=True)
-class DropResults:
+class ForgetResults:
     """Results that came from this worker do not count: their tasks run again, or were cancelled."""
 
     worker: str
@@ -327,7 +327,7 @@ Action = (
     | BringHome
     | ReportDone
     | ReportFailed
-    | DropResults
+    | ForgetResults
     | ForgetFiles
     | ForgetTasks
     | AnswerFetch

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from trellis.executors.taskvine.embedded.manager.events import AnswerFetch, EvictFiles, FetchRequested
 from trellis.executors.taskvine.embedded.manager.lifecycle import avoid, fail, fail_waiting, requeue, use
-from trellis.executors.taskvine.embedded.manager.records import AwaitingInputs, AwaitingTemps, ConnectedWorker, Task
+from trellis.executors.taskvine.embedded.manager.records import AwaitingInputs, AwaitingTemps, ConnectedWorker, VineTask
 from trellis.executors.taskvine.embedded.manager.replicas import CachedFile, is_peer
 from trellis.executors.taskvine.embedded.manager.store import Store
 
@@ -90,7 +90,7 @@ def _unstage(store: Store, name: str, worker: ConnectedWorker, reason: str, blam
 # -- temps -----------------------------------------------------------------------------------------------------
 
 
-def can_start(store: Store, task: Task) -> bool:
+def can_start(store: Store, task: VineTask) -> bool:
     """Whether the inputs of a task that is in no queue now can be had; else it waits for temps, or fails."""
     lost = {name for name in task.inputs if store.replicas.file(name).lost}
     if not lost:

@@ -14,7 +14,7 @@ from trellis.executors.taskvine.embedded.manager.records import (
     ConnectedWorker,
     InstalledLibrary,
     LibraryInstance,
-    Task,
+    VineTask,
 )
 from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.executors.taskvine.embedded.manager.worker_selection import can_host
@@ -56,7 +56,7 @@ def try_broken_again(store: Store) -> None:
 # -- start -----------------------------------------------------------------------------------------------------
 
 
-def start_instances(store: Store, library: InstalledLibrary, calls: int, only_for: Task | None) -> None:
+def start_instances(store: Store, library: InstalledLibrary, calls: int, only_for: VineTask | None) -> None:
     """Start instances for calls that found no slot, but not for those that starting ones will take.
 
     ``only_for``: start one for this call, for which the free slots that there are do not do.

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from trellis.executors.taskvine.embedded.manager import events
-from trellis.executors.taskvine.embedded.manager.records import Running, Task
+from trellis.executors.taskvine.embedded.manager.records import Running, VineTask
 from trellis.executors.taskvine.embedded.manager.replicas import CachedFile
 from trellis.executors.taskvine.embedded.manager.store import Store
 
@@ -49,7 +49,7 @@ def on_tasks_submitted(store: Store, event: events.TasksSubmitted) -> None:
     plain = not (event.inputs or event.outputs or event.result_files)
     for position, (id_, shape_id) in enumerate(zip(event.ids, event.shapes, strict=True)):
         shape = store.shapes[shape_id]
-        task = Task(id_, shape_id, shape)
+        task = VineTask(id_, shape_id, shape)
         if shape.library:
             library = store.libraries.get(shape.library)
             if library is None or library.broken:
@@ -65,13 +65,13 @@ def on_tasks_submitted(store: Store, event: events.TasksSubmitted) -> None:
         store.add_task(task)
 
 
-def _refuse_call(store: Store, task: Task, last_words: str) -> None:
+def _refuse_call(store: Store, task: VineTask, last_words: str) -> None:
     name = task.shape.library
     reason = f"library {name} does not start: {last_words}" if last_words else f"there is no library {name}"
     store.actions.append(events.ReportFailed(task.id, "missing_library", reason))
 
 
-def _add_files(store: Store, task: Task, event: events.TasksSubmitted, position: int) -> None:
+def _add_files(store: Store, task: VineTask, event: events.TasksSubmitted, position: int) -> None:
     """Raises:
     KeyError: a file was never declared, or has been dropped.
     """
@@ -112,7 +112,7 @@ def on_cancel_requested(store: Store, event: events.CancelRequested) -> None:
 # -- tasks -----------------------------------------------------------------------------------------------------
 
 
-def requeue(store: Store, task: Task) -> None:
+def requeue(store: Store, task: VineTask) -> None:
     """Run the task again, unless it is being cancelled."""
     if task.unwanted:
         fail(store, task, "cancelled", "it was cancelled")
@@ -121,13 +121,13 @@ def requeue(store: Store, task: Task) -> None:
     store.enqueue(task)
 
 
-def avoid(store: Store, task: Task, worker: str, seconds: float) -> None:
+def avoid(store: Store, task: VineTask, worker: str, seconds: float) -> None:
     """Keep the task from this worker for so long, if there is another."""
     if len(store.workers) > 1:
         task.avoid, task.avoid_until = worker, store.now + seconds
 
 
-def finish(store: Store, task: Task, worker: str) -> bool:
+def finish(store: Store, task: VineTask, worker: str) -> bool:
     """The task has run, and is at no worker any more. Give whether it may run again for its temps."""
     if not task.inputs and not task.outputs:
         store.remove_task(task)
@@ -142,7 +142,7 @@ def finish(store: Store, task: Task, worker: str) -> bool:
     return kept
 
 
-def _evict_once_files(store: Store, task: Task, worker: str) -> None:
+def _evict_once_files(store: Store, task: VineTask, worker: str) -> None:
     """Files that are kept for a task only go with it."""
     replicas = store.replicas
     once = [n for n in task.inputs if replicas.file(n).level == "task" and replicas.is_ready(n, worker)]
@@ -152,12 +152,12 @@ def _evict_once_files(store: Store, task: Task, worker: str) -> None:
         store.actions.append(events.EvictFiles(worker, once))
 
 
-def fail(store: Store, task: Task, status: str, reason: str, exit_code: int = 0) -> None:
+def fail(store: Store, task: VineTask, status: str, reason: str, exit_code: int = 0) -> None:
     """The task has no result, wherever it is now; nor have those that wait for its temps."""
     _fail_all(store, [(task, status, reason, exit_code)])
 
 
-def _fail_all(store: Store, first: list[tuple[Task, str, str, int]]) -> None:
+def _fail_all(store: Store, first: list[tuple[VineTask, str, str, int]]) -> None:
     todo = deque(first)
     while todo:
         task, status, reason, exit_code = todo.popleft()
@@ -180,13 +180,13 @@ def fail_waiting(store: Store, name: str, words: str) -> None:
     _fail_all(store, _waiting(store, name, words))
 
 
-def _waiting(store: Store, name: str, words: str) -> list[tuple[Task, str, str, int]]:
+def _waiting(store: Store, name: str, words: str) -> list[tuple[VineTask, str, str, int]]:
     """Tasks that wait for a temp that will not come; requests for it are answered."""
     store.actions += [events.AnswerFetch(request, "", name, words) for request in store.fetches.pop(name, ())]
     return [(store.tasks[id_], "input_missing", words, 0) for id_ in sorted(store.waiting.get(name, ()))]
 
 
-def _without(store: Store, outputs: Iterable[str], reason: str) -> list[tuple[Task, str, str, int]]:
+def _without(store: Store, outputs: Iterable[str], reason: str) -> list[tuple[VineTask, str, str, int]]:
     """Tasks that wait for those of these outputs that are nowhere."""
     found = []
     for name in outputs:
@@ -219,7 +219,7 @@ def release(store: Store, names: Iterable[str]) -> None:
         store.actions.append(events.ForgetFiles([name]))
 
 
-def _add_producer(store: Store, task: Task) -> None:
+def _add_producer(store: Store, task: VineTask) -> None:
     """While somebody needs a temp of this task, its inputs are kept, so that it can run again."""
     temps = [name for name in task.outputs if store.replicas.file(name).kind == "temp"]
     if temps:
@@ -227,12 +227,12 @@ def _add_producer(store: Store, task: Task) -> None:
         use(store, task.inputs)
 
 
-def _is_producer(store: Store, task: Task) -> bool:
+def _is_producer(store: Store, task: VineTask) -> bool:
     """Whether it may have to run (again) for somebody."""
     return any(store.producers.get(name) is task for name in task.outputs)
 
 
-def _remove_producer(store: Store, task: Task) -> None:
+def _remove_producer(store: Store, task: VineTask) -> None:
     """The task will not make its temps, or not again."""
     if _is_producer(store, task):
         for name in task.outputs:

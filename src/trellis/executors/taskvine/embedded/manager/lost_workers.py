@@ -10,7 +10,7 @@ from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.file_recovery import replicate, temp_lost
 from trellis.executors.taskvine.embedded.manager.instances import remove_instances_at
 from trellis.executors.taskvine.embedded.manager.lifecycle import fail, requeue
-from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, ReturningOutputs, Running, Task
+from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, ReturningOutputs, Running, VineTask
 from trellis.executors.taskvine.embedded.manager.store import Store
 
 # A task that was lost so often is alone the next time. Not sooner: most workers end for reasons of their own, many at
@@ -50,7 +50,7 @@ def _return_tasks(store: Store, worker: ConnectedWorker, reason: str, blameless:
             continue
         failure = None
         if isinstance(task.place, ReturningOutputs):
-            store.actions.append(events.DropResults(worker.name, [id_]))
+            store.actions.append(events.ForgetResults(worker.name, [id_]))
             failure = task.place.failure
         if failure is not None:  # it is known what became of it; only what it has made does not come
             fail(store, task, *failure)
@@ -72,11 +72,11 @@ def _begun(store: Store, worker: ConnectedWorker) -> set[int]:
     return begun
 
 
-def _runs(task: Task | None, call: bool) -> bool:
+def _runs(task: VineTask | None, call: bool) -> bool:
     return task is not None and isinstance(task.place, Running) and (task.place.allocation is None) == call
 
 
-def _charge(store: Store, task: Task, words: str, alone: bool) -> None:
+def _charge(store: Store, task: VineTask, words: str, alone: bool) -> None:
     task.losses.append(words)
     count, most = len(task.losses), task.shape.max_retries
     if alone and 0 <= most < count:

@@ -234,7 +234,7 @@ class VinePayloads:
         )
         return [encode_header(header), *frames]
 
-    def drop_results(self, worker: str, ids: Sequence[int]) -> None:
+    def forget_results(self, worker: str, ids: Sequence[int]) -> None:
         for id_ in ids:
             self._results.pop((worker, id_), None)
 

@@ -359,8 +359,8 @@ class VineManagerProtocol:
                 self._log.failed(id_, status, exit_code)
                 self._send_all(self._payloads.forget_tasks([id_]))
                 self._to_client(VineTaskFailed(id_, status, reason, exit_code))
-            case events.DropResults(worker, ids):
-                self._payloads.drop_results(worker, ids)
+            case events.ForgetResults(worker, ids):
+                self._payloads.forget_results(worker, ids)
             case events.ForgetTasks(ids):
                 self._log.forget(ids)
                 self._send_all(self._payloads.forget_tasks(ids))

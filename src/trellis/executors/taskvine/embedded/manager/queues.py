@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from trellis.executors.taskvine.embedded.manager.records import Task
+from trellis.executors.taskvine.embedded.manager.records import VineTask
 from trellis.wire.vine import TaskShape
 
 
@@ -27,13 +27,13 @@ class ShapeQueue:
     def __len__(self) -> int:
         return len(self._new) + len(self._back) - len(self._gone)
 
-    def push(self, task: Task) -> None:
+    def push(self, task: VineTask) -> None:
         if not task.recovers and (not self._new or task.id > self._new[-1]):
             self._new.append(task.id)
         else:
             heapq.heappush(self._back, (not task.recovers, task.id))
 
-    def remove(self, task: Task) -> None:
+    def remove(self, task: VineTask) -> None:
         """The task is in the queue, and will not come back."""
         self._gone.add(task.id)
 

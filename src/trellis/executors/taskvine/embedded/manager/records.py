@@ -59,7 +59,7 @@ Place = Queued | AwaitingTemps | AwaitingInputs | Running | ReturningOutputs
 
 
 @dataclass(slots=True)
-class Task:
+class VineTask:
     """A task. Files by their cache names."""
 
     id: int

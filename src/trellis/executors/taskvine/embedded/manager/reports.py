@@ -18,7 +18,7 @@ from trellis.executors.taskvine.embedded.manager.file_recovery import (
 )
 from trellis.executors.taskvine.embedded.manager.instances import library_file_arrived, library_file_failed
 from trellis.executors.taskvine.embedded.manager.lifecycle import avoid, fail, finish, requeue
-from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, ReturningOutputs, Running, Task
+from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, ReturningOutputs, Running, VineTask
 from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.executors.taskvine.embedded.manager.workers import send_away
 from trellis.wire.vine import UNKNOWN, Resources
@@ -41,7 +41,7 @@ _EXHAUSTED = ("resource_exhaustion", "sandbox_exhaustion")
 def on_calls_ended(store: Store, event: events.CallsEnded) -> None:
     worker = store.heard(event.worker)
     if worker is None:
-        store.actions.append(events.DropResults(event.worker, list(event.ids)))
+        store.actions.append(events.ForgetResults(event.worker, list(event.ids)))
         return
     report = events.ReportDone(worker.name, [])
     kept: list[int] = []
@@ -69,11 +69,11 @@ def on_calls_ended(store: Store, event: events.CallsEnded) -> None:
         report.kept = kept
         store.actions.append(report)
     if dropped:
-        store.actions.append(events.DropResults(worker.name, dropped))
+        store.actions.append(events.ForgetResults(worker.name, dropped))
 
 
 def _note_end(
-    store: Store, task: Task, place: Running, worker: ConnectedWorker, measured: Resources, duration_s: float
+    store: Store, task: VineTask, place: Running, worker: ConnectedWorker, measured: Resources, duration_s: float
 ) -> None:
     store.category(task).note(measured, duration_s)
     worker.forsaken = 0
@@ -90,7 +90,7 @@ def _there(store: Store, names: Sequence[str], worker: ConnectedWorker) -> Seque
     return [name for name in names if store.replicas.is_ready(name, worker.name)]
 
 
-def _bring_home(store: Store, task: Task, place: ReturningOutputs, home: Sequence[str]) -> None:
+def _bring_home(store: Store, task: VineTask, place: ReturningOutputs, home: Sequence[str]) -> None:
     store.return_outputs(task, place)
     store.actions += [events.BringHome(place.worker, name) for name in home]
 
@@ -125,7 +125,9 @@ def on_task_failed(store: Store, event: events.TaskFailed) -> None:
         send_away(store, worker, reason, blameless=True)
 
 
-def _task_failed(store: Store, task: Task, place: Running, worker: ConnectedWorker, event: events.TaskFailed) -> None:
+def _task_failed(
+    store: Store, task: VineTask, place: Running, worker: ConnectedWorker, event: events.TaskFailed
+) -> None:
     instance = store.instances.get(place.instance)
     if instance is not None and event.status != "forsaken":
         instance.proven = True  # whatever ended the call: the library had started
@@ -143,7 +145,7 @@ def _task_failed(store: Store, task: Task, place: Running, worker: ConnectedWork
         _fail_ended(store, task, worker, event, event.reason)
 
 
-def _fail_ended(store: Store, task: Task, worker: ConnectedWorker, event: events.TaskFailed, reason: str) -> None:
+def _fail_ended(store: Store, task: VineTask, worker: ConnectedWorker, event: events.TaskFailed, reason: str) -> None:
     """What the task has made tells why it has no result, and comes home first."""
     failure = (event.status, reason, event.exit_code)
     home = () if task.recovers else _there(store, task.home, worker)
@@ -154,7 +156,7 @@ def _fail_ended(store: Store, task: Task, worker: ConnectedWorker, event: events
         fail(store, task, *failure)
 
 
-def _exhausted(store: Store, task: Task, place: Running, worker: ConnectedWorker, event: events.TaskFailed) -> None:
+def _exhausted(store: Store, task: VineTask, place: Running, worker: ConnectedWorker, event: events.TaskFailed) -> None:
     """Who got what the user asked for is not helped by more of it; who got a label or a share of a worker is."""
     category = store.category(task)
     category.seen = largest(category.seen, event.measured)
@@ -174,7 +176,7 @@ def _is_more(allocation: Resources | None, given: Resources | None) -> bool:
     return (allocation.memory or 0) > (given.memory or 0) or (allocation.disk or 0) > (given.disk or 0)
 
 
-def _exited(store: Store, task: Task, worker: ConnectedWorker, event: events.TaskFailed) -> None:
+def _exited(store: Store, task: VineTask, worker: ConnectedWorker, event: events.TaskFailed) -> None:
     """What the task ran in has ended."""
     task.exits += 1
     if task.exits >= MAX_EXITS and not event.beside:
@@ -184,7 +186,7 @@ def _exited(store: Store, task: Task, worker: ConnectedWorker, event: events.Tas
         requeue(store, task)
 
 
-def _forsaken(store: Store, task: Task, place: Running, worker: ConnectedWorker, event: events.TaskFailed) -> None:
+def _forsaken(store: Store, task: VineTask, place: Running, worker: ConnectedWorker, event: events.TaskFailed) -> None:
     """Calls whose library ended before they began are not the worker's fault: the library's own failures count."""
     is_call = place.allocation is None
     task.forsaken += 1

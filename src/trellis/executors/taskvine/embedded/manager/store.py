@@ -24,7 +24,7 @@ from trellis.executors.taskvine.embedded.manager.records import (
     Queued,
     ReturningOutputs,
     Running,
-    Task,
+    VineTask,
 )
 from trellis.executors.taskvine.embedded.manager.replicas import ReplicaTable
 from trellis.wire.vine import RegisterWorker, Resources, TaskShape
@@ -59,7 +59,7 @@ class Store:
     actions: list[Action] = field(default_factory=list)
 
     # Tables and indices: changed by the methods below. The dispatcher takes tasks from the queues.
-    tasks: dict[int, Task] = field(default_factory=dict)  # without a result, or at work for a temp again
+    tasks: dict[int, VineTask] = field(default_factory=dict)  # without a result, or at work for a temp again
     queues: dict[int, ShapeQueue] = field(default_factory=dict)  # by shape id
     waiting: dict[str, set[int]] = field(default_factory=dict)  # tasks that wait for a temp, by its cache name
     returning: dict[str, set[int]] = field(default_factory=dict)  # tasks whose outputs come home, by cache name
@@ -80,7 +80,7 @@ class Store:
     environments: dict[int, str] = field(default_factory=dict)  # cache names, by shape id
     # How many need a file, by cache name, and which task makes a temp (again): ``lifecycle``.
     uses: dict[str, int] = field(default_factory=dict)
-    producers: dict[str, Task] = field(default_factory=dict)
+    producers: dict[str, VineTask] = field(default_factory=dict)
 
     # Temps: ``file_recovery``.
     fetches: dict[str, list[int]] = field(default_factory=dict)  # the submit side's requests that wait for a temp
@@ -96,15 +96,15 @@ class Store:
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
-    def add_task(self, task: Task) -> None:
+    def add_task(self, task: VineTask) -> None:
         self.tasks[task.id] = task
         self.enqueue(task)
 
-    def remove_task(self, task: Task) -> None:
+    def remove_task(self, task: VineTask) -> None:
         """The task has left its place, and ends."""
         del self.tasks[task.id]
 
-    def enqueue(self, task: Task) -> None:
+    def enqueue(self, task: VineTask) -> None:
         task.place = Queued()
         queue = self.queues.get(task.shape_id)
         if queue is None:
@@ -116,7 +116,7 @@ class Store:
         for shape_id in [id_ for id_, queue in self.queues.items() if not len(queue)]:
             del self.queues[shape_id]
 
-    def await_temps(self, task: Task, names: set[str]) -> None:
+    def await_temps(self, task: VineTask, names: set[str]) -> None:
         """The task is in no queue now, and waits for temps that are being made (again)."""
         task.place = AwaitingTemps(names)
         for name in names:
@@ -131,7 +131,11 @@ class Store:
                 self.enqueue(task)
 
     def place(
-        self, task: Task, worker: ConnectedWorker, allocation: Resources | None, instance: LibraryInstance | None = None
+        self,
+        task: VineTask,
+        worker: ConnectedWorker,
+        allocation: Resources | None,
+        instance: LibraryInstance | None = None,
     ) -> None:
         """The task, taken from its queue, gets this allocation of a worker or a slot of this instance there."""
         worker.tasks.add(task.id)
@@ -165,7 +169,7 @@ class Store:
             if not place.missing:
                 self._begin(task, worker.name, place.allocation, place.instance)
 
-    def _begin(self, task: Task, worker: str, allocation: Resources | None, instance: int) -> None:
+    def _begin(self, task: VineTask, worker: str, allocation: Resources | None, instance: int) -> None:
         self.attempts += 1
         task.place = Running(worker, allocation, instance, self.now, self.attempts)
         for name in task.outputs:
@@ -177,7 +181,7 @@ class Store:
         run.allocations.append(allocation)
         run.instances.append(instance)
 
-    def return_outputs(self, task: Task, place: ReturningOutputs) -> None:
+    def return_outputs(self, task: VineTask, place: ReturningOutputs) -> None:
         """The task has left its worker; its outputs are still there, and on their way."""
         task.place = place
         worker = self.workers[place.worker]
@@ -186,7 +190,7 @@ class Store:
         for name in place.names:
             self.returning.setdefault(name, set()).add(task.id)
 
-    def output_settled(self, name: str) -> list[tuple[Task, ReturningOutputs]]:
+    def output_settled(self, name: str) -> list[tuple[VineTask, ReturningOutputs]]:
         """An output is home, or will not come; give the tasks that had made it."""
         settled = []
         for id_ in sorted(self.returning.pop(name, ())):
@@ -196,7 +200,7 @@ class Store:
             settled.append((task, task.place))
         return settled
 
-    def leave(self, task: Task) -> None:
+    def leave(self, task: VineTask) -> None:
         """What the task had goes back: it is nowhere now, and the caller says what becomes of it."""
         place = task.place
         match place:
@@ -223,7 +227,7 @@ class Store:
             case _:
                 assert_never(place)
 
-    def _leave_worker(self, task: Task, place: AwaitingInputs | Running) -> None:
+    def _leave_worker(self, task: VineTask, place: AwaitingInputs | Running) -> None:
         worker = self._remove_from_worker(task, place.worker)
         if place.allocation is not None:
             self._give_back(worker, place.allocation)
@@ -238,7 +242,7 @@ class Store:
             if instance.draining:
                 self.drained.append(instance)
 
-    def _remove_from_worker(self, task: Task, name: str) -> ConnectedWorker:
+    def _remove_from_worker(self, task: VineTask, name: str) -> ConnectedWorker:
         worker = self.workers[name]
         worker.tasks.discard(task.id)
         if not worker.tasks:
@@ -333,7 +337,7 @@ class Store:
         """Whether a task or a library at this worker waits for the file."""
         return name in worker.expecting or any(name in instance.missing for instance in worker.instances.values())
 
-    def category(self, task: Task) -> Category:
+    def category(self, task: VineTask) -> Category:
         name = task.shape.category
         category = self.categories.get(name)
         if category is None:
@@ -352,7 +356,7 @@ class Store:
         ]
 
 
-def _remove_from(index: dict[str, set[int]], names: set[str] | tuple[str, ...], task: Task) -> None:
+def _remove_from(index: dict[str, set[int]], names: set[str] | tuple[str, ...], task: VineTask) -> None:
     for name in names:
         ids = index.get(name)
         if ids is not None:

@@ -147,7 +147,7 @@ def test_a_lost_temp_is_made_again_when_it_is_needed_and_so_are_those_that_it_ne
     workers(manager, "b")
     assert manager.submit(3, inputs=(2,)) == [run("b", 1)]
     assert manager.cached("b", 1) == [run("b", 2)]
-    assert manager.ended("b", 1) == [events.DropResults("b", [1])]
+    assert manager.ended("b", 1) == [events.ForgetResults("b", [1])]
     assert manager.cached("b", 2) == [run("b", 3)]
 
 
@@ -203,7 +203,7 @@ def test_a_temp_may_be_dropped_while_it_is_made_again() -> None:
         == [
             events.ForgetTasks([1]),
             events.ForgetFiles(["f1"]),
-            events.DropResults("b", [1]),
+            events.ForgetResults("b", [1]),
         ]
         or manager.state.store.tasks == {}
     )

@@ -114,7 +114,7 @@ def test_a_late_result_of_another_worker_changes_nothing() -> None:
     book.worker_came("late")
     book.ended("w", CallsEnded([5], [], [1.0], [0.1], [1]), [b"right"])
     book.ended("late", CallsEnded([5], [], [9.0], [0.1], [1]), [b"wrong"])
-    book.drop_results("late", [5])
+    book.forget_results("late", [5])
     frames = book.report("w", [5])
     assert b"right" in bytes(frames[1])
 

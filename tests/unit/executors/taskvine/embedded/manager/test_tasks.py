@@ -79,8 +79,8 @@ def test_reports_that_come_twice_or_for_nobody_change_nothing() -> None:
     manager.worker("w")
     manager.submit(1)
     manager.ended("w", 1)
-    assert manager.ended("w", 1) == [events.DropResults("w", [1])]
-    assert manager.ended("stranger", 1) == [events.DropResults("stranger", [1])]
+    assert manager.ended("w", 1) == [events.ForgetResults("w", [1])]
+    assert manager.ended("stranger", 1) == [events.ForgetResults("stranger", [1])]
     assert manager.failed("w", 1, "signal") == []
     assert manager.failed("stranger", 1, "signal") == []
 
@@ -364,7 +364,7 @@ def test_when_its_worker_is_lost_meanwhile_the_task_runs_again() -> None:
     manager.ended("w", 1)
     assert manager.left("w") == [
         events.ReportWorkerLeft("w", "w.host", "gone", 1),
-        events.DropResults("w", [1]),
+        events.ForgetResults("w", [1]),
     ]
     assert manager.worker("v")[1:] == [run("v", 1)]
 

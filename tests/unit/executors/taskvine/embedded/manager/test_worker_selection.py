@@ -7,8 +7,14 @@ from random import Random
 import pytest
 
 from tests.unit.executors.taskvine.embedded.manager.managing import registration
-from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, InstalledLibrary, LibraryInstance, Task
+from trellis.executors.taskvine.embedded.manager.records import (
+    ConnectedWorker,
+    InstalledLibrary,
+    LibraryInstance,
+    VineTask,
+)
 from trellis.executors.taskvine.embedded.manager.replicas import CachedFile, ReplicaTable
+from trellis.executors.taskvine.embedded.manager.store import Store, VineManagerSettings
 from trellis.executors.taskvine.embedded.manager.worker_selection import can_host, offers, rank_instances, rank_workers
 from trellis.wire.vine import LibrarySpec, Resources, TaskShape
 
@@ -35,8 +41,12 @@ def replicas() -> ReplicaTable:
     return table
 
 
-def task(*inputs: str, **shape: object) -> Task:
-    return Task(1, 0, TaskShape("regular", "c", Resources(cores=1), **shape), inputs)  # type: ignore[arg-type]
+def store(workers: dict[str, ConnectedWorker], replicas: ReplicaTable, policy: str = "files") -> Store:
+    return Store(VineManagerSettings(100.0, policy), Random(1), replicas, workers=workers)
+
+
+def task(*inputs: str, **shape: object) -> VineTask:
+    return VineTask(1, 0, TaskShape("regular", "c", Resources(cores=1), **shape), inputs)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -54,13 +64,13 @@ def test_policies(
 ) -> None:
     workers["a"].note_duration(1.0)
     workers["c"].note_duration(3.0)
-    ranked = rank_workers(workers.values(), inputs, policy, replicas, Random(1))
+    ranked = rank_workers(store(workers, replicas, policy), workers.values(), inputs)
     assert "".join(worker.name for worker in ranked) == order
 
 
 def test_rand_is_another_order_each_time(workers: dict[str, ConnectedWorker], replicas: ReplicaTable) -> None:
-    rng = Random(1)
-    orders = {tuple(w.name for w in rank_workers(workers.values(), (), "rand", replicas, rng)) for _ in range(50)}
+    known = store(workers, replicas, "rand")
+    orders = {tuple(w.name for w in rank_workers(known, workers.values(), ())) for _ in range(50)}
     assert len(orders) == 6
 
 
@@ -94,5 +104,5 @@ def test_calls_go_where_their_inputs_are_and_free_slots_come_before_busy_ones(
         instance.note_duration(0.001)
         instance.calls = {100, 101} if name == "c" else set()
         library.note_room(instance)
-    ranked = rank_instances(library, task("large", "small"), workers, 0.0, replicas)
+    ranked = rank_instances(store(workers, replicas), library, task("large", "small"))
     assert [instance.worker for instance in ranked] == ["a", "b", "c"]
