@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shlex
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -24,7 +25,8 @@ from trellis.executors.common.loopback import check_loopback
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.executors.taskvine.batch import provider_of
-from trellis.executors.taskvine.engine import choose_engine, manager_command
+from trellis.executors.taskvine.block_workers import block_command, bring_along
+from trellis.executors.taskvine.engine import Engine, choose_engine
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 from trellis.executors.taskvine.factory_keeper import FactoryKeeper
 from trellis.executors.taskvine.front.calls import Calls
@@ -37,9 +39,7 @@ from trellis.executors.taskvine.parameters import FORMER_NAMES, KINDS
 from trellis.executors.taskvine.projects import Project, announce, withdraw
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.executors.taskvine.staging import taskvine_staging
-from trellis.executors.taskvine.travel import block_command, bring_along
-from trellis.executors.taskvine.tuning import complaint
-from trellis.executors.taskvine.workers import Surroundings, factory_process, reachable_addresses, worker_command
+from trellis.executors.taskvine.worker_command import ManagerAccess, reachable_addresses
 from trellis.transport.keys import create_keys, password_weakness, read_password
 from trellis.utils import RepresentationMixin
 from trellis.wire.vine import VineStatus, WorkerJoined, WorkerLeft
@@ -147,13 +147,14 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         context = self._told(context)
         self._notify, self._last_blocks = context.notify or logger.warning, {}
         engine, reason = choose_engine(self.engine)
-        logger.info("executor %s uses the %s engine of TaskVine: %s", self.label, engine, reason)
+        logger.info("executor %s uses the %s engine of TaskVine: %s", self.label, engine.name, reason)
         check_loopback(self.label, "127.0.0.1", "; this executor needs IPv4 there")
         os.makedirs(self.logdir, exist_ok=True)
         create_keys(Path(self.logdir) / "certificates")
         self._workers = {}
         password_file = self._find_password_file()
         client = self._start_manager(engine, password_file)
+        self._chosen_engine = engine
         try:
             self._announce()
             self._calls.install(self.libraries)
@@ -164,12 +165,11 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             self.shutdown()
             raise
 
-    def _start_manager(self, engine: str, password_file: Path) -> VineClient:
+    def _start_manager(self, engine: Engine, password_file: Path) -> VineClient:
         config = self.manager_config
         settings = self._settings(engine, password_file)
-        process = ServiceProcess(
-            self.label, "TaskVine manager", manager_command(engine), settings, VinePorts, "manager.log"
-        )
+        command = [sys.executable, "-P", "-m", engine.manager_module]
+        process = ServiceProcess(self.label, "TaskVine manager", command, settings, VinePorts, "manager.log")
         callbacks = VineCallbacks(
             self._on_worker_joined,
             self._on_worker_left,
@@ -183,20 +183,19 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         self._calls = Calls(client, config, self.function_exec_mode, self.run_dir, self._for_this_host)
         is_known = config.address is not None or self._for_this_host
         addresses = [config.address or "127.0.0.1"] if is_known else reachable_addresses()
-        # The real TaskVine listens everywhere, whatever it is told.
-        near = "127.0.0.1" if engine != "embedded" or settings.worker_address == EVERYWHERE else settings.worker_address
-        self._around = Surroundings(engine, addresses, ports.worker, password_file, config.autolabel, near)
+        near = "127.0.0.1" if settings.worker_address == EVERYWHERE else settings.worker_address
+        self._access = ManagerAccess(addresses, ports.worker, password_file, config.autolabel, near)
         return client
 
     def _start_workers(self, context: ExecutorContext) -> None:
-        bring_along(self.provider, self._around, self.factory_config)
+        bring_along(self.provider, self._chosen_engine, self._access, self.factory_config)
         self.start_blocks(context)
         if self.worker_launch_method == "manual":
             self._notify(f"executor {self.label} waits for workers; start them with: {self.worker_command}")
         elif self.worker_launch_method == "factory" and self.provider is None:
             factory = FactoryKeeper(
                 self.label,
-                lambda: factory_process(self.label, self._around, self.factory_config, self.logdir),
+                lambda: self._chosen_engine.factory_process(self.label, self._access, self.factory_config, self.logdir),
                 self.set_bad_state_and_fail_all,
             )
             factory.start()
@@ -204,9 +203,9 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def _announce(self) -> None:
         name = self.manager_config.project_name
-        if name is not None and self._around.engine == "embedded":
-            around = self._around
-            self._project = Project(around.addresses, around.port, str(around.password_file), os.getpid())
+        if name is not None and not self._chosen_engine.announces_projects:
+            access = self._access
+            self._project = Project(access.addresses, access.port, str(access.password_file), os.getpid())
             announce(name, self._project)
 
     def _find_password_file(self) -> Path:
@@ -245,10 +244,10 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             return listening_address(address, self._for_this_host)
         return "127.0.0.1" if self._for_this_host else EVERYWHERE
 
-    def _settings(self, engine: str, password_file: Path) -> VineSettings:
+    def _settings(self, engine: Engine, password_file: Path) -> VineSettings:
         config, port = self.manager_config, self.manager_config.port
         tune = dict(config.tune_parameters or {})
-        problem = complaint(tune) if engine == "embedded" else ""
+        problem = engine.tuning_complaint(tune)
         if problem:
             self._notify(f"executor {self.label}: {problem}")
         return VineSettings(
@@ -277,7 +276,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     @property
     def worker_command(self) -> str:
         """The command that offers a host to this executor; valid once it is started."""
-        return shlex.join(worker_command(self._around, self.factory_config))
+        return shlex.join(self._chosen_engine.worker_command(self._access, self.factory_config))
 
     def shutdown(self, timeout: float = 10.0) -> None:
         """End the manager, the workers, and what runs there; outstanding tasks fail. A second call does nothing."""
@@ -344,7 +343,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     # -- for the block controller, and introspection -------------------------------------------------------------
 
     def _get_launch_command(self, block_id: str) -> str:
-        return block_command(self._around, self.factory_config, self.provider, block_id)
+        return block_command(self._chosen_engine, self._access, self.factory_config, self.provider, block_id)
 
     def load(self) -> PoolLoad:
         """What there is to do, and with what. When the manager does not answer: what it said last."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from trellis.errors import TaskVineFactoryFailure, TrellisError
 from trellis.executors.common import host
 from trellis.executors.common.service_process import ServiceProcess
-from trellis.executors.taskvine.embedded.factory.service import FactoryReady
+from trellis.executors.taskvine.settings import FactoryReady
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What the submit side and a manager's process tell each other when it starts. Plain values."""
+"""What the submit side tells a manager's process, and what manager and factory answer when they start. Plain values."""
 
 from __future__ import annotations
 
@@ -36,3 +36,9 @@ class VinePorts(msgspec.Struct):
 
     client: int
     worker: int
+
+
+class FactoryReady(msgspec.Struct):
+    """A factory has started, whichever engine it is of."""
+
+    pid: int

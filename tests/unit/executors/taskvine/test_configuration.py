@@ -22,7 +22,8 @@ from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.service import machine_settings
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
 from trellis.executors.taskvine.embedded.worker.main import parse_arguments
-from trellis.executors.taskvine.workers import Surroundings, factory_process, worker_command
+from trellis.executors.taskvine.engine import EMBEDDED, NDCCTOOLS, Engine
+from trellis.executors.taskvine.worker_command import ManagerAccess
 from trellis.providers import (
     CondorProvider,
     GridEngineProvider,
@@ -34,20 +35,21 @@ from trellis.providers import (
 )
 from trellis.wire.vine import Resources, TaskShape
 
-HERE = Surroundings("embedded", ["127.0.0.1"], 9123, Path("/run/password"), False)
+HERE = ManagerAccess(["127.0.0.1"], 9123, Path("/run/password"), False)
+FAR = ManagerAccess(["10.0.0.1"], 9123, Path("/run/password"), False)
 
 
 def executor(**parameters: Any) -> TaskVineExecutor:
     return TaskVineExecutor(engine="embedded", **parameters)
 
 
-def command(around: Surroundings = HERE, **fields: Any) -> list[str]:
-    return worker_command(around, TaskVineFactoryConfig(**fields))
+def command(access: ManagerAccess = HERE, engine: Engine = EMBEDDED, **fields: Any) -> list[str]:
+    return engine.worker_command(access, TaskVineFactoryConfig(**fields))
 
 
-def worker_options(around: Surroundings = HERE, **fields: Any) -> Any:
+def worker_options(access: ManagerAccess = HERE, **fields: Any) -> Any:
     """The command, as the worker understands it."""
-    words = command(around, **fields)
+    words = command(access, **fields)
     assert words[:4] == [sys.executable, "-P", "-m", "trellis.executors.taskvine.embedded.worker.main"]
     return parse_arguments(words[4:])
 
@@ -129,8 +131,8 @@ def test_configurations_are_used_and_stay_as_they_are() -> None:
     before = copy.deepcopy((manager, factory))
     executor(manager_config=manager, factory_config=factory)
     by_hand = executor(manager_config=manager, factory_config=factory, worker_launch_method="manual")
-    assert by_hand._settings("embedded", Path("password")).worker_ports == (9200, 9201)
-    by_hand._around = HERE
+    assert by_hand._settings(EMBEDDED, Path("password")).worker_ports == (9200, 9201)
+    by_hand._chosen_engine, by_hand._access = EMBEDDED, HERE
     assert "--cores 2" in by_hand.worker_command
     assert (manager, factory) == before
 
@@ -140,7 +142,7 @@ def test_configurations_are_used_and_stay_as_they_are() -> None:
 )
 def test_the_autolabel_algorithm_is_the_one_asked_for(autolabel_algorithm: str, memory: int, disk: int) -> None:
     config = TaskVineManagerConfig(autolabel=True, autolabel_algorithm=autolabel_algorithm, autolabel_window=5)
-    settings = executor(manager_config=config)._settings("embedded", Path("password"))
+    settings = executor(manager_config=config)._settings(EMBEDDED, Path("password"))
     manager = VineManagerState(machine_settings(settings), Random(1))
     total = Resources(1, 8000, 8000, 0)
     manager.handle(events.ShapesDefined([0], [TaskShape("regular", "c", Resources(cores=1))]), 0.0)
@@ -193,13 +195,13 @@ def test_what_workers_are_told(fields: dict[str, Any], option: str, value: objec
 
 
 def test_workers_measure_when_labels_are_to_be_found() -> None:
-    measuring = Surroundings("embedded", ["127.0.0.1"], 9123, Path("/run/password"), True)
+    measuring = ManagerAccess(["127.0.0.1"], 9123, Path("/run/password"), True)
     assert worker_options(measuring).measure
 
 
 def test_workers_try_all_addresses() -> None:
-    around = Surroundings("embedded", ["10.0.0.1", "fd00::1"], 9123, Path("/run/password"), False)
-    assert worker_options(around).host == "10.0.0.1,fd00::1"
+    access = ManagerAccess(["10.0.0.1", "fd00::1"], 9123, Path("/run/password"), False)
+    assert worker_options(access).host == "10.0.0.1,fd00::1"
 
 
 def test_an_own_worker_executable() -> None:
@@ -221,31 +223,28 @@ def test_scratch_dir_is_where_workers_have_their_files() -> None:
 
 
 def test_the_real_worker_finds_the_python_of_python_env_on_path() -> None:
-    around = Surroundings("ndcctools", ["10.0.0.1"], 9123, Path("/run/password"), False)
-    words = command(around, python_env=sys.prefix)
+    words = command(FAR, NDCCTOOLS, python_env=sys.prefix)
     done = subprocess.run([*words[:4], "printenv", "PATH"], capture_output=True, text=True, check=True)
     assert done.stdout.split(os.pathsep)[0] == f"{sys.prefix}/bin"
 
 
 def test_the_real_factory_takes_a_directory_or_a_packaged_environment(tmp_path: Path) -> None:
-    around = Surroundings("ndcctools", ["10.0.0.1"], 9123, Path("/run/password"), False)
     (tmp_path / "env.tar.gz").touch()
     for given, path, packaged in (
         (None, os.path.dirname(sys.executable), False),
         (sys.prefix, f"{sys.prefix}/bin", False),
         (str(tmp_path / "env.tar.gz"), os.path.dirname(sys.executable), True),
     ):
-        process = factory_process("f", around, TaskVineFactoryConfig(python_env=given), "/logs")
+        process = NDCCTOOLS.factory_process("f", FAR, TaskVineFactoryConfig(python_env=given), "/logs")
         settings = msgspec.to_builtins(process._settings)
         assert settings["path"] == path
         assert (f"--poncho-env={given}" in settings["command"]) == packaged
     with pytest.raises(ConfigurationError, match="python_env"):
-        factory_process("f", around, TaskVineFactoryConfig(python_env=str(tmp_path / "none")), "/logs")
+        NDCCTOOLS.factory_process("f", FAR, TaskVineFactoryConfig(python_env=str(tmp_path / "none")), "/logs")
 
 
 def test_the_real_worker_gets_its_own_options() -> None:
-    around = Surroundings("ndcctools", ["10.0.0.1"], 9123, Path("/run/password"), False)
-    words = command(around, cores=2, worker_timeout=60, worker_options="--single-shot")
+    words = command(FAR, NDCCTOOLS, cores=2, worker_timeout=60, worker_options="--single-shot")
     assert shlex.join(words) == (
         "vine_worker --timeout 60 --password /run/password --cores 2 --single-shot 10.0.0.1 9123"
     )
@@ -253,11 +252,11 @@ def test_the_real_worker_gets_its_own_options() -> None:
 
 def test_what_a_factory_is_told() -> None:
     config = TaskVineFactoryConfig(min_workers=2, max_workers=7, workers_per_cycle=3, factory_timeout=60)
-    settings = factory_process("vine", HERE, config, "/logs")._settings
+    settings = EMBEDDED.factory_process("vine", HERE, config, "/logs")._settings
     assert (settings.min_workers, settings.max_workers, settings.workers_per_cycle) == (2, 7, 3)
     assert settings.factory_timeout_s == 60
     assert (settings.port, settings.logdir, settings.scratch_dir) == (9123, "/logs", "/logs")
-    assert settings.worker_command == worker_command(HERE, config)
+    assert settings.worker_command == EMBEDDED.worker_command(HERE, config)
 
 
 # -- batch systems -------------------------------------------------------------------------------------------------

@@ -12,14 +12,14 @@ from trellis.executors.taskvine.tuning import EMBEDDED, complaint
 @pytest.mark.parametrize("installed", [True, False])
 def test_the_embedded_engine_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     monkeypatch.setattr(engines, "is_installed", lambda: installed)
-    assert engines.choose_engine("embedded")[0] == "embedded"
+    assert engines.choose_engine("embedded")[0].name == "embedded"
 
 
 @pytest.mark.parametrize(("installed", "engine"), [(True, "ndcctools"), (False, "embedded")])
 def test_auto_takes_the_real_one_where_it_is(monkeypatch: pytest.MonkeyPatch, installed: bool, engine: str) -> None:
     monkeypatch.setattr(engines, "is_installed", lambda: installed)
     chosen, reason = engines.choose_engine("auto")
-    assert chosen == engine
+    assert chosen.name == engine
     assert "installed" in reason
 
 

@@ -18,8 +18,8 @@ from trellis.core.process_end import exit_reason
 from trellis.executors.common.process import GroupLeader
 from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, read_settings
-from trellis.executors.taskvine.embedded.factory.service import FactoryReady
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings
+from trellis.executors.taskvine.settings import FactoryReady
 from trellis.transport.service import Loop
 
 # The factory ends its workers one after the other.

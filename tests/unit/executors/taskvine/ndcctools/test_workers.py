@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trellis.executors.taskvine import TaskVineFactoryConfig
-from trellis.executors.taskvine.engine import real_worker_command
+from trellis.executors.taskvine.ndcctools.engine import NdcctoolsEngine
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings, factory_settings
 from trellis.executors.taskvine.ndcctools.workers import FACTORY_NAME, WorkerBook
+from trellis.executors.taskvine.worker_command import ManagerAccess
 from trellis.wire.vine import Resources, WorkerJoined, WorkerLeft
 
 
@@ -109,7 +111,8 @@ def test_the_directory_of_an_environment_is_not_a_packaged_one() -> None:
 
 def test_the_workers_command() -> None:
     config = TaskVineFactoryConfig(cores=2, worker_timeout=9, worker_options="--feature ssd")
-    assert real_worker_command("h", 9123, None, config) == [
-        "vine_worker",
-        *["--timeout", "9", "--cores", "2", "--feature", "ssd", "h", "9123"],
+    access = ManagerAccess(["h", "h2"], 9123, Path("/run/password"), measure=True)
+    assert NdcctoolsEngine().worker_command(access, config) == [
+        *["vine_worker", "--timeout", "9", "--password", "/run/password"],
+        *["--cores", "2", "--feature", "ssd", "h", "9123"],
     ]

@@ -25,6 +25,7 @@ from trellis.executors.common.process_title import show_as
 from trellis.executors.common.service_main import announce, open_log, read_settings
 from trellis.executors.taskvine.embedded.child_process import Child
 from trellis.executors.taskvine.embedded.factory import state as machine
+from trellis.executors.taskvine.settings import FactoryReady
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import keys_from_password_file
@@ -52,12 +53,6 @@ class FactorySettings(msgspec.Struct):
     factory_timeout_s: float
     scratch_dir: str
     logdir: str
-
-
-class FactoryReady(msgspec.Struct):
-    """The factory has started."""
-
-    pid: int
 
 
 class FactoryService:

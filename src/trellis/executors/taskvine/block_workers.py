@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from trellis.executors.taskvine.engine import Engine
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
-from trellis.executors.taskvine.workers import Surroundings, worker_command
+from trellis.executors.taskvine.worker_command import ManagerAccess
 
 # HTCondor puts files into the job's directory, unless it sees that they are where they were: so look.
 _FOUND = """count=$#; while [ $count -gt 0 ]; do
@@ -23,13 +23,11 @@ def brings_files(provider: Any) -> bool:
     return isinstance(getattr(provider, "transfer_input_files", None), list)
 
 
-def bring_along(provider: Any, around: Surroundings, config: TaskVineFactoryConfig) -> None:
+def bring_along(provider: Any, engine: Engine, access: ManagerAccess, config: TaskVineFactoryConfig) -> None:
     """Have the files that workers need brought along, if the provider can; a second time changes nothing."""
     if not brings_files(provider):
         return
-    files = [str(around.password_file)]
-    if around.engine != "embedded":  # a program of one file
-        files.append(shutil.which(shlex.split(config.worker_executable)[0]) or "")
+    files = [str(access.password_file), engine.worker_program(config)]
     provider.transfer_input_files += [file for file in files if file and file not in provider.transfer_input_files]
 
 
@@ -38,16 +36,12 @@ def found_there(command: Sequence[str]) -> list[str]:
     return ["sh", "-c", _FOUND, command[0], *command]
 
 
-def block_command(around: Surroundings, config: TaskVineFactoryConfig, provider: Any, block_id: str) -> str:
+def block_command(
+    engine: Engine, access: ManagerAccess, config: TaskVineFactoryConfig, provider: Any, block_id: str
+) -> str:
     """The command that starts a worker of this block."""
-    words = worker_command(around, config)
+    words = engine.worker_command(access, config)
     if brings_files(provider):
         words = found_there(words)
-    if around.engine != "embedded":
-        # It knows a worker's factory, but not its block: the one takes the other's place.
-        words += ["--from-factory", block_id]
-    else:
-        words += ["--block", block_id]
-        walltime_s = getattr(provider, "walltime_s", None)
-        words += [] if walltime_s is None else ["--job-walltime", f"{walltime_s:g}"]
+    words += engine.block_options(block_id, getattr(provider, "walltime_s", None))
     return f"env PARSL_WORKER_BLOCK_ID={shlex.quote(block_id)} {shlex.join(words)}"
