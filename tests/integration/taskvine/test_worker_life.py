@@ -188,6 +188,15 @@ def test_source_that_dies_or_has_no_such_file_is_told(it: Bed) -> None:
     assert it.result(it.run(read, "f", worker=second, inputs=[("more", "f")])) == "content"
 
 
+def test_what_comes_while_a_worker_sleeps_is_done_when_nobody_has_given_it_up(it: Bed) -> None:
+    _, pid = it.start("--heartbeat-threshold", "1")
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.1)
+    task = it.run(abs, -1)
+    os.kill(pid, signal.SIGCONT)
+    assert it.result(task) == 1
+
+
 def test_url_is_fetched_by_the_worker(it: Bed, tmp_path: Path) -> None:
     (tmp_path / "data.txt").write_text("from the web")
     it.start()
