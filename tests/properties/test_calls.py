@@ -76,13 +76,11 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     make, keys = MAKERS[request.param]
     directory = tmp_path_factory.mktemp(request.param)
     executor = make()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        trellis.load(trellis.Config(executors=[executor], run_dir=str(directory), initialize_logging=False)),
-    ):
-        patch.chdir(directory)  # files that calls name are made there
-        assert trellis.python_app(double)(1).result(WAIT_S) == 2
-        yield House(executor, keys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)  # files that calls name are made there: managers start in the program's directory
+        with trellis.load(trellis.Config(executors=[executor], run_dir=str(directory), initialize_logging=False)):
+            assert trellis.python_app(double)(1).result(WAIT_S) == 2
+            yield House(executor, keys)
 
 
 class Odd(NamedTuple):
