@@ -1,16 +1,29 @@
-"""How services begin: they read their settings, open their logs, and say where they are. Decides nothing."""
+"""How services begin and end: their settings, logs, ports and last words. Decides nothing."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
+from trellis.executors.common.process_title import show_as
+
+logger = logging.getLogger("trellis.service")
+
+
+class ServiceSettings(Protocol):
+    """What each service is told, besides what it does."""
+
+    logdir: str
+
+
 S = TypeVar("S")
+T = TypeVar("T", bound=ServiceSettings)
 
 
 def read_settings(fd: int, kind: type[S]) -> S:
@@ -41,3 +54,28 @@ def announce(ports: msgspec.Struct) -> None:
     """Tell whoever has started this process that it serves, and where."""
     sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
     sys.stdout.flush()
+
+
+def run_service(title: str, name: str, kind: type[T], serve: Callable[[T, int], str]) -> int:
+    """Read the settings, serve until told to end, and give the exit code.
+
+    Args:
+        title: of the process.
+        name: what the service is, for people; also of its log.
+        kind: of the settings.
+        serve: given the settings and the lifeline; gives what is to blame for the end, if anything is.
+    """
+    show_as(title)
+    lifeline = sys.stdin.fileno()
+    settings = read_settings(lifeline, kind)
+    open_log(Path(settings.logdir) / f"{name}.log", getattr(settings, "debug", False))
+    try:
+        blame = serve(settings, lifeline)
+    except Exception as error:
+        logger.exception("the %s failed", name)
+        blame = f"the {name} failed: {type(error).__name__}: {error}"
+    else:
+        logger.info("the %s ends", name)
+    if blame:
+        print(blame, file=sys.stderr)
+    return 1 if blame else 0

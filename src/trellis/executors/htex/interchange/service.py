@@ -21,8 +21,7 @@ from pathlib import Path
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common.bad_messages import BadMessages
 from trellis.executors.common.connections import Connections
-from trellis.executors.common.process_title import show_as
-from trellis.executors.common.service_main import announce, open_log, read_settings
+from trellis.executors.common.service_main import announce, run_service
 from trellis.executors.htex.interchange import events
 from trellis.executors.htex.interchange import state as machine
 from trellis.executors.htex.interchange.partial_reports import narrowed
@@ -423,29 +422,23 @@ def _header(incoming: Incoming) -> Buffer:
     return incoming.frames[0]
 
 
-def main() -> int:
-    """Entry point: ``python -m trellis.executors.htex.interchange.service``."""
-    show_as("interchange")
-    settings = read_settings(sys.stdin.fileno(), Settings)
-    open_log(Path(settings.logdir) / "interchange.log", settings.debug)
+def _serve(settings: Settings, lifeline: int) -> str:
     allow_many_connections()
-    service: InterchangeService | None = None
+    service = InterchangeService(settings)
     try:
-        service = InterchangeService(settings)
         ports = service.bind()
         logger.info("Trellis %s, protocol %d, Python %s", VERSION, PROTOCOL_VERSION, platform.python_version())
         logger.info("submit side at port %d, managers at port %d", ports.client, ports.worker)
         announce(ports)
-        service.run(sys.stdin.fileno())
-    except Exception as error:
-        logger.exception("the interchange failed")
-        print(f"the interchange failed: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        service.run(lifeline)
     finally:
-        if service is not None:
-            service.close()
-    logger.info("the interchange ends")
-    return 0
+        service.close()
+    return ""
+
+
+def main() -> int:
+    """Entry point: ``python -m trellis.executors.htex.interchange.service``."""
+    return run_service("interchange", "interchange", Settings, _serve)
 
 
 if __name__ == "__main__":

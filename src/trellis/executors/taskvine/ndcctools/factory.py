@@ -16,8 +16,7 @@ from pathlib import Path
 
 from trellis.core.process_end import exit_reason
 from trellis.executors.common.process import GroupLeader
-from trellis.executors.common.process_title import show_as
-from trellis.executors.common.service_main import announce, read_settings
+from trellis.executors.common.service_main import announce, run_service
 from trellis.executors.taskvine.ndcctools.factory_command import RealFactorySettings
 from trellis.executors.taskvine.settings import FactoryReady
 from trellis.transport.service import Loop
@@ -80,20 +79,19 @@ def _end(factory: GroupLeader, loop: Loop) -> None:
         factory.reap()
 
 
-def main() -> int:
-    """Entry point: ``python -m trellis.executors.taskvine.ndcctools.factory``."""
-    show_as("vine factory (ndcctools)")
-    settings = read_settings(sys.stdin.fileno(), RealFactorySettings)
+def _serve(settings: RealFactorySettings, lifeline: int) -> str:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
     if shutil.which(settings.command[0]) is None:
-        print(f"{settings.command[0]} is not on PATH: it comes with TaskVine (coop-computing-tools)", file=sys.stderr)
-        return 1
+        return f"{settings.command[0]} is not on PATH: it comes with TaskVine (coop-computing-tools)"
     try:
-        reason = run(settings, sys.stdin.fileno())
+        return run(settings, lifeline)
     except OSError as error:
-        reason = f"{settings.command[0]} cannot be started: {error}"
-    print(reason, end="\n" if reason else "", file=sys.stderr)
-    return 1 if reason else 0
+        return f"{settings.command[0]} cannot be started: {error}"
+
+
+def main() -> int:
+    """Entry point: ``python -m trellis.executors.taskvine.ndcctools.factory``."""
+    return run_service("vine factory (ndcctools)", "factory", RealFactorySettings, _serve)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,7 @@ from typing import assert_never
 import msgspec
 
 from trellis.errors import BadMessage
-from trellis.executors.common.process_title import show_as
-from trellis.executors.common.service_main import announce, open_log, read_settings
+from trellis.executors.common.service_main import announce, run_service
 from trellis.executors.taskvine.embedded.child_process import Child
 from trellis.executors.taskvine.embedded.factory import state as machine
 from trellis.executors.taskvine.settings import FactoryReady
@@ -167,24 +166,18 @@ class FactoryService:
         self._handle(machine.WorkerEnded(number, code != 0, child.words()))
 
 
+def _serve(settings: FactorySettings, lifeline: int) -> str:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
+    service = FactoryService(settings)
+    announce(FactoryReady(os.getpid()))
+    end = service.run(lifeline)
+    logger.info("%s", end.reason)
+    return end.reason if end.failed else ""
+
+
 def main() -> int:
     """Entry point: ``python -m trellis.executors.taskvine.embedded.factory.service``."""
-    show_as("vine factory")
-    settings = read_settings(sys.stdin.fileno(), FactorySettings)
-    open_log(Path(settings.logdir) / "factory.log", debug=False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the user's program decides
-    try:
-        service = FactoryService(settings)
-        announce(FactoryReady(os.getpid()))
-        end = service.run(sys.stdin.fileno())
-    except Exception as error:
-        logger.exception("the factory failed")
-        print(f"the factory failed: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    logger.info("the factory ends: %s", end.reason)
-    if end.failed:
-        print(end.reason, file=sys.stderr)
-    return 1 if end.failed else 0
+    return run_service("vine factory", "factory", FactorySettings, _serve)
 
 
 if __name__ == "__main__":
