@@ -107,7 +107,7 @@ MACHINES = [
     "trellis.executors.taskvine.front.requests",
     "trellis.executors.taskvine.front.specification",
     "trellis.executors.taskvine.tuning",
-    "trellis.launchers.spread",
+    "trellis.launchers.multi_node",
     "trellis.providers.condor.text",
     "trellis.providers.grid_engine.text",
     "trellis.providers.lsf.text",

@@ -14,7 +14,7 @@ from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handl
 from trellis.blocks.polling import PollSchedule
 from trellis.blocks.pool import STEADY_S, BlockPool
 from trellis.blocks.scaling import ScalingSnapshot, choose_blocks, is_drained, plan_scaling
-from trellis.blocks.telling import Teller
+from trellis.blocks.user_messages import UserMessages
 from trellis.core.clock import Clock, MonotonicClock
 from trellis.core.interfaces import ExecutorContext, PoolLoad, Provider, ScalableExecutor
 from trellis.core.jobs import JobStatus
@@ -82,7 +82,7 @@ class BlockController:
         # Owned by the thread (in tests: by the caller of step()).
         self._next_plan: float | None = None  # None: not a step was made
         self._idle_since: float | None = None
-        self._teller = Teller(executor.label, context.notify)
+        self._messages = UserMessages(executor.label, context.notify)
         self._gave_up = False
 
     # -- for the executor, from any thread ---------------------------------------------------------------------
@@ -226,9 +226,9 @@ class BlockController:
                 self._error_handler(self._executor, self.status())
             except Exception as error:  # the user's: blocks are looked after without it
                 logger.debug("the block error handler failed", exc_info=True)
-                self._teller.tell(f"the block error handler failed: {type(error).__name__}: {error}", "error handler")
+                self._messages.tell(f"the block error handler failed: {type(error).__name__}: {error}", "error handler")
         if not self._executor.bad_state_is_set:
-            self._teller.tell_of_failures(self._statuses)
+            self._messages.tell_of_failures(self._statuses)
         elif not self._gave_up:
             # What still runs cannot do anything for anybody.
             self._gave_up = True
@@ -246,7 +246,7 @@ class BlockController:
             self._end_drained()
             reason = "its managers had all gone while its job ran"
             self._end_blocks(troubles.deserted, events.ReplaceWanted(troubles.deserted, reason))
-        self._teller.tell_of_troubles(troubles, jobs)
+        self._messages.tell_of_troubles(troubles, jobs)
 
     def _plan(self) -> None:
         if self._executor.bad_state_is_set:
@@ -273,7 +273,7 @@ class BlockController:
         if refused:
             self._handle_errors()
         if none_left and load.outstanding:
-            self._teller.tell(
+            self._messages.tell(
                 f"all blocks have ended, the strategy 'none' starts no others, and {load.outstanding} tasks wait",
                 "none left",
             )

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from trellis.blocks.telling import by_cause, has_failed, name_blocks
+from trellis.blocks.user_messages import by_cause, has_failed, name_blocks
 from trellis.core.jobs import JobStatus
 from trellis.errors import TooManyJobFailuresError
 

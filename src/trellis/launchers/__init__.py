@@ -3,18 +3,16 @@
 from typing import Any
 
 from trellis.launchers.base import Launcher
-from trellis.launchers.launchers import (
+from trellis.launchers.multi_node import (
     AprunLauncher,
     GnuParallelLauncher,
     JsrunLauncher,
     MpiExecLauncher,
     MpiRunLauncher,
-    SimpleLauncher,
-    SingleNodeLauncher,
     SrunLauncher,
     SrunMPILauncher,
-    WrappedLauncher,
 )
+from trellis.launchers.single_node import SimpleLauncher, SingleNodeLauncher, WrappedLauncher
 
 __all__ = [
     "AprunLauncher",

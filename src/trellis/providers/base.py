@@ -12,7 +12,7 @@ from trellis.core.validation import declares_parameters, keep_arguments
 from trellis.core.values import MOST_COUNTED, Duration, Number
 from trellis.errors import BadLauncher, ParameterValueError
 from trellis.launchers.base import Launcher
-from trellis.launchers.launchers import SingleNodeLauncher
+from trellis.launchers.single_node import SingleNodeLauncher
 
 # Types of parameters that several providers have.
 _COUNT = Number(least=1, most=MOST_COUNTED, whole=True)

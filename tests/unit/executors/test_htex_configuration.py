@@ -17,8 +17,9 @@ from trellis.core.interfaces import ExecutorContext
 from trellis.errors import ConfigurationError, ParameterTypeError, SerializationError
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.interchange.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
-from trellis.executors.htex.launch import interchange_settings
+from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, interchange_settings
 from trellis.executors.htex.manager.options import parse_arguments
+from trellis.executors.htex.options import PLACEHOLDERS
 from trellis.launchers import WrappedLauncher
 from trellis.providers import LocalProvider
 from trellis.wire.payload import loads
@@ -142,6 +143,11 @@ def test_settings_of_the_interchange(tmp_path: Path) -> None:
     defaults = interchange_settings(HighThroughputExecutor().options)
     assert (defaults.selection, defaults.debug) == ("random", False)
     assert defaults.cert_dir is not None
+
+
+@pytest.mark.parametrize("name", PLACEHOLDERS)
+def test_what_a_launch_command_may_have_stands_in_the_default_one(name: str) -> None:
+    assert f"{{{name}}}" in DEFAULT_LAUNCH_CMD
 
 
 def test_a_launch_command_of_ones_own() -> None:

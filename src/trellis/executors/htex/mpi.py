@@ -99,7 +99,7 @@ class MPIExecutor(HighThroughputExecutor):
 
 
 def _provider_with_one_manager(provider: Any) -> Any:
-    from trellis.launchers.launchers import SimpleLauncher
+    from trellis.launchers.single_node import SimpleLauncher
     from trellis.providers.local import LocalProvider
 
     check("MPIExecutor", "provider", provider, OrNone(PROVIDER))

@@ -71,7 +71,7 @@ def _pbs(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Any:
 
 
 def _torque(config: TaskVineFactoryConfig, blocks: dict[str, Any]) -> Any:
-    from trellis.launchers.launchers import SingleNodeLauncher
+    from trellis.launchers.single_node import SingleNodeLauncher
     from trellis.providers.torque.torque import TorqueProvider
 
     return TorqueProvider(launcher=SingleNodeLauncher(), scheduler_options=_directive("#PBS", config), **blocks)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from trellis.core.kinds import Text
 from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.launchers.base import Launcher
-from trellis.launchers.launchers import SingleNodeLauncher
+from trellis.launchers.single_node import SingleNodeLauncher
 from trellis.providers.base import FORMER_NAMES, Count
 from trellis.providers.batch import BatchProvider
 from trellis.providers.script import JobRequest

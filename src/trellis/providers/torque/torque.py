@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.launchers.base import Launcher
-from trellis.launchers.launchers import AprunLauncher
+from trellis.launchers.multi_node import AprunLauncher
 from trellis.providers.base import FORMER_NAMES, Name
 from trellis.providers.batch import BatchProvider
 from trellis.providers.reports import Hint, JobReport

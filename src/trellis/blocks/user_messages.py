@@ -69,7 +69,7 @@ def _outputs(job: JobStatus) -> list[str]:
     return [*lines, f"  likely cause: {hint}"] if hint else lines
 
 
-class Teller:
+class UserMessages:
     """Messages of an executor to its user, in the log and on the console.
 
     Args:

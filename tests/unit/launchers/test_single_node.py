@@ -1,4 +1,4 @@
-"""What launchers take and say without running anything."""
+"""What launchers for one node take and say, without running anything."""
 
 from __future__ import annotations
 
