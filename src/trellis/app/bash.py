@@ -1,4 +1,4 @@
-"""Public names for bash apps. The part that runs on workers is ``trellis.remote.bash_runner``."""
+"""Public names of bash apps; they are made in ``trellis.apps`` and ``trellis.remote.bash_runner``."""
 
 from trellis.app.exception_wrapping import wrap_error
 from trellis.apps import AppBase, BashApp

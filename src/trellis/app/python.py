@@ -1,4 +1,4 @@
-"""Public names for python apps."""
+"""Public names of python apps; they are made in ``trellis.apps`` and ``trellis.remote.walltime``."""
 
 from trellis.app.exception_wrapping import wrap_error
 from trellis.apps import AppBase, PythonApp

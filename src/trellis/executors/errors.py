@@ -1,4 +1,4 @@
-"""Errors of executors."""
+"""Public path of executors' exceptions; they are defined in ``trellis.errors``."""
 
 from trellis.errors import (
     BadMessage,

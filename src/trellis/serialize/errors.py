@@ -1,4 +1,4 @@
-"""Errors of serialization."""
+"""Public path of the exceptions of serialization; they are defined in ``trellis.errors``."""
 
 from trellis.errors import DeserializationError, DeserializerPluginError, SerializationError
 

@@ -1,4 +1,4 @@
-"""Errors of the HighThroughputExecutor."""
+"""Public path of the exceptions of HighThroughputExecutor; they are defined in ``trellis.errors``."""
 
 from trellis.errors import (
     CommandClientBadError,

@@ -1,4 +1,4 @@
-"""The HighThroughputExecutor, by its public name."""
+"""Public path of the HighThroughputExecutor; it is made in ``trellis.executors.htex.executor``."""
 
 from trellis.executors.htex.executor import HighThroughputExecutor
 

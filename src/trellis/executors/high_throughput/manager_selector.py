@@ -1,4 +1,4 @@
-"""Selectors: in which order the HighThroughputExecutor's managers get tasks."""
+"""Public path of the selectors of managers; they are made in ``trellis.executors.htex.interchange.selection``."""
 
 from trellis.executors.htex.interchange.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
 

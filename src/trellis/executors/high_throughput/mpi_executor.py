@@ -1,4 +1,4 @@
-"""The MPIExecutor, by its public name."""
+"""Public path of the MPIExecutor; it is made in ``trellis.executors.htex.mpi``."""
 
 from trellis.executors.htex.mpi import MPIExecutor
 
