@@ -64,9 +64,3 @@ def test_genome_search(tmp_path: Path) -> None:
     # One way or the other, each of two workers gets the reference once, and results of a few bytes are passed on.
     assert re.fullmatch(r"with cache and context: 0.0[45] MB moved for 60 queries, .* inputs already there", fast)
     assert slow.startswith("without: 0.20 MB moved for 10 queries, ")
-
-
-def test_survey_is_the_program_of_the_demo() -> None:
-    """One program at two places: as an example to read, and in the package, so that the demo works when installed."""
-    package = (ROOT / "src" / "trellis" / "cli" / "survey.py").read_text()
-    assert (EXAMPLES / f"{SURVEY}.py").read_text() == package, "copy the one to the other"

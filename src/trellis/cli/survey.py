@@ -1,20 +1,17 @@
-"""Survey a tree of Python source in parallel: its size, its names, its long functions, its copied code.
+"""Surveys a tree of Python source in parallel: its size, its names, its long functions, its copied code.
 
-    python stdlib_survey.py [DIRECTORY] [--executor threads|htex] [--workers N] [--output DIRECTORY]
-
-Without a directory it reads Python's own standard library. The shape of the work: one task per file, a tree of merges,
-a join app that looks closer at the packages that turn out to be the largest, a shell command that packs the report.
+An ordinary program of Trellis, which ``trellis demo`` and ``examples/stdlib_survey.py`` run. The shape of the work: one
+task per file, a tree of merges, a join app that looks closer at the packages that turn out to be the largest, a shell
+command that packs the report.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import hashlib
 import heapq
 import io
 import keyword
-import sysconfig
 import tokenize
 import warnings
 from collections import Counter, defaultdict
@@ -231,20 +228,3 @@ def make_config(executor: str, workers: int, run_dir: str, **options: Any) -> tr
         max_workers_per_node=workers, cores_per_worker=0.01, prefetch_capacity=workers
     )
     return trellis.Config([htex], run_dir=run_dir, **options)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(sysconfig.get_path("stdlib")))
-    parser.add_argument("--executor", choices=["threads", "htex"], default="htex")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path("survey"))
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
-    with trellis.load(make_config(options.executor, options.workers, str(options.output / "runinfo"))):
-        survey(options.directory.absolute(), options.output.absolute()).result()
-    print((options.output / "report.txt").read_text(encoding="utf-8"))
-
-
-if __name__ == "__main__":
-    main()
