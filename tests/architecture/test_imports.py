@@ -104,7 +104,7 @@ MACHINES = [
     "trellis.executors.taskvine.embedded.manager.events",
     "trellis.executors.taskvine.embedded.worker.state",
     "trellis.executors.taskvine.embedded.worker.events",
-    "trellis.executors.taskvine.front.requests",
+    "trellis.executors.taskvine.front.outstanding_tasks",
     "trellis.executors.taskvine.front.specification",
     "trellis.executors.taskvine.tuning",
     "trellis.launchers.multi_node",

@@ -9,7 +9,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from trellis.executors.htex.submit.submission import (
     MOST_DEATHS,
     CancelRequested,
-    ConnectionLost,
     Event,
     Fail,
     GiveUp,
@@ -20,6 +19,7 @@ from trellis.executors.htex.submit.submission import (
     SendCancel,
     SendTasks,
     Submission,
+    SubmissionEnded,
     TasksFailed,
     TasksSubmitted,
 )
@@ -102,7 +102,7 @@ class SubmissionModel(RuleBasedStateMachine):
         if sure == 0:
             cause = "second loss" if self.lost else "first loss"
             self.lost = True
-            self.handle(ConnectionLost(cause))
+            self.handle(SubmissionEnded(cause))
             assert not self.waiting
 
     @rule()

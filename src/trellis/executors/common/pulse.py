@@ -13,7 +13,7 @@ def asking_period(heartbeat_period_s: float, heartbeat_threshold_s: float) -> fl
 
 
 class Pulse:
-    """Of one peer, which answers each question at once unless something is very wrong with it.
+    """Whether a peer is there, which answers each question at once unless something is very wrong with it.
 
     Only its silence while this side listens counts: a program that was suspended, alone or together with its peer,
     asks anew.

@@ -35,7 +35,7 @@ class SubmitThread(ABC):
 
     @abstractmethod
     def _work(self) -> None:
-        """On the thread: wait and serve until ``_closing``."""
+        """Wait and serve until ``_closing``; on the thread."""
 
     @abstractmethod
     def _on_inbox(self) -> None:

@@ -51,7 +51,7 @@ def module_of(value: Any) -> object:
 
 
 def used_by(modules: Iterable[object]) -> list[Loaded]:
-    """Those of the modules that are the user's, and all that these use: what is used before what uses it."""
+    """Which of the modules are the user's, and all that these use: what is used before what uses it."""
     found: dict[str, Loaded] = {}
     begun: set[str] = set()
 
@@ -77,7 +77,7 @@ class ReloadedModules:
         self._versions: dict[str, int] = {}
 
     def note(self, modules: Iterable[Loaded]) -> list[tuple[str, int]]:
-        """Those of the modules that workers have to load anew, with the number of the version, in this order."""
+        """Which of the modules workers have to load anew, with the number of the version, in this order."""
         changed = []
         for known in modules:
             if self._specs.setdefault(known.name, known.spec) is not known.spec:

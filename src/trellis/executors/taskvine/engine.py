@@ -22,7 +22,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """As users name it."""
+        """The word by which users ask for it."""
 
     @property
     def manager_module(self) -> str:

@@ -31,7 +31,7 @@ from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
 from trellis.executors.taskvine.factory_keeper import FactoryKeeper
 from trellis.executors.taskvine.front.calls import Calls
 from trellis.executors.taskvine.front.client import VineClient
-from trellis.executors.taskvine.front.requests import VineCallbacks
+from trellis.executors.taskvine.front.outstanding_tasks import VineCallbacks
 from trellis.executors.taskvine.front.specification import check_specification
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig

@@ -52,7 +52,7 @@ class FactoryKeeper:
 
     @property
     def pid(self) -> int:
-        """Of the factory that runs now."""
+        """The process of the factory that runs now."""
         return self._process.pid
 
     def close(self, timeout_s: float) -> None:
@@ -86,7 +86,7 @@ class FactoryKeeper:
                 return
 
     def _wait(self) -> None:
-        """Until it has ended; one that somebody has stopped, and does not continue, is ended."""
+        """Wait for its end; one that somebody has stopped, and does not continue, is ended."""
         stopped = False
         while not self._process.wait(LOOK_S):
             before, stopped = stopped, host.is_stopped(self._process.pid)

@@ -13,7 +13,7 @@ from trellis.version import VERSION
 logger = logging.getLogger("trellis.vine.manager")
 
 
-class ManagerService(Protocol):
+class VineManager(Protocol):
     """What serves tasks."""
 
     def bind(self) -> VinePorts: ...
@@ -21,7 +21,7 @@ class ManagerService(Protocol):
     def run(self, lifeline: int) -> None: ...
 
 
-def run_manager(title: str, make: Callable[[VineSettings], ManagerService]) -> int:
+def run_manager(title: str, make: Callable[[VineSettings], VineManager]) -> int:
     """Serve until told to end, and give the exit code."""
 
     def serve(settings: VineSettings, lifeline: int) -> str:

@@ -87,7 +87,7 @@ class InterchangeCallbacks(NamedTuple):
 
 
 class InterchangeClient(ServiceClient[Ports, Attempt]):
-    """One executor's interchange, from its start to its end, whatever becomes of its processes."""
+    """The interchange of an executor, from its start to its end, whatever becomes of its processes."""
 
     lost_error = InterchangeLost
 
@@ -221,7 +221,7 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
             self._perform(self._machine.handle(machine.TasksFailed([id_], error)))
 
     def _send_alone(self, attempts: Sequence[Attempt]) -> None:
-        """Their functions too: it may have been those that made no sense."""
+        """Send each in a message of its own, functions too: it may have been those that made no sense."""
         functions = self._outstanding.functions
         for number in dict.fromkeys(attempt.executor_note.function for attempt in attempts):
             self._send(define_functions({number: functions[number]}))
@@ -231,7 +231,7 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
     # -- ends of the interchange -------------------------------------------------------------------------------
 
     def _fail_outstanding(self, cause: TrellisError) -> None:
-        self._perform(self._machine.handle(machine.ConnectionLost(cause)))
+        self._perform(self._machine.handle(machine.SubmissionEnded(cause)))
         self._packages.fail(self._unanswered(cause))
 
     def _unanswered(self, cause: TrellisError) -> Exception:
@@ -299,7 +299,7 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
             case TasksTimedOut() | TasksCancelled() | TasksOverMemory() | TasksUnfit():
                 self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
             case TasksRefused(ids=ids):
-                event = machine.TasksFailed if message.manager else machine.TasksRefused
+                event = machine.TasksFailed if message.manager else machine.TasksNotTaken
                 self._perform(self._machine.handle(event(ids, message)))
             case ManagerJoined():
                 self._on_manager_joined(message)

@@ -14,7 +14,7 @@ from trellis.core.interfaces import Attempt, Outcome
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.common.outcomes import deliver
 from trellis.executors.htex.submit.outcomes import failure, outcomes_of
-from trellis.executors.htex.submit.task_messages import Call
+from trellis.executors.htex.submit.task_messages import TaskPayload
 from trellis.transport.shared_files import Arguments, delete, is_large, is_reference
 from trellis.wire.codec import Payload
 from trellis.wire.messages import Demand, Results
@@ -43,7 +43,7 @@ class Outstanding:
         self._functions = FunctionTable(define, forget)
         self._files = None if shared_dir is None else Arguments(shared_dir)
         self._shared_dir = shared_dir
-        self._attempts: dict[int, Attempt] = {}  # each with its Call as note
+        self._attempts: dict[int, Attempt] = {}  # each with its TaskPayload as note
         self._references: dict[int, bytes] = {}  # to the arguments of tasks that went into files
 
     # -- any thread --------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ class Outstanding:
         except BaseException:
             self._functions.release((number,))
             raise
-        attempt.executor_note = Call(number, arguments, priority, demand)
+        attempt.executor_note = TaskPayload(number, arguments, priority, demand)
         attempt.executor_id = id_
         self._attempts[id_] = attempt
 
@@ -71,7 +71,7 @@ class Outstanding:
         return len(self._attempts)
 
     def futures(self) -> dict[int, Future[Any]]:
-        """Of all that there are now, by number."""
+        """The futures of all attempts that there are now, by number."""
         found = self._attempts.copy()
         return {id_: attempt.future for id_, attempt in found.items() if attempt.future is not None}
 
@@ -100,7 +100,7 @@ class Outstanding:
         positions: Iterable[int],
         where: tuple[str, str],
     ) -> None:
-        """These have ended; ``positions``: where in the report; ``where``: host and block of the manager."""
+        """Tasks have ended; ``positions``: where in the report; ``where``: host and block of the manager."""
         attempts = [self._take(id_) for id_ in ids]
         outcomes = outcomes_of(message, payloads, positions, where, self._shared_dir)
         self._functions.release([attempt.executor_note.function for attempt in attempts])
@@ -114,7 +114,7 @@ class Outstanding:
                     delete(payload, self._shared_dir)
 
     def fail(self, ids: Iterable[int], cause: object) -> None:
-        """These have ended; ``cause``: what was reported of them."""
+        """Tasks have failed; ``cause``: what was reported of them."""
         attempts = [self._take(id_) for id_ in ids]
         self._functions.release([attempt.executor_note.function for attempt in attempts])
         deliver([(attempt, Outcome(None, failure(cause, attempt, self._label))) for attempt in attempts])

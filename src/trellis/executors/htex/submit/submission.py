@@ -35,7 +35,7 @@ class TasksFailed:
 
 
 @dataclass(slots=True)
-class TasksRefused:
+class TasksNotTaken:
     """The interchange has not taken these: something in their message made no sense to it."""
 
     ids: Sequence[int]
@@ -55,14 +55,14 @@ class InterchangeDied:
 
 
 @dataclass(slots=True)
-class ConnectionLost:
+class SubmissionEnded:
     """The interchange is gone and will not come back, or the executor is shut down."""
 
     cause: object
 
 
 Event = (
-    TasksSubmitted | ResultsArrived | TasksFailed | TasksRefused | CancelRequested | InterchangeDied | ConnectionLost
+    TasksSubmitted | ResultsArrived | TasksFailed | TasksNotTaken | CancelRequested | InterchangeDied | SubmissionEnded
 )
 
 # -- actions ---------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class SendCancel:
 
 @dataclass(slots=True)
 class Resolve:
-    """These results count; ``positions`` are their places in the event."""
+    """Results that count; ``positions`` are their places in the event."""
 
     ids: Sequence[int]
     positions: Sequence[int]
@@ -139,7 +139,7 @@ class Submission:
                 return self._on_results(ids)
             case TasksFailed(ids, cause):
                 return self._fail([id_ for id_ in dict.fromkeys(ids) if id_ in self._outstanding], cause)
-            case TasksRefused(ids, cause):
+            case TasksNotTaken(ids, cause):
                 return self._on_refused(ids, cause)
             case CancelRequested(ids):
                 known = [id_ for id_ in ids if id_ in self._outstanding]
@@ -147,7 +147,7 @@ class Submission:
                 return [SendCancel(known)] if known else []
             case InterchangeDied(cause):
                 return self._on_died(cause)
-            case ConnectionLost(cause):
+            case SubmissionEnded(cause):
                 # The first cause is the one that explains.
                 if self._ended is None:
                     self._ended = cause

@@ -21,7 +21,7 @@ from trellis.wire.messages import (
 )
 
 
-class Call(NamedTuple):
+class TaskPayload(NamedTuple):
     """What an attempt carries, as its ``executor_note``; kept until it has its outcome."""
 
     function: int
@@ -66,7 +66,7 @@ def send_tasks(attempts: Sequence[Attempt], resumed: bool = False) -> list[Buffe
     """Raises:
     SerializationError: what is said of one of them cannot be encoded.
     """
-    calls: list[Call] = [attempt.executor_note for attempt in attempts]
+    calls: list[TaskPayload] = [attempt.executor_note for attempt in attempts]
     functions, arguments, priorities, demands = zip(*calls, strict=True)
     walltimes_s = [attempt.walltime_s or 0.0 for attempt in attempts]
     sizes, frames = pack(arguments)

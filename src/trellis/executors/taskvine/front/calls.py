@@ -19,7 +19,7 @@ from trellis.executors.common.functions import FunctionTable
 from trellis.executors.taskvine.front.client import VineClient
 from trellis.executors.taskvine.front.environments import Environments
 from trellis.executors.taskvine.front.file_table import FileTable
-from trellis.executors.taskvine.front.requests import Held, VineTask
+from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, PreparedTask
 from trellis.executors.taskvine.front.specification import check_specification, parse_specification
 from trellis.executors.taskvine.front.temps import ResultHere, TempResult
 from trellis.executors.taskvine.library import Library
@@ -108,7 +108,7 @@ class Calls:
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
-    def task_of(self, attempt: Attempt) -> VineTask:
+    def task_of(self, attempt: Attempt) -> PreparedTask:
         """Raises:
         InvalidResourceSpecification: what it asks for cannot be.
         TaskVineTaskFailure: there is no such library.
@@ -132,7 +132,7 @@ class Calls:
             result_file = self._files.new("temp")
             self._results.add(result_file)
         attempt.executor_id = self._client.next_id()
-        return VineTask(attempt.executor_id, number, shape, arguments, inputs, files.outputs, result_file, attempt)
+        return PreparedTask(attempt.executor_id, number, shape, arguments, inputs, files.outputs, result_file, attempt)
 
     def _shape(self, attempt: Attempt, resources: Mapping[str, Any]) -> int:
         config = self._config
@@ -164,7 +164,7 @@ class Calls:
 
     # -- on the client's thread --------------------------------------------------------------------------------
 
-    def kept(self, held: Held, value: Any) -> Any:
+    def kept(self, held: OutstandingTask, value: Any) -> Any:
         """A task with files has ended well: what its future gets.
 
         Raises:
@@ -178,8 +178,8 @@ class Calls:
         weakref.finalize(result, self._client.drop_file, held.result_file).atexit = False
         return result
 
-    def ended(self, tasks: Sequence[Held]) -> None:
-        """These have their outcomes."""
+    def ended(self, tasks: Sequence[OutstandingTask]) -> None:
+        """Tasks have their outcomes."""
         self._functions.release([held.function for held in tasks])
         for held in tasks:
             if held.outputs:

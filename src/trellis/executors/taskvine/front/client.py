@@ -23,7 +23,7 @@ from trellis.executors.common.pulse import asking_period
 from trellis.executors.common.service_client import Cancel, Patience, Send, ServiceAddress, ServiceClient
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.taskvine.front.outcomes import failure
-from trellis.executors.taskvine.front.requests import Held, VineCallbacks, VineTask
+from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, PreparedTask, VineCallbacks
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.wire.codec import Buffer, Payload, encode_checked, encode_header, pack, payload_buffers, unpack
 from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions
@@ -50,8 +50,8 @@ from trellis.wire.vine import (
 )
 
 
-class VineClient(ServiceClient[VinePorts, VineTask]):
-    """One manager, from its start to its end.
+class VineClient(ServiceClient[VinePorts, PreparedTask]):
+    """The manager of an executor, from its start to its end.
 
     Args:
         process: of the manager; not started yet.
@@ -71,11 +71,11 @@ class VineClient(ServiceClient[VinePorts, VineTask]):
             Patience(asking_period(settings.heartbeat_period_s, threshold_s), threshold_s),
             ping=VineStatusRequest(0),
             messages=ToVineClient,
-            task_type=VineTask,
+            task_type=PreparedTask,
         )
         self._callbacks = callbacks
         self._ids = itertools.count()
-        self._held: dict[int, Held] = {}
+        self._outstanding: dict[int, OutstandingTask] = {}
         self._hosts: dict[str, str] = {}  # of workers
 
     # -- any thread --------------------------------------------------------------------------------------------
@@ -83,18 +83,18 @@ class VineClient(ServiceClient[VinePorts, VineTask]):
     @property
     def outstanding(self) -> int:
         """Tasks without an outcome."""
-        return len(self._held)
+        return len(self._outstanding)
 
     def futures(self) -> dict[int, Future[Any]]:
         """The futures of all tasks without an outcome, by number."""
-        held = self._held.copy()
+        held = self._outstanding.copy()
         return {id_: task.attempt.future for id_, task in held.items() if task.attempt.future is not None}
 
     def next_id(self) -> int:
         return next(self._ids)
 
-    def submit(self, task: VineTask) -> None:
-        self._held[task.id] = Held(task.attempt, task.function, task.outputs, task.result_file)
+    def submit(self, task: PreparedTask) -> None:
+        self._outstanding[task.id] = OutstandingTask(task.attempt, task.function, task.outputs, task.result_file)
         self._put(task)
 
     def cancel(self, id_: int) -> None:
@@ -140,12 +140,12 @@ class VineClient(ServiceClient[VinePorts, VineTask]):
     # -- the thread --------------------------------------------------------------------------------------------
 
     def _on_item(self, item: Cancel) -> None:
-        if item.id in self._held:
+        if item.id in self._outstanding:
             self._send([encode_header(CancelVineTasks([item.id]))])
 
-    def _submit(self, batch: list[VineTask]) -> None:
+    def _submit(self, batch: list[PreparedTask]) -> None:
         if self._cause is not None:
-            self._fail([task.id for task in batch if task.id in self._held], self._cause)
+            self._fail([task.id for task in batch if task.id in self._outstanding], self._cause)
             return
         ids, functions, shapes, arguments, inputs, outputs, result_files, _ = zip(*batch, strict=True)
         sizes, frames = pack(arguments)
@@ -172,16 +172,16 @@ class VineClient(ServiceClient[VinePorts, VineTask]):
         self._callbacks.manager_lost(cause)
 
     def _fail_outstanding(self, cause: TrellisError) -> None:
-        self._fail(list(self._held), cause)
+        self._fail(list(self._outstanding), cause)
 
     def _fail_reported(self, ids: list[int], reason: str) -> None:
         for id_ in dict.fromkeys(ids):
-            if id_ in self._held:
-                name = self._held[id_].attempt.name
+            if id_ in self._outstanding:
+                name = self._outstanding[id_].attempt.name
                 self._fail([id_], ExecutorError(self._label, f"{name} was refused: {reason}"))
 
     def _fail(self, ids: Sequence[int], cause: TrellisError) -> None:
-        held = [self._held.pop(id_) for id_ in ids]
+        held = [self._outstanding.pop(id_) for id_ in ids]
         self._callbacks.ended(held)
         deliver([(task.attempt, Outcome(None, cause)) for task in held])
 
@@ -192,7 +192,7 @@ class VineClient(ServiceClient[VinePorts, VineTask]):
             case VineResults():
                 self._on_results(message, frames)
             case VineTaskFailed(id=id_):
-                held = self._held.pop(id_, None)
+                held = self._outstanding.pop(id_, None)
                 if held is not None:
                     self._callbacks.ended([held])
                     deliver([(held.attempt, Outcome(None, failure(message, held.attempt)))])
@@ -226,9 +226,9 @@ class VineClient(ServiceClient[VinePorts, VineTask]):
         failed = set(message.failed)
         hostname = self._hosts.get(message.worker, "")
         outcomes: list[tuple[Attempt, Outcome]] = []
-        ended: list[Held] = []
+        ended: list[OutstandingTask] = []
         for position, payload in enumerate(unpack(message.sizes, frames)):
-            held = self._held.pop(message.ids[position], None)
+            held = self._outstanding.pop(message.ids[position], None)
             if held is None:
                 continue
             ended.append(held)

@@ -215,7 +215,7 @@ class FileTable:
     # -- afterwards --------------------------------------------------------------------------------------------
 
     def came_home(self, mounts: Iterable[Mount]) -> None:
-        """These outputs have come: tasks that read them find them at the workers that have them still.
+        """Outputs have come: tasks that read them find them at the workers that have them still.
 
         Raises:
             OSError: one that was to be added to a file could not be.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from trellis.executors.htex.submit.submission import (
     MOST_DEATHS,
     CancelRequested,
-    ConnectionLost,
     Fail,
     GiveUp,
     InterchangeDied,
@@ -16,8 +15,9 @@ from trellis.executors.htex.submit.submission import (
     SendCancel,
     SendTasks,
     Submission,
+    SubmissionEnded,
     TasksFailed,
-    TasksRefused,
+    TasksNotTaken,
     TasksSubmitted,
 )
 
@@ -86,7 +86,7 @@ def test_cancelling_asks_for_it_and_the_report_decides() -> None:
 
 def test_when_the_connection_is_lost_all_fail_and_all_that_comes() -> None:
     machine = with_tasks(2, 1)
-    assert machine.handle(ConnectionLost("it died")) == [Fail([1, 2], "it died")]
+    assert machine.handle(SubmissionEnded("it died")) == [Fail([1, 2], "it died")]
     assert machine.handle(TasksSubmitted((3,))) == [Fail([3], "it died")]
     assert machine.handle(CancelRequested((1,))) == []
     machine.check_invariants()
@@ -94,8 +94,8 @@ def test_when_the_connection_is_lost_all_fail_and_all_that_comes() -> None:
 
 def test_the_first_cause_of_a_loss_explains_it() -> None:
     machine = Submission()
-    assert machine.handle(ConnectionLost("it died")) == []
-    machine.handle(ConnectionLost("it was shut down"))
+    assert machine.handle(SubmissionEnded("it died")) == []
+    machine.handle(SubmissionEnded("it was shut down"))
     assert machine.handle(TasksSubmitted((1,))) == [Fail([1], "it died")]
 
 
@@ -154,15 +154,15 @@ def test_results_that_come_again_and_lost_tasks_are_no_progress() -> None:
 
 def test_an_interchange_that_was_told_to_end_is_not_started_again() -> None:
     machine = with_tasks(1)
-    machine.handle(ConnectionLost("it was shut down"))
+    machine.handle(SubmissionEnded("it was shut down"))
     assert machine.handle(InterchangeDied("exit code 0")) == []
 
 
 def test_refused_tasks_are_sent_alone_and_the_bad_one_fails() -> None:
     machine = with_tasks(1, 2, 3)
-    assert machine.handle(TasksRefused([1, 2, 3, 9], "odd")) == [SendAlone([1, 2, 3])]
-    assert machine.handle(TasksRefused([2], "odd")) == [Fail([2], "odd")]
-    assert machine.handle(TasksRefused([2], "odd")) == []
+    assert machine.handle(TasksNotTaken([1, 2, 3, 9], "odd")) == [SendAlone([1, 2, 3])]
+    assert machine.handle(TasksNotTaken([2], "odd")) == [Fail([2], "odd")]
+    assert machine.handle(TasksNotTaken([2], "odd")) == []
     machine.handle(ResultsArrived((1, 3)))
     machine.check_invariants()
     assert machine.outstanding == 0
@@ -171,4 +171,4 @@ def test_refused_tasks_are_sent_alone_and_the_bad_one_fails() -> None:
 def test_a_refused_task_that_is_to_be_cancelled_is_not_sent_again() -> None:
     machine = with_tasks(1)
     machine.handle(CancelRequested([1]))
-    assert machine.handle(TasksRefused([1], "odd")) == [Fail([1], "odd")]
+    assert machine.handle(TasksNotTaken([1], "odd")) == [Fail([1], "odd")]

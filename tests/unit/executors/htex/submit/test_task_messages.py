@@ -6,7 +6,7 @@ from typing import Any
 
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.executors.htex.submit import task_messages
-from trellis.executors.htex.submit.task_messages import Call, StandingOrders, resume_messages, send_tasks
+from trellis.executors.htex.submit.task_messages import StandingOrders, TaskPayload, resume_messages, send_tasks
 from trellis.wire.codec import Buffer, Decoder, unpack
 from trellis.wire.messages import (
     CancelTasks,
@@ -31,7 +31,7 @@ class Nobody:
 def attempt(id_: int, priority: float = 0, walltime_s: float | None = None, demand: Demand | None = None) -> Attempt:
     attempt = Attempt(len, (), {}, sink=Nobody(), walltime_s=walltime_s)
     attempt.executor_id = id_
-    attempt.executor_note = Call(7, b"arguments %d" % id_, priority, demand)
+    attempt.executor_note = TaskPayload(7, b"arguments %d" % id_, priority, demand)
     return attempt
 
 

@@ -15,7 +15,7 @@ from trellis.errors import ConfigurationError, InvalidResourceSpecification, Ser
 from trellis.executors.taskvine import Library, TaskVineManagerConfig
 from trellis.executors.taskvine.front import environments
 from trellis.executors.taskvine.front.calls import DEFAULT_LIBRARY, Calls
-from trellis.executors.taskvine.front.requests import Held, VineTask
+from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, PreparedTask
 from trellis.staging.files import File
 from trellis.wire.codec import Payload
 from trellis.wire.vine import ON_IMPORT_PATH, FileSpec, LibrarySpec, Mount, Resources, TaskShape
@@ -86,8 +86,8 @@ def shape(told: Told, one: Attempt | None = None, mode: str = "regular", **field
     return told.shapes[calls(told, mode, **fields).task_of(one or attempt()).shape]
 
 
-def held(task: VineTask) -> Held:
-    return Held(task.attempt, task.function, task.outputs, task.result_file)
+def held(task: PreparedTask) -> OutstandingTask:
+    return OutstandingTask(task.attempt, task.function, task.outputs, task.result_file)
 
 
 # -- the configuration ---------------------------------------------------------------------------------------------

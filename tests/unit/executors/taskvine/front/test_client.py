@@ -15,7 +15,7 @@ from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import ExecutorError, TaskVineManagerFailure, TrellisError
 from trellis.executors.common.pulse import Pulse
 from trellis.executors.taskvine.front.client import VineClient
-from trellis.executors.taskvine.front.requests import Held, VineCallbacks, VineTask
+from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, PreparedTask, VineCallbacks
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.keys import create_keys
 from trellis.wire.codec import Buffer, encode_header
@@ -86,7 +86,7 @@ class House:
     ) -> None:
         self.manager = FakeManager(start_error)
         self.lost: list[TrellisError] = []
-        self.ended: list[Held] = []
+        self.ended: list[OutstandingTask] = []
         self.sink = Sink()
         create_keys(directory)
         settings = VineSettings(
@@ -119,7 +119,7 @@ class House:
         for _ in range(number):
             id_ = self.client.next_id()
             attempt = Attempt(len, (), {}, sink=self.sink, name=f"task{id_}")
-            self.client.submit(VineTask(id_, 0, 0, b"", [], [Mount(0, "out")], -1, attempt))
+            self.client.submit(PreparedTask(id_, 0, 0, b"", [], [Mount(0, "out")], -1, attempt))
 
 
 def _ignore(_: object) -> None:

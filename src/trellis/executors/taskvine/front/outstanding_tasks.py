@@ -11,7 +11,7 @@ from trellis.wire.codec import Payload
 from trellis.wire.vine import Mount, WorkerJoined, WorkerLeft
 
 
-class VineTask(NamedTuple):
+class PreparedTask(NamedTuple):
     """A task that is to be sent."""
 
     id: int
@@ -24,7 +24,7 @@ class VineTask(NamedTuple):
     attempt: Attempt
 
 
-class Held(NamedTuple):
+class OutstandingTask(NamedTuple):
     """What is kept of a task without an outcome."""
 
     attempt: Attempt
@@ -41,6 +41,6 @@ class VineCallbacks(NamedTuple):
     notice: Callable[[str], None]
     manager_lost: Callable[[TrellisError], None]
     # A task with files has ended well: gives what its future gets in place of ``value``, or raises an OSError.
-    kept: Callable[[Held, Any], Any]
+    kept: Callable[[OutstandingTask, Any], Any]
     # These have their outcomes, whatever they are.
-    ended: Callable[[list[Held]], None]
+    ended: Callable[[list[OutstandingTask]], None]
