@@ -53,7 +53,6 @@ MACHINES = [
     "trellis.executors.common.capacity",
     "trellis.executors.common.connections",
     "trellis.executors.common.pulse",
-    "trellis.executors.htex.manager.lost_tasks",
     "trellis.executors.htex.manager.backlog",
     "trellis.executors.htex.submit.task_messages",
     "trellis.executors.htex.interchange.payload_store",

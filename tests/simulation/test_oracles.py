@@ -13,6 +13,7 @@ from trellis.executors.htex.interchange.manager_table import ManagerEntry
 from trellis.executors.htex.interchange.selection import Selection
 from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.manager import events
+from trellis.executors.htex.manager.events import Running
 from trellis.executors.htex.manager.state import ManagerState
 from trellis.executors.htex.submit import submission
 from trellis.executors.htex.submit.submission import Submission
@@ -146,8 +147,8 @@ class OffersTwice(ManagerState):
 
 
 class CancelsInSilence(ManagerState):
-    def _drop(self, asked: set[int], now: float) -> list[events.Action]:
-        super()._drop(asked, now)
+    def _cancel(self, asked: set[int], now: float) -> list[events.Action]:
+        super()._cancel(asked, now)
         return []
 
 
@@ -161,8 +162,8 @@ class ReportsBeforeTheEnd(ManagerState):
 
 
 class NeverKills(ManagerState):
-    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[events.Action]:
-        actions = super()._on_deadline_passed(event, now)
+    def _on_deadline_passed(self, running: Running, now: float) -> list[events.Action]:
+        actions = super()._on_deadline_passed(running, now)
         return [action for action in actions if not isinstance(action, events.KillWorker)]
 
 
@@ -172,11 +173,11 @@ class ForgetsTheWidowed(ManagerState):
         return [action for action in actions if not isinstance(action, events.ReportWorkerLost)]
 
 
-class NeverAudits(ManagerState):
+class NeverLooksForLostTasks(ManagerState):
     """A task whose worker died before it was on the board."""
 
     def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
-        self._audit.due = None
+        self._lost_tasks.due = None
         return super()._on_taken_back(event, now)
 
 
@@ -188,9 +189,9 @@ class CancelsOnlyWhatRuns(ManagerState):
             del self._to_end[task]
         return super()._on_taken_back(event, now)
 
-    def _on_cancel_requested(self, event: events.CancelRequested, now: float) -> list[events.Action]:
-        actions = super()._on_cancel_requested(event, now)
-        early = [task for task in self._to_end if task not in event.running]
+    def _on_cancel_requested(self, ids: Sequence[int], running: Running, now: float) -> list[events.Action]:
+        actions = super()._on_cancel_requested(ids, running, now)
+        early = [task for task in self._to_end if task not in running]
         return [*actions, events.ReportCancelled(early)] if early else actions
 
 
@@ -229,14 +230,14 @@ class AccusesAtOnce(ManagerState):
     """What a worker has just taken is taken for lost."""
 
     def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
-        self._audit._suspects = dict.fromkeys(self._offered, 2)
+        self._lost_tasks._suspects = dict.fromkeys(self._offered, 2)
         return super()._on_taken_back(event, now)
 
 
 class NeverNoticesSilence(ManagerState):
-    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[events.Action]:
+    def _on_deadline_passed(self, running: Running, now: float) -> list[events.Action]:
         self._liveness.heard(now)
-        return super()._on_deadline_passed(event, now)
+        return super()._on_deadline_passed(running, now)
 
 
 class NeverDrains(InterchangeState):
@@ -245,12 +246,8 @@ class NeverDrains(InterchangeState):
 
 
 class IgnoresItsDismissal(ManagerState):
-    def _on_stop_requested(self, event: events.StopRequested, now: float) -> list[events.Action]:
-        return []
-
-    def _on_interchange_heard(self, event: events.InterchangeHeard, now: float) -> list[events.Action]:
-        self._liveness.heard(now)
-        return []
+    def handle(self, event: events.Event, now: float) -> list[events.Action]:
+        return [] if isinstance(event, events.StopRequested) else super().handle(event, now)
 
 
 class TakesLateResults(ManagerState):
@@ -291,7 +288,7 @@ BUGS = [
     (Machines(manager=ReportsBeforeTheEnd), FAULTY, (SafetyViolation, KeyError)),
     (Machines(manager=NeverKills), FAULTY, LivenessViolation),
     (Machines(manager=ForgetsTheWidowed), FAULTY, LivenessViolation),
-    (Machines(manager=NeverAudits), FAULTY, LivenessViolation),
+    (Machines(manager=NeverLooksForLostTasks), FAULTY, LivenessViolation),
     (Machines(manager=CancelsOnlyWhatRuns), FAULTY, (SafetyViolation, KeyError)),
     (Machines(manager=GivesBackAndKeeps), CROWDED, (AssertionError, KeyError)),
     (Machines(interchange=ForgetsWhatComesBack), CROWDED, (LivenessViolation, SafetyViolation)),

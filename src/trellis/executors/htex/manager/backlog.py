@@ -1,4 +1,4 @@
-"""Which tasks of a node have not started, and what each asks for. Pure.
+"""The tasks of a node that have not started, and what each asks for. Pure.
 
 Plain tasks are handed out in order. Before one that takes several slots its gang is gathered (see ``gangs``), and one
 that spreads over nodes waits for those first (see ``node_pool``).
@@ -30,8 +30,8 @@ class NodeSize:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a task asks for beyond a worker."""
+class DemandInSlots:
+    """What a task asks for beyond a worker, and how many slots of this node that takes."""
 
     walltime_s: float
     demand: Demand
@@ -48,14 +48,14 @@ _PLAIN = Demand()
 
 
 class Backlog:
-    """The tasks of a node until they start; their wishes, and the gangs of those that run, until they end."""
+    """The tasks of a node until they start; their demands, and the gangs of those that run, until they end."""
 
     def __init__(self, size: NodeSize) -> None:
         self._size = size
         self._queue: deque[int] = deque()
         self._gangs = Gangs()
         self._nodes = NodePool(size.nodes)
-        self._wishes: dict[int, Wish] = {}  # of those tasks that have any
+        self._demands: dict[int, DemandInSlots] = {}  # of those tasks that have any
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._gangs) + len(self._nodes)
@@ -75,11 +75,11 @@ class Backlog:
         return self._gangs
 
     @property
-    def has_wishes(self) -> bool:
-        return bool(self._wishes)
+    def has_demands(self) -> bool:
+        return bool(self._demands)
 
-    def wish(self, task: int) -> Wish | None:
-        return self._wishes.get(task)
+    def demand(self, task: int) -> DemandInSlots | None:
+        return self._demands.get(task)
 
     # -- tasks come --------------------------------------------------------------------------------------------
 
@@ -87,34 +87,34 @@ class Backlog:
         self, ids: Sequence[int], walltimes_s: Sequence[float] | None, demands: Sequence[Demand | None] | None
     ) -> dict[int, str]:
         """Tasks have come; those that can never run here are not kept: why not."""
-        unfit: dict[int, str] = {}
+        infeasible: dict[int, str] = {}
         if walltimes_s is not None or demands is not None:
             count = len(ids)
             for task, walltime_s, demand in zip(
                 ids, walltimes_s or [0.0] * count, demands or [None] * count, strict=True
             ):
-                self._note_wish(task, walltime_s, demand, unfit)
-        self._queue.extend([task for task in ids if task not in unfit] if unfit else ids)
-        return unfit
+                self._note_demand(task, walltime_s, demand, infeasible)
+        self._queue.extend([task for task in ids if task not in infeasible] if infeasible else ids)
+        return infeasible
 
-    def _note_wish(self, task: int, walltime_s: float, demand: Demand | None, unfit: dict[int, str]) -> None:
+    def _note_demand(self, task: int, walltime_s: float, demand: Demand | None, infeasible: dict[int, str]) -> None:
         if demand is None:
             if walltime_s > 0:
-                self._wishes[task] = Wish(walltime_s, _PLAIN, 1)
+                self._demands[task] = DemandInSlots(walltime_s, _PLAIN, 1)
             return
         size = self._size
         slots = slots_needed(demand, size.cpus, size.memory_bytes, size.gpus, size.workers)
         if slots > size.workers:
-            unfit[task] = f"it asks for more than this node has: {size.cpus} cores, {size.gpus} GPUs, " + (
+            infeasible[task] = f"it asks for more than this node has: {size.cpus} cores, {size.gpus} GPUs, " + (
                 f"{size.memory_bytes // 2**20} MB of memory"
             )
         elif demand.nodes > len(size.nodes):
-            unfit[task] = f"it asks for {demand.nodes} nodes, and this block has {len(size.nodes)}"
+            infeasible[task] = f"it asks for {demand.nodes} nodes, and this block has {len(size.nodes)}"
         else:
-            self._wishes[task] = Wish(walltime_s, demand, slots)
+            self._demands[task] = DemandInSlots(walltime_s, demand, slots)
 
     def put_back(self, ids: Sequence[int]) -> None:
-        """These were offered, and are next again."""
+        """Have tasks that were offered wait again: they are next."""
         self._queue.extendleft(reversed(ids))
 
     # -- tasks go to workers -----------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Backlog:
     def offer(self, room: float, shares: Shares) -> list[Offer | Park]:
         """Hand out tasks for so many free slots, in order; ``shares``: how much of a slot a task takes."""
         queue = self._queue
-        if not self._wishes:
+        if not self._demands:
             count = shares.fitting(queue, room)
             return [Offer([queue.popleft() for _ in range(count)])] if count else []
         actions: list[Offer | Park] = []
@@ -131,12 +131,12 @@ class Backlog:
             if not self.fits(room, shares):
                 break
             task = queue.popleft()
-            wish = self._wishes.get(task)
-            if wish is None or not wish.needs_gang:
+            needs = self._demands.get(task)
+            if needs is None or not needs.needs_gang:
                 room -= shares.of(task)
                 _add(actions, task)
-            elif wish.demand.nodes:
-                self._nodes.wait(task, wish.demand.nodes)
+            elif needs.demand.nodes:
+                self._nodes.wait(task, needs.demand.nodes)
             else:
                 room -= self._gather(task, (), actions)
         return actions
@@ -146,15 +146,15 @@ class Backlog:
         if not self._queue or room <= ROUNDING:
             return False
         task = self._queue[0]
-        wish = self._wishes.get(task)
-        return (wish is not None and wish.needs_gang) or shares.of(task) <= room + ROUNDING
+        needs = self._demands.get(task)
+        return (needs is not None and needs.needs_gang) or shares.of(task) <= room + ROUNDING
 
     def _gather_for_nodes(self, actions: list[Offer | Park]) -> int:
         found = self._nodes.take()
         return 0 if found is None else self._gather(*found, actions)
 
     def _gather(self, task: int, nodes: tuple[str, ...], actions: list[Offer | Park]) -> int:
-        slots = self._wishes[task].slots
+        slots = self._demands[task].slots
         self._gangs.gather(task, slots, nodes)
         actions.append(Park(slots))
         return slots
@@ -167,65 +167,65 @@ class Backlog:
         if complete is None:
             return None
         task, gang = complete
-        return RunGang(task, list(gang.workers), self._wishes[task].demand, gang.nodes)
+        return RunGang(task, list(gang.workers), self._demands[task].demand, gang.nodes)
 
     # -- tasks go away -----------------------------------------------------------------------------------------
 
-    def drop(self, asked: Collection[int]) -> tuple[list[int], list[int]]:
-        """Forget those of these tasks that have not started; give them, and the workers that parked for them."""
-        dropped = [task for task in self._queue if task in asked]
-        if dropped:
+    def cancel(self, asked: Collection[int]) -> tuple[list[int], list[int]]:
+        """Remove those of these tasks that have not started; give them, and the workers that parked for them."""
+        queued = [task for task in self._queue if task in asked]
+        if queued:
             self._queue = deque(task for task in self._queue if task not in asked)
-        if not self._wishes:
-            return dropped, []
+        if not self._demands:
+            return queued, []
         waiting = [task for task in self._nodes.waiting if task in asked]
         for task in waiting:
-            self._nodes.drop(task)
+            self._nodes.remove(task)
         gathering = [task for task in self._gangs if task in asked]
         parked = self._disband(gathering)
-        for task in [*dropped, *waiting, *gathering]:
-            self._wishes.pop(task, None)
-        return [*dropped, *waiting, *gathering], parked
+        for task in [*queued, *waiting, *gathering]:
+            self._demands.pop(task, None)
+        return [*queued, *waiting, *gathering], parked
 
-    def undo(self) -> list[int]:
-        """All goes back into the queue, whatever was done for it; give the workers that had parked."""
-        if not self._wishes:
+    def put_all_back(self) -> list[int]:
+        """Have all tasks wait as if nothing had been done for them; give the workers that had parked."""
+        if not self._demands:
             return []
         tasks = self.tasks
         parked = self._disband(list(self._gangs))
         for task in self._nodes.waiting:
-            self._nodes.drop(task)
+            self._nodes.remove(task)
         self._queue = deque(tasks)
         return parked
 
     def _disband(self, tasks: list[int]) -> list[int]:
-        gangs = [self._gangs.withdraw(task) for task in tasks]
+        gangs = [self._gangs.remove(task) for task in tasks]
         for gang in gangs:
-            self._nodes.give_back(gang.nodes)
+            self._nodes.put_back(gang.nodes)
         return [worker for gang in gangs for worker in gang.workers]
 
     def take_last(self, count: int) -> list[int]:
-        """Remove up to so many from the end of the queue; give them in order."""
+        """Take up to so many from the end of the queue, in order."""
         ids = [self._queue.pop() for _ in range(min(count, len(self._queue)))]
         ids.reverse()
-        if self._wishes:
+        if self._demands:
             for task in ids:
-                self._wishes.pop(task, None)
+                self._demands.pop(task, None)
         return ids
 
-    def ended(self, task: int) -> Gang | None:
-        """A task that had started has ended; give its gang."""
-        if not self._wishes or self._wishes.pop(task, None) is None:
+    def end(self, task: int) -> Gang | None:
+        """Note that a task that had started has ended; give its gang."""
+        if not self._demands or self._demands.pop(task, None) is None:
             return None
         gang = self._gangs.end(task)
         if gang is not None:
-            self._nodes.give_back(gang.nodes)
+            self._nodes.put_back(gang.nodes)
         return gang
 
     def check_invariants(self) -> None:
-        places = self.tasks
-        assert len(set(places)) == len(places), "a task waits in two places"
-        assert {*self._gangs, *self._gangs.running, *self._nodes.waiting} <= self._wishes.keys()
+        tasks = self.tasks
+        assert len(set(tasks)) == len(tasks), "a task waits in two places"
+        assert {*self._gangs, *self._gangs.running, *self._nodes.waiting} <= self._demands.keys()
         taken = [name for gang in self._gangs.all for name in gang.nodes]
         assert len(taken) + self._nodes.free == len(self._size.nodes), "nodes are lost or given twice"
         assert len(set(taken)) == len(taken), "two tasks have the same node"

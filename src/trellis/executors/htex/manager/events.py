@@ -36,14 +36,14 @@ class TasksFinished:
 
 @dataclass(slots=True)
 class WorkerParked:
-    """It has taken a token, and waits to be told what for."""
+    """A worker has taken a token, and waits to be told what for."""
 
     worker: int
 
 
 @dataclass(slots=True)
 class WorkerExited:
-    """All that it wrote has been handled. ``task``: what it ran, as its slot of the board says."""
+    """All that a worker wrote was handled, and it is gone. ``task``: what it ran, as its slot of the board says."""
 
     worker: int
     task: int | None
@@ -65,7 +65,7 @@ class ReturnRequested:
 
 @dataclass(slots=True)
 class TakenBack:
-    """These offered tasks had not been taken by any worker, in the order of their offer. All tokens are gone, too."""
+    """Offered tasks that had not been taken by any worker, in the order of their offer. All tokens are gone, too."""
 
     ids: Sequence[int]
     running: Running
@@ -147,6 +147,7 @@ Event = (
     | StopRequested
     | DeadlinePassed
 )
+FromInterchange = TasksReceived | CancelRequested | ReturnRequested | InterchangeHeard | Welcomed
 
 # -- actions ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +178,7 @@ class RunGang:
 
 @dataclass(slots=True)
 class Release:
-    """These parked workers go on with the queue."""
+    """Let parked workers go on with the queue."""
 
     workers: list[int]
 

@@ -1,4 +1,4 @@
-"""Which workers stand aside so that one task gets several slots of a node. Pure: no processes here.
+"""Workers that stand aside so that one task gets several slots of a node. Pure: no processes here.
 
 A task that takes k slots is a *gang* of k workers. They are gathered through the queue that all workers share: k
 tokens go in behind what was offered before, and a worker that takes one parks. Tokens name nobody: whoever parks
@@ -71,12 +71,12 @@ class Gangs:
         self._running[task] = gang
         return task, gang
 
-    def withdraw(self, task: int) -> Gang:
-        """This task shall not run: its workers have parked for nothing."""
+    def remove(self, task: int) -> Gang:
+        """Give a gang up that is not complete: its workers have parked for nothing."""
         return self._gathering.pop(task)
 
     def end(self, task: int) -> Gang | None:
-        """The task has ended, whichever way; None when it has no gang."""
+        """Give the gang of a task that has ended, whichever way; None when it has none."""
         return self._running.pop(task, None)
 
     def run_by(self, worker: int) -> int | None:

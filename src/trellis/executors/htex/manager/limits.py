@@ -9,14 +9,14 @@ from trellis.executors.htex.manager.events import Running
 
 @dataclass(slots=True)
 class _Walltime:
-    """Of an offered task. It may start at any time, so nothing can be over before a walltime has passed."""
+    """The limit of an offered task. It may start at any time: nothing can be over before a walltime has passed."""
 
     walltime_s: float
     look_at: float
 
 
 class Limits:
-    """Of the tasks that are offered or run.
+    """All limits of the tasks that are offered or run.
 
     Args:
         measure_period_s: tasks with a limit of memory are measured so often.
@@ -44,7 +44,7 @@ class Limits:
                 self._measure_at = now + self._measure_period_s
             self._memory_mb[task] = memory_mb
 
-    def forget(self, task: int) -> None:
+    def remove(self, task: int) -> None:
         self._walltimes.pop(task, None)
         self._memory_mb.pop(task, None)
 

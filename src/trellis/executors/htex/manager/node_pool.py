@@ -1,4 +1,4 @@
-"""Which nodes of a block belong to which task, for tasks that spread over nodes (MPI). Pure."""
+"""The nodes of a block, and whose they are, for tasks that spread over nodes (MPI). Pure."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ class NodePool:
     def wait(self, task: int, nodes: int) -> None:
         self._waiting[task] = _Waiting(nodes)
 
-    def drop(self, task: int) -> None:
-        """It does not wait any more."""
+    def remove(self, task: int) -> None:
         del self._waiting[task]
 
     def take(self) -> tuple[int, tuple[str, ...]] | None:
@@ -62,6 +61,6 @@ class NodePool:
             overtaken.append(waiting)
         return None
 
-    def give_back(self, names: tuple[str, ...]) -> None:
+    def put_back(self, names: tuple[str, ...]) -> None:
         # In the order of the block: neighbours stay neighbours.
         self._free = sorted([*self._free, *names], key=self._order.__getitem__)

@@ -46,7 +46,7 @@ class Pacing:
 
     def __init__(self) -> None:
         self._functions: dict[int, int] = {}  # of each task
-        self._paces: dict[int, LookAhead] = {}  # of functions that have been seen
+        self._look_ahead: dict[int, LookAhead] = {}  # of functions that have been seen
         self._shares: dict[int, float] = {}  # of some functions, as they are with so many workers ready
         self._workers = 0
         self._whole: set[int] = set()  # tasks that take a worker each
@@ -55,22 +55,22 @@ class Pacing:
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
-    def receive(self, ids: Sequence[int], functions: Sequence[int] | None) -> None:
-        """``functions``: by number; None: one and the same."""
+    def add(self, ids: Sequence[int], functions: Sequence[int] | None) -> None:
+        """Note tasks that are here now. ``functions``: by number; None: one and the same."""
         self._functions.update(dict.fromkeys(ids, 0) if functions is None else zip(ids, functions, strict=True))
 
     def run_whole(self, task: int) -> None:
-        """It has started, and whatever it calls it takes a worker of its own: one of a gang."""
+        """Note that a task has started that takes a worker of its own, whatever it calls: one of a gang."""
         self._whole.add(task)
 
     def offer(self, ids: Iterable[int]) -> None:
-        """These go to the workers."""
+        """Note that these go to the workers."""
         functions = [self._functions[task] for task in ids]
         for function in set(functions):
             self._offered[function] += functions.count(function)
 
-    def withdraw(self, task: int) -> None:
-        """It takes no time of the workers any more: it has ended, is taken back, or its worker is being ended."""
+    def take_back(self, task: int) -> None:
+        """Note that a task takes no more of the workers' time: it is here again, or its worker is being ended."""
         if self._whole and task in self._whole:
             self._whole.discard(task)
         else:
@@ -81,15 +81,15 @@ class Pacing:
         if not self._offered[function]:
             del self._offered[function]
 
-    def forget(self, ids: Iterable[int]) -> None:
-        """These are no longer here."""
+    def remove(self, ids: Iterable[int]) -> None:
+        """Note that tasks that take none of the workers' time are no longer here."""
         for task in ids:
             del self._functions[task]
 
     # -- durations ---------------------------------------------------------------------------------------------
 
     def finish(self, tasks: Sequence[int], durations_s: Sequence[float] | None) -> bool:
-        """These have run for so long, and are no longer here; gives whether some of them were long."""
+        """Note how long tasks have run that are no longer here; say whether some of them were long."""
         long = False
         for task in self._whole.intersection(tasks):
             self._whole.discard(task)
@@ -109,16 +109,16 @@ class Pacing:
         return long
 
     def _note(self, function: int, count: int, duration_s: float) -> bool:
-        pace = self._paces.get(function)
-        if pace is None:
-            pace = self._paces[function] = LookAhead(MOST_READY)
-        pace.note(count, duration_s)
+        look_ahead = self._look_ahead.get(function)
+        if look_ahead is None:
+            look_ahead = self._look_ahead[function] = LookAhead(MOST_READY)
+        look_ahead.note(count, duration_s)
         self._shares.pop(function, None)
         return duration_s > count * AHEAD_S
 
     def forget_functions(self, functions: Iterable[int]) -> None:
         for function in functions:
-            self._paces.pop(function, None)
+            self._look_ahead.pop(function, None)
             self._shares.pop(function, None)
 
     # -- what follows ------------------------------------------------------------------------------------------
@@ -130,8 +130,8 @@ class Pacing:
             self._shares.clear()
         share = self._shares.get(function)
         if share is None:
-            pace = self._paces.get(function)
-            share = 1.0 if pace is None or not workers else workers / (workers + pace.ahead(workers))
+            known = self._look_ahead.get(function)
+            share = 1.0 if known is None or not workers else workers / (workers + known.ahead(workers))
             self._shares[function] = share
         return share
 

@@ -1,4 +1,4 @@
-"""Which task is where, on one node. No sockets, clocks, processes or threads here.
+"""Where each task of a node is, and what is done about it. No sockets, clocks, processes or threads here.
 
 Tasks wait in the manager's queue, then they are *offered*: put into a queue from which any worker that is free takes
 the next, without asking. Who runs what is read from the workers' *board* when that matters: when a worker dies, a
@@ -8,18 +8,17 @@ than a worker get a *gang* of them (see ``backlog`` and ``gangs``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import assert_never
 
 from trellis.executors.common.heartbeat import Liveness
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.backlog import Backlog, NodeSize
 from trellis.executors.htex.manager.events import Action, Event, Running
 from trellis.executors.htex.manager.limits import Limits
-from trellis.executors.htex.manager.lost_tasks import Audit
 from trellis.executors.htex.manager.pacing import Pacing
-from trellis.executors.htex.manager.workers import Ending, Starting, Workers
+from trellis.executors.htex.manager.workers import Ending, LostTasks, Starting, Workers
 
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
 # or more.
@@ -52,7 +51,7 @@ class ManagerState:
         self._to_end: dict[int, Action] = {}  # offered tasks that must end, and what is to be reported then
         self._look_again: float | None = None  # for those of them that were nowhere to be seen
         self._to_return: int | None = None  # asked for by the interchange, waiting for TakenBack
-        self._audit = Audit()
+        self._lost_tasks = LostTasks()
         self._draining = False
         self._terminate: tuple[float, str] | None = None  # end by then, for this reason
         self._leave: events.Exit | None = None  # as soon as the rest is given back
@@ -60,25 +59,6 @@ class ManagerState:
         self._connected = True  # else nothing is started, since nobody could be told
         self._liveness = Liveness(settings.heartbeat_period_s, settings.heartbeat_threshold_s, now)
         self._drain_at = None if settings.drain_after_s is None else now + settings.drain_after_s
-        self._handlers: dict[type, Callable[[Any, float], list[Action]]] = {
-            events.TasksReceived: self._on_tasks_received,
-            events.WorkerReady: self._on_worker_ready,
-            events.WorkerParked: self._on_worker_parked,
-            events.TasksFinished: self._on_tasks_finished,
-            events.WorkerExited: self._on_worker_exited,
-            events.CancelRequested: self._on_cancel_requested,
-            events.ReturnRequested: self._on_return_requested,
-            events.TakenBack: self._on_taken_back,
-            events.Interrupted: self._on_interrupted,
-            events.MemoryMeasured: self._on_memory_measured,
-            events.InterchangeHeard: self._on_interchange_heard,
-            events.Disconnected: self._on_disconnected,
-            events.Welcomed: self._on_welcomed,
-            events.FunctionsForgotten: self._on_functions_forgotten,
-            events.TerminateRequested: self._on_terminate_requested,
-            events.StopRequested: self._on_stop_requested,
-            events.DeadlinePassed: self._on_deadline_passed,
-        }
 
     def start(self) -> list[Action]:
         return [events.StartWorker(worker) for worker in range(len(self._workers))]
@@ -87,17 +67,17 @@ class ManagerState:
 
     @property
     def tasks(self) -> int:
-        """Tasks that wait, are offered, and run."""
+        """How many tasks wait, are offered, and run."""
         return len(self._backlog) + len(self._offered)
 
     @property
     def holding(self) -> list[int]:
-        """All of them."""
+        """Tasks that wait, are offered, and run."""
         return [*self._backlog.tasks, *self._offered]
 
     @property
     def started(self) -> list[int]:
-        """Those that may have started."""
+        """Tasks that may have started."""
         return list(self._offered)
 
     @property
@@ -112,7 +92,7 @@ class ManagerState:
     def next_deadline(self) -> float:
         due = [self._liveness.due]
         limits = self._limits.next_deadline() if self._limits else None
-        due += [when for when in (self._drain_at, self._look_again, self._audit.due, limits) if when is not None]
+        due += [when for when in (self._drain_at, self._look_again, self._lost_tasks.due, limits) if when is not None]
         if self._terminate is not None:
             due.append(self._terminate[0])
         return min([*due, *self._workers.due])
@@ -124,42 +104,81 @@ class ManagerState:
         if self._exited:
             return []
         # Nothing starts for a while after a sleep, not even what a gang gathers for.
-        actions = self._place(self._backlog.undo(), now) if self._liveness.has_overslept(now) else []
-        actions += self._handlers[type(event)](event, now)
+        actions = self._put_all_back(now) if self._liveness.has_overslept(now) else []
+        if isinstance(event, events.FromInterchange):
+            self._liveness.heard(now)
+        actions += self._react(event, now)
         if self._terminate is not None and not self.tasks and not self._exited:
             actions += self._exit(self._terminate[1], failed=False)
         return actions
 
+    def _react(self, event: Event, now: float) -> list[Action]:
+        match event:
+            case events.TasksFinished():
+                return self._on_tasks_finished(event, now)
+            case events.TasksReceived():
+                return self._on_tasks_received(event, now)
+            case events.DeadlinePassed(running):
+                return self._on_deadline_passed(running, now)
+            case events.WorkerReady(worker):
+                self._workers.got_ready(worker)
+                return self._offer(now)
+            case events.WorkerParked(worker):
+                return self._on_worker_parked(worker, now)
+            case events.WorkerExited():
+                return self._on_worker_exited(event, now)
+            case events.CancelRequested(ids, running):
+                return self._on_cancel_requested(ids, running, now)
+            case events.ReturnRequested(count):
+                self._to_return = count
+                return [events.TakeBack()] if self._backlog.in_queue < count else self._give_back()
+            case events.TakenBack():
+                return self._on_taken_back(event, now)
+            case events.Interrupted():
+                return self._on_interrupted(event, now)
+            case events.MemoryMeasured():
+                return self._on_memory_measured(event)
+            case events.InterchangeHeard():
+                return []
+            case events.Disconnected():
+                self._connected = False
+                return self._put_all_back(now)  # a gang that gathers must not begin
+            case events.Welcomed():
+                self._connected = True
+                return self._offer(now)
+            case events.FunctionsForgotten(functions):
+                self._pacing.forget_functions(functions)
+                return []
+            case events.TerminateRequested(reason):
+                return self._on_terminate_requested(reason, now)
+            case events.StopRequested(reason):
+                return self._give_up(reason, failed=False)
+            case _:
+                assert_never(event)
+
     def _on_tasks_received(self, event: events.TasksReceived, now: float) -> list[Action]:
-        self._liveness.heard(now)
         if self._draining:  # they were on their way
             return [events.GiveBack(list(event.ids))]
-        self._pacing.receive(event.ids, event.functions)
-        unfit = self._backlog.receive(event.ids, event.walltimes_s, event.demands)
-        self._pacing.forget(unfit)
-        return [*(events.ReportWorkerLost(-1, task, why) for task, why in unfit.items()), *self._offer(now)]
+        self._pacing.add(event.ids, event.functions)
+        infeasible = self._backlog.receive(event.ids, event.walltimes_s, event.demands)
+        self._pacing.remove(infeasible)
+        return [*(events.ReportWorkerLost(-1, task, why) for task, why in infeasible.items()), *self._offer(now)]
 
-    def _on_worker_ready(self, event: events.WorkerReady, now: float) -> list[Action]:
-        self._workers.got_ready(event.worker)
-        return self._offer(now)
-
-    def _on_worker_parked(self, event: events.WorkerParked, now: float) -> list[Action]:
-        action = self._backlog.park(event.worker)
+    def _on_worker_parked(self, worker: int, now: float) -> list[Action]:
+        action = self._backlog.park(worker)
         if isinstance(action, events.RunGang):
             self._pacing.run_whole(action.task)
             self._note_offer([action.task], now)
         return [] if action is None else [action]
 
     def _on_tasks_finished(self, event: events.TasksFinished, now: float) -> list[Action]:
-        actions: list[Action] = []
         tasks, durations_s = event.tasks, event.durations_s
         if not all(map(self.counts, tasks)):
-            places = [place for place, task in enumerate(tasks) if self.counts(task)]
-            tasks = [tasks[place] for place in places]
-            durations_s = durations_s and [durations_s[place] for place in places]
+            positions = [n for n, task in enumerate(tasks) if self.counts(task)]
+            tasks = [tasks[n] for n in positions]
+            durations_s = durations_s and [durations_s[n] for n in positions]
         some_were_long = self._pacing.finish(tasks, durations_s)
-        for task in tasks:
-            actions += self._drop_offered(task)
+        actions = self._remove_offered(tasks)
         # What was taken for short and is not is taken back: what was offered for the next moment would wait for long.
         if some_were_long and len(self._offered) > len(self._workers) < self._pacing.long(len(self._workers)):
             return [*actions, events.TakeBack()]
@@ -170,10 +189,11 @@ class ManagerState:
         gangs = self._backlog.gangs
         actions: list[Action] = []
         if isinstance(state, Ending):
-            actions += [state.report, *self._forget(state.task)]
+            self._pacing.remove((state.task,))
+            actions += [state.report, *self._remove_offered([state.task])]
         task = gangs.run_by(worker) if event.task is None else event.task
         if task is not None and self.counts(task):
-            actions += [events.ReportWorkerLost(worker, task, event.reason), *self._forget(task)]
+            actions += self._report_lost(worker, task, event.reason)
         elif isinstance(state, Starting):
             if self._workers.broken:
                 why = f"workers die before they are ready: {event.reason}"
@@ -183,22 +203,21 @@ class ManagerState:
             return actions
         elif self._offered or gangs:
             # Ready, or ended for a task: what a worker had taken meanwhile may be on no board.
-            self._audit.start(now)
+            self._lost_tasks.start(now)
         return [*actions, events.StartWorker(worker), *self._offer(now)]
 
-    def _on_cancel_requested(self, event: events.CancelRequested, now: float) -> list[Action]:
-        self._liveness.heard(now)
-        actions = self._drop(set(event.ids), now)
-        self._to_end.update((task, events.ReportCancelled([task])) for task in event.ids if self.counts(task))
-        return [*actions, *self._pursue(event.running, now), *self._offer(now)]
+    def _on_cancel_requested(self, ids: Sequence[int], running: Running, now: float) -> list[Action]:
+        actions = self._cancel(set(ids), now)
+        self._to_end.update((task, events.ReportCancelled([task])) for task in ids if self.counts(task))
+        return [*actions, *self._pursue(running, now), *self._offer(now)]
 
-    def _drop(self, asked: set[int], now: float) -> list[Action]:
+    def _cancel(self, asked: set[int], now: float) -> list[Action]:
         """Cancel those of these tasks that have not started."""
-        dropped, parked = self._backlog.drop(asked)
-        if not dropped:
+        cancelled, parked = self._backlog.cancel(asked)
+        if not cancelled:
             return []
-        self._pacing.forget(dropped)
-        return [events.ReportCancelled(dropped), *self._place(parked, now)]
+        self._pacing.remove(cancelled)
+        return [events.ReportCancelled(cancelled), *self._reuse(parked, now)]
 
     def _pursue(self, running: Running, now: float) -> list[Action]:
         """Interrupt the tasks to be ended that run; take back what is offered if there are others."""
@@ -209,69 +228,64 @@ class ManagerState:
         self._look_again = now + _LOOK_AGAIN_S
         return [*actions, events.TakeBack()]
 
-    def _on_return_requested(self, event: events.ReturnRequested, now: float) -> list[Action]:
-        self._liveness.heard(now)
-        self._to_return = event.count
-        return [events.TakeBack()] if self._backlog.in_queue < event.count else self._give_back()
-
     def _on_taken_back(self, event: events.TakenBack, now: float) -> list[Action]:
         for task in event.ids:
             del self._offered[task]
-            self._pacing.withdraw(task)
-            self._limits.forget(task)
+            self._pacing.take_back(task)
+            self._limits.remove(task)
         self._backlog.put_back(event.ids)
         asked = self._to_end.keys() & set(event.ids)
-        actions = self._drop(asked, now)
+        actions = self._cancel(asked, now)
         for task in asked:
             del self._to_end[task]
         if not self._to_end:
             self._look_again = None
-        if self._audit.is_due(now):
-            lost = self._audit.look(self._offered.keys() - event.running.keys() - self._workers.ending, now)
+        if self._lost_tasks.is_due(now):
+            lost = self._lost_tasks.look(self._offered.keys() - event.running.keys() - self._workers.ending, now)
             for task in lost:
-                actions += [
-                    events.ReportWorkerLost(-1, task, "a worker died when it had just taken it"),
-                    *self._forget(task),
-                ]
-        parked = self._backlog.undo() if self._draining or self._leave or self._to_return is not None else []
+                actions += self._report_lost(-1, task, "a worker died when it had just taken it")
+        parked = self._backlog.put_all_back() if self._draining or self._leave or self._to_return is not None else []
         actions += self._give_back()
         if self._leave is not None:
             return [*actions, *self._exit(self._leave.reason, self._leave.failed)]
         if self._backlog.gangs.missing:  # their tokens were taken back as well
             actions.append(events.Park(self._backlog.gangs.missing))
-        return [*actions, *self._offer(now), *self._withdraw(event.ids), *self._place(parked, now)]
+        return [*actions, *self._offer(now), *self._withdraw(event.ids), *self._reuse(parked, now)]
 
     def _withdraw(self, ids: Sequence[int]) -> list[Action]:
-        """Those of these tasks, which were offered, that are not any more and stay here."""
+        """Tell which of these tasks, which were offered, are not any more and stay here."""
         here = set(self._backlog.tasks)
         withdrawn = [task for task in ids if task in here]
         return [events.Withdraw(withdrawn)] if withdrawn else []
 
     def _give_back(self) -> list[Action]:
-        """What was asked for; everything that has not started when this manager shall end."""
+        """Give back what was asked for; everything that has not started when this manager shall end."""
         everything = self._draining or self._leave is not None
         count = len(self._backlog) if everything else self._to_return or 0
         # Even when there are none, if the interchange waits for an answer.
         answer = self._to_return is not None
         self._to_return = None
         ids = self._backlog.take_last(count)
-        self._pacing.forget(ids)
+        self._pacing.remove(ids)
         return [events.GiveBack(ids)] if ids or answer else []
 
-    def _place(self, parked: list[int], now: float) -> list[Action]:
-        """These have parked for a task that does not run now."""
-        return [action for worker in parked for action in self._on_worker_parked(events.WorkerParked(worker), now)]
+    def _put_all_back(self, now: float) -> list[Action]:
+        return self._reuse(self._backlog.put_all_back(), now)
+
+    def _reuse(self, parked: list[int], now: float) -> list[Action]:
+        """Find something else for workers that have parked for a task that does not run now."""
+        return [action for worker in parked for action in self._on_worker_parked(worker, now)]
 
     def _on_interrupted(self, event: events.Interrupted, now: float) -> list[Action]:
         report = self._to_end.pop(event.task, None)
         if not event.caught or report is None:
             return []  # its result is on its way
-        self._limits.forget(event.task)
-        self._pacing.withdraw(event.task)
+        self._limits.remove(event.task)
+        self._pacing.take_back(event.task)
         self._workers.end(event.worker, event.task, report, now)
         return self._offer(now)  # it may not have counted as ready yet: then it took what another could have taken
 
-    def _on_memory_measured(self, event: events.MemoryMeasured, now: float) -> list[Action]:
+    def _on_memory_measured(self, event: events.MemoryMeasured) -> list[Action]:
         actions: list[Action] = []
         for task, (worker, used_mb) in event.tasks.items():
             limit_mb = self._limits.memory_mb(task)
@@ -280,33 +294,13 @@ class ManagerState:
                 actions.append(events.Interrupt(worker, task))
         return actions
 
-    def _on_interchange_heard(self, event: events.InterchangeHeard, now: float) -> list[Action]:
-        self._liveness.heard(now)
-        return []
-
-    def _on_disconnected(self, event: events.Disconnected, now: float) -> list[Action]:
-        self._connected = False
-        return self._place(self._backlog.undo(), now)  # a gang that gathers must not begin
-
-    def _on_welcomed(self, event: events.Welcomed, now: float) -> list[Action]:
-        self._liveness.heard(now)
-        self._connected = True
-        return self._offer(now)
-
-    def _on_functions_forgotten(self, event: events.FunctionsForgotten, now: float) -> list[Action]:
-        self._pacing.forget_functions(event.functions)
-        return []
-
-    def _on_terminate_requested(self, event: events.TerminateRequested, now: float) -> list[Action]:
+    def _on_terminate_requested(self, reason: str, now: float) -> list[Action]:
         if self._terminate is not None:  # the batch system has told us, and the launcher tells us too
             return []
-        self._terminate = (now + TERM_GRACE_S, event.reason)
+        self._terminate = (now + TERM_GRACE_S, reason)
         return self._drain()
 
-    def _on_stop_requested(self, event: events.StopRequested, now: float) -> list[Action]:
-        return self._give_up(event.reason, failed=False)
-
-    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[Action]:
+    def _on_deadline_passed(self, running: Running, now: float) -> list[Action]:
         if silence := self._liveness.silence(now):
             return self._give_up(f"the interchange sent nothing for {silence}", failed=True)
         if self._terminate is not None and now >= self._terminate[0]:
@@ -318,10 +312,10 @@ class ManagerState:
             self._drain_at = None
             actions += self._drain()
         if self._look_again is not None and now >= self._look_again:
-            actions += self._pursue(event.running, now)
-        actions += self._check_limits(event.running, now)  # last: each task is interrupted once
+            actions += self._pursue(running, now)
+        actions += self._check_limits(running, now)  # last: each task is interrupted once
         actions += self._workers.pursue(now)
-        if self._audit.is_due(now) and events.TakeBack() not in actions:
+        if self._lost_tasks.is_due(now) and events.TakeBack() not in actions:
             actions.append(events.TakeBack())
         return actions
 
@@ -354,40 +348,41 @@ class ManagerState:
 
     @property
     def _room(self) -> float:
-        """For so many workers' worth of work."""
+        """How many workers' worth of work can be offered."""
         ready = self._workers.ready
         return ready - self._pacing.load(ready) - self._backlog.gangs.slots
 
     def _note_offer(self, ids: list[int], now: float) -> None:
         self._offered.update(dict.fromkeys(ids))
-        if self._backlog.has_wishes:
+        if self._backlog.has_demands:
             for task in ids:
-                wish = self._backlog.wish(task)
-                if wish is not None:
-                    self._limits.watch(task, wish.walltime_s, wish.demand.memory_mb, now)
+                needs = self._backlog.demand(task)
+                if needs is not None:
+                    self._limits.watch(task, needs.walltime_s, needs.demand.memory_mb, now)
 
-    def _forget(self, task: int) -> list[Action]:
-        """A task has ended, and not by itself; those who stood by for it are free."""
-        if task in self._workers.ending:
-            self._workers.ending.discard(task)
-            self._pacing.forget((task,))
-        else:
-            self._pacing.finish((task,), None)
-        return self._drop_offered(task)
+    def _report_lost(self, worker: int, task: int, reason: str) -> list[Action]:
+        self._pacing.finish((task,), None)
+        return [events.ReportWorkerLost(worker, task, reason), *self._remove_offered([task])]
 
-    def _drop_offered(self, task: int) -> list[Action]:
-        del self._offered[task]
+    def _remove_offered(self, tasks: Sequence[int]) -> list[Action]:
+        """Note that tasks have ended; the workers that stood by for them are free."""
+        for task in tasks:
+            del self._offered[task]
         if self._limits:
-            self._limits.forget(task)
+            for task in tasks:
+                self._limits.remove(task)
         if self._to_end:
-            self._to_end.pop(task, None)
-        gang = self._backlog.ended(task)
-        if gang is None:
-            return []
-        for worker in gang.dead:
-            self._workers.start_again(worker)
-        actions: list[Action] = [events.StartWorker(worker) for worker in gang.dead]
-        return [events.Release(gang.workers[1:]), *actions] if len(gang.workers) > 1 else actions
+            for task in tasks:
+                self._to_end.pop(task, None)
+        gangs = [gang for task in tasks if (gang := self._backlog.end(task))] if self._backlog.has_demands else []
+        actions: list[Action] = []
+        for gang in gangs:
+            if len(gang.workers) > 1:
+                actions.append(events.Release(gang.workers[1:]))
+            for worker in gang.dead:
+                self._workers.start_again(worker)
+                actions.append(events.StartWorker(worker))
+        return actions
 
     def _drain(self) -> list[Action]:
         """No more tasks; what has not started goes back. The interchange dismisses us when the rest has ended."""

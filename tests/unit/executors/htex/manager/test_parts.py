@@ -1,4 +1,4 @@
-"""The parts of the manager's machine that can be looked at alone: nodes, limits, pace, kept reports."""
+"""The parts of the manager's machine that can be looked at alone: nodes, limits, look-ahead, kept reports."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def test_nodes_are_given_in_order_and_come_back() -> None:
     assert pool.take() == (1, ("a", "b"))
     assert pool.take() == (2, ("c",))
     assert pool.take() is None
-    pool.give_back(("c",))
-    pool.give_back(("a", "b"))
+    pool.put_back(("c",))
+    pool.put_back(("a", "b"))
     pool.wait(3, 3)
     assert pool.take() == (3, ("a", "b", "c"))
 
@@ -33,16 +33,16 @@ def test_a_large_task_is_overtaken_some_times_and_then_nobody_passes() -> None:
         pool.wait(task, 1)
     for task in range(1, MOST_OVERTAKEN + 1):
         assert pool.take() == (task, ("b",))
-        pool.give_back(("b",))
+        pool.put_back(("b",))
     assert pool.take() is None
-    pool.give_back(("a",))
+    pool.put_back(("a",))
     assert pool.take() == (100, ("a", "b"))
 
 
 def test_what_does_not_wait_any_more_gets_nothing() -> None:
     pool = NodePool(("a",))
     pool.wait(1, 1)
-    pool.drop(1)
+    pool.remove(1)
     assert (pool.take(), len(pool), pool.free) == (None, 0, 1)
 
 
@@ -63,8 +63,8 @@ def test_memory_is_measured_every_period_while_somebody_has_a_limit() -> None:
     assert limits.to_measure({1: (0, 5.0), 7: (1, 5.0)}, 5.4) == {}
     assert limits.to_measure({1: (0, 5.0), 7: (1, 5.0)}, 5.5) == {1: (0, 300)}
     assert limits.next_deadline() == 6.0
-    limits.forget(1)
-    limits.forget(2)
+    limits.remove(1)
+    limits.remove(2)
     assert limits.next_deadline() is None
     assert limits.to_measure({1: (0, 5.0)}, 9.0) == {}
 
@@ -77,7 +77,7 @@ def test_a_walltime_counts_from_the_start() -> None:
     assert limits.overdue({1: (3, 4.0)}, 14.0) == {1: (3, 10.0)}
 
 
-# -- pace --------------------------------------------------------------------------------------------------------
+# -- look-ahead --------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_kept_ready_while_nothing_is_known() -> None:
@@ -85,29 +85,29 @@ def test_nothing_is_kept_ready_while_nothing_is_known() -> None:
 
 
 def test_as_many_are_kept_ready_as_run_in_a_moment() -> None:
-    pace = LookAhead()
-    pace.note(10, 10 * AHEAD_S / 4)
-    assert (pace.ahead(1), pace.ahead(3)) == (4, 12)
-    pace = LookAhead()
-    pace.note(10, 0.0)
-    assert (pace.ahead(1), pace.ahead(128)) == (MOST_AHEAD_PER_WORKER, 128 * MOST_AHEAD_PER_WORKER)
+    look_ahead = LookAhead()
+    look_ahead.note(10, 10 * AHEAD_S / 4)
+    assert (look_ahead.ahead(1), look_ahead.ahead(3)) == (4, 12)
+    look_ahead = LookAhead()
+    look_ahead.note(10, 0.0)
+    assert (look_ahead.ahead(1), look_ahead.ahead(128)) == (MOST_AHEAD_PER_WORKER, 128 * MOST_AHEAD_PER_WORKER)
 
 
 def test_there_may_be_a_bound_for_all_workers_together() -> None:
-    pace = LookAhead(100)
-    pace.note(10, 0.0)
-    assert (pace.ahead(1), pace.ahead(2)) == (MOST_AHEAD_PER_WORKER, 100)
+    look_ahead = LookAhead(100)
+    look_ahead.note(10, 0.0)
+    assert (look_ahead.ahead(1), look_ahead.ahead(2)) == (MOST_AHEAD_PER_WORKER, 100)
 
 
 def test_a_long_task_counts_at_once_and_short_ones_one_by_one() -> None:
-    pace = LookAhead()
-    pace.note(100, 0.0)
-    pace.note(1, 1.0)
-    assert pace.ahead(1) == 0
-    pace.note(10, 0.0)
-    assert pace.ahead(1) == 0
-    pace.note(100, 0.0)
-    assert pace.ahead(1) > 0
+    look_ahead = LookAhead()
+    look_ahead.note(100, 0.0)
+    look_ahead.note(1, 1.0)
+    assert look_ahead.ahead(1) == 0
+    look_ahead.note(10, 0.0)
+    assert look_ahead.ahead(1) == 0
+    look_ahead.note(100, 0.0)
+    assert look_ahead.ahead(1) > 0
 
 
 # -- reports -----------------------------------------------------------------------------------------------------
