@@ -11,7 +11,7 @@ import sys
 import types
 from typing import Any
 
-from trellis.executors.common.contents import Print, print_of
+from trellis.executors.common.fingerprints import Fingerprint, fingerprint_of
 from trellis.executors.common.users_modules import Loaded, module_of, used_by
 
 _MISSING = object()
@@ -36,7 +36,8 @@ class Watch:
         todo = list(found)
         while todo:  # and the functions that these call, if they travel along
             function = todo.pop()
-            values += self._add_function(function)
+            self._functions.append((function, function.__code__, function.__defaults__))
+            values += [function, *defaults_of(function)]
             if travels_as_name(function):
                 continue
             used = self._add_names(function)
@@ -47,22 +48,14 @@ class Watch:
                     found.add(inner)
                     todo.append(inner)
         self.modules = _modules_of([func, *values])
-        self._contents = _prints_of(values)
+        self._contents = _fingerprints_of(values)
         self._is_plain = not (self._cells or self._contents or self.modules)
 
-    def _add_function(self, function: types.FunctionType) -> list[object]:
-        defaults, named = function.__defaults__, function.__kwdefaults__
-        self._functions.append((function, function.__code__, defaults))
-        return [function, *(defaults or ()), *(named or {}).values()]
-
     def _add_names(self, function: types.FunctionType) -> list[object]:
-        namespace = function.__globals__
-        names = _names(function.__code__)
-        found = [(namespace, name, namespace.get(name, _MISSING)) for name in names]
-        cells = [(cell, _content(cell)) for cell in function.__closure__ or ()]
+        found, cells = globals_of(function), cells_of(function)
         self._globals += found
         self._cells += cells
-        imported = [sys.modules.get(name) for name in names]  # in the body
+        imported = [sys.modules.get(name) for _, name, _ in found]  # in the body
         return [value for _, _, value in found] + [value for _, value in cells] + imported
 
     def is_current(self) -> bool:
@@ -92,10 +85,10 @@ def _modules_of(values: list[object]) -> list[Loaded]:
     return used_by(modules) if modules else []
 
 
-def _prints_of(values: list[object]) -> list[tuple[object, Print, object]]:
+def _fingerprints_of(values: list[object]) -> list[tuple[object, Fingerprint, object]]:
     found = []
     for value in {id(value): value for value in values}.values():
-        take = None if value is _MISSING else print_of(value)
+        take = None if value is _MISSING else fingerprint_of(value)
         if take is not None:
             found.append((value, take, take(value)))
     return found
@@ -118,15 +111,34 @@ def function_of(func: Any) -> types.FunctionType | None:
     return func if isinstance(func, types.FunctionType) else None
 
 
-def travels_as_name(func: Any) -> bool:
-    """Whether workers import it."""
-    module = getattr(func, "__module__", None) or "__main__"
-    name = getattr(func, "__qualname__", "")
-    return module != "__main__" and getattr(sys.modules.get(module), name, None) is func
+def travels_as_name(value: Any) -> bool:
+    """Whether workers import it: its module has it under its qualified name. Else it travels with all that it uses."""
+    module = getattr(value, "__module__", None) or "__main__"
+    if module in ("__main__", "__mp_main__"):
+        return False
+    found: object = sys.modules.get(module)
+    for name in getattr(value, "__qualname__", "").split("."):
+        found = getattr(found, name, None)
+    return found is value
+
+
+def globals_of(function: types.FunctionType) -> list[tuple[dict[str, Any], str, object]]:
+    """The globals that it may use (and attributes: a global too many does no harm): where, name, and value."""
+    namespace = function.__globals__
+    return [(namespace, name, namespace.get(name, _MISSING)) for name in _names(function.__code__)]
+
+
+def cells_of(function: types.FunctionType) -> list[tuple[types.CellType, object]]:
+    """What is in its closure."""
+    return [(cell, _content(cell)) for cell in function.__closure__ or ()]
+
+
+def defaults_of(function: types.FunctionType) -> list[object]:
+    """The values of its parameters."""
+    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """Names of the globals that it may use (and of attributes: to watch a global in vain does no harm)."""
     inner = [_names(const) for const in code.co_consts if isinstance(const, types.CodeType)]
     return set(code.co_names).union(*inner)
 

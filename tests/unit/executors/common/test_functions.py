@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from trellis.errors import SerializationError
-from trellis.executors.common import contents, functions, users_modules, watch
+from trellis.executors.common import fingerprints, functions, users_modules, watch
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.common.import_paths import import_paths
 from trellis.wire.payload import load_function
@@ -360,7 +360,7 @@ def test_new_code_in_an_old_function_counts(told: Told) -> None:  # as IPython's
 
 def test_what_cannot_be_pickled_counts_by_its_outline() -> None:
     value = Unpicklable()
-    take = contents.print_of(value)
+    take = fingerprints.fingerprint_of(value)
     assert take is not None
     before = take(value)
     assert take(value) == before
@@ -370,7 +370,7 @@ def test_what_cannot_be_pickled_counts_by_its_outline() -> None:
 
 @pytest.mark.parametrize("value", [1, "x", None, (1, ("a",)), frozenset({1}), print, int, functools, change_list])
 def test_what_cannot_change_in_place_costs_nothing(value: object) -> None:
-    assert contents.print_of(value) is None
+    assert fingerprints.fingerprint_of(value) is None
 
 
 # -- modules and paths -----------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """Finds what a function imports: by its code, its globals, and what its modules import in turn. Runs nothing of it.
 
+What a function takes along is known by ``common/watch.py``. There it counts what is loaded, at each call; here what
+will be imported too, and which distribution it comes from.
+
 A module belongs to the standard library, to an installed distribution, or to neither (a file of the user's own).
 """
 
@@ -16,6 +19,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from trellis.executors.common.watch import cells_of, defaults_of, globals_of, travels_as_name
 
 # Workers have these.
 _THERE = ("trellis", "cloudpickle", "__main__", "__mp_main__")
@@ -76,7 +81,7 @@ def _imported_by(func: Any) -> set[str]:
         elif isinstance(value, types.MethodType):
             todo += (value.__func__, value.__self__)
         elif isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
-            if _travels_as_name(value):
+            if isinstance(value, types.BuiltinFunctionType) or travels_as_name(value):
                 found.add(value.__module__ or "builtins")
             elif isinstance(value, type):
                 todo += (*vars(value).values(), *value.__bases__)
@@ -88,21 +93,9 @@ def _imported_by(func: Any) -> set[str]:
     return found
 
 
-def _travels_as_name(value: Any) -> bool:
-    """Whether workers import it; else it travels by value, with all that it uses."""
-    module = value.__module__ or "builtins"
-    if module in ("__main__", "__mp_main__"):
-        return False
-    if isinstance(value, types.BuiltinFunctionType):
-        return True
-    return value.__qualname__ == value.__name__ and getattr(sys.modules.get(module), value.__name__, None) is value
-
-
 def _used_by(function: types.FunctionType) -> list[Any]:
-    namespace = function.__globals__
-    values = [namespace[name] for name in _names(function.__code__) if name in namespace]
-    values += [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
-    return [*values, *(function.__defaults__ or ()), getattr(function, "__wrapped__", None)]
+    values = [value for *_, value in (*globals_of(function), *cells_of(function))]
+    return [*values, *defaults_of(function), getattr(function, "__wrapped__", None)]
 
 
 def _imports_in(code: types.CodeType) -> Iterator[str]:
@@ -112,18 +105,6 @@ def _imports_in(code: types.CodeType) -> Iterator[str]:
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
             yield from _imports_in(const)
-
-
-def _names(code: types.CodeType) -> set[str]:
-    inner = [_names(const) for const in code.co_consts if isinstance(const, types.CodeType)]
-    return set(code.co_names).union(*inner)
-
-
-def _is_empty(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is None
-    except ValueError:
-        return True
 
 
 # -- modules -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import tarfile
@@ -68,6 +69,21 @@ def test_needs_are_found_in_code_globals_closures_and_wrappers() -> None:
     by_import.__module__ = by_closure.__module__ = within.__module__ = "__main__"
     assert needs_of(within) == needs_of(by_closure) == needs_of(by_import) == MSGSPEC
     assert needs_of(partial(by_import)) == needs_of(msgspec.json.encode) == MSGSPEC
+
+
+def test_a_method_needs_the_module_of_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_class.py").write_text("class Tool:\n    @staticmethod\n    def run():\n        return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tool = importlib.import_module("own_class").Tool
+    assert needs_of(tool.run).modules == needs_of(tool).modules == {"own_class"}
+
+
+def test_a_default_that_is_given_by_name_counts() -> None:
+    def use(*, codec: object = msgspec.json) -> object:
+        return codec
+
+    use.__module__ = "__main__"
+    assert needs_of(use) == MSGSPEC
 
 
 def test_requirements_come_along(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,16 +27,16 @@ _FIXED = (
     *(type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, logging.Logger),
 )
 
-Print = Callable[[Any], object]
+Fingerprint = Callable[[Any], object]
 
 
-def print_of(value: object) -> Print | None:
+def fingerprint_of(value: object) -> Fingerprint | None:
     """How the fingerprint of a value is taken; None: it cannot change in place."""
     kind = type(value)  # not isinstance: a proxy may have no class to show at the moment
     if issubclass(kind, _FIXED) or kind.__module__.partition(".")[0] == "trellis":
         return None
     try:
-        if isinstance(value, tuple | frozenset) and all(print_of(element) is None for element in value):
+        if isinstance(value, tuple | frozenset) and all(fingerprint_of(element) is None for element in value):
             return None
         if isinstance(value, Sized) and _length(value) > _SMALL_LENGTH:
             return _outline
