@@ -6,7 +6,7 @@ import logging
 
 
 class BadMessages:
-    """Of one socket.
+    """Counts the bad messages of one socket, and tells of some.
 
     Args:
         logger: where it is told.

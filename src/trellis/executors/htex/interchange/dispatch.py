@@ -54,12 +54,9 @@ class TaskDispatcher:
         return actions
 
     def _round_of_plain_tasks(self) -> list[SendTasks | WarnOfSelector]:
-        ready, eager, hungry, waiting = self._table.ready, self._table.eager, self._table.hungry, self._queue.waiting
+        hungry, waiting = self._table.hungry, self._queue.waiting
         actions: list[SendTasks | WarnOfSelector] = []
-        while waiting and (ready or eager):
-            # Idle workers everywhere first, then free capacity: what is sent there has to wait, and could be asked back
-            # only to be sent there again.
-            manager = self._managers[(hungry or ready or eager).pick(self._rng)]
+        while waiting and (manager := self._table.pick(self._rng)) is not None:
             if len(hungry) > 1:
                 most = manager.registration.workers - manager.used
             else:

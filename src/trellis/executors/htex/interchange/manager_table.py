@@ -9,10 +9,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from random import Random
 
 from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER, LookAhead
 from trellis.executors.htex.interchange.demands import ONE_SLOT, DemandOnNode
-from trellis.executors.htex.interchange.selection import ManagerNames, OrderedReadySet, ReadySet, block_order
+from trellis.executors.htex.interchange.selection import OrderedReadySet, ReadySet, block_order
 from trellis.wire.messages import Register
 
 # A connection that closes is the end of its manager, unless it is back on another within this time. Messages that came
@@ -191,19 +192,25 @@ class ManagerTable:
         self.manager_of: Mapping[int, str] = self._manager_of  # of each task that is at one
         self.departed: Mapping[str, str] = self._departed  # should one speak again, it is told why
         self.blocks: Collection[str] = self._blocks.keys()
-        self.ready: ManagerNames = self._ready  # managers below their capacity
-        self.eager: ManagerNames = self._eager  # others that may be sent tasks ahead
-        self.hungry: ManagerNames = self._hungry  # managers with idle workers
-        self.loaded: ManagerNames = self._loaded  # managers with tasks that wait, which may be asked for them
+        self.drained_blocks: Set[str] = self._drained_blocks
+        self.ready: Collection[str] = self._ready  # managers below their capacity
+        self.eager: Collection[str] = self._eager  # others that may be sent tasks ahead
+        self.hungry: Collection[str] = self._hungry  # managers with idle workers
+        self.loaded: Collection[str] = self._loaded  # managers with tasks that wait, which may be asked for them
         self.reserved: Mapping[str, int] = self._reserved  # managers, and the task that waits for enough slots there
 
     def block_order(self, name: str) -> tuple[int, int, str]:
         """Sort key of managers, those of the newest block first."""
         return block_order(self._entries[name].registration.block)
 
-    def is_to_end(self, registration: Register) -> bool:
-        """Whether the manager's block is drained."""
-        return registration.block in self._drained_blocks
+    def pick(self, rng: Random) -> ManagerEntry | None:
+        """The manager that the next plain tasks go to.
+
+        Idle workers everywhere first, then free capacity: what is sent there has to wait, and could be asked back only
+        to be sent there again.
+        """
+        names = self._hungry or self._ready or self._eager
+        return self._entries[names.pick(rng)] if names else None
 
     # -- managers come and go ----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 from trellis.executors.htex.settings import NamedSelection
 from trellis.utils import RepresentationMixin
@@ -77,18 +77,6 @@ def block_order(block_id: str) -> tuple[int, int, str]:
     return (0, -int(block_id), "") if block_id.isdecimal() else (1, 0, block_id)
 
 
-class ManagerNames(Protocol):
-    """A set of managers as readers see it."""
-
-    def __len__(self) -> int: ...
-
-    def __contains__(self, id_: str) -> bool: ...
-
-    def __iter__(self) -> Iterator[str]: ...
-
-    def pick(self, rng: Random) -> str: ...
-
-
 class ReadySet:
     """Ids of the managers that can take a task now; adding, removing and picking cost the same for any number."""
 
@@ -99,7 +87,7 @@ class ReadySet:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __contains__(self, id_: str) -> bool:
+    def __contains__(self, id_: object) -> bool:
         return id_ in self._place
 
     def __iter__(self) -> Iterator[str]:
@@ -144,7 +132,7 @@ class OrderedReadySet:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __contains__(self, id_: str) -> bool:
+    def __contains__(self, id_: object) -> bool:
         return id_ in self._keys
 
     def __iter__(self) -> Iterator[str]:

@@ -156,7 +156,8 @@ class InterchangeState:
             # Another process: whatever the one before it had is gone.
             actions += self._lose(manager, "it registered again")
             manager = None
-        if self._managers.is_to_end(registration) and not registration.resumed:
+        is_to_end = registration.block in self._managers.drained_blocks
+        if is_to_end and not registration.resumed:
             return [*actions, events.DismissManager(name, "its block is to end")]
         if manager is None:
             manager = self._managers.add(registration, now)
@@ -165,7 +166,7 @@ class InterchangeState:
         if registration.ends_in_s is not None:
             self._queue.heed_walltimes()
         actions += [events.WelcomeManager(name), *self._tasks.reconcile(manager)]
-        if manager.draining or self._managers.is_to_end(registration):
+        if manager.draining or is_to_end:
             actions += self._drain(manager)
         return actions
 

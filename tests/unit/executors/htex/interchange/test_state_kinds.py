@@ -252,7 +252,7 @@ def test_few_nodes_cannot_keep_many_out_for_ever(house: House) -> None:
 
 # -- tasks that fit nobody ---------------------------------------------------------------------------------------
 
-UNFIT = ReportInfeasible(
+INFEASIBLE = ReportInfeasible(
     [1, 2],
     "it asks for 4 cores, and no manager has so much: the only manager, host-a has 2 cores, 0 MB of memory, 0 GPUs, "
     "and 0 nodes for tasks that spread over nodes",
@@ -265,7 +265,7 @@ def test_tasks_that_fit_nobody_are_reported_after_a_while(house: House) -> None:
     house.now += INFEASIBLE_S / 2
     house.submit(2, demand=WIDER)
     assert house.state.next_deadline() == 100.0 + INFEASIBLE_S
-    assert house.wait(INFEASIBLE_S / 2) == [UNFIT]
+    assert house.wait(INFEASIBLE_S / 2) == [INFEASIBLE]
     assert (house.state.pending, house.state.next_deadline()) == (0, 1100.0)
 
 
@@ -284,7 +284,7 @@ def test_a_manager_that_could_hold_them_lets_them_wait(house: House) -> None:
     house.submit(1, 2, demand=WIDER)
     assert house.wait(2 * INFEASIBLE_S) == []
     house(ManagerLeft("b", "gone"))
-    assert house.wait(INFEASIBLE_S) == [UNFIT]
+    assert house.wait(INFEASIBLE_S) == [INFEASIBLE]
 
 
 # -- the end of a node's job -------------------------------------------------------------------------------------
