@@ -196,7 +196,7 @@ class VineManagerModel(RuleBasedStateMachine):
                 # The manager may send it here again, before it hears of the end: it comes back then.
                 self.handle(events.TaskFailed(name, id_, "library_exit", "why"))
             del worker.libraries[number]
-            self.handle(events.LibraryDown(name, number, "why", is_up))
+            self.handle(events.LibraryDown(name, number, "why"))
 
     @rule(pick=PICK)
     def a_task_is_cancelled(self, pick: int) -> None:

@@ -247,7 +247,7 @@ class SimulatedVineWorker:
             return
         if self._world.chance(plan.fails):
             del self._instances[number]
-            self._send(events.LibraryDown(self.name, number, "ImportError", started=False))
+            self._send(events.LibraryDown(self.name, number, "ImportError"))
         else:
             instance.up = True
             self._send(events.LibraryUp(self.name, number, plan.slots))
@@ -296,7 +296,7 @@ class SimulatedVineWorker:
         number = next(number for number, other in self._instances.items() if other is instance)
         del self._instances[number]
         self._end_calls(instance)
-        self._send(events.LibraryDown(self.name, number, "killed", started=True))
+        self._send(events.LibraryDown(self.name, number, "killed"))
 
     def _end_calls(self, instance: _Instance) -> None:
         for id_ in instance.running:

@@ -137,7 +137,6 @@ class LibraryDown:
     worker: str
     instance: int
     reason: str
-    started: bool
     timed_out: bool = False  # it was not ready in time
 
 

@@ -28,7 +28,7 @@ def on_files_declared(store: Store, event: events.FilesDeclared) -> None:
     for spec, name, size in zip(event.files, event.names, event.sizes, strict=True):
         store.names[spec.id] = name
         use(store, [name])
-        file = CachedFile(name, spec.kind, spec.source, spec.level, size, spec.peer_transfer, spec.unpack)
+        file = CachedFile(name, spec.kind, spec.source, spec.level, size, spec.peer_transfer)
         store.replicas.declare(file)
 
 

@@ -315,7 +315,7 @@ class VineManagerProtocol:
                 self._handle(events.LibraryUp(name, instance, slots))
             case LibraryDown(instance=instance):
                 self._log.library_down(name, instance)
-                self._handle(events.LibraryDown(name, instance, message.reason, message.started, message.timed_out))
+                self._handle(events.LibraryDown(name, instance, message.reason, message.timed_out))
             case WorkerLeaving(reason=reason):
                 logger.info("worker %s leaves: %s", name, reason)
                 self._handle(events.WorkerLeft(name, reason))

@@ -48,7 +48,6 @@ class CachedFile:
     level: str
     size: int  # bytes; -1: not known
     peer_transfer: bool
-    unpack: bool = False
     consumers: int = 0  # tasks that ever named it as an input
     made: bool = False  # by a task: nobody else may have it
     ready: set[str] = field(default_factory=set)  # workers

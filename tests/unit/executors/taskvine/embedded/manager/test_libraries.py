@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.executors.taskvine.embedded.manager.managing import WHOLE, Manager, run
+from tests.unit.executors.taskvine.embedded.manager.managing import ONE, WHOLE, Manager, run
 from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.dispatcher import PATIENCE_S
@@ -27,18 +27,16 @@ def calls(worker: str, *ids: int, instance: int = 0) -> events.RunTasks:
     return run(worker, *ids, resources=None, instance=instance)
 
 
-def start(
-    worker: str, instance: int = 0, library: str = "l", resources: Resources | None = None
-) -> events.StartLibrary:
-    return events.StartLibrary(worker, library, instance, resources or Resources(1, 100, 250, 0))
+def start(worker: str, instance: int = 0, library: str = "l", resources: Resources = ONE) -> events.StartLibrary:
+    return events.StartLibrary(worker, library, instance, resources)
 
 
 def up(manager: Manager, worker: str, instance: int = 0, slots: int = 2) -> list[events.Action]:
     return manager.handle(events.LibraryUp(worker, instance, slots))
 
 
-def down(manager: Manager, worker: str, instance: int = 0, started: bool = False) -> list[events.Action]:
-    return manager.handle(events.LibraryDown(worker, instance, "ImportError: x", started))
+def down(manager: Manager, worker: str, instance: int = 0) -> list[events.Action]:
+    return manager.handle(events.LibraryDown(worker, instance, "ImportError: x"))
 
 
 def submit(manager: Manager, *ids: int, shape: int = 1) -> list[events.Action]:
@@ -205,7 +203,7 @@ def test_a_library_that_ends_before_its_first_call_has_not_started(manager: Mana
     manager.worker("a")
     submit(manager, 1)
     up(manager, "a")
-    assert down(manager, "a", started=True) == [events.TellUser(WORDS)]
+    assert down(manager, "a") == [events.TellUser(WORDS)]
     assert manager.failed("a", 1, "forsaken") == [start("a", 1)]
 
 
@@ -222,7 +220,7 @@ def test_what_the_worker_says_of_each_call_counts(manager: Manager) -> None:
     submit(manager, 1, 2)
     up(manager, "a")
     assert manager.failed("a", 1, "library_exit") == [calls("a", 1)]  # its end is not known yet
-    assert down(manager, "a", started=True) == []
+    assert down(manager, "a") == []
     assert manager.failed("a", 1, "forsaken") == [start("a", 1)]
     assert manager.failed("a", 2, "library_exit") == []
     assert up(manager, "a", 1) == [calls("a", 1, 2, instance=1)]
@@ -234,7 +232,7 @@ def test_a_call_that_kills_its_library_again_and_again_fails(manager: Manager) -
     for instance in range(MAX_EXITS - 1):
         up(manager, "a", instance)
         manager.failed("a", 1, "library_exit")
-        down(manager, "a", instance, started=True)
+        down(manager, "a", instance)
         manager.failed("a", 1, "forsaken")
     up(manager, "a", MAX_EXITS - 1)
     assert manager.failed("a", 1, "library_exit") == [events.ReportFailed(1, "library_exit", "why (3 times)")]
@@ -247,7 +245,7 @@ def test_calls_that_were_sent_ahead_to_a_dying_library_are_not_held_against_the_
     up(manager, "a")
     manager.ended("a", 0, duration_s=0.00001)
     submit(manager, *range(1, 40))
-    down(manager, "a", started=True)
+    down(manager, "a")
     for id_ in range(1, 40):
         assert events.Dismiss not in {type(action) for action in manager.failed("a", id_, "forsaken")}
     assert len(manager.state.store.tasks) == 39
@@ -323,7 +321,7 @@ def test_a_call_is_cancelled_where_it_runs(manager: Manager) -> None:
     up(manager, "a")
     assert manager.cancel(1) == [events.KillTasks("a", [1])]
     assert manager.failed("a", 1, "cancelled") == [events.ReportFailed(1, "cancelled", "it was cancelled")]
-    assert down(manager, "a", started=True) == []  # it had to end for that: no failure of its own
+    assert down(manager, "a") == []  # it had to end for that: no failure of its own
 
 
 def test_a_call_that_can_never_be_started_fails(manager: Manager) -> None:

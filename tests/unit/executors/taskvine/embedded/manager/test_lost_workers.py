@@ -198,6 +198,6 @@ def test_a_library_that_was_not_ready_in_time_is_not_waited_for_again() -> None:
     manager.shape(2, TaskShape("serverless", "f", Resources(), library="l"))
     manager.worker("w")
     manager.submit(1, shape=2)
-    (failed,) = failures(manager.handle(events.LibraryDown("w", 0, "too slow", False, timed_out=True)))
+    (failed,) = failures(manager.handle(events.LibraryDown("w", 0, "too slow", timed_out=True)))
     assert (failed.id, failed.status) == (1, "missing_library")
     assert "too slow" in failed.reason

@@ -69,7 +69,7 @@ def test_a_worker_that_says_nothing_is_given_up() -> None:
         events.CallsEnded("w", [], []),
         events.TaskFailed("w", 9, "signal", "x"),
         events.LibraryUp("w", 9, 1),
-        events.LibraryDown("w", 9, "x", True),
+        events.LibraryDown("w", 9, "x"),
     ],
 )
 def test_whatever_a_worker_says_is_a_sign_of_life(event: events.Event) -> None:
