@@ -150,10 +150,9 @@ class ReplicaTable:
         if file is None:
             return []
         self._waiting.pop(name, None)
-        for worker, source in file.creating.items():
-            self._count(source, worker, -1)
         workers = [*sorted(file.ready), *file.creating]
         for worker in workers:
+            self._end_transfer(file, worker)
             self._unlist(name, worker)
         return workers
 
@@ -180,9 +179,7 @@ class ReplicaTable:
                 continue
             was_ready = worker in file.ready
             file.ready.discard(worker)
-            source = file.creating.pop(worker, None)
-            if source is not None:
-                self._count(source, worker, -1)
+            self._end_transfer(file, worker)
             if was_ready and file.lost:
                 lost.append(name)
         for name in list(self._waiting):
@@ -231,16 +228,14 @@ class ReplicaTable:
         file = self._files[name]
         file.made = True
         if worker not in file.ready and worker not in file.creating:
-            self.unwant(name, worker)
-            file.creating[worker] = worker
-            self._list(name, worker, 0)
+            self._begin_transfer(file, worker, worker)
 
     def not_made(self, name: str, worker: str) -> bool:
         """The task is not there any more; give whether the file would still have come from it."""
         file = self._files.get(name)
         if file is None or file.creating.get(worker) != worker:
             return False
-        del file.creating[worker]
+        self._end_transfer(file, worker)
         self._unlist(name, worker)
         return True
 
@@ -256,25 +251,33 @@ class ReplicaTable:
     def failed(self, name: str, worker: str, now: float) -> str | None:
         """The worker could not get the file; give the source that it had been sent to. It may be ordered again."""
         file = self._files.get(name)
-        source = None if file is None else file.creating.get(worker)
-        if file is None or source is None or source == worker:
+        if file is None or file.creating.get(worker, worker) == worker:  # not on its way, or made there
             return None
-        del file.creating[worker]
+        source = self._end_transfer(file, worker)
         self._unlist(name, worker)
-        self._count(source, worker, -1)
-        if source != MANAGER:
+        if source:
             self._avoid_until[source] = now + (self._transient_error_s if is_peer(source) else URL_PAUSE_S)
             file.failures[source] = file.failures.get(source, 0) + 1
         return source
 
     def _mark_ready(self, file: CachedFile, worker: str) -> None:
-        source = file.creating.pop(worker, None)
-        if source is not None:
-            self._count(source, worker, -1)
-            file.failures.pop(source, None)
+        file.failures.pop(self._end_transfer(file, worker), None)
         self.unwant(file.name, worker)
         file.ready.add(worker)
         self._list(file.name, worker, max(file.size, 0))
+
+    def _begin_transfer(self, file: CachedFile, worker: str, source: str) -> None:
+        """``source``: the worker itself, if a task makes the file there."""
+        self.unwant(file.name, worker)
+        file.creating[worker] = source
+        self._list(file.name, worker, 0 if source == worker else max(file.size, 0))
+        self._count(source, worker, +1)
+
+    def _end_transfer(self, file: CachedFile, worker: str) -> str:
+        """The file is not on its way to the worker any more, if it was; give the source."""
+        source = file.creating.pop(worker, MANAGER)
+        self._count(source, worker, -1)
+        return source
 
     def _list(self, name: str, worker: str, size: int) -> None:
         listed = self._by_worker[worker]
@@ -306,10 +309,7 @@ class ReplicaTable:
                 source = self._choose_source(file, worker, now)
                 if source is None:
                     break  # no source for one of them: none for the others either
-                self.unwant(name, worker)
-                file.creating[worker] = source
-                self._list(name, worker, max(file.size, 0))
-                self._count(source, worker, +1)
+                self._begin_transfer(file, worker, source)
                 started.append(FileTransfer(worker, file.name, source))
         return started
 
