@@ -1,32 +1,74 @@
-"""A TaskVine manager with its workers and its user in one thread, under seeded faults: ``VineSimulation(seed).run()``.
+"""A TaskVine manager, its workers and its user in one thread, under seeded faults: ``VineSimulation(seed).run()``.
 
-The manager is the real machine; workers, network and time are simulated. A run raises ``SafetyViolation`` or
-``LivenessViolation`` (or the AssertionError of an invariant) with the last events before it.
+Manager and workers are the real protocol objects with their machines, and what they say travels as encoded frames;
+sockets, processes, files and time are simulated. A run raises ``SafetyViolation`` or ``LivenessViolation`` (or the
+AssertionError of an invariant) with the last events before it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import math
 from collections import deque
 from dataclasses import dataclass, field
-from random import Random
 from typing import Any
 
-from trellis.executors.taskvine.embedded.manager import events
-from trellis.executors.taskvine.embedded.manager.state import VineManagerSettings, VineManagerState
+from trellis.errors import BadMessage
+from trellis.executors.taskvine.embedded.worker.events import Exit
 from trellis.testing.network import TICK_S, Connection, World
 from trellis.testing.oracles import LivenessViolation, SafetyViolation
-from trellis.testing.vine_scenario import CALLS, SHAPES, LibraryPlan, VineScenario, VineTaskPlan, library_spec
-from trellis.testing.vine_worker import SimulatedVineWorker
-from trellis.wire.vine import FileSpec, Mount, Resources
+from trellis.testing.vine_manager import SimulatedVineManager, due_tick
+from trellis.testing.vine_scenario import (
+    CALLS,
+    CLIENT,
+    CONTEXT,
+    FUNCTIONS,
+    LIBRARIES,
+    SHAPES,
+    Parts,
+    VineScenario,
+    VineTaskPlan,
+    content_of,
+    function_of,
+    library_spec,
+    settings_of,
+)
+from trellis.testing.vine_wire import DAMAGES, Frames
+from trellis.testing.vine_worker import SimulatedVineWorker, WorkerPlan
+from trellis.wire.codec import Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message, Shutdown
+from trellis.wire.vine import (
+    CancelVineTasks,
+    DeclareFiles,
+    DefineShapes,
+    DropFiles,
+    FetchFile,
+    FileFetched,
+    FileSpec,
+    FromVineClient,
+    FromVineWorker,
+    GetFile,
+    InstallLibraries,
+    Mount,
+    Notice,
+    Resources,
+    RunTasks,
+    ToVineClient,
+    ToVineWorker,
+    VineResults,
+    VineStatusRequest,
+    VineTaskFailed,
+    VineTasks,
+)
 
-__all__ = ["VineScenario", "VineSimulation"]
+__all__ = ["Parts", "VineScenario", "VineSimulation"]
 
 # After the last fault everything ends in less than this, in correct runs.
 _AMPLE_S = 2_000.0
-_TRACE_LENGTH = 150
-_MB = 2**20
+# So long after the last report workers may be busy with what nobody waits for.
+_CALM_S = 60.0
+_TRACE_LENGTH = 200
+_CLIENT_DELAY_S = 0.05
 
 
 @dataclass
@@ -35,7 +77,7 @@ class _User:
 
     plans: dict[int, VineTaskPlan] = field(default_factory=dict)
     outcomes: dict[int, str] = field(default_factory=dict)
-    asked: set[int] = field(default_factory=set)  # requests for files
+    asked: dict[int, int] = field(default_factory=dict)  # requests for files
     answers: dict[int, str] = field(default_factory=dict)  # errors, or nothing
     cancelled: set[int] = field(default_factory=set)
     files: dict[int, FileSpec] = field(default_factory=dict)
@@ -44,33 +86,26 @@ class _User:
 class VineSimulation:
     """One run. Every choice follows from the seed."""
 
-    def __init__(self, seed: int, scenario: VineScenario | None = None) -> None:
+    def __init__(self, seed: int, scenario: VineScenario | None = None, parts: Parts | None = None) -> None:
         self.seed = seed
         self.scenario = scenario = scenario or VineScenario()
+        self.parts = parts or Parts()
         self.world = World(seed)
         self.user = _User()
         self.workers: dict[str, SimulatedVineWorker] = {}
         self.told: list[str] = []
-        self.orders: list[events.OrderFile] = []
-        settings = VineManagerSettings(
-            scenario.heartbeat_threshold_s,
-            policy=scenario.policy,
-            autolabel=scenario.autolabel,
-            autolabel_window=5,
-            temp_replicas=scenario.temp_replicas,
-            slow_factor=scenario.slow_factor,
-            worker_transfers=2 if scenario.peers else 0,
-        )
-        self.state = VineManagerState(settings, Random(seed))
-        self._trace: deque[tuple[float, object]] = deque(maxlen=_TRACE_LENGTH)
-        self._results: set[tuple[str, int]] = set()
-        self._kept: set[int] = set()  # tasks that may run again
-        self._pulls: dict[str, set[str]] = {}  # files on their way home, by worker
-        self._numbers = itertools.count()
-        self._requests = itertools.count()
-        self._names = itertools.count()
+        self.orders: list[GetFile] = []
         self.faulty = scenario.faults > 0
-        self._gone_at_origin: set[str] = set()
+        self._reported: set[int] = set()  # by the manager; the user may not know yet
+        self._from_manager: Decoder[Message] = Decoder(ToVineClient)
+        self._to_worker: Decoder[Message] = Decoder(ToVineWorker)
+        self._trace: deque[tuple[float, str, object]] = deque(maxlen=_TRACE_LENGTH)
+        self._numbers = itertools.count()
+        self._requests = itertools.count(1)
+        self._names = itertools.count()
+        self.manager = SimulatedVineManager(self.world, self, self.parts, *settings_of(scenario))
+        self._connection = Connection(self.world, self.manager, self, CLIENT, _CLIENT_DELAY_S)
+        self.manager.clients = self._connection
 
     def run(self) -> None:
         """Run to the end.
@@ -83,23 +118,29 @@ class VineSimulation:
             self._plan()
             self._run_until(self.scenario.faults_s, stop=False)
             self.faulty = False
-            self.add_worker("rescue", Resources(4, 4_000, 10_000, 1), ["gpu"], None, "")
+            self.add_worker("rescue", WorkerPlan(Resources(4, 4_000, 10_000, 1), ("gpu",)))
             if not self._run_until(self.world.now + _AMPLE_S, stop=True):
                 raise LivenessViolation(f"these have not ended: {self._unsettled()}")
             self._end()
         except Exception as error:
-            story = "\n".join(f"{time_s:8.2f} {what}" for time_s, what in self._trace)
+            story = "\n".join(f"{time_s:8.2f} {who}: {_readable(what)}" for time_s, who, what in self._trace)
             error.add_note(f"VineSimulation seed {self.seed}, {self.scenario}:\n{story}")
             raise
+        finally:
+            self.manager.close()
 
     # -- what happens when -------------------------------------------------------------------------------------
 
     def _plan(self) -> None:
         world, scenario = self.world, self.scenario
-        self._handle(events.ShapesDefined(range(len(SHAPES)), SHAPES))
+        self._say(VineStatusRequest(0))
+        self._say(DefineShapes(list(range(len(SHAPES))), SHAPES))
+        functions = [*FUNCTIONS, CONTEXT]
+        self._say(DefineFunctions(functions, []), [function_of(number) for number in functions])
         self._declare([FileSpec(next(self._numbers), "file", "/f0", "worker")])
-        libraries = [self.library_of(name) for name in ("good", "filed", "moody", "broken")]
-        self._handle(events.LibrariesInstalled([library_spec(plan) for plan in libraries]))
+        libraries = list(LIBRARIES.values())
+        specs = [library_spec(plan) for plan in libraries]
+        self._say(InstallLibraries(specs, []), [plan.name.encode() for plan in libraries])
         for _ in range(scenario.workers):
             world.after(world.between(0, 3), self._add_random_worker)
         tasks = 0
@@ -107,36 +148,49 @@ class VineSimulation:
             number = min(world.rng.choice([1, 1, 2, 8, 20]), scenario.tasks - tasks)
             world.after(world.between(0, scenario.faults_s * 0.9), self._submit, range(tasks, tasks + number))
             tasks += number
-        faults = [self._cancel, self._kill, self._kill, self._stick, self._lose_file, self._kill_library]
-        faults += [self._add_random_worker, self._fetch, self._fetch, self._drop_files, self._spoil_origin]
+        faults = [self._cancel, self._kill, self._kill, self._stick, self._break, self._break, self._freeze]
+        faults += [self._damage, self._lose_file, self._kill_library, self._add_random_worker, self._fetch]
+        faults += [self._fetch, self._drop_files, self._spoil_origin]
         for _ in range(scenario.faults):
             world.after(world.between(0, scenario.faults_s * 0.9), world.rng.choice(faults))
 
     def _add_random_worker(self) -> None:
-        rng, scenario = self.world.rng, self.scenario
+        rng, scenario, world = self.world.rng, self.scenario, self.world
         resources = Resources(rng.choice([1, 2, 4]), rng.choice([200, 1_000]), scenario.disk, rng.choice([0, 1]))
-        bad_at = rng.choice(["", "", "", "", "files", "tasks"]) if scenario.faults else ""
-        ends_in_s = self.world.between(3, 20) if scenario.faults and self.world.chance(0.2) else None
-        features = ["gpu"] if self.world.chance(0.5) else []
-        worker = self.add_worker(f"w{next(self._names)}", resources, features, ends_in_s, bad_at)
-        if ends_in_s is not None:
-            self.world.after(ends_in_s, worker.die)
+        plan = WorkerPlan(
+            resources,
+            ("gpu",) if world.chance(0.5) else (),
+            world.between(3, 20) if scenario.faults and world.chance(0.2) else None,
+            rng.choice(["", "", "", "", "files", "tasks"]) if scenario.faults else "",
+            idle_timeout_s=rng.choice([0.0, 0.0, 0.0, 5.0]) if scenario.faults else 0.0,
+            measures=world.chance(0.3),
+        )
+        worker = self.add_worker(f"w{next(self._names)}", plan)
+        if plan.ends_in_s is not None:
+            self.world.after(plan.ends_in_s, self._end_job, worker)
 
-    def add_worker(
-        self, name: str, resources: Resources, features: list[str], ends_in_s: float | None, bad_at: str
-    ) -> SimulatedVineWorker:
-        worker = self.workers[name] = SimulatedVineWorker(self, name, resources, features, ends_in_s, bad_at)
-        if self.faulty and self.world.chance(0.3):
-            worker.cache.add("f0")  # from a former run
-        worker.connect(Connection(self.world, self, worker, name, 0.2))
+    def add_worker(self, name: str, plan: WorkerPlan, cache: set[str] | None = None) -> SimulatedVineWorker:
+        if cache is None:
+            cache = {"f0"} if self.faulty and self.world.chance(0.3) else set()  # from a former run
+        worker = self.workers[name] = SimulatedVineWorker(self, self.manager.workers, name, plan, cache)
         return worker
+
+    @staticmethod
+    def _end_job(worker: SimulatedVineWorker) -> None:
+        if worker.alive:
+            worker.die()
 
     # -- the user ----------------------------------------------------------------------------------------------
 
+    def _say(self, message: Any, payloads: list[Payload] | None = None) -> None:
+        frames: Frames = []
+        if payloads is not None:
+            message.sizes, frames = pack(payloads)
+        self._connection.to_server([encode_header(message), *frames])
+
     def _declare(self, specs: list[FileSpec]) -> None:
-        sizes = [-1 if spec.kind in ("temp", "url") or spec.source == "" else _MB for spec in specs]
         self.user.files.update((spec.id, spec) for spec in specs)
-        self._handle(events.FilesDeclared(specs, [f"f{spec.id}" for spec in specs], sizes))
+        self._say(DeclareFiles(specs, []), [b"" for _ in specs])
 
     def _submit(self, ids: range) -> None:
         inputs: dict[int, list[Mount]] = {}
@@ -150,15 +204,17 @@ class VineSimulation:
                 outputs[position] = [Mount(number, "y") for number in plan.home + plan.temps[1:]]
             if plan.temps:
                 results[position] = plan.temps[0]
-        shapes = [self.user.plans[id_].shape for id_ in ids]
-        self._handle(events.TasksSubmitted(list(ids), shapes, inputs, outputs, results))
+        plans = [self.user.plans[id_] for id_ in ids]
+        functions, shapes = [plan.function for plan in plans], [plan.shape for plan in plans]
+        message = VineTasks(list(ids), functions, shapes, [], inputs, outputs, results)
+        self._say(message, [plan.arguments for plan in plans])
 
     def _random_task(self, id_: int) -> VineTaskPlan:
         world, rng = self.world, self.world.rng
         shape = rng.randrange(len(SHAPES))
         inputs = [self._random_input() for _ in range(rng.choice([0, 0, 1, 2]))]
         temps = [self._new("temp", "") for _ in range(rng.choice([0, 0, 1, 2]))]
-        home = [self._new("file", "") for _ in range(rng.choice([0, 0, 0, 1, 2]))]
+        home = [self._new("file", f"/home{id_}", made=True) for _ in range(rng.choice([0, 0, 0, 1, 2]))]
         return VineTaskPlan(
             id_,
             shape,
@@ -166,9 +222,11 @@ class VineSimulation:
             tuple(dict.fromkeys(inputs)),
             tuple(temps),
             tuple(home),
+            rng.choice(FUNCTIONS),
             rng.choice(self.scenario.ends),
             kills_library=shape in CALLS and self.scenario.faults > 0 and world.chance(0.1),
             exhausts=shape not in CALLS and world.chance(0.1),
+            spoils=world.chance(0.05),
         )
 
     def _random_input(self) -> int:
@@ -176,16 +234,56 @@ class VineSimulation:
         temps = [n for n, spec in self.user.files.items() if spec.kind == "temp"]
         if temps and self.world.chance(0.6):
             return rng.choice(temps)
-        shared = [n for n, spec in self.user.files.items() if spec.kind in ("url", "buffer", "file") and spec.source]
-        if self.world.chance(0.6):
+        shared = [n for n, spec in self.user.files.items() if spec.kind != "temp" and not spec.made]
+        if shared and self.world.chance(0.6):
             return rng.choice(shared)
         kind = rng.choice(["url", "buffer", "file"])
         return self._new(kind, "http://x" if kind == "url" else "/x", rng.choice(["task", "workflow", "worker"]))
 
-    def _new(self, kind: str, source: str, level: str = "workflow") -> int:
+    def _new(self, kind: str, source: str, level: str = "workflow", made: bool = False) -> int:
         number = next(self._numbers)
-        self._declare([FileSpec(number, kind, source, level, self.world.chance(0.8))])
+        self._declare([FileSpec(number, kind, source, level, self.world.chance(0.8), made=made)])
         return number
+
+    def on_message(self, connection: Connection, message: Frames) -> None:
+        decoded = self._from_manager.decode(message[0])
+        match decoded:
+            case VineResults(ids=ids):
+                for position, payload in enumerate(unpack(decoded.sizes, message[1:])):
+                    self._check_result(ids[position], position in decoded.failed, payload)
+                    self._report(ids[position], "done")
+            case VineTaskFailed(id=id_, status=status, reason=reason):
+                if "refused" in reason:
+                    raise SafetyViolation(f"task {id_} was refused: {reason}")
+                self._report(id_, status)
+            case FileFetched(request=request, error=error):
+                self._on_fetched(request, error, unpack(decoded.sizes, message[1:]))
+            case Notice(text=text):
+                self.told.append(text)
+
+    def on_closed(self, connection: Connection) -> None:
+        raise AssertionError("the manager lives as long as its submit side")
+
+    def _check_result(self, id_: int, failed: bool, payload: Payload) -> None:
+        plan = self.user.plans[id_]
+        meant = plan.error if plan.end == "raises" else b"" if plan.temps else plan.result
+        if failed != (plan.end == "raises") or payload != meant:
+            raise SafetyViolation(f"task {id_} has the result of another: {payload!r}")
+
+    def _report(self, id_: int, outcome: str) -> None:
+        if id_ in self.user.outcomes:
+            raise SafetyViolation(f"task {id_} is reported twice: {self.user.outcomes[id_]}, {outcome}")
+        if outcome == "cancelled" and id_ not in self.user.cancelled:
+            raise SafetyViolation(f"task {id_} was cancelled by nobody")
+        self.user.outcomes[id_] = outcome
+
+    def _on_fetched(self, request: int, error: str, payloads: list[Payload]) -> None:
+        if request in self.user.answers:
+            raise SafetyViolation(f"request {request} is answered twice")
+        name = f"f{self.user.asked[request]}"
+        if not error and payloads != [content_of(name)]:
+            raise SafetyViolation(f"the content of {name} is {payloads}")
+        self.user.answers[request] = error
 
     # -- faults ------------------------------------------------------------------------------------------------
 
@@ -197,7 +295,7 @@ class VineSimulation:
         waiting = [id_ for id_ in self.user.plans if id_ not in self.user.outcomes]
         chosen = self.world.rng.sample(waiting, min(len(waiting), 4))
         self.user.cancelled.update(chosen)
-        self._handle(events.CancelRequested([*chosen, 10**9]))
+        self._say(CancelVineTasks([*chosen, 10**9]))
 
     def _kill(self) -> None:
         victim = self._victim()
@@ -208,8 +306,25 @@ class VineSimulation:
 
     def _stick(self) -> None:
         victim = self._victim()
-        if victim is not None and victim.connection is not None:
-            victim.connection.stick(self.world.rng.choice([0.5, 3.0, 10.0]))
+        if victim is not None:
+            victim.socket.connection.stick(self.world.rng.choice([0.5, 3.0, 10.0]))
+
+    def _break(self) -> None:
+        """Both sides notice, the one sooner and the other later, or the manager not at all."""
+        victim = self._victim()
+        if victim is not None:
+            server_after_s = self.world.rng.choice([0.0, 0.5, 3.0, None])
+            victim.socket.break_(server_after_s, self.world.rng.choice([0.0, 0.2, 2.0]))
+
+    def _freeze(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            victim.freeze(self.world.rng.choice([0.5, 4.0, 12.0]))
+
+    def _damage(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            victim.damage_next(self.world.rng.choice(DAMAGES))
 
     def _lose_file(self) -> None:
         for worker in self.workers.values():
@@ -217,29 +332,38 @@ class VineSimulation:
 
     def _kill_library(self) -> None:
         for worker in self.workers.values():
-            worker.kill_library()
+            if worker.alive:
+                worker.kill_library()
 
     def _fetch(self) -> None:
         temps = [n for n, spec in self.user.files.items() if spec.kind == "temp"]
         if temps:
             request = next(self._requests)
-            self.user.asked.add(request)
-            self._handle(events.FetchRequested(request, self.world.rng.choice(temps)))
+            self.user.asked[request] = self.world.rng.choice(temps)
+            self._say(FetchFile(request, self.user.asked[request]))
 
     def _drop_files(self) -> None:
-        """Whatever the user has of them: tasks that have been submitted keep theirs."""
-        numbers = [n for n in self.user.files if n]
-        chosen = self.world.rng.sample(numbers, min(len(numbers), 5))
+        """Whatever the user has of them: tasks and libraries that need them keep theirs."""
+        chosen = self.world.rng.sample(list(self.user.files), min(len(self.user.files), 5))
         for number in chosen:
             del self.user.files[number]
-        self._handle(events.FilesDropped(chosen))
+        self._say(DropFiles(chosen))
 
     def _spoil_origin(self) -> None:
         files = [n for n, spec in self.user.files.items() if spec.kind in ("file", "url") and n]
         if files:
-            self._gone_at_origin.add(f"f{self.world.rng.choice(files)}")
+            self.manager.gone.add(f"f{self.world.rng.choice(files)}")
 
-    # -- what workers ask of the rest ----------------------------------------------------------------------------
+    def worker_ended(self, worker: SimulatedVineWorker, exit_: Exit) -> None:
+        """Of its own will. One whose connection broke comes back as another one, with what is in its cache."""
+        if exit_.again:
+            name = f"{worker.name}'"
+            self.world.after(self.world.between(0, 1), self._come_back, name, worker)
+
+    def _come_back(self, name: str, former: SimulatedVineWorker) -> None:
+        self.add_worker(name, former.plan, former.cache)
+
+    # -- what workers ask of the rest --------------------------------------------------------------------------
 
     def plan(self, id_: int) -> VineTaskPlan:
         return self.user.plans[id_]
@@ -247,126 +371,87 @@ class VineSimulation:
     def inputs_of(self, id_: int) -> list[str]:
         return [f"f{number}" for number in self.user.plans[id_].inputs]
 
-    def outputs_of(self, id_: int) -> list[str]:
-        plan = self.user.plans[id_]
-        return [f"f{number}" for number in plan.temps + plan.home]
-
-    def library_of(self, name: str) -> LibraryPlan:
-        fails = {"moody": 0.4 if self.faulty else 0.0, "broken": 1.0}.get(name, 0.0)
-        return LibraryPlan(name, 1 if name == "moody" else 2, fails, (0,) if name == "filed" else ())
-
     def has(self, source: str, name: str) -> bool:
-        peer = self.workers.get(source)
-        return name not in self._gone_at_origin if peer is None else peer.alive and name in peer.cache
+        peer = self.workers.get(source.partition(":")[0])
+        return name not in self.manager.gone if peer is None else peer.alive and name in peer.cache
 
-    # -- the manager's shell -----------------------------------------------------------------------------------
+    # -- what the manager says, as it says it ------------------------------------------------------------------
 
-    def on_message(self, connection: Connection, message: Any) -> None:
-        if isinstance(message, events.CameHome):
-            pulls = self._pulls.get(connection.name, set())
-            if message.name not in pulls:
-                return
-            pulls.discard(message.name)
-        if isinstance(message, events.CallsEnded):
-            self._results.update((connection.name, id_) for id_ in message.ids)
-        self._handle(message)
+    def note(self, who: str, what: object) -> None:
+        self._trace.append((self.world.now, who, what))
 
-    def on_closed(self, connection: Connection) -> None:
-        self._handle(events.WorkerLeft(connection.name, "its connection closed"))
+    def reported(self, frames: Frames) -> None:
+        match self._from_manager.decode(frames[0]):
+            case VineResults(ids=ids):
+                self._reported.update(ids)
+            case VineTaskFailed(id=id_):
+                self._reported.add(id_)
 
-    def _handle(self, event: events.Event) -> None:
-        self._trace.append((self.world.now, event))
-        actions = self.state.handle(event, self.world.now)
-        for action in actions:
-            self._trace.append((self.world.now, f"    {action}"))
-            self._perform(action)
-        self.state.check_invariants()
+    def ordered(self, frames: Frames) -> None:
+        match self._to_worker.decode(frames[0]):
+            case RunTasks(ids=ids):
+                for id_ in self._reported.intersection(ids):
+                    if not self.user.plans[id_].temps or self.user.outcomes.get(id_, "done") != "done":
+                        raise SafetyViolation(f"task {id_} runs after its report")
+            case GetFile() as order:
+                self.orders.append(order)
 
-    def _perform(self, action: events.Action) -> None:
-        match action:
-            case events.ReportDone(worker, ids, kept):
-                for id_ in ids:
-                    if (worker, id_) not in self._results:
-                        raise SafetyViolation(f"there is no result of {id_}")
-                    self._results.discard((worker, id_))
-                    self._report(id_, "done")
-                self._kept.update(kept)
-            case events.ReportFailed(id_, status):
-                self._results = {(worker, other) for worker, other in self._results if other != id_}
-                self._report(id_, status)
-            case events.ForgetTasks(ids):
-                if not self._kept.issuperset(ids):
-                    raise SafetyViolation(f"{ids} are forgotten and were not kept")
-                self._kept.difference_update(ids)
-            case events.ForgetResults(worker, ids):
-                self._results.difference_update((worker, id_) for id_ in ids)
-            case events.AnswerFetch(request, _, _, error):
-                if request in self.user.answers:
-                    raise SafetyViolation(f"request {request} is answered twice")
-                self.user.answers[request] = error
-            case events.ReportWorkerLeft(worker):
-                self._pulls.pop(worker, None)
-            case events.TellUser(text):
-                self.told.append(text)
-            case events.ForgetFiles() | events.Refuse():
-                pass
-            case _:
-                self._to_worker(action)
-
-    def _to_worker(self, action: Any) -> None:
-        if isinstance(action, events.RunTasks):
-            for id_ in action.ids:
-                if id_ in self.user.outcomes and id_ not in self._kept:
-                    raise SafetyViolation(f"task {id_} runs after its report")
-        if isinstance(action, events.BringHome):
-            self._pulls.setdefault(action.worker, set()).add(action.name)
-        if isinstance(action, events.OrderFile):
-            self.orders.append(action)
-        connection = self.workers[action.worker].connection
-        assert connection is not None
-        connection.to_client(action)
-
-    def _report(self, id_: int, outcome: str) -> None:
-        if id_ in self.user.outcomes:
-            raise SafetyViolation(f"task {id_} is reported twice: {self.user.outcomes[id_]}, {outcome}")
-        self.user.outcomes[id_] = outcome
-
-    # -- time, and the end ---------------------------------------------------------------------------------------
+    # -- time, and the end -------------------------------------------------------------------------------------
 
     def _run_until(self, end_s: float, stop: bool) -> bool:
         """Let time pass until ``end_s``, or (``stop``) until everything has ended: True."""
         end = round(end_s / TICK_S)
         while not (stop and self._settled()):
             next_tick = self.world.next_tick
-            deadline = self.state.next_deadline()
-            due = math.inf if deadline is None else math.ceil(deadline / TICK_S)
+            deadline = self.manager.next_deadline()
+            due = due_tick(deadline)
             if min(due, end if next_tick is None else next_tick) >= end:
                 self.world.ticks = end
                 return False
             if deadline is not None and (next_tick is None or due < next_tick):
                 self.world.ticks = max(self.world.ticks, int(due))
                 self.world.at_least = deadline
-                self._handle(events.DeadlinePassed())
-                later = self.state.next_deadline()
-                if later is not None and later <= self.world.now:
-                    raise LivenessViolation("the manager is busy for nothing: its next deadline is over already")
+                self.manager.on_deadline()
             else:
                 self.world.step()
         return True
 
     def _settled(self) -> bool:
-        return not self.state.store.tasks and not self._unsettled()
+        return len(self.user.plans) == self.scenario.tasks and not self._unsettled()
 
     def _unsettled(self) -> list[object]:
         tasks: list[object] = [
-            self.state.store.tasks.get(id_, id_) for id_ in self.user.plans if id_ not in self.user.outcomes
+            self.manager.state.store.tasks.get(id_, id_) for id_ in self.user.plans if id_ not in self.user.outcomes
         ]
-        return tasks + sorted(self.user.asked - self.user.answers.keys())
+        return tasks + sorted(self.user.asked.keys() - self.user.answers.keys())
 
     def _end(self) -> None:
         """Nothing is left over when the user has dropped everything."""
-        self._handle(events.FilesDropped([number for number in self.user.files if number]))
-        store = self.state.store
-        left = [store.tasks, store.producers, store.waiting, store.returning, self._kept, self._results]
+        self._say(DropFiles(list(self.user.files)))
+        self._say(ForgetFunctions(list(FUNCTIONS)))
+        self._run_until(self.world.now + _CALM_S, stop=False)
+        store = self.manager.state.store
+        left: list[Any] = [store.tasks, store.producers, store.waiting, store.returning]
+        left += self.manager.protocol.kept
+        for worker in self.workers.values():
+            if worker.alive:
+                left += [worker.protocol.state.tasks, worker.protocol.waiting]
         if any(left):
             raise SafetyViolation(f"left over: {left}")
+        self._say(Shutdown())
+        self._run_until(self.world.now + 1, stop=False)
+
+
+_DECODERS: list[Decoder[Any]] = [
+    Decoder(union) for union in (ToVineWorker, ToVineClient, FromVineWorker, FromVineClient)
+]
+
+
+def _readable(what: object) -> object:
+    """Frames for people."""
+    if not isinstance(what, list) or not what or not isinstance(what[0], bytes):
+        return what
+    for decoder in _DECODERS:
+        with contextlib.suppress(BadMessage):
+            return decoder.decode(what[0])
+    return what

@@ -62,7 +62,7 @@ class _Result(msgspec.Struct):
 
 
 class VinePayloads:
-    """Tasks by their ids, results by worker and id.
+    """Tasks by their ids, results by id and worker.
 
     Args:
         name_of: the cache name of a declared file.
@@ -73,7 +73,7 @@ class VinePayloads:
         self._name_of = name_of
         self._level_of = level_of
         self._tasks: dict[int, BookedTask] = {}
-        self._results: dict[tuple[str, int], _Result] = {}
+        self._results: dict[int, dict[str, _Result]] = {}
         self._functions = KnownFunctions()
         self._shapes = KnownDefinitions[TaskShape]()
         self._environments: dict[int, str] = {}  # cache names, by shape
@@ -162,8 +162,7 @@ class VinePayloads:
     def worker_left(self, worker: str) -> None:
         self._functions.remove_peer(worker)
         self._shapes.remove_peer(worker)
-        for entry in [entry for entry in self._results if entry[0] == worker]:
-            del self._results[entry]
+        self.forget_results(worker, list(self._results))
 
     def run(self, action: events.RunTasks, used: Callable[[list[str]], None]) -> list[Frames]:
         """The messages that make a worker run these; ``used`` is told of each task's inputs."""
@@ -213,13 +212,13 @@ class VinePayloads:
         """Results have come; they are kept until they are reported or dropped."""
         failed = set(message.failed)
         for position, id_ in enumerate(message.ids):
-            self._results[worker, id_] = _Result(
+            self._results.setdefault(id_, {})[worker] = _Result(
                 position in failed, message.started[position], message.durations_s[position], payloads[position]
             )
 
     def report(self, worker: str, ids: list[int], kept: Sequence[int] = ()) -> Frames:
         """The report about tasks that have ended; ``kept``: those that may have to run again."""
-        results = [self._results.pop((worker, id_)) for id_ in ids]
+        results = [self._results.pop(id_)[worker] for id_ in ids]
         self._kept.update(kept)
         for id_ in ids if not kept else set(ids).difference(kept):
             del self._tasks[id_]
@@ -236,12 +235,16 @@ class VinePayloads:
 
     def forget_results(self, worker: str, ids: Sequence[int]) -> None:
         for id_ in ids:
-            self._results.pop((worker, id_), None)
+            results = self._results.get(id_, {})
+            results.pop(worker, None)
+            if not results:
+                self._results.pop(id_, None)
 
     def forget_tasks(self, ids: Sequence[int]) -> list[tuple[str, Frames]]:
         """These have ended, and will not run again; gives messages for workers."""
         for id_ in ids:
             self._tasks.pop(id_, None)
+            self._results.pop(id_, None)  # its outputs were coming home
             self._kept.discard(id_)
         return self._drop_unneeded()
 

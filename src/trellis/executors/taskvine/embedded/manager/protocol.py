@@ -125,6 +125,11 @@ class VineManagerProtocol:
         """
         return not self._connections.knows(_name_of(peer), connection)
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """How many tasks, and results, are kept here."""
+        return self._payloads.left
+
     def check_invariants(self) -> None:
         self._state.check_invariants()
 
@@ -145,8 +150,7 @@ class VineManagerProtocol:
             if isinstance(message, VineStatusRequest):  # of a factory, or a command: no worker
                 self._effects.append(effects.ToWorker(peer, [encode_header(self._status(message.request))]))
             else:
-                self._note_connection(name, connection)
-                self._on_worker_message(name, message, frames[1:])
+                self._on_worker_message(name, connection, message, frames[1:])
         except BadMessage as error:
             reason = self._peers.give_up(name, error)
             self._handle(events.WorkerLeft(name, reason))
@@ -268,17 +272,22 @@ class VineManagerProtocol:
 
     # -- workers -----------------------------------------------------------------------------------------------
 
-    def _note_connection(self, name: str, connection: int) -> None:
-        # The identity of the connection is the name that counts: nobody can speak for another worker.
-        if not self._connections.knows(name, connection):
-            self._on_ended_connections(self._connections.note(name, connection))
-
     def _on_ended_connections(self, workers: Iterable[str]) -> None:
         for name in workers:
             self._handle(events.WorkerLeft(name, "its connection closed: it ended or was killed"))
 
-    def _on_worker_message(self, name: str, message: FromVineWorker, frames: list[Buffer]) -> None:
-        if name not in self._state.store.workers and not isinstance(message, RegisterWorker):
+    def _is_heard(self, name: str, connection: int, message: FromVineWorker) -> bool:
+        """Whether it is a worker's; the identity of its connection is the name that counts: nobody speaks for another.
+
+        The number of a stranger's connection says nothing: of one that has ended, another may have got it.
+        """
+        workers, registers = self._state.store.workers, isinstance(message, RegisterWorker)
+        if (registers or name in workers) and not self._connections.knows(name, connection):
+            self._on_ended_connections(self._connections.note(name, connection))
+        return registers or name in workers
+
+    def _on_worker_message(self, name: str, connection: int, message: FromVineWorker, frames: list[Buffer]) -> None:
+        if not self._is_heard(name, connection, message):
             if isinstance(message, Heartbeat):  # it was given up, and does not know
                 self._handle(events.WorkerHeard(name))
             return

@@ -94,6 +94,11 @@ class VineWorkerProtocol:
         taken, self._effects = self._effects, []
         return taken
 
+    @property
+    def waiting(self) -> list[int]:
+        """Tasks and calls that have come, and not been started."""
+        return list(self._orders)
+
     def next_deadline(self) -> float:
         """When ``on_deadline`` wants to be called; in the past: when all that has come has been told."""
         return min(self.state.next_deadline(), self._reports.due)

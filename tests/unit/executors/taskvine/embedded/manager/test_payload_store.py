@@ -184,3 +184,23 @@ def test_what_names_files_that_nobody_declared_is_refused_and_changes_nothing() 
         book.check(VineTasks([1], [1], [3], [0]))
     with pytest.raises(BadMessage, match="a file that was not declared: 8"):
         book.install(InstallLibraries([LibrarySpec("lib", inputs=[Mount(8, "x")])], [0]), [b""])
+
+
+def test_a_task_that_ends_while_its_outputs_come_home_leaves_no_result() -> None:
+    book = new_book()
+    add(book, 5)
+    run(book, 5)
+    book.ended("w", CallsEnded([5], [], [1.0], [0.1], [1]), [b"x"])
+    book.forget_tasks([5])
+    assert book.left == (0, 0)
+
+
+def test_results_of_a_worker_that_left_are_gone_and_others_stay() -> None:
+    book = new_book()
+    book.worker_came("v")
+    add(book, 5, 6)
+    book.ended("w", CallsEnded([5], [], [1.0], [0.1], [1]), [b"x"])
+    book.ended("v", CallsEnded([5, 6], [], [1.0, 1.0], [0.1, 0.1], [1, 1]), [b"y", b"z"])
+    book.worker_left("v")
+    assert book.left == (2, 1)
+    assert b"x" in bytes(book.report("w", [5])[1])
