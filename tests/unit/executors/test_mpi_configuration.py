@@ -95,6 +95,15 @@ def test_wrong_values_are_told_at_once(parameters: dict[str, Any], message: str)
         MPIExecutor(**parameters)
 
 
+def test_the_launcher_may_be_set_before_the_start() -> None:
+    executor = MPIExecutor()
+    executor.mpi_launcher = "aprun"
+    assert " --mpi_launcher aprun " in executor.launch_command("0")
+    executor.mpi_launcher = "mpirun"
+    with pytest.raises(ConfigurationError, match=r"MPIExecutor: mpi_launcher must be one of .*, not 'mpirun'"):
+        executor.launch_command("0")
+
+
 def test_each_task_has_to_say_how_many_nodes() -> None:
     MPIExecutor().validate_resource_spec({"num_nodes": 2, "ranks_per_node": 4})
     with pytest.raises(InvalidResourceSpecification, match="has to say num_nodes"):

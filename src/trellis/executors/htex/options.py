@@ -137,7 +137,7 @@ class HtexOptions(HtexParameters):
     parameters: InitVar[HtexParameters]
 
     def __post_init__(self, parameters: HtexParameters) -> None:
-        for name, kind in parameters_of(HtexParameters).items():
+        for name, kind in parameters_of(type(parameters)).items():  # also those of a subclass
             object.__setattr__(self, name, check(self.owner, name, getattr(parameters, name), kind))
         if not self.heartbeat_period < self.heartbeat_threshold:
             raise ParameterValueError(
