@@ -43,6 +43,7 @@ PUBLIC_PATHS = [
     "trellis.jobs.errors",
     "trellis.jobs.states",
     "trellis.launchers.errors",
+    "trellis.launchers.launchers",
     "trellis.providers.aws.aws",
     "trellis.providers.azure.azure",
     "trellis.providers.errors",
