@@ -1,4 +1,4 @@
-"""By which addresses this machine can be reached. Nothing here sends a packet off the machine, name service apart."""
+"""The addresses by which this machine can be reached. Nothing here sends a packet off it, name service apart."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from trellis.core.whereabouts import in_forked_child
 from trellis.errors import DataFlowException, MissingOutputs
 
 if TYPE_CHECKING:
-    from trellis.core.interfaces import RunInfo, Task
+    from trellis.core.interfaces import KernelTask, RunInfo
     from trellis.core.unmade import Unmade
     from trellis.staging.files import File
 
@@ -34,7 +34,7 @@ def _cannot_be_pickled(future: Future[Any]) -> NoReturn:
     )
 
 
-def _check_process(task: Task) -> None:
+def _check_process(task: KernelTask) -> None:
     """Raises:
     DataFlowException: this is a forked child of the process whose task it is: nothing will ever be told here.
     """
@@ -58,7 +58,7 @@ class AppFuture(LightFuture[T]):
     _outputs: list[DataFuture] | None = None
     _unmade: tuple[int, ...] = ()  # the outputs that are not there
 
-    def __init__(self, task_record: Task) -> None:
+    def __init__(self, task_record: KernelTask) -> None:
         self.task_record = task_record
 
     @property
@@ -78,7 +78,7 @@ class AppFuture(LightFuture[T]):
 
     @property
     def outputs(self) -> list[DataFuture]:
-        """One DataFuture for each File of ``outputs=``, done when the file is in its place."""
+        """The DataFutures, one for each File of ``outputs=``, done when the file is in its place."""
         if self._outputs is None:
             self._outputs = []
         return self._outputs
@@ -121,13 +121,13 @@ class AppFuture(LightFuture[T]):
                 self.task_record.dfk.look_after_callbacks()
 
     def _set_cancelled(self) -> bool:
-        """For the kernel, when it has decided; the callbacks are called by it. False: there are none."""
+        """What the kernel does when it has decided; the callbacks are called by it. False: there are none."""
         has_callbacks = self.end_as_cancelled()
         self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep for mere cancel()
         return has_callbacks
 
     def _note_unmade(self, result: Unmade) -> Any:
-        """For the kernel: some outputs are not there. Their futures fail when this one is done; gives its result."""
+        """The kernel says: some outputs are not there. Their futures fail when this one is done; gives its result."""
         self._unmade = result.missing
         return result.value
 

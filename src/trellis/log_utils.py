@@ -15,7 +15,7 @@ _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class _FileHandler(logging.FileHandler):
-    """One that says once that it cannot write (the disk is full), and then goes on without."""
+    """A handler that says once that it cannot write (the disk is full), and then goes on without."""
 
     _failed = False
 

@@ -130,7 +130,7 @@ def read_log(path: str) -> list[Execution]:
         return [Execution(int(task), int(pid), float(at)) for task, pid, at in map(str.split, file)]
 
 
-class Ledger:
+class ChaosLedger:
     """Notes how the tasks end. Futures complete on a thread of the kernel; the run's thread waits for room."""
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ def execute(options: argparse.Namespace, events: int) -> Run:
 
     chance = random.Random(options.seed)
     due = event_plan(options.tasks, events, chance)
-    ledger, trouble = Ledger(), Trouble(chance)
+    ledger, trouble = ChaosLedger(), Trouble(chance)
     with tempfile.TemporaryDirectory(prefix="trellis-chaos-") as directory:
         log = os.path.join(directory, "log")
         app = trellis.python_app(visit)
@@ -239,7 +239,7 @@ def _patient_provider() -> type[LocalProvider]:
     from trellis.providers import LocalProvider
 
     class PatientProvider(LocalProvider):
-        """Its jobs never fail, they end, and are none too short: such ones would be replaced ever more slowly."""
+        """A provider whose jobs end, do not fail, and are none too short: such are replaced ever more slowly."""
 
         steady_s = 0.0
 

@@ -85,7 +85,7 @@ def find_unbegun(done: Run) -> dict[str, list[int]]:
 
 
 def find_violations(done: Run) -> list[tuple[int, str]]:
-    """Those of them that are too many: a worker has one task in its hands that it has not begun, when it dies."""
+    """The losses that are too many: a worker has one task in its hands that it has not begun, when it dies."""
     found = []
     for loss, tasks in find_unbegun(done).items():
         most = done.events["workers killed"] if loss == "workers" else done.workers

@@ -38,7 +38,7 @@ class DemoError(TrellisError):
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedTask:
     """A failed task, in words."""
 
     task: str
@@ -51,7 +51,7 @@ class Result:
 
     tasks: int
     runs: list[TaskRun]
-    failures: list[Failure]
+    failures: list[FailedTask]
     started_at: float  # seconds since the epoch
     wall_s: float
     workers: int
@@ -117,12 +117,12 @@ def _make_folder(folder: Path) -> None:
         raise DemoError(f"cannot make the directory {folder}: {error.strerror}") from error
 
 
-def _failures(kernel: DataFlowKernel) -> list[Failure]:
+def _failures(kernel: DataFlowKernel) -> list[FailedTask]:
     failures = []
     for record in list(kernel.tasks.values()):
         if record.status in FINAL_FAILURE_STATES and record.app_fu is not None:
             exception = record.app_fu.exception()
-            failures.append(Failure(record.describe(), f"{type(exception).__name__}: {exception}"))
+            failures.append(FailedTask(record.describe(), f"{type(exception).__name__}: {exception}"))
     return failures
 
 

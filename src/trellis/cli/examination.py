@@ -73,7 +73,7 @@ def try_import(name: str) -> str:
 
 @dataclass
 class Examination:
-    """One executor's steps, in order.
+    """An executor's steps, in order.
 
     Args:
         executor: of a configuration; not started. It is changed: one block only, and short probes.

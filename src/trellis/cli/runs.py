@@ -20,7 +20,7 @@ WorkerId = tuple[str, str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
-    """One task on one worker; times are seconds, ``started_at`` since the epoch."""
+    """A task on a worker; times are seconds, ``started_at`` since the epoch."""
 
     task_id: int
     app: str

@@ -64,7 +64,7 @@ class ParslPoolExecutor(Executor):
 
     @property
     def app_count(self) -> int:
-        """For how many functions there are apps."""
+        """The number of functions for which there are apps."""
         return len(self._apps)
 
     def get_app(self, fn: Callable[..., T]) -> PythonApp[..., T]:

@@ -1,4 +1,4 @@
-"""From what a job, a batch system or a manager wrote to the likely cause, for people. Text in, text out; no I/O here.
+"""The likely cause, for people, of what a job, a batch system or a manager wrote. Text in, text out; no I/O here.
 
 Each rule is a pattern and the hint it stands for; the first rule that matches anywhere counts, so what breaks other
 things later (an environment that was not set up) comes before what it breaks. Groups of a pattern may be named in its

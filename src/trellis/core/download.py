@@ -123,7 +123,7 @@ def _check_unchanged(url: str, headers: Mapping[str, str]) -> None:
 
 
 def _read_ftp(url: str, target: IO[bytes]) -> None:
-    """As the user named in the URL, or anonymously. Where the server says how long a file is, all of it must come."""
+    """Log in as the user named in the URL, or anonymously. If the server says how long a file is, all must come."""
     import ftplib
 
     parts = urlsplit(url)

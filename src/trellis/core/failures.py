@@ -19,7 +19,7 @@ def as_exception(raised: BaseException, task: str) -> Exception:
 
 
 def in_words(exception: BaseException) -> str:
-    """Its type and message, shortened; ``sys.exit(2)`` for that."""
+    """Type and message, shortened; ``sys.exit(2)`` for that."""
     name, message = type(exception).__name__, text_of(exception)
     if isinstance(exception, SystemExit):
         return f"sys.exit({message})"

@@ -31,7 +31,7 @@ def is_foreign(thing: object, name: str) -> bool:
 
 
 def overridden(thing: object, names: Iterable[str]) -> list[str]:
-    """Those of the names that were written outside of Trellis."""
+    """The names among these that were written outside of Trellis."""
     return [name for name in names if is_foreign(thing, name)]
 
 

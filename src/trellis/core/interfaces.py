@@ -64,7 +64,7 @@ class Kernel(Protocol):
         """Try to stop a task; True when its future is cancelled."""
 
 
-class Task(Protocol):
+class KernelTask(Protocol):
     """A task as its future sees it. The record behind it, ``TaskRecord``, has more fields, as attributes and items."""
 
     @property
@@ -99,7 +99,7 @@ class RunInfo(NamedTuple):
 
 
 class Attempt:
-    """One try of one task, as the kernel (or a bare ``executor.submit``) hands it to an executor.
+    """A single try of a task, as the kernel (or a bare ``executor.submit``) hands it to an executor.
 
     Whoever makes an attempt gets exactly one outcome for it, through ``sink``.
     """

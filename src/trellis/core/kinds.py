@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trellis.core.values import Kind, Refused, shown
+from trellis.core.values import Kind, ValueRefused, shown
 
 # -- texts -----------------------------------------------------------------------------------------------------
 
@@ -26,13 +26,13 @@ class Text(Kind):
 
     def __call__(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         text = str.__str__(value)  # of a subclass (numpy's, an enumeration's) the text alone
         if not (text or self.empty):
-            raise Refused(self)
+            raise ValueRefused(self)
         complaint = _complaint(text) or ("" if self.lines or "\n" not in text else "an end of line")
         if complaint:
-            raise Refused(f"{self} without {complaint}")
+            raise ValueRefused(f"{self} without {complaint}")
         return text
 
     def __str__(self) -> str:
@@ -53,12 +53,12 @@ class Path(Kind):
         try:
             path = os.fspath(value)
         except Exception:
-            raise Refused(self, wrong_type=True) from None
+            raise ValueRefused(self, wrong_type=True) from None
         if not isinstance(path, str):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         complaint = "being empty" if not path else _complaint(path, self.any_bytes)
         if complaint:
-            raise Refused(f"{self} without {complaint}" if path else f"{self}, and not empty")
+            raise ValueRefused(f"{self} without {complaint}" if path else f"{self}, and not empty")
         return str.__str__(path)
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class Word(Text):
     def __call__(self, value: Any) -> str:
         text = super().__call__(value)
         if not text or text.split() != [text]:
-            raise Refused(self)
+            raise ValueRefused(self)
         return text
 
     def __str__(self) -> str:
@@ -100,23 +100,23 @@ class Flag(Kind):
             return value
         if getattr(getattr(value, "dtype", None), "kind", "") == "b" and getattr(value, "ndim", 1) == 0:
             return bool(value)
-        raise Refused(self, wrong_type=True)
+        raise ValueRefused(self, wrong_type=True)
 
     def __str__(self) -> str:
         return "True or False (bool)"
 
 
 class Choice(Kind):
-    """One of some texts."""
+    """Any of some texts."""
 
     def __init__(self, *choices: str) -> None:
         self.choices = choices
 
     def __call__(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         if value not in self.choices:
-            raise Refused(self)
+            raise ValueRefused(self)
         return str.__str__(value)
 
     def __str__(self) -> str:
@@ -140,8 +140,8 @@ class OrNone(Kind):
             return None
         try:
             return self.kind(value)
-        except Refused as refused:
-            raise Refused(_or_none(refused.wanted), wrong_type=refused.wrong_type, advice=refused.advice) from None
+        except ValueRefused as refused:
+            raise ValueRefused(_or_none(refused.wanted), wrong_type=refused.wrong_type, advice=refused.advice) from None
 
     def __str__(self) -> str:
         return _or_none(str(self.kind))
@@ -152,7 +152,7 @@ def _or_none(wanted: str) -> str:
 
 
 class Either(Kind):
-    """One kind or another; the first that accepts a value makes of it what it likes."""
+    """Either of two kinds or more; the first that accepts a value makes of it what it likes."""
 
     def __init__(self, *kinds: Kind) -> None:
         self.kinds = kinds
@@ -162,9 +162,9 @@ class Either(Kind):
         for kind in self.kinds:
             try:
                 return kind(value)
-            except Refused as refused:
+            except ValueRefused as refused:
                 types_fit = types_fit or not refused.wrong_type
-        raise Refused(self, wrong_type=not types_fit)
+        raise ValueRefused(self, wrong_type=not types_fit)
 
     def __str__(self) -> str:
         return ", or ".join(map(str, self.kinds))
@@ -187,16 +187,16 @@ class Items(Kind):
     def __call__(self, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             advice = f"write [{shown(value)}]" if isinstance(value, str) else ""
-            raise Refused(self, wrong_type=True, advice=advice)
+            raise ValueRefused(self, wrong_type=True, advice=advice)
         if len(value) < self.least:
-            raise Refused(f"{self} that is not empty")
+            raise ValueRefused(f"{self} that is not empty")
         found = []
         for element in value:
             try:
                 found.append(self.kind(element))
-            except Refused as refused:
+            except ValueRefused as refused:
                 wanted = f"{self}, of which each is {refused.wanted} ({shown(element)} is none)"
-                raise Refused(wanted, wrong_type=refused.wrong_type, advice=refused.advice) from None
+                raise ValueRefused(wanted, wrong_type=refused.wrong_type, advice=refused.advice) from None
         return tuple(found) if isinstance(value, tuple) else found
 
     def __str__(self) -> str:
@@ -217,7 +217,7 @@ class Set(Kind):
 
     def __call__(self, value: Any) -> Any:
         if not isinstance(value, set | frozenset):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         return frozenset(Items(self.kind, self.of)(list(value)))
 
     def __str__(self) -> str:
@@ -240,19 +240,19 @@ class Table(Kind):
 
     def __call__(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         found = {}
         for key, element in value.items():
             try:
                 key = self.key(key)
-            except Refused as refused:
+            except ValueRefused as refused:
                 wanted = f"{self} whose keys are each {refused.wanted} ({shown(key)} is none)"
-                raise Refused(wanted, wrong_type=refused.wrong_type) from None
+                raise ValueRefused(wanted, wrong_type=refused.wrong_type) from None
             try:
                 found[key] = self.kind(element)
-            except Refused as refused:
+            except ValueRefused as refused:
                 wanted = f"{self}, and for {key!r} {refused.wanted} ({shown(element)} is none)"
-                raise Refused(wanted, wrong_type=refused.wrong_type) from None
+                raise ValueRefused(wanted, wrong_type=refused.wrong_type) from None
         return found
 
     def __str__(self) -> str:
@@ -274,7 +274,7 @@ class Function(Kind):
 
     def __call__(self, value: Any) -> Any:
         if not callable(value):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         return value
 
     def __str__(self) -> str:
@@ -298,12 +298,12 @@ class Instance(Kind):
     def __call__(self, value: Any) -> Any:
         if isinstance(value, type):
             advice = f"this is the class; write {value.__name__}()"
-            raise Refused(f"{self.wanted} object", wrong_type=True, advice=advice)
+            raise ValueRefused(f"{self.wanted} object", wrong_type=True, advice=advice)
         if self.types and not isinstance(value, self.types):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         missing = [name for name in self.methods if not has(value, name)]
         if missing:
-            raise Refused(self, wrong_type=True, advice=f"it has no {', '.join(missing)}")
+            raise ValueRefused(self, wrong_type=True, advice=f"it has no {', '.join(missing)}")
         return value
 
     def __str__(self) -> str:

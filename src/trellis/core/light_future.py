@@ -37,7 +37,7 @@ def when_this_thread_waits(function: Callable[[], object]) -> None:
 
 
 def this_thread_waits() -> None:
-    """It is about to wait for something that tasks bring about."""
+    """Called by who is about to wait for something that tasks bring about."""
     function = getattr(_waiting, "function", None)
     if function is not None:
         function()
@@ -63,7 +63,7 @@ class LightFuture(Future[T]):
 
     @property
     def _waiters(self) -> list[Any]:  # type: ignore[override]
-        """For ``concurrent.futures.wait``, which holds the lock, and is going to wait."""
+        """Asked for by ``concurrent.futures.wait``, which holds the lock, and is going to wait."""
         this_thread_waits()
         waiters = self._waiter_list
         if waiters is None:
@@ -132,7 +132,7 @@ class LightFuture(Future[T]):
             self._call_all()
 
     def end_with(self, result: T) -> bool:
-        """As ``set_result``, but the callbacks are left to the caller; False: there are none."""
+        """Do as ``set_result``, but the callbacks are left to the caller; False: there are none."""
         _acquire()
         try:
             if self._state in _OVER:
@@ -147,7 +147,7 @@ class LightFuture(Future[T]):
         return self._wake()
 
     def end_with_exception(self, exception: BaseException | None) -> bool:
-        """As ``set_exception``, but the callbacks are left to the caller; False: there are none."""
+        """Do as ``set_exception``, but the callbacks are left to the caller; False: there are none."""
         _acquire()
         try:
             if self._state in _OVER:
@@ -172,7 +172,7 @@ class LightFuture(Future[T]):
         return True
 
     def end_as_cancelled(self) -> bool:
-        """As ``cancel``, but the callbacks are left to the caller; False: there are none, or it was done already."""
+        """Do as ``cancel``, but the callbacks are left to the caller; False: there are none, or it was done already."""
         with _condition:
             if self._state in _OVER or self._state == RUNNING:
                 return False
@@ -217,5 +217,5 @@ class LightFuture(Future[T]):
 
     @property
     def _done_callbacks(self) -> list[Callable[[Any], object]]:
-        """For the base class's ``__repr__`` and debuggers."""
+        """Used by the base class's ``__repr__`` and debuggers."""
         return list(self._callbacks)

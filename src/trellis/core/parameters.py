@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trellis.core.kinds import Choice, Either, Function, Instance, Items, OrNone, Path, Text, Word
-from trellis.core.values import Kind, Refused, Span
+from trellis.core.values import Kind, Span, ValueRefused
 
 # Labels of executors name directories of the run, and stand in commands.
 _LABEL = re.compile(r"[\w+@=,:-][\w .+@=,:-]*")
@@ -23,10 +23,10 @@ class Label(Kind):
 
     def __call__(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         label = Text()(value)
         if not _LABEL.fullmatch(label) or len(os.fsencode(label)) > _LABEL_BYTES or label == "all":
-            raise Refused(self)
+            raise ValueRefused(self)
         return label
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Host(Word):
             if ":" not in host and host != "*":
                 host.encode("idna")  # what a look-up does first
         except UnicodeError:
-            raise Refused(self) from None
+            raise ValueRefused(self) from None
         return host
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Variable(Text):
     def __call__(self, value: Any) -> str:
         text = super().__call__(value)
         if not text or "=" in text:
-            raise Refused(self)
+            raise ValueRefused(self)
         return text
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class PlainFunction(Function):
         for candidate in (function, type(function).__call__):
             if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
                 advice = "an async function cannot be an app; write a plain one that calls asyncio.run(…)"
-                raise Refused(self, wrong_type=True, advice=advice)
+                raise ValueRefused(self, wrong_type=True, advice=advice)
         return value
 
 
@@ -94,7 +94,7 @@ class Iterables(Kind):
         try:
             iter(value)
         except Exception:
-            raise Refused(self, wrong_type=True) from None
+            raise ValueRefused(self, wrong_type=True) from None
         return value
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trellis.core.kinds import Anything, OrNone, Table, Text
-from trellis.core.values import Kind, Refused, shown
+from trellis.core.values import Kind, ValueRefused, shown
 from trellis.errors import InvalidResourceSpecification
 
 # Of a call, whatever executor it is for.
@@ -33,6 +33,6 @@ def read_values(owner: str, specification: Mapping[str, Any], kinds: Mapping[str
             continue
         try:
             found[key] = kinds[key](value)
-        except Refused as refused:
+        except ValueRefused as refused:
             raise InvalidResourceSpecification({key}, f"It {refused.words(value)}") from None
     return found

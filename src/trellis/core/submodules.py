@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 def submodule(package: str, name: str) -> ModuleType:
-    """For a package's ``__getattr__``: the module of this name in it, loaded when it is first asked for.
+    """What a package's ``__getattr__`` gives: the module of this name in it, loaded when it is first asked for.
 
     Raises:
         AttributeError: there is none.

@@ -10,7 +10,7 @@ class EndedBySignal(SystemExit):
 
 
 def text_of(error: BaseException) -> str:
-    """Its message, or a placeholder: its own ``__str__`` may raise anything, even what would end a program."""
+    """An error's message, or a placeholder: its ``__str__`` may raise anything, even what would end a program."""
     try:
         return str.__str__(str(error))  # of a subclass of str, only the text
     except BaseException:
@@ -18,7 +18,7 @@ def text_of(error: BaseException) -> str:
 
 
 def repr_of(error: BaseException) -> str:
-    """As ``text_of``, of its ``repr``."""
+    """The ``repr`` of an error, as careful as ``text_of``."""
     try:
         return str.__str__(repr(error))
     except BaseException:

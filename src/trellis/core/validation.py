@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from trellis.core.kinds import Choice, Function, OrNone
-from trellis.core.values import Kind, Refused, shown
+from trellis.core.values import Kind, ValueRefused, shown
 from trellis.errors import ParameterTypeError, ParameterValueError
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ def check(owner: str, name: str, value: Any, kind: Kind) -> Any:
     """
     try:
         return kind(value)
-    except Refused as refused:
+    except ValueRefused as refused:
         error = ParameterTypeError if refused.wrong_type else ParameterValueError
         raise error(f"{owner}: {name} {refused.words(value)}") from None
 

@@ -2,8 +2,8 @@
 
 A kind is called with a value and gives it back as a plain object of Python: numbers of numpy and other libraries become
 ``int`` or ``float``, a path a ``str``, a time its seconds. So nothing behind the checks, least of all a message, meets
-a type that it does not know. What a kind does not accept is ``Refused``, and ``str(kind)`` says what it accepts; who
-calls it adds whose value that was (``check`` in ``validation`` for parameters).
+a type that it does not know. What a kind does not accept is ``ValueRefused``, and ``str(kind)`` says what it accepts;
+who calls it adds whose value that was (``check`` in ``validation`` for parameters).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHOWN_CHARACTERS = 200
 _TIME = re.compile(r"(?:(?P<days>\d{1,9})[-:])?(?P<hours>\d{1,9}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})", re.ASCII)
 
 
-class Refused(Exception):
+class ValueRefused(Exception):
     """A kind does not accept a value.
 
     Args:
@@ -66,7 +66,7 @@ class Kind(ABC):
         """The value as a plain object.
 
         Raises:
-            Refused: it is none of this kind.
+            ValueRefused: it is none of this kind.
         """
 
     @abstractmethod
@@ -124,16 +124,16 @@ class Number(Kind):
         try:
             number = plain_number(value)
         except OverflowError:
-            raise Refused(self._with_most()) from None
+            raise ValueRefused(self._with_most()) from None
         if number is None or (self.whole and isinstance(number, float)):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         if self.infinite and number == math.inf:
             return math.inf
         if number > self.most:
-            raise Refused(self._with_most())
+            raise ValueRefused(self._with_most())
         lowest = -LARGEST if self.least is None else self.least
         if not number >= lowest or (self.above is not None and not number > self.above):
-            raise Refused(self)
+            raise ValueRefused(self)
         return number
 
     def __str__(self) -> str:
@@ -197,7 +197,7 @@ class Duration(Number):
     def _of_text(self, text: str) -> int:
         seconds = parse_time(text)
         if seconds is None:
-            raise Refused(self)
+            raise ValueRefused(self)
         return seconds
 
 
@@ -206,13 +206,13 @@ class Span(Kind):
 
     def __call__(self, value: Any) -> int:
         if not isinstance(value, str | timedelta):
-            raise Refused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True)
         if isinstance(value, str) and parse_time(value) is None:
-            raise Refused(self)
+            raise ValueRefused(self)
         try:
             return int(Duration(least=1, texts=True)(value))
-        except Refused:
-            raise Refused(self) from None
+        except ValueRefused:
+            raise ValueRefused(self) from None
 
     def __str__(self) -> str:
         return "HH:MM:SS or D-HH:MM:SS and above zero (for example '01:30:00', 31 years at most), or a timedelta"

@@ -1,4 +1,4 @@
-"""One form for all ways to write a call: ``f(1)``, ``f(x=1)``, and ``f(1, 2)`` where 2 is the default. Pure."""
+"""A single form for all ways to write a call: ``f(1)``, ``f(x=1)``, and ``f(1, 2)`` where 2 is the default. Pure."""
 
 from __future__ import annotations
 

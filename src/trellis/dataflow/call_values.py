@@ -13,7 +13,7 @@ from typing import Any
 from trellis.core.kinds import OrNone
 from trellis.core.resources import SPECIFICATION
 from trellis.core.validation import check
-from trellis.core.values import Duration, Kind, Refused, shown
+from trellis.core.values import Duration, Kind, ValueRefused, shown
 from trellis.errors import BadStdStreamFile, InvalidResourceSpecification
 from trellis.futures import DataFuture
 from trellis.staging.files import File
@@ -32,11 +32,11 @@ class _Inputs(Kind):
             return value
         alone = isinstance(value, str | bytes | os.PathLike | Mapping | Future)
         if alone or not isinstance(value, Collection):  # an iterator may have no end
-            raise Refused(self, wrong_type=True, advice=f"write inputs=[{shown(value)}]" if alone else "")
+            raise ValueRefused(self, wrong_type=True, advice=f"write inputs=[{shown(value)}]" if alone else "")
         try:
             return list(value)
         except Exception:
-            raise Refused(self, wrong_type=True) from None
+            raise ValueRefused(self, wrong_type=True) from None
 
     def __str__(self) -> str:
         return "a list"
@@ -49,11 +49,11 @@ class _Outputs(Kind):
         if value is None:
             return value
         if not isinstance(value, list | tuple):
-            raise Refused(self, wrong_type=True, advice="write outputs=[File(…)]")
+            raise ValueRefused(self, wrong_type=True, advice="write outputs=[File(…)]")
         for element in value:
             if not isinstance(element, File) or isinstance(element, type):
                 advice = f"write File({shown(element)})" if isinstance(element, str | os.PathLike) else ""
-                raise Refused(f"{self}, and {shown(element)} is none", wrong_type=True, advice=advice)
+                raise ValueRefused(f"{self}, and {shown(element)} is none", wrong_type=True, advice=advice)
         return value
 
     def __str__(self) -> str:

@@ -106,7 +106,7 @@ class CompletionThread:
         turn.callback = None
 
     def _pass_on(self, turn: _Turn, why: str) -> None:
-        """Another thread completes futures from now on."""
+        """Have another thread complete futures from now on."""
         with self._lock:
             if self._turn is not turn:  # it has passed on before
                 return

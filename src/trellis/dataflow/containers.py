@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 Replace = Callable[[Any], Any]
 
 
-class Kind(NamedTuple):
+class ContainerKind(NamedTuple):
     """``parts`` of a value, and the value made again with ``replace(part)`` in the place of each."""
 
     parts: Callable[[Any], Iterable[Any]]
@@ -70,7 +70,7 @@ def _set_again(value: Any, replace: Replace) -> Any:
 
 
 def _fixed_again(value: Any, replace: Replace) -> Any:
-    """Of subclasses of tuple and frozenset."""
+    """Make a subclass of tuple or frozenset again."""
     base = tuple if isinstance(value, tuple) else frozenset
     new = base.__new__(type(value), [replace(item) for item in value])
     if hasattr(value, "__dict__"):
@@ -82,17 +82,17 @@ def _no_view(value: Any, replace: Replace) -> Any:
     raise TypeError(f"there is a future in a {type(value).__name__}: write list(…) around it")
 
 
-_DICT = Kind(_dict_parts, _dict_again)
-_LIST = Kind(_itself, _list_again)
-_SET = Kind(_itself, _set_again)
-_FIXED = Kind(_itself, _fixed_again)
-_NAMED = Kind(_itself, lambda value, replace: type(value)._make([replace(item) for item in value]))
-_VIEW = Kind(_itself, _no_view)
-_PROXY = Kind(
+_DICT = ContainerKind(_dict_parts, _dict_again)
+_LIST = ContainerKind(_itself, _list_again)
+_SET = ContainerKind(_itself, _set_again)
+_FIXED = ContainerKind(_itself, _fixed_again)
+_NAMED = ContainerKind(_itself, lambda value, replace: type(value)._make([replace(item) for item in value]))
+_VIEW = ContainerKind(_itself, _no_view)
+_PROXY = ContainerKind(
     _dict_parts,
     lambda value, replace: MappingProxyType({replace(key): replace(item) for key, item in value.items()}),
 )
-_PARTIAL = Kind(
+_PARTIAL = ContainerKind(
     lambda value: (*value.args, *value.keywords.values()),
     lambda value, replace: type(value)(
         value.func, *map(replace, value.args), **{name: replace(item) for name, item in value.keywords.items()}
@@ -103,8 +103,8 @@ _PARTIAL = Kind(
 # -- objects ---------------------------------------------------------------------------------------------------
 
 
-def _attributes(names_of: Callable[[Any], Iterable[str]]) -> Kind:
-    """Of objects that hold values under these names. Frozen classes refuse to be written to: that is passed by."""
+def _attributes(names_of: Callable[[Any], Iterable[str]]) -> ContainerKind:
+    """The kind of objects that hold values under these names. Frozen classes refuse writing: that is passed by."""
 
     def parts(value: Any) -> list[Any]:
         return [getattr(value, name) for name in names_of(value) if hasattr(value, name)]
@@ -116,7 +116,7 @@ def _attributes(names_of: Callable[[Any], Iterable[str]]) -> Kind:
                 object.__setattr__(new, name, replace(getattr(value, name)))
         return new
 
-    return Kind(parts, again)
+    return ContainerKind(parts, again)
 
 
 _DATACLASS = _attributes(lambda value: [field.name for field in dataclasses.fields(value)])
@@ -133,9 +133,9 @@ def _array_again(value: Any, replace: Replace) -> Any:
     return new
 
 
-_ARRAY = Kind(lambda value: value.flat if value.dtype.hasobject else (), _array_again)
+_ARRAY = ContainerKind(lambda value: value.flat if value.dtype.hasobject else (), _array_again)
 
-_BY_TYPE: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
+_BY_TYPE: tuple[tuple[type | tuple[type, ...], ContainerKind], ...] = (
     (dict, _DICT),
     ((list, deque), _LIST),
     (set, _SET),
@@ -150,10 +150,10 @@ _BY_TYPE: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
 
 
 # Weak: a program may make classes by the thousand.
-_known: WeakKeyDictionary[type[Any], Kind | None] = WeakKeyDictionary()
+_known: WeakKeyDictionary[type[Any], ContainerKind | None] = WeakKeyDictionary()
 
 
-def kind_of(type_: type[Any]) -> Kind | None:
+def kind_of(type_: type[Any]) -> ContainerKind | None:
     """How values of a type are looked into; None: they are not."""
     try:
         return _known[type_]
@@ -162,7 +162,7 @@ def kind_of(type_: type[Any]) -> Kind | None:
         return kind
 
 
-def _find_kind(type_: type[Any]) -> Kind | None:
+def _find_kind(type_: type[Any]) -> ContainerKind | None:
     if issubclass(type_, tuple) and hasattr(type_, "_make"):
         return _NAMED
     for types, kind in _BY_TYPE:

@@ -89,7 +89,7 @@ def _let_go_signals() -> None:
 
 
 def _leave_behind() -> None:
-    """In a child: it dies of signals as it would without Trellis, and its copies of kernels are of no use."""
+    """What a child does first: it dies of signals as without Trellis, and its copies of kernels are of no use."""
     for number in _DEADLY:
         if signal.getsignal(number) is _end_program:
             signal.signal(number, signal.SIG_DFL)

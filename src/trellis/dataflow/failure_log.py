@@ -16,7 +16,7 @@ _SHOWN = 100
 
 
 class FailureLog:
-    """Of one kernel. ``note`` may be called from any thread."""
+    """The failed tasks of one kernel. ``note`` may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class FailureLog:
             logger.error("further failures of app %s with %s are counted, but not logged one by one", *kind)
 
     def summarize(self) -> None:
-        """At the end of a run: how many there were of those that were not logged."""
+        """Say at the end of a run how many there were of those that were not logged."""
         for (app, kind), count in self._counts.items():
             if count > _SHOWN:
                 logger.error("app %s failed %d times with %s", app, count, kind)

@@ -10,9 +10,9 @@ The shell performs the actions. After it has put a result or an exception into t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple, assert_never
 
 import msgspec
 
@@ -141,7 +141,7 @@ class Phase(IntEnum):
 
 
 class _Node(msgspec.Struct, gc=False):
-    """One task. Nothing in it can be part of a cycle, so the garbage collector need not look at a million of them."""
+    """A task. Nothing in it can be part of a cycle, so the garbage collector need not look at a million of them."""
 
     open: int  # keys that are not done yet
     failed: bool  # one of the keys that are done has failed
@@ -163,21 +163,30 @@ class TaskGraph:
         self._loss_retries = loss_retries
         self._nodes: dict[int, _Node] = {}
         self._dependents: dict[int, list[int]] = {}  # key -> tasks that wait for it
-        self._handlers: dict[type, Callable[[Any], Sequence[Action]]] = {
-            TaskSubmitted: self._on_submitted,
-            DependencyDone: self._on_dependency_done,
-            AttemptSucceeded: self._on_succeeded,
-            AttemptFailed: self._on_failed,
-            AttemptLost: self._on_lost,
-            JoinStarted: self._on_join_started,
-            CancelRequested: self._on_cancel_requested,
-            AttemptCancelled: self._on_attempt_cancelled,
-            TaskAbandoned: self._on_abandoned,
-        }
 
     def handle(self, event: Event, now: float = 0.0) -> Sequence[Action]:
         """Take an event, give the actions that follow from it. The time does not matter to this machine."""
-        return self._handlers[type(event)](event)
+        match event:
+            case TaskSubmitted():
+                return self._on_submitted(event)
+            case DependencyDone():
+                return self._on_dependency_done(event)
+            case AttemptSucceeded():
+                return self._on_succeeded(event)
+            case AttemptFailed():
+                return self._on_failed(event)
+            case AttemptLost():
+                return self._on_lost(event)
+            case JoinStarted():
+                return self._on_join_started(event)
+            case CancelRequested():
+                return self._on_cancel_requested(event)
+            case AttemptCancelled():
+                return self._on_attempt_cancelled(event)
+            case TaskAbandoned():
+                return self._on_abandoned(event)
+            case _:
+                assert_never(event)
 
     def phase(self, task_id: int) -> Phase | None:
         """Where a task is; None when it is final or unknown."""

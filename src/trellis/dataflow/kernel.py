@@ -284,7 +284,7 @@ class DataFlowKernel:
         self._undo_logging()
 
     def leave_behind(self) -> None:
-        """In a forked child: tasks and executors are the parent's, calls are refused, and ``cleanup`` ends nothing."""
+        """Become a forked child's: tasks and executors are the parent's, calls are refused, and nothing is ended."""
         self.left_behind = True
         self._runner = LeftBehind()
         self._observers = Observers()  # the thread of the others is the parent's

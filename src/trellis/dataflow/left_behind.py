@@ -31,7 +31,7 @@ class LeftBehind:
         return False
 
     def close(self) -> bool:
-        """As if it were closed already: what the kernel has started is the parent's to end."""
+        """Do as if it were closed already: what the kernel has started is the parent's to end."""
         return False
 
     def look_after_callbacks(self) -> None:

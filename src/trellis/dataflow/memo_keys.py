@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OUTPUT_NAMES = frozenset({"outputs", "stdout", "stderr"})
 
 
-class Call(Protocol):
+class RememberedCall(Protocol):
     """The part of a task record that tells which call it is."""
 
     @property
@@ -39,7 +39,7 @@ class Call(Protocol):
     def ignore_for_cache(self) -> Sequence[str] | None: ...
 
 
-def task_key(call: Call, *, hash_code: bool = True) -> str:
+def task_key(call: RememberedCall, *, hash_code: bool = True) -> str:
     """The key of a call, 40 hexadecimal digits; equal for calls that would give the same result.
 
     Args:
@@ -80,7 +80,7 @@ def memo_key(key: str) -> Callable[[F], F]:
     return mark
 
 
-def _argument_id(call: Call, name: str, value: object, output_ref: bool) -> bytes:
+def _argument_id(call: RememberedCall, name: str, value: object, output_ref: bool) -> bytes:
     try:
         return identity(value, output_ref=output_ref)
     except (SerializationError, RecursionError) as error:

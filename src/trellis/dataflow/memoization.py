@@ -22,7 +22,7 @@ from trellis.dataflow.checkpoint import (
     load_checkpoints,
     load_result,
 )
-from trellis.dataflow.memo_keys import Call, memo_key, task_key
+from trellis.dataflow.memo_keys import RememberedCall, memo_key, task_key
 from trellis.dataflow.memo_values import id_for_memo
 from trellis.errors import BadCheckpoint, ConfigurationError, NoDataFlowKernelError
 
@@ -36,7 +36,7 @@ _DEFAULT_PERIOD = "00:30:00"
 _KEEP_LIMIT_BYTES = 64 * 1024
 
 
-class MemoTask(Call, Protocol):
+class MemoTask(RememberedCall, Protocol):
     """The part of a task record that memoizers use."""
 
     memoize: bool

@@ -45,5 +45,5 @@ class OpenFutures:
         return keys, failed
 
     def done(self, future: Future[Any]) -> int:
-        """One from elsewhere is done: gives its key, which is not used again."""
+        """A future from elsewhere is done: gives its key, which is not used again."""
         return self._foreign.pop(future)

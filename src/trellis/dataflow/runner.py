@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from trellis.core.failures import as_exception
 from trellis.core.interfaces import Attempt, Executor, Outcome
@@ -91,14 +91,6 @@ class TaskRunner:
         self._held: dict[int, list[tuple[Attempt, Outcome]]] = {}  # outcomes of tasks that are just being cancelled
         self._final_counts = dict.fromkeys(FINAL_STATES, 0)
         self._failures = FailureLog()
-        self._performers: dict[type, Callable[[TaskRecord], Sequence[graph.Action]]] = {
-            graph.LaunchAttempt: self._launch,
-            graph.ResolveFuture: self._resolve,
-            graph.FailFuture: self._fail,
-            graph.FailDependent: self._fail_dependent,
-            graph.FinishJoin: self._finish_join,
-            graph.CancelFuture: self._set_cancelled,
-        }
         self._thread = CompletionThread(name)
         self.look_after_callbacks = self._thread.look
 
@@ -156,7 +148,23 @@ class TaskRunner:
                 if record is None:  # cancelled or abandoned between decision and deed
                     continue
                 try:
-                    more = self._performers[type(action)](record)
+                    match action:
+                        case graph.LaunchAttempt():
+                            more = self._launch(record)
+                        case graph.ResolveFuture():
+                            more = self._resolve(record)
+                        case graph.FailFuture():
+                            more = self._fail(record)
+                        case graph.FailDependent():
+                            more = self._fail_dependent(record)
+                        case graph.FinishJoin():
+                            more = self._finish_join(record)
+                        case graph.CancelFuture():
+                            more = self._set_cancelled(record)
+                        case graph.CancelAttempt():  # by cancel() only
+                            more = ()
+                        case _:
+                            assert_never(action)
                 except BaseException as e:  # users' code, such as a __reduce__, may raise anything
                     logger.exception("%s for %s failed", action, record.describe())
                     more = self._survive(record, e)
@@ -389,8 +397,8 @@ class TaskRunner:
             if held and not cancelled:
                 self.deliver(held)
         # Dependents fail on the runner's thread, this future here: when cancel() returns, it is cancelled.
-        for action in actions:
-            self._thread.post(self._perform, self._performers[type(action)](record))
+        if actions:
+            self._thread.post(self._perform, self._set_cancelled(record))
         return record.status is States.cancelled
 
     def _hold(self, record: TaskRecord, attempt: Attempt, outcome: Outcome) -> bool:

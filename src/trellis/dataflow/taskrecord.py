@@ -40,7 +40,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class TaskRecord:
-    """One task: one call of an app, with all its attempts.
+    """A task: one call of an app, with all its attempts.
 
     Times are local, as ``datetime``; ``fail_history`` holds a text for each failed attempt; ``depends`` the futures
     that the task waits for; ``joins`` what the body of a join app returned.

@@ -29,7 +29,7 @@ class WithWalltime:
     def __call__(self, walltime_s: float, /, *args: Any, **kwargs: Any) -> Any:
         if walltime_s <= 0:
             raise AppTimeout(f"{self.__name__} has a walltime of {walltime_s} s")
-        state = _Running(threading.get_ident())
+        state = _LimitedCall(threading.get_ident())
         timer = threading.Timer(walltime_s, state.interrupt)
         timer.daemon = True
         timer.name = "trellis-walltime"
@@ -48,7 +48,7 @@ class _WalltimeReached(BaseException):
     """Not an Exception: user code that catches Exception must not swallow it."""
 
 
-class _Running:
+class _LimitedCall:
     """Whether the function still runs; one lock, so that nothing is sent after its end."""
 
     def __init__(self, thread_id: int) -> None:

@@ -185,7 +185,7 @@ class _Endpoint:
 
 
 class ServerEndpoint(_Endpoint):
-    """Others connect here; messages are sent to a peer by its identity."""
+    """An endpoint to which others connect; messages are sent to a peer by its identity."""
 
     def __init__(self, context: Context, keys: ServerKeys | None) -> None:
         super().__init__(context, zmq.ROUTER)
@@ -227,12 +227,12 @@ class ServerEndpoint(_Endpoint):
         )
 
     def watch(self) -> Monitor:
-        """As ``monitor``: a server always has one, which has to be read, and looks after those who have no key."""
+        """Do as ``monitor``: a server always has one, which has to be read, and looks after those who have no key."""
         assert self._monitor is not None
         return Monitor(self._monitor, self._strangers)
 
     def look(self) -> None:
-        """As ``closed_connections``, for who misses nobody."""
+        """Do as ``closed_connections``, for who misses nobody."""
         self.closed_connections()
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:

@@ -108,7 +108,7 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def _mark(directory: os.stat_result) -> bytes:
-    """It names its directory, so a copy of one is not taken for it."""
+    """The mark names its directory, so a copy of one is not taken for it."""
     return f"{_MARK}{directory.st_ino}\n".encode()
 
 

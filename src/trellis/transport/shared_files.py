@@ -107,7 +107,7 @@ def read(payload: Payload, directory: str, delete: bool = False) -> Payload:
 
 
 def _check_size(descriptor: int, reference: _Reference) -> None:
-    """Before memory is taken for what a reference announces."""
+    """Look before memory is taken for what a reference announces."""
     found = os.fstat(descriptor)
     *_, (offset, length) = _places(reference.lengths)
     if not stat.S_ISREG(found.st_mode) or not 0 < offset + length <= found.st_size:
@@ -153,7 +153,7 @@ def delete(payload: Payload, directory: str) -> None:
 
 
 def bring(payload: Payload, directory: str) -> Payload:
-    """For who cannot open files there: what a reference stands for, if it can be had; all else as it is."""
+    """What a reference stands for, if it can be had, for who cannot open files there; all else as it is."""
     if is_reference(payload):
         with contextlib.suppress(OSError, BadMessage):  # its task has ended, or it will fail where it runs
             return read(payload, directory)

@@ -31,7 +31,7 @@ class _Traffic(NamedTuple):
 
 
 class Strangers:
-    """By file descriptor of the connection, which belongs to libzmq: it is never closed here."""
+    """Who has no key yet, by the connection's file descriptor, which belongs to libzmq: it is never closed here."""
 
     def __init__(self) -> None:
         self._fds: set[int] = set()
@@ -49,7 +49,7 @@ class Strangers:
         self._fds.discard(fd)
 
     def too_loud(self, now: float) -> list[int]:
-        """Those who have sent more than a handshake takes; none if they were looked at just now."""
+        """All who have sent more than a handshake takes; none if they were looked at just now."""
         if not self._fds or now < self._look_at:
             return []
         found = []

@@ -50,7 +50,7 @@ def _state_of(error: BaseException, links: bool) -> dict[str, Any]:
 
 
 def take_apart(error: BaseException, links: bool, forced: bool) -> Any:
-    """For a pickler's ``reducer_override``.
+    """How a pickler's ``reducer_override`` is to take an exception apart.
 
     ``forced``: also when its class has a way of its own, unless that refuses.
     """

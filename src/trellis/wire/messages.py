@@ -188,7 +188,7 @@ class TasksTimedOut(Message, tag=23):
 
 
 class TasksCancelled(Message, tag=24):
-    """These tasks were ended, or dropped, because that was asked for."""
+    """Tasks were ended, or dropped, because that was asked for."""
 
     ids: list[int]
     manager: str = ""  # empty: the interchange itself
@@ -220,14 +220,14 @@ class TasksReturned(Message, tag=28):
 
 
 class TasksStarted(Message, tag=29):
-    """These are with the workers: they may have started. What is not named has not, should the manager be lost."""
+    """Tasks are with the workers: they may have started. What is not named has not, should the manager be lost."""
 
     manager: str
     ids: list[int]
 
 
 class TasksWithdrawn(Message, tag=53):
-    """These were announced with ``TasksStarted``, but no worker had taken them: they wait at the manager again."""
+    """Tasks were announced with ``TasksStarted``, but no worker had taken them: they wait at the manager again."""
 
     manager: str
     ids: list[int]
@@ -305,7 +305,7 @@ class ReturnTasks(Message, tag=33):
 
 
 class RegisterAgain(Message, tag=34):
-    """This manager is not known here: register, and say what you hold."""
+    """The manager is not known here: register, and say what you hold."""
 
 
 class CheckTasks(Message, tag=35):
@@ -388,7 +388,7 @@ class ManagerRefused(Message, tag=42):
 
 
 class ManagerStatus(Message):
-    """One manager, as the interchange knows it. Times in seconds."""
+    """A manager, as the interchange knows it. Times in seconds."""
 
     manager: str
     block: str

@@ -56,7 +56,7 @@ def _dump(obj: object, snapshot: bool = False) -> Payload:
 
 
 def _dump_with_care(obj: object, snapshot: bool, by_value: bool) -> Payload:
-    """For what has buffers, or what a worker cannot import (``by_value``)."""
+    """Serialize what has buffers, or what a worker cannot import (``by_value``)."""
     buffers: list[Buffer] = []
 
     def keep_out(buffer: pickle.PickleBuffer) -> bool:

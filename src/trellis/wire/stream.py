@@ -37,7 +37,7 @@ _LARGE_BYTES = 65_536
 
 
 class StreamFrame(NamedTuple):
-    """One frame."""
+    """A frame of the stream."""
 
     kind: int
     id: int

@@ -219,7 +219,7 @@ class FileFetched(Message, tag=1025):
 
 
 class WorkerStatus(Part):
-    """One worker, as the manager knows it."""
+    """A worker, as the manager knows it."""
 
     worker: str
     hostname: str
@@ -274,7 +274,7 @@ class RegisterWorker(Message, tag=1040):
 
 
 class CacheUpdated(Message, tag=1041):
-    """These files are in the worker's cache now."""
+    """Files are in the worker's cache now."""
 
     names: list[str]
     sizes: list[int]
@@ -282,7 +282,7 @@ class CacheUpdated(Message, tag=1041):
 
 
 class CacheFailed(Message, tag=1042):
-    """This file could not be had."""
+    """A file could not be had."""
 
     name: str
     source: str  # worker or URL that it was to come from; empty: the manager

@@ -124,7 +124,7 @@ def test_a_task_notes_that_it_was_there(tmp_path: Path) -> None:
 
 
 def test_the_ledger_tells_right_from_wrong_and_failed() -> None:
-    ledger = chaos.Ledger()
+    ledger = chaos.ChaosLedger()
     futures: list[Future[Any]] = [Future() for _ in range(3)]
     futures[0].set_result(chaos.value_of(0))
     futures[1].set_result(chaos.value_of(0))
@@ -137,7 +137,7 @@ def test_the_ledger_tells_right_from_wrong_and_failed() -> None:
 
 
 def test_what_has_no_outcome_in_time_is_counted() -> None:
-    ledger = chaos.Ledger()
+    ledger = chaos.ChaosLedger()
     assert ledger.wait_for_room(0)
     assert ledger.wait_for_all(deadline=0.0) == 1
 

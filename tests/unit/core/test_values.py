@@ -16,12 +16,12 @@ import pytest
 from trellis.core.kinds import Choice, Either, Flag, Instance, Items, OrNone, Path, Set, Table, Text
 from trellis.core.parameters import Label
 from trellis.core.validation import check
-from trellis.core.values import Count, Duration, Kind, Number, Refused, shown
+from trellis.core.values import Count, Duration, Kind, Number, ValueRefused, shown
 from trellis.errors import ParameterTypeError, ParameterValueError, TrellisError
 
 
 def refusal(kind: Kind, value: Any) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ValueRefused) as caught:
         kind(value)
     return caught.value.words(value)
 

@@ -13,7 +13,7 @@ from trellis.core.interfaces import Provider
 from trellis.core.kinds import Either, Flag, Instance, Items, OrNone, Path, Text
 from trellis.core.parameters import STORAGE_ACCESS, Host, Label
 from trellis.core.validation import check, declares_parameters, parameters_of
-from trellis.core.values import LONGEST_S, MOST_COUNTED, Duration, Number, Refused, shown
+from trellis.core.values import LONGEST_S, MOST_COUNTED, Duration, Number, ValueRefused, shown
 from trellis.errors import ParameterValueError
 from trellis.executors.htex.interchange.selection import ManagerSelector
 
@@ -33,9 +33,9 @@ class _Ports(Items):
     def __call__(self, value: Any) -> Any:
         ports = super().__call__(value)
         if len(ports) != 2:
-            raise Refused("two port numbers")
+            raise ValueRefused("two port numbers")
         if self.ordered and not ports[0] < ports[1]:
-            raise Refused("(low, high) with low < high")
+            raise ValueRefused("(low, high) with low < high")
         return ports
 
 
@@ -49,7 +49,7 @@ class _Affinity(Text):
     def __call__(self, value: Any) -> str:
         affinity = super().__call__(value)
         if affinity not in self._WORDS and not self._LISTS.fullmatch(affinity):
-            raise Refused(
+            raise ValueRefused(
                 f"one of {', '.join(map(repr, self._WORDS))}, or the cores of each worker such as 'list:0,1:2-3' "
                 "(0 and 1 for the first worker, 2 and 3 for the second)"
             )
@@ -69,7 +69,7 @@ class _Accelerators(Either):
         names = [str(number) for number in range(given)] if isinstance(given, int) else list(given)
         for name in names:
             if not self._NAME.fullmatch(name):
-                raise Refused(
+                raise ValueRefused(
                     "names such as '0', or names with commas between them for a worker with several accelerators, "
                     f"such as '0,1' ({shown(name)} is none)"
                 )

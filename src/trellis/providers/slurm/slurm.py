@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from trellis.core.kinds import Either, Flag, OrNone, Text, Word
 from trellis.core.validation import arguments, declares_parameters, knows_former_names
-from trellis.core.values import MOST_COUNTED, Number, Refused
+from trellis.core.values import MOST_COUNTED, Number, ValueRefused
 from trellis.errors import ExecutionProviderException
 from trellis.launchers.base import Launcher
 from trellis.providers.base import FORMER_NAMES, Count, Name
@@ -34,9 +34,9 @@ class _JobIdRegex(Text):
         try:
             groups = re.compile(regex).groupindex
         except re.error as error:
-            raise Refused(self, advice=f"it is no regular expression: {error}") from error
+            raise ValueRefused(self, advice=f"it is no regular expression: {error}") from error
         if "id" not in groups:
-            raise Refused(self)
+            raise ValueRefused(self)
         return regex
 
     def __str__(self) -> str:
