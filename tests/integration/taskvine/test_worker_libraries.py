@@ -112,7 +112,7 @@ def test_output_that_is_not_made_fails_the_call(called: Bed) -> None:
 
 
 def test_results_stay_at_the_worker(called: Bed) -> None:
-    from trellis.executors.taskvine.front.temps import ResultHere
+    from trellis.executors.taskvine.front.temp_results import ResultHere
 
     assert called.result(called.call(add, 1, 2, result_names="r")) is None
     assert called.result(called.call(add, ResultHere("x"), 4, inputs=[("r", "x")])) == 7

@@ -202,7 +202,7 @@ def test_path_out_of_the_sandbox_is_refused(it: Bed) -> None:
 
 
 def test_result_stays_at_the_worker_and_is_read_there(it: Bed) -> None:
-    from trellis.executors.taskvine.front.temps import ResultHere
+    from trellis.executors.taskvine.front.temp_results import ResultHere
 
     assert it.result(it.run(add, 1, 2, result_names="r")) is None
     assert "r" in it.cached

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from trellis.executors.taskvine.executor import TaskVineExecutor
     from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
     from trellis.executors.taskvine.files import TaskVineFile
-    from trellis.executors.taskvine.front.temps import TempResult
+    from trellis.executors.taskvine.front.temp_results import TempResult
     from trellis.executors.taskvine.library import Library
     from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
     from trellis.executors.taskvine.remote.context import library_context, load_variable_from_library
@@ -31,7 +31,7 @@ _MODULES = {
     "TaskVineFactoryConfig": "factory_config",
     "TaskVineFile": "files",
     "TaskVineManagerConfig": "manager_config",
-    "TempResult": "front.temps",
+    "TempResult": "front.temp_results",
     "library_context": "remote.context",
     "load_variable_from_library": "remote.context",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from trellis.core.interfaces import Attempt
 from trellis.core.users_errors import describe
@@ -15,7 +15,6 @@ from trellis.wire.messages import (
     Demand,
     DrainBlocks,
     HoldManagers,
-    Message,
     ResumeEnd,
     Tasks,
 )
@@ -38,13 +37,15 @@ class StandingOrders:
         self.held_blocks: set[str] = set()
         self.drained_blocks: set[str] = set()
 
-    def note(self, message: Message) -> None:
+    def note(self, message: HoldManagers | DrainBlocks) -> None:
         match message:
             case HoldManagers(managers, blocks):
                 self.held_managers.update(managers)
                 self.held_blocks.update(blocks)
             case DrainBlocks(blocks):
                 self.drained_blocks.update(blocks)
+            case _:
+                assert_never(message)
 
 
 def send_all_that_can(attempts: Sequence[Attempt]) -> tuple[list[list[Buffer]], dict[int, SerializationError]]:

@@ -21,7 +21,7 @@ from trellis.executors.taskvine.front.environments import Environments
 from trellis.executors.taskvine.front.file_table import FileTable
 from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, PreparedTask
 from trellis.executors.taskvine.front.specification import check_specification, parse_specification
-from trellis.executors.taskvine.front.temps import ResultHere, TempResult
+from trellis.executors.taskvine.front.temp_results import ResultHere, TempResult
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
 from trellis.staging.files import File
@@ -81,7 +81,7 @@ class Calls:
         Raises:
             SerializationError: a context cannot be serialized.
             FileNotFoundError: an input is not there.
-        ConfigurationError: an environment cannot be packed.
+            ConfigurationError: an environment cannot be packed.
         """
         self._environment = self._environments.interpreter()
         default = Library(DEFAULT_LIBRARY, **(self._config.library_config or {}))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trellis.executors.taskvine.front.file_table import FileTable, Properties
+from trellis.executors.taskvine.front.local_files import fingerprint
 from trellis.executors.taskvine.front.packs import pack_environment, pack_function
-from trellis.executors.taskvine.front.paths import fingerprint
 from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
 from trellis.wire.vine import ON_IMPORT_PATH, Mount
 

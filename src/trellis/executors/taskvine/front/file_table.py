@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from trellis.executors.taskvine.files import TEMP_SCHEME, TaskVineFile
-from trellis.executors.taskvine.front.paths import check_name, fingerprint, free_path, sandbox_path
-from trellis.executors.taskvine.front.streams import AppendedStreams, appends
+from trellis.executors.taskvine.front.appended_streams import AppendedStreams, appends
+from trellis.executors.taskvine.front.local_files import check_name, fingerprint, free_path, sandbox_path
 from trellis.executors.taskvine.front.temp_names import TempNames
 from trellis.staging.files import File
 from trellis.wire.vine import FileSpec, Mount
@@ -125,7 +125,7 @@ class FileTable:
 
         Raises:
             FileNotFoundError: an input is not there.
-        OSError: an input is something special, as a FIFO, or a name cannot be sent.
+            OSError: an input is something special, as a FIFO, or a name cannot be sent.
         """
         inputs: dict[str, Mount] = {}
         outputs: dict[str, Mount] = {}

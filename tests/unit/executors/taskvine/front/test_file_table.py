@@ -10,7 +10,7 @@ import pytest
 
 from trellis.executors.taskvine.files import TaskVineFile
 from trellis.executors.taskvine.front.file_table import FileTable
-from trellis.executors.taskvine.front.paths import fingerprint, sandbox_path
+from trellis.executors.taskvine.front.local_files import fingerprint, sandbox_path
 from trellis.staging.files import File
 from trellis.wire.vine import FileSpec, Mount
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trellis.errors import TaskVineTaskFailure
-from trellis.executors.taskvine.front.temps import TempResult
+from trellis.executors.taskvine.front.temp_results import TempResult
 from trellis.executors.taskvine.ndcctools import mapping, member
 from trellis.executors.taskvine.ndcctools.fetches import Fetched, Fetches
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
