@@ -10,7 +10,7 @@ from trellis.executors.taskvine.embedded.manager.events import KillTasks, TellUs
 from trellis.executors.taskvine.embedded.manager.file_recovery import can_start, make_cache_room
 from trellis.executors.taskvine.embedded.manager.instances import drain, has_room, make_room, start_instances
 from trellis.executors.taskvine.embedded.manager.queues import ShapeQueue
-from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, Running, VineTask
+from trellis.executors.taskvine.embedded.manager.records import Running, VineTask, VineWorker
 from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.executors.taskvine.embedded.manager.worker_selection import (
     can_host,
@@ -110,7 +110,7 @@ def _place_tasks(store: Store, queue: ShapeQueue) -> None:
         queue.blocked = store.changes
 
 
-def _roomy(store: Store, task: VineTask) -> list[tuple[ConnectedWorker, Resources]]:
+def _roomy(store: Store, task: VineTask) -> list[tuple[VineWorker, Resources]]:
     """Workers that have room for the task now, and its allocation there."""
     found = []
     asked = _asked(store, task)
@@ -121,7 +121,7 @@ def _roomy(store: Store, task: VineTask) -> list[tuple[ConnectedWorker, Resource
     return found
 
 
-def _find_worker(store: Store, task: VineTask, roomy: list[tuple[ConnectedWorker, Resources]]) -> bool:
+def _find_worker(store: Store, task: VineTask, roomy: list[tuple[VineWorker, Resources]]) -> bool:
     allocations = {worker.name: allocation for worker, allocation in roomy}
     suitable = [w for w, _ in roomy if can_host(w, task, store.now) and may_join(w, task)]
     for worker in rank_workers(store, suitable, task.inputs):
@@ -138,7 +138,7 @@ def _asked(store: Store, task: VineTask) -> Resources:
     return task.shape.resources if category is None else category.first(task.shape.resources)
 
 
-def _allocation_at(task: VineTask, asked: Resources, worker: ConnectedWorker) -> Resources | None:
+def _allocation_at(task: VineTask, asked: Resources, worker: VineWorker) -> Resources | None:
     """What the task gets of this worker; None: it can never run there."""
     if task.maximum:
         return enlarge(task.shape.resources, worker.total)
@@ -163,7 +163,7 @@ def _lose_patience(store: Store, queue: ShapeQueue, first: VineTask, asked: Reso
                 return
 
 
-def _is_before(store: Store, queue: ShapeQueue, worker: ConnectedWorker) -> bool:
+def _is_before(store: Store, queue: ShapeQueue, worker: VineWorker) -> bool:
     """Whether the queue's first task is before all that wait for the worker's libraries."""
     libraries = {instance.library for instance in worker.instances.values()}
     rank = (-queue.shape.priority, queue.head())
@@ -220,7 +220,7 @@ def _fits_somewhere(store: Store, task: VineTask) -> bool:
     return any(_fits(store, task, worker) and can_host(worker, task, store.now) for worker in workers)
 
 
-def _fits(store: Store, task: VineTask, worker: ConnectedWorker) -> bool:
+def _fits(store: Store, task: VineTask, worker: VineWorker) -> bool:
     """Whether the worker could take the task, by what both are."""
     if task.shape.mode == "serverless":
         allocation = allocate(store.libraries[task.shape.library].spec.resources, worker.total)

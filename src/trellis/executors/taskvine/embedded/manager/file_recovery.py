@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from trellis.executors.taskvine.embedded.manager.events import AnswerFetch, EvictFiles, FetchRequested
 from trellis.executors.taskvine.embedded.manager.lifecycle import avoid, fail, fail_waiting, requeue, use
-from trellis.executors.taskvine.embedded.manager.records import AwaitingInputs, AwaitingTemps, ConnectedWorker, VineTask
+from trellis.executors.taskvine.embedded.manager.records import AwaitingInputs, AwaitingTemps, VineTask, VineWorker
 from trellis.executors.taskvine.embedded.manager.replicas import CachedFile, is_peer
 from trellis.executors.taskvine.embedded.manager.store import Store
 
@@ -25,7 +25,7 @@ _MB = 2**20
 # -- a file has come -------------------------------------------------------------------------------------------
 
 
-def file_arrived(store: Store, name: str, worker: ConnectedWorker) -> None:
+def file_arrived(store: Store, name: str, worker: VineWorker) -> None:
     worker.not_received = 0
     store.input_ready(name, worker)
     if store.replicas.file(name).kind == "temp":
@@ -38,7 +38,7 @@ def file_arrived(store: Store, name: str, worker: ConnectedWorker) -> None:
 # -- a file has not come, or is gone ---------------------------------------------------------------------------
 
 
-def file_failed(store: Store, file: CachedFile, worker: ConnectedWorker, source: str, reason: str) -> None:
+def file_failed(store: Store, file: CachedFile, worker: VineWorker, source: str, reason: str) -> None:
     """The worker could not get a file from this source."""
     worker.not_received += 1
     if not is_peer(source):
@@ -74,7 +74,7 @@ def temp_lost(store: Store, name: str, blame: int = 0) -> None:
         recover(store, name)
 
 
-def _unstage(store: Store, name: str, worker: ConnectedWorker, reason: str, blame: int = 1) -> None:
+def _unstage(store: Store, name: str, worker: VineWorker, reason: str, blame: int = 1) -> None:
     for id_ in sorted(worker.expecting.get(name, ())):
         task = store.tasks.get(id_)
         if task is None:  # it needed another's temp, which has failed
@@ -153,7 +153,7 @@ def replicate(store: Store) -> None:
 # -- room in a worker's cache ----------------------------------------------------------------------------------
 
 
-def make_cache_room(store: Store, worker: ConnectedWorker, inputs: Sequence[str]) -> bool:
+def make_cache_room(store: Store, worker: VineWorker, inputs: Sequence[str]) -> bool:
     """Whether there is room for these; files make way that can be had again, and that nothing there uses."""
     if not inputs or not worker.total.disk:
         return True
@@ -173,7 +173,7 @@ def make_cache_room(store: Store, worker: ConnectedWorker, inputs: Sequence[str]
     return True
 
 
-def _victims(store: Store, worker: ConnectedWorker, coming: set[str], over: int) -> list[str] | None:
+def _victims(store: Store, worker: VineWorker, coming: set[str], over: int) -> list[str] | None:
     """The least recently used that are large enough together; None: all together are not."""
     kept = coming | _in_use(store, worker)
     sizes = store.replicas.sizes_at(worker.name)
@@ -187,7 +187,7 @@ def _victims(store: Store, worker: ConnectedWorker, coming: set[str], over: int)
     return victims if over <= 0 else None
 
 
-def _in_use(store: Store, worker: ConnectedWorker) -> set[str]:
+def _in_use(store: Store, worker: VineWorker) -> set[str]:
     used: set[str] = set()
     for id_ in worker.tasks:
         used.update(store.tasks[id_].inputs, store.tasks[id_].outputs)

@@ -11,10 +11,10 @@ from trellis.executors.taskvine.embedded.manager.file_recovery import recover
 from trellis.executors.taskvine.embedded.manager.lifecycle import fail, release, requeue, use
 from trellis.executors.taskvine.embedded.manager.records import (
     AwaitingInputs,
-    ConnectedWorker,
     InstalledLibrary,
     LibraryInstance,
     VineTask,
+    VineWorker,
 )
 from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.executors.taskvine.embedded.manager.worker_selection import can_host
@@ -81,7 +81,7 @@ def start_instances(store: Store, library: InstalledLibrary, calls: int, only_fo
         library.blocked = store.changes
 
 
-def _has_no_slot(worker: ConnectedWorker, library: InstalledLibrary) -> bool:
+def _has_no_slot(worker: VineWorker, library: InstalledLibrary) -> bool:
     """Whether the worker has no free slot of the library, now or soon."""
     mine = [i for i in worker.instances.values() if i.library == library.spec.name]
     return all(len(i.calls) >= i.expected for i in mine)
@@ -98,7 +98,7 @@ def _has_files(store: Store, library: InstalledLibrary) -> bool:
     return not lost
 
 
-def _start_at(store: Store, library: InstalledLibrary, worker: ConnectedWorker, allocation: Resources) -> None:
+def _start_at(store: Store, library: InstalledLibrary, worker: VineWorker, allocation: Resources) -> None:
     spec = library.spec
     slots = 1 if spec.exec_mode == "direct" else spec.slots or max(1, int(allocation.cores or 0))
     instance = store.add_instance(library, worker, allocation, slots)
@@ -111,7 +111,7 @@ def _send(store: Store, instance: LibraryInstance) -> None:
     store.actions.append(start)
 
 
-def library_file_arrived(store: Store, name: str, worker: ConnectedWorker) -> None:
+def library_file_arrived(store: Store, name: str, worker: VineWorker) -> None:
     for instance in worker.instances.values():
         if name in instance.missing:
             instance.missing.discard(name)
@@ -119,7 +119,7 @@ def library_file_arrived(store: Store, name: str, worker: ConnectedWorker) -> No
                 _send(store, instance)
 
 
-def library_file_failed(store: Store, name: str, worker: ConnectedWorker, reason: str) -> None:
+def library_file_failed(store: Store, name: str, worker: VineWorker, reason: str) -> None:
     """A file of libraries cannot come to this worker."""
     for instance in [i for i in worker.instances.values() if name in i.missing]:
         _remove(store, instance)
@@ -159,7 +159,7 @@ def _remove(store: Store, instance: LibraryInstance) -> None:
     store.remove_instance(instance)
 
 
-def remove_instances_at(store: Store, worker: ConnectedWorker, reason: str) -> None:
+def remove_instances_at(store: Store, worker: VineWorker, reason: str) -> None:
     """The worker is lost."""
     instances = list(worker.instances.values())
     for instance in instances:
@@ -168,7 +168,7 @@ def remove_instances_at(store: Store, worker: ConnectedWorker, reason: str) -> N
         _note_loss(store, store.libraries[name], worker, reason)
 
 
-def _note_loss(store: Store, library: InstalledLibrary, worker: ConnectedWorker, reason: str) -> None:
+def _note_loss(store: Store, library: InstalledLibrary, worker: VineWorker, reason: str) -> None:
     """A worker ended while the library started there: once is chance."""
     library.lost += 1
     if library.lost >= MAX_LIBRARY_LOSSES and not library.up and not library.starting:
@@ -178,9 +178,7 @@ def _note_loss(store: Store, library: InstalledLibrary, worker: ConnectedWorker,
         _give_up(store, library)
 
 
-def _note_failure(
-    store: Store, library: InstalledLibrary, worker: ConnectedWorker, reason: str, weight: int = 1
-) -> None:
+def _note_failure(store: Store, library: InstalledLibrary, worker: VineWorker, reason: str, weight: int = 1) -> None:
     """``weight``: failures that this one counts for."""
     name = library.spec.name
     if not library.failures:
@@ -210,14 +208,14 @@ def _give_up(store: Store, library: InstalledLibrary) -> None:
 # -- stop ------------------------------------------------------------------------------------------------------
 
 
-def has_room(store: Store, worker: ConnectedWorker, allocation: Resources) -> bool:
+def has_room(store: Store, worker: VineWorker, allocation: Resources) -> bool:
     """Whether so much is free, or is when libraries make way that nobody needs."""
     if fits(allocation, worker.free):
         return True
     return bool(worker.instances) and fits(allocation, worker.free_without(store.idle_instances(worker)))
 
 
-def make_room(store: Store, worker: ConnectedWorker, allocation: Resources) -> bool:
+def make_room(store: Store, worker: VineWorker, allocation: Resources) -> bool:
     """Whether so much is free now: libraries that nobody needs have made way."""
     if not has_room(store, worker, allocation):
         return False
@@ -232,7 +230,7 @@ def _stop(store: Store, instance: LibraryInstance) -> None:
     store.actions.append(events.StopLibrary(instance.worker, instance.number))
 
 
-def drain(store: Store, worker: ConnectedWorker, allocation: Resources) -> bool:
+def drain(store: Store, worker: VineWorker, allocation: Resources) -> bool:
     """Let busy libraries at the worker make way for something that has waited for longer than their calls."""
     busy = [instance for instance in worker.instances.values() if instance.slots]
     if not busy or not fits(allocation, worker.free_without(busy)):

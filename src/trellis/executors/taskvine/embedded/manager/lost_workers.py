@@ -10,7 +10,7 @@ from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.file_recovery import replicate, temp_lost
 from trellis.executors.taskvine.embedded.manager.instances import remove_instances_at
 from trellis.executors.taskvine.embedded.manager.lifecycle import fail, requeue
-from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, ReturningOutputs, Running, VineTask
+from trellis.executors.taskvine.embedded.manager.records import ReturningOutputs, Running, VineTask, VineWorker
 from trellis.executors.taskvine.embedded.manager.store import Store
 
 # A task that was lost so often is alone the next time. Not sooner: most workers end for reasons of their own, many at
@@ -22,7 +22,7 @@ FIRST_TOLD = 3
 ENDS_SOON_S = 120.0
 
 
-def lose_worker(store: Store, worker: ConnectedWorker, reason: str, blameless: bool = False) -> None:
+def lose_worker(store: Store, worker: VineWorker, reason: str, blameless: bool = False) -> None:
     """What it ran runs again elsewhere; temps that only it had are made again when needed.
 
     ``blameless``: whatever it ran has not ended it.
@@ -40,7 +40,7 @@ def lose_worker(store: Store, worker: ConnectedWorker, reason: str, blameless: b
     replicate(store)
 
 
-def _return_tasks(store: Store, worker: ConnectedWorker, reason: str, blameless: bool) -> None:
+def _return_tasks(store: Store, worker: VineWorker, reason: str, blameless: bool) -> None:
     begun = _begun(store, worker)
     words = f"worker {worker.name} on {worker.registration.hostname}: {reason}"
     categories = sorted({store.tasks[id_].shape.category for id_ in begun})
@@ -62,7 +62,7 @@ def _return_tasks(store: Store, worker: ConnectedWorker, reason: str, blameless:
         _tell(store, words, categories)
 
 
-def _begun(store: Store, worker: ConnectedWorker) -> set[int]:
+def _begun(store: Store, worker: VineWorker) -> set[int]:
     """Tasks that may have ended it: of calls that were sent ahead to a library, only the first."""
     begun = {id_ for id_ in worker.tasks if _runs(store.tasks.get(id_), call=False)}
     for instance in worker.instances.values():

@@ -119,7 +119,7 @@ class LibraryInstance:
 
 
 @dataclass(slots=True)
-class ConnectedWorker:
+class VineWorker:
     """A worker that is connected, or may be again."""
 
     registration: RegisterWorker

@@ -18,7 +18,7 @@ from trellis.executors.taskvine.embedded.manager.file_recovery import (
 )
 from trellis.executors.taskvine.embedded.manager.instances import library_file_arrived, library_file_failed
 from trellis.executors.taskvine.embedded.manager.lifecycle import avoid, fail, finish, requeue
-from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker, ReturningOutputs, Running, VineTask
+from trellis.executors.taskvine.embedded.manager.records import ReturningOutputs, Running, VineTask, VineWorker
 from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.executors.taskvine.embedded.manager.workers import send_away
 from trellis.wire.vine import UNKNOWN, Resources
@@ -73,7 +73,7 @@ def on_calls_ended(store: Store, event: events.CallsEnded) -> None:
 
 
 def _note_end(
-    store: Store, task: VineTask, place: Running, worker: ConnectedWorker, measured: Resources, duration_s: float
+    store: Store, task: VineTask, place: Running, worker: VineWorker, measured: Resources, duration_s: float
 ) -> None:
     store.category(task).note(measured, duration_s)
     worker.forsaken = 0
@@ -86,7 +86,7 @@ def _note_end(
             store.libraries[instance.library].failures = 0
 
 
-def _there(store: Store, names: Sequence[str], worker: ConnectedWorker) -> Sequence[str]:
+def _there(store: Store, names: Sequence[str], worker: VineWorker) -> Sequence[str]:
     return [name for name in names if store.replicas.is_ready(name, worker.name)]
 
 
@@ -125,9 +125,7 @@ def on_task_failed(store: Store, event: events.TaskFailed) -> None:
         send_away(store, worker, reason, blameless=True)
 
 
-def _task_failed(
-    store: Store, task: VineTask, place: Running, worker: ConnectedWorker, event: events.TaskFailed
-) -> None:
+def _task_failed(store: Store, task: VineTask, place: Running, worker: VineWorker, event: events.TaskFailed) -> None:
     instance = store.instances.get(place.instance)
     if instance is not None and event.status != "forsaken":
         instance.proven = True  # whatever ended the call: the library had started
@@ -142,10 +140,10 @@ def _task_failed(
     elif event.status == "forsaken":
         _forsaken(store, task, place, worker, event)
     else:
-        _fail_ended(store, task, worker, event, event.reason)
+        _fail_at_worker(store, task, worker, event, event.reason)
 
 
-def _fail_ended(store: Store, task: VineTask, worker: ConnectedWorker, event: events.TaskFailed, reason: str) -> None:
+def _fail_at_worker(store: Store, task: VineTask, worker: VineWorker, event: events.TaskFailed, reason: str) -> None:
     """What the task has made tells why it has no result, and comes home first."""
     failure = (event.status, reason, event.exit_code)
     home = () if task.recovers else _there(store, task.home, worker)
@@ -156,7 +154,7 @@ def _fail_ended(store: Store, task: VineTask, worker: ConnectedWorker, event: ev
         fail(store, task, *failure)
 
 
-def _exhausted(store: Store, task: VineTask, place: Running, worker: ConnectedWorker, event: events.TaskFailed) -> None:
+def _exhausted(store: Store, task: VineTask, place: Running, worker: VineWorker, event: events.TaskFailed) -> None:
     """Who got what the user asked for is not helped by more of it; who got a label or a share of a worker is."""
     category = store.category(task)
     category.seen = largest(category.seen, event.measured)
@@ -167,7 +165,7 @@ def _exhausted(store: Store, task: VineTask, place: Running, worker: ConnectedWo
         task.maximum = True
         requeue(store, task)
     else:
-        _fail_ended(store, task, worker, event, event.reason)
+        _fail_at_worker(store, task, worker, event, event.reason)
 
 
 def _is_more(allocation: Resources | None, given: Resources | None) -> bool:
@@ -176,17 +174,17 @@ def _is_more(allocation: Resources | None, given: Resources | None) -> bool:
     return (allocation.memory or 0) > (given.memory or 0) or (allocation.disk or 0) > (given.disk or 0)
 
 
-def _exited(store: Store, task: VineTask, worker: ConnectedWorker, event: events.TaskFailed) -> None:
+def _exited(store: Store, task: VineTask, worker: VineWorker, event: events.TaskFailed) -> None:
     """What the task ran in has ended."""
     task.exits += 1
     if task.exits >= MAX_EXITS and not event.beside:
-        _fail_ended(store, task, worker, event, f"{event.reason} ({task.exits} times)")
+        _fail_at_worker(store, task, worker, event, f"{event.reason} ({task.exits} times)")
     else:
         task.alone = task.exits >= MAX_EXITS - 1
         requeue(store, task)
 
 
-def _forsaken(store: Store, task: VineTask, place: Running, worker: ConnectedWorker, event: events.TaskFailed) -> None:
+def _forsaken(store: Store, task: VineTask, place: Running, worker: VineWorker, event: events.TaskFailed) -> None:
     """Calls whose library ended before they began are not the worker's fault: the library's own failures count."""
     is_call = place.allocation is None
     task.forsaken += 1

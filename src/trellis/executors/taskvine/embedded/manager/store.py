@@ -18,13 +18,13 @@ from trellis.executors.taskvine.embedded.manager.queues import ShapeQueue
 from trellis.executors.taskvine.embedded.manager.records import (
     AwaitingInputs,
     AwaitingTemps,
-    ConnectedWorker,
     InstalledLibrary,
     LibraryInstance,
     Queued,
     ReturningOutputs,
     Running,
     VineTask,
+    VineWorker,
 )
 from trellis.executors.taskvine.embedded.manager.replicas import ReplicaTable
 from trellis.wire.vine import RegisterWorker, Resources, TaskShape
@@ -63,7 +63,7 @@ class Store:
     queues: dict[int, ShapeQueue] = field(default_factory=dict)  # by shape id
     waiting: dict[str, set[int]] = field(default_factory=dict)  # tasks that wait for a temp, by its cache name
     returning: dict[str, set[int]] = field(default_factory=dict)  # tasks whose outputs come home, by cache name
-    workers: dict[str, ConnectedWorker] = field(default_factory=dict)
+    workers: dict[str, VineWorker] = field(default_factory=dict)
     libraries: dict[str, InstalledLibrary] = field(default_factory=dict)
     instances: dict[int, LibraryInstance] = field(default_factory=dict)  # of all libraries, at all workers
     drained: list[LibraryInstance] = field(default_factory=list)  # that had to make way, and have ended their last call
@@ -133,7 +133,7 @@ class Store:
     def place(
         self,
         task: VineTask,
-        worker: ConnectedWorker,
+        worker: VineWorker,
         allocation: Resources | None,
         instance: LibraryInstance | None = None,
     ) -> None:
@@ -160,7 +160,7 @@ class Store:
                 return
         self._begin(task, worker.name, allocation, number)
 
-    def input_ready(self, name: str, worker: ConnectedWorker) -> None:
+    def input_ready(self, name: str, worker: VineWorker) -> None:
         for id_ in sorted(worker.expecting.pop(name, ())):
             task = self.tasks[id_]
             place = task.place
@@ -242,7 +242,7 @@ class Store:
             if instance.draining:
                 self.drained.append(instance)
 
-    def _remove_from_worker(self, task: VineTask, name: str) -> ConnectedWorker:
+    def _remove_from_worker(self, task: VineTask, name: str) -> VineWorker:
         worker = self.workers[name]
         worker.tasks.discard(task.id)
         if not worker.tasks:
@@ -253,9 +253,9 @@ class Store:
 
     # -- workers and libraries ---------------------------------------------------------------------------------
 
-    def add_worker(self, registration: RegisterWorker) -> ConnectedWorker:
+    def add_worker(self, registration: RegisterWorker) -> VineWorker:
         ends_at = None if registration.ends_in_s is None else self.now + registration.ends_in_s
-        worker = ConnectedWorker(registration, self.now, self.now, ends_at, registration.resources)
+        worker = VineWorker(registration, self.now, self.now, ends_at, registration.resources)
         self.workers[worker.name] = worker
         # What only this worker knows of is of no use to this run yet, but may be to its next: it stays.
         self.replicas.add_worker(worker.name, registration.cached, registration.cached_sizes)
@@ -272,7 +272,7 @@ class Store:
         self.libraries[library.spec.name] = library
 
     def add_instance(
-        self, library: InstalledLibrary, worker: ConnectedWorker, allocation: Resources, slots: int
+        self, library: InstalledLibrary, worker: VineWorker, allocation: Resources, slots: int
     ) -> LibraryInstance:
         self.started += 1
         instance = LibraryInstance(self.started - 1, library.spec.name, worker.name, allocation, slots)
@@ -312,11 +312,11 @@ class Store:
         for name in instance.missing:
             self._unwant(name, worker)
 
-    def _give_back(self, worker: ConnectedWorker, allocation: Resources) -> None:
+    def _give_back(self, worker: VineWorker, allocation: Resources) -> None:
         worker.free = add(worker.free, allocation)
         self.changes += 1
 
-    def _unwant(self, name: str, worker: ConnectedWorker) -> None:
+    def _unwant(self, name: str, worker: VineWorker) -> None:
         if not self.is_expected(name, worker):
             self.replicas.unwant(name, worker.name)
 
@@ -326,14 +326,14 @@ class Store:
 
     # -- for those who decide ----------------------------------------------------------------------------------
 
-    def heard(self, name: str) -> ConnectedWorker | None:
+    def heard(self, name: str) -> VineWorker | None:
         """The worker of this name, which has just sent something; None: it has been given up."""
         worker = self.workers.get(name)
         if worker is not None:
             worker.last_heard = self.now
         return worker
 
-    def is_expected(self, name: str, worker: ConnectedWorker) -> bool:
+    def is_expected(self, name: str, worker: VineWorker) -> bool:
         """Whether a task or a library at this worker waits for the file."""
         return name in worker.expecting or any(name in instance.missing for instance in worker.instances.values())
 
@@ -347,7 +347,7 @@ class Store:
     def calls_queued(self, library: str) -> int:
         return sum(len(queue) for queue in self.queues.values() if queue.shape.library == library)
 
-    def idle_instances(self, worker: ConnectedWorker) -> list[LibraryInstance]:
+    def idle_instances(self, worker: VineWorker) -> list[LibraryInstance]:
         """Libraries at a worker that nobody needs now."""
         return [
             instance
@@ -417,7 +417,7 @@ def _check_indices(store: Store) -> None:
     assert returning == store.returning, "tasks whose outputs come home are listed wrong"
 
 
-def _check_allocations(worker: ConnectedWorker, store: Store) -> None:
+def _check_allocations(worker: VineWorker, store: Store) -> None:
     places = [store.tasks[id_].place for id_ in worker.tasks]
     given = [place.allocation for place in places if isinstance(place, AwaitingInputs | Running)]
     given += [instance.allocation for instance in worker.instances.values()]
@@ -428,7 +428,7 @@ def _check_allocations(worker: ConnectedWorker, store: Store) -> None:
         assert free > -1e-3, f"{worker.name} is oversold: {name}"
 
 
-def _check_tasks_at(worker: ConnectedWorker, store: Store) -> None:
+def _check_tasks_at(worker: VineWorker, store: Store) -> None:
     assert worker.loner < 0 or worker.tasks == {worker.loner}, f"{worker.name}: a task is not alone"
     expecting: dict[str, set[int]] = {}
     for id_ in worker.tasks:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from trellis.executors.taskvine.embedded.manager.records import (
-    ConnectedWorker,
-    InstalledLibrary,
-    LibraryInstance,
-    VineTask,
-)
+from trellis.executors.taskvine.embedded.manager.records import InstalledLibrary, LibraryInstance, VineTask, VineWorker
 from trellis.executors.taskvine.embedded.manager.store import Store
 
 
-def rank_workers(store: Store, workers: Iterable[ConnectedWorker], inputs: Sequence[str]) -> Sequence[ConnectedWorker]:
+def rank_workers(store: Store, workers: Iterable[VineWorker], inputs: Sequence[str]) -> Sequence[VineWorker]:
     """The workers in the order in which to try them.
 
     * ``files``: most bytes of the task's inputs first; without inputs, most free cores.
@@ -33,7 +28,7 @@ def rank_workers(store: Store, workers: Iterable[ConnectedWorker], inputs: Seque
     return chosen
 
 
-def _emptiest(worker: ConnectedWorker) -> tuple[float, float, str]:
+def _emptiest(worker: VineWorker) -> tuple[float, float, str]:
     return (-(worker.free.cores or 0), -(worker.free.memory or 0), worker.name)
 
 
@@ -53,19 +48,19 @@ def rank_instances(store: Store, library: InstalledLibrary, task: VineTask) -> I
             yield from suitable
 
 
-def offers(worker: ConnectedWorker, task: VineTask) -> bool:
+def offers(worker: VineWorker, task: VineTask) -> bool:
     """Whether the worker has the features that the task needs."""
     return not task.shape.features or set(task.shape.features) <= set(worker.registration.features)
 
 
-def may_join(worker: ConnectedWorker, task: VineTask) -> bool:
+def may_join(worker: VineWorker, task: VineTask) -> bool:
     """Whether the task may be at the worker together with what is there now."""
     if worker.loner >= 0:
         return False
     return not task.alone or not (worker.tasks or any(not instance.slots for instance in worker.instances.values()))
 
 
-def can_host(worker: ConnectedWorker, task: VineTask, now: float) -> bool:
+def can_host(worker: VineWorker, task: VineTask, now: float) -> bool:
     """Whether the worker may take this task, whatever it does now."""
     if worker.drained:
         return False

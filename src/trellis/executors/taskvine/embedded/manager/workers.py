@@ -6,7 +6,7 @@ from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.file_recovery import file_arrived, replicate
 from trellis.executors.taskvine.embedded.manager.instances import try_broken_again
 from trellis.executors.taskvine.embedded.manager.lost_workers import lose_worker
-from trellis.executors.taskvine.embedded.manager.records import ConnectedWorker
+from trellis.executors.taskvine.embedded.manager.records import VineWorker
 from trellis.executors.taskvine.embedded.manager.store import Store
 from trellis.wire.vine import VINE_PROTOCOL_VERSION
 
@@ -57,7 +57,7 @@ def on_blocks_drained(store: Store, event: events.BlocksDrained) -> None:
                 send_away(store, worker, "its block is to end")
 
 
-def send_away(store: Store, worker: ConnectedWorker, reason: str, blameless: bool = False) -> None:
+def send_away(store: Store, worker: VineWorker, reason: str, blameless: bool = False) -> None:
     if worker.name in store.workers:
         lose_worker(store, worker, reason, blameless)
         store.actions.append(events.Dismiss(worker.name, reason))

@@ -64,6 +64,18 @@ def test_a_task_that_fits_nowhere_is_told_of_once() -> None:
     assert manager.wait(80) == [told]
 
 
+def test_how_long_a_task_waited_that_was_cancelled_does_not_count_for_the_next() -> None:
+    manager = Manager()
+    manager.shape(1, TaskShape("regular", "big", Resources(cores=8)))
+    manager.worker("w")
+    manager.submit(1, shape=1)
+    manager.wait(20)
+    manager.cancel(1)
+    manager.submit(2, shape=1)
+    assert manager.wait(25) == []
+    assert manager.wait(20) == [events.TellUser("no worker has what tasks of big ask for: 8 cores")]
+
+
 @pytest.mark.parametrize("status", ["signal", "output_missing", "unknown", "max_wall_time", "input_missing"])
 def test_a_failure_is_reported_as_the_worker_says(status: str) -> None:
     manager = Manager()
