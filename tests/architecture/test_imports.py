@@ -38,6 +38,14 @@ SUBPROCESS = (
     "trellis.utils",  # execute_wait
 )
 
+# Frames in, frames and effects out.
+PROTOCOLS = [
+    "trellis.executors.htex.interchange.protocol",
+    "trellis.executors.htex.manager.protocol",
+    "trellis.executors.taskvine.embedded.manager.protocol",
+    "trellis.executors.taskvine.embedded.worker.protocol",
+]
+
 # Decisions without effects: a test or a simulation can run them in any order, at any time.
 MACHINES = [
     "trellis.blocks.polling",
@@ -64,7 +72,9 @@ MACHINES = [
     "trellis.executors.htex.interchange.state",
     "trellis.executors.htex.interchange.events",
     "trellis.executors.htex.interchange.status",
-    "trellis.executors.htex.manager.unacknowledged",
+    "trellis.executors.htex.interchange.partial_reports",
+    "trellis.executors.htex.manager.link",
+    "trellis.executors.common.result_batch",
     "trellis.executors.htex.manager.limits",
     "trellis.executors.htex.manager.state",
     "trellis.executors.htex.manager.events",
@@ -151,6 +161,13 @@ def _reads_pickles(node: ast.AST) -> bool:
             }:
                 return True
     return False
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_protocol_has_no_effects_but_its_log(protocol: str) -> None:
+    assert protocol in modules(), "the list above names a module that is not there"
+    found = [name.module for name in imports(protocol) if is_within(name.module, NOT_IN_MACHINES)]
+    assert [module for module in found if module != "logging"] == []
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -8,18 +8,31 @@ from random import Random
 import msgspec
 import pytest
 
+from trellis.errors import BadMessage
 from trellis.executors.htex.interchange import events as routing
 from trellis.executors.htex.interchange.manager_table import ManagerEntry
+from trellis.executors.htex.interchange.protocol import InterchangeProtocol
 from trellis.executors.htex.interchange.selection import Selection
 from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.events import Running
-from trellis.executors.htex.manager.state import ManagerState
+from trellis.executors.htex.manager.protocol import ManagerProtocol
+from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
 from trellis.executors.htex.submit import submission
 from trellis.executors.htex.submit.submission import Submission
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
 from trellis.testing.simulation import Machines, Scenario, Simulation
-from trellis.wire.messages import Demand, ManagerLost, TasksCancelled, TasksTimedOut, TasksUnfit, WorkerLost
+from trellis.wire import stream
+from trellis.wire.codec import Buffer
+from trellis.wire.messages import (
+    Demand,
+    ManagerLost,
+    TasksCancelled,
+    TasksRefused,
+    TasksTimedOut,
+    TasksUnfit,
+    WorkerLost,
+)
 
 # A bug is found by one of so many seeds.
 ENOUGH = 150
@@ -28,6 +41,7 @@ QUIET = Scenario(faults=0)
 RESTARTED = Scenario(faults=0, interchange_dies=1)
 CROWDED = Scenario(faults=0, tasks=200)
 CROWDED_AND_FAULTY = Scenario(faults=14, tasks=200, crowds=1.0)
+SLEEPY = Scenario(faults=0, pauses=8, tasks=200)
 CUT_OFTEN = Scenario(faults=60, tasks=100, managers=2)
 
 
@@ -265,6 +279,63 @@ class LeavesWithoutGivingBack(ManagerState):
         return self._exit(reason, failed)
 
 
+class StartsAtOnceWhenItWakes(ManagerState):
+    """Though it may have been given up in its sleep."""
+
+    def __init__(self, settings: ManagerSettings, now: float) -> None:
+        super().__init__(settings, now)
+        self._liveness.has_overslept = lambda now: False  # type: ignore[method-assign]
+
+
+# -- bugs of the protocol objects --------------------------------------------------------------------------------
+
+
+class ForgetsThatConnectionsBreak(InterchangeProtocol):
+    """Functions that were on their way are not sent again."""
+
+    def _handle(self, event: routing.Event) -> None:
+        self._cargo.doubt = lambda manager: None  # type: ignore[method-assign]
+        super()._handle(event)
+
+
+class IgnoresBadReports(InterchangeProtocol):
+    def _refuse_report(self, name: str, frames: list[Buffer], error: BadMessage) -> bool:
+        return True
+
+
+class MixesUpArguments(InterchangeProtocol):
+    def on_client_frames(self, peer: bytes, frames: list[Buffer], now: float) -> None:
+        super().on_client_frames(peer, frames, now)
+        tasks = self._cargo._tasks
+        if len(tasks) > 1:
+            first, second, *_ = tasks
+            tasks[first], tasks[second] = tasks[second], tasks[first]
+
+
+class SaysNothingAgain(ManagerProtocol):
+    def on_connection_changes(self, changes: Sequence[bool], now: float) -> None:
+        self._link._kept.clear()
+        super().on_connection_changes(changes, now)
+
+
+class MixesUpResults(ManagerProtocol):
+    def on_turn_end(self) -> None:
+        self._link._results._payloads.reverse()
+        super().on_turn_end()
+
+
+class AnswersNoWorker(ManagerProtocol):
+    def on_worker_frames(self, worker: int, frames: Sequence[stream.StreamFrame], now: float) -> None:
+        super().on_worker_frames(worker, [frame for frame in frames if frame.kind != stream.FETCH], now)
+
+
+class KeepsResultsBack(ManagerProtocol):
+    """Until there is something else to report."""
+
+    def on_turn_end(self) -> None:
+        pass
+
+
 BUGS = [
     (Machines(interchange=IgnoresTheWitness), CROWDED_AND_FAULTY, SafetyViolation),
     (Machines(manager=LeavesWithoutGivingBack), CROWDED_AND_FAULTY, SafetyViolation),
@@ -298,8 +369,16 @@ BUGS = [
     (Machines(manager=AccusesAtOnce), Scenario(faults=14, tasks=200), SafetyViolation),
     (Machines(manager=NeverNoticesSilence), Scenario(interchange_dies=30, rescue=False), LivenessViolation),
     (Machines(interchange=NeverDrains), Scenario(faults=0, drains=2), LivenessViolation),
-    (Machines(manager=IgnoresItsDismissal), Scenario(faults=0, pauses=4), LivenessViolation),
+    (Machines(manager=IgnoresItsDismissal), Scenario(faults=0, pauses=4), (LivenessViolation, SafetyViolation)),
+    (Machines(manager=StartsAtOnceWhenItWakes), SLEEPY, SafetyViolation),
     (Machines(manager=TakesLateResults), FAULTY, (AssertionError, KeyError)),
+    (Machines(interchange_protocol=ForgetsThatConnectionsBreak), CUT_OFTEN, SafetyViolation),
+    (Machines(interchange_protocol=IgnoresBadReports), FAULTY, LivenessViolation),
+    (Machines(interchange_protocol=MixesUpArguments), QUIET, SafetyViolation),
+    (Machines(manager_protocol=SaysNothingAgain), CUT_OFTEN, (LivenessViolation, SafetyViolation)),
+    (Machines(manager_protocol=MixesUpResults), QUIET, SafetyViolation),
+    (Machines(manager_protocol=AnswersNoWorker), QUIET, LivenessViolation),
+    (Machines(manager_protocol=KeepsResultsBack), QUIET, LivenessViolation),
 ]
 
 
@@ -385,6 +464,7 @@ def test_only_submitted_tasks_end(ledger: Ledger) -> None:
         TasksUnfit([1], "no manager has so much"),
         TasksTimedOut("m", [1], [1.0]),
         WorkerLost("m", 1, 0, "host", "it died"),
+        TasksRefused([1], "it makes no sense"),
         ManagerLost("m", "0", "host", [1], "it was lost"),
         "the interchange died",
     ],

@@ -58,7 +58,8 @@ class Idleness:
     def _undisturbed(self) -> list[SimulatedManager]:
         if not self._interchange.alive:
             return []
-        known, disturbed = self._interchange.state.managers, self._stage.ledger.disturbed
+        known, ledger = self._interchange.state.managers, self._stage.ledger
+        disturbed = ledger.disturbed | ledger.slept
         return [
             manager
             for manager in self._managers

@@ -66,9 +66,14 @@ class Party(Protocol):
 class Connection:
     """A TCP connection: what arrives is what was sent, in order, up to a point; delays are any."""
 
-    def __init__(self, world: World, server: Party, client: Party, name: str, max_delay_s: float) -> None:
+    def __init__(
+        self, world: World, server: Party, client: Party, name: str, max_delay_s: float, number: int = 0
+    ) -> None:
         self.name = name  # of the client, as the server knows it
+        self.number = number  # of its descriptor at the server
         self.open = True
+        self.left: list[Any] = []  # what the client's socket still has: it is sent on the next connection
+        self._keeps = False  # what the client sends after a break that it has not noticed is left, and not lost
         self._world = world
         self._parties = (server, client)
         self._max_delay_s = max_delay_s
@@ -78,6 +83,8 @@ class Connection:
         self._stuck_until = 0
 
     def to_server(self, message: Any) -> None:
+        if self._keeps:
+            self.left.append(message)
         self._send(0, message)
 
     def to_client(self, message: Any) -> None:
@@ -124,8 +131,26 @@ class Connection:
             if delay_s is not None:
                 self._world.after(delay_s, party.on_closed, self)
 
+    def tear(self, server_after_s: float | None, client_after_s: float | None) -> None:
+        """As ``cut``, as a socket of zmq sees it.
+
+        Of what is under way to the server some still arrives, perhaps after the server has noticed the break; some is
+        lost; and some, with what is sent until the client has noticed, is left for the next connection.
+        """
+        if not self.open:
+            return
+        rng, under_way = self._world.rng, list(self._under_way[0])
+        arriving = rng.randint(0, len(under_way))
+        lost = rng.randint(arriving, len(under_way))
+        self._keeps = self._world.chance(0.5)
+        self.cut(server_after_s, client_after_s)
+        self._under_way[0].extend(under_way[:arriving])
+        if self._keeps:
+            self.left += [message for _, message in under_way[lost:]]
+
     def close_by_client(self) -> None:
         """The client has ended. What it sent still arrives; the news of the end may overtake the last of it."""
+        self._keeps = False
         if not self.open:
             return
         self.open = False

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trellis.wire.messages import Demand, ManagerLost, TasksCancelled, TasksTimedOut, TasksUnfit, WorkerLost
+from trellis.wire.messages import (
+    Demand,
+    ManagerLost,
+    TasksCancelled,
+    TasksRefused,
+    TasksTimedOut,
+    TasksUnfit,
+    WorkerLost,
+)
 
 
 class SafetyViolation(AssertionError):
@@ -36,7 +44,7 @@ class Ledger:
     """What really happened to each task.
 
     A manager is *disturbed* when it had a fault. What happens at such a one may come to light too late: a task that it
-    had not announced may run elsewhere as well.
+    had not announced may run elsewhere as well. Not so at one that only *slept*: it knows that it may have been.
     """
 
     def __init__(self) -> None:
@@ -44,13 +52,15 @@ class Ledger:
         self.cancel_wanted: set[int] = set()
         self.outcomes: dict[int, str] = {}
         self.disturbed: set[str] = set()
+        self.slept: set[str] = set()  # managers that were stopped for a while: they may be given up
+        self.spoilt: set[int] = set()  # tasks that a message was about that made no sense, or brought
         self.witnessed: set[str] = set()  # managers that have ended, and the interchange knows what had not started
         self.workers: dict[str, int] = {}  # of each manager
         self.given_up = False  # the submit side starts no more interchanges
         self._announced: set[int] = set()  # as started, to the interchange of the time
         self._starts: dict[int, list[str]] = {}  # the managers where each task started
         self._running: dict[int, set[str]] = {}  # where it runs
-        self._completed: set[int] = set()
+        self._completed: dict[int, set[str]] = {}  # where each task ran to its end
         self._widowed: set[int] = set()  # their worker died by itself after it had got them
 
     @property
@@ -70,6 +80,13 @@ class Ledger:
     def given_back(self, ids: Iterable[int]) -> None:
         """By their manager: no worker had taken them after all."""
         self._announced.difference_update(ids)
+
+    def missing(self, manager: str, ids: Iterable[int]) -> None:
+        """The manager says that it never got these, and will not be asked again."""
+        ran = [id_ for id_ in ids if manager in self._completed.get(id_, ())]
+        if ran:
+            raise SafetyViolation(f"{manager} says that it never got tasks {ran}, which it ran")
+        self.given_back(ids)
 
     def end_is_known(self, manager: str, running: Iterable[int] = (), unstarted: Iterable[int] = ()) -> None:
         """The interchange was told, by a manager that ends or its witness, what had not started there."""
@@ -99,7 +116,7 @@ class Ledger:
 
     def completed(self, id_: int, manager: str) -> None:
         self._running[id_].discard(manager)
-        self._completed.add(id_)
+        self._completed.setdefault(id_, set()).add(manager)
 
     def worker_died(self, id_: int, manager: str, by_itself: bool) -> None:
         """The worker that was given this task is dead."""
@@ -127,10 +144,12 @@ class Ledger:
             case WorkerLost():
                 justified = id_ in self._widowed
             case ManagerLost(manager=manager):
-                justified = manager in self.disturbed
+                justified = manager in self.disturbed | self.slept
                 self._check_losses(cause)
             case TasksUnfit():
                 justified = plan.demand is not None
+            case TasksRefused():
+                justified = id_ in self.spoilt
             case _:
                 justified = self.given_up
         if not justified:

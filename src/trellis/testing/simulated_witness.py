@@ -1,13 +1,15 @@
-"""The witness of a simulated manager: it sees the same queue and the same board. Compare ``htex.witness``."""
+"""The witness of a simulated manager: it sees the same queue and the same board. Compare ``htex.manager.witness``."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
+from trellis.executors.htex.manager.witness import death_report
 from trellis.testing.network import Connection
 from trellis.testing.simulated import SimulatedInterchange, Stage
-from trellis.wire.messages import Message, WitnessReport, witness_of
+from trellis.wire.codec import Buffer
+from trellis.wire.messages import witness_of
 
 _PATIENCE_S = 5.0
 
@@ -34,11 +36,11 @@ class SimulatedWitness:
     def _look(self) -> None:
         manager = self._manager
         running = [task for task, _ in manager.board.values()]
-        unstarted = {*manager.taken_back, *(task for task in manager.queue if task is not None)}.difference(running)
+        unstarted = {*manager.taken_back, *(task for task in manager.queue if task is not None)}
         manager.queue.clear()
-        self._send(WitnessReport(manager.name, running, sorted(unstarted)))
+        self._send(death_report(manager.name, running, unstarted))
 
-    def _send(self, report: WitnessReport) -> None:
+    def _send(self, report: list[Buffer]) -> None:
         connection = self._server.connect(self, witness_of(self._manager.name))
         if connection is not None:
             connection.to_server(report)
@@ -46,7 +48,7 @@ class SimulatedWitness:
         elif self._stage.world.now < self._gives_up_at:
             self._stage.world.after(self._stage.world.between(0.1, 1.0), self._send, report)
 
-    def on_message(self, connection: Connection, message: Message) -> None:
+    def on_message(self, connection: Connection, message: Any) -> None:
         pass
 
     def on_closed(self, connection: Connection) -> None:

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from trellis.executors.htex.interchange.selection import Selection
 from trellis.testing.idleness import Idleness
@@ -18,13 +18,14 @@ from trellis.testing.network import TICK_S, World
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
 from trellis.testing.simulated import Heartbeats, Machines, Service, SimulatedInterchange, Stage, SubmitSide
 from trellis.testing.simulated_manager import SimulatedManager, registration
-from trellis.wire.messages import Demand
+from trellis.wire.messages import Demand, Message, Report
 
 __all__ = ["LivenessViolation", "Machines", "SafetyViolation", "Scenario", "Simulation"]
 
 # After the last fault everything ends in less than a tenth of this, in correct runs.
 _AMPLE_S = 300.0
 _TRACE_LENGTH = 120
+_LINE_LENGTH = 400
 # Some are over before anybody wonders, some at the very moment, some later.
 _PAUSES_S = (0.3, 2.0, 3.9, 4.1, 10.0)
 
@@ -202,6 +203,7 @@ class Simulation:
             self._stop_manager,
             self._interrupt_manager,
             self._kill_worker,
+            self._spoil_a_message,
             self._hold_block,
             self._add_random_manager,
         ]
@@ -225,7 +227,7 @@ class Simulation:
             self._stage.ledger.disturbed.add(victim.name)
             server, client = self._world.rng.choice([(True, True), (True, False), (False, True)])
             after_s = [self._world.rng.choice([0.0, 0.2, 1.0, 8.0]) if side else None for side in (server, client)]
-            victim.connection.cut(after_s[0], after_s[1])
+            victim.connection.tear(after_s[0], after_s[1])
 
     def _stick(self) -> None:
         victim = self._victim()
@@ -248,7 +250,7 @@ class Simulation:
         victim = self._victim()
         if victim is not None:
             self._stage.ledger.disturbed.add(victim.name)
-            victim.stop("it got SIGTERM")
+            victim.terminate("it got SIGTERM")
 
     def _interrupt_manager(self) -> None:
         victim = self._victim()
@@ -266,10 +268,22 @@ class Simulation:
         if victim is not None:
             self.submit_side.hold([victim.block])
 
+    def _spoil_a_message(self) -> None:
+        """Of a manager, of the interchange to one, or of the submit side."""
+        victim, who = self._victim(), self._world.rng.choice(["manager", "interchange", "submit side"])
+        if who == "submit side":
+            self.submit_side.spoils_next = True
+        elif victim is not None:
+            self._stage.ledger.disturbed.add(victim.name)
+            if who == "manager":
+                victim.spoils_next = self._world.rng.choice([get_args(Report), (Message,)])
+            else:
+                self.interchange.spoils_next = victim.name
+
     def _freeze_manager(self) -> None:
         victim = self._victim()
         if victim is not None:
-            self._stage.ledger.disturbed.add(victim.name)
+            self._stage.ledger.slept.add(victim.name)
             victim.freeze(self._world.rng.choice(_PAUSES_S))
 
     def _freeze_interchange(self) -> None:
@@ -344,7 +358,7 @@ class Simulation:
                 return False
         known = interchange.state.managers if interchange.alive else {}
         alive = {manager.name: manager.block for manager in self.managers if manager.alive}
-        if not set(self.submit_side.drained_blocks).isdisjoint(alive.values()):
+        if not self.submit_side.drained_blocks.isdisjoint(alive.values()):
             return False
         return set(alive) == set(known) and not any(manager.draining for manager in known.values())
 
@@ -358,5 +372,5 @@ class Simulation:
         )
 
     def _story(self) -> str:
-        lines = [f"{now:8.2f} {who}: {what}" for now, who, what in self._stage.trace]
+        lines = [f"{now:8.2f} {who}: {what}"[:_LINE_LENGTH] for now, who, what in self._stage.trace]
         return "\n".join([f"Simulation seed {self.seed}, {self.scenario}. The last events:", *lines])

@@ -5,7 +5,8 @@ takes whoever speaks. Nobody else is heard on that socket. A bad message of the 
 it is about, each of which is refused with the reason: the client itself is our own submit side.
 
 A peer that works for the service (a manager, a worker) and sends a bad message is given up and told so, since nothing
-that it says later can be relied on: its tasks go elsewhere, or fail as if it had died.
+that it says later can be relied on: its tasks go elsewhere, or fail as if it had died. The interchange makes one
+exception: a report of how tasks ended that its sender has, when these can be told, costs them and no others.
 """
 
 from __future__ import annotations

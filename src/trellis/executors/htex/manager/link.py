@@ -1,23 +1,25 @@
-"""A manager's side of its connection to the interchange: what is said, kept, and said again. Decides nothing else.
+"""A manager's side of its connection to the interchange: what is said, kept, and said again. Pure.
 
 While there is no connection nothing is sent: what must not be lost is in the reports that are kept, and the rest is in
-the registration with which each new connection begins.
+the registration with which each new connection begins. Reports are numbered 1, 2, … and kept until the submit side says
+that it has them: after a broken connection, or a restart of the interchange, all of them are sent again.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import assert_never
 
 import msgspec
 
+from trellis.executors.common.result_batch import ResultBatch
 from trellis.executors.htex.manager import events
-from trellis.executors.htex.manager.unacknowledged import KeptReports
-from trellis.transport.endpoint import ClientEndpoint
 from trellis.wire import stream
-from trellis.wire.codec import Buffer, Payload, encode_header, pack
+from trellis.wire.codec import Buffer, encode_header
 from trellis.wire.messages import (
     Draining,
+    Goodbye,
     Heartbeat,
     Message,
     Register,
@@ -31,83 +33,56 @@ from trellis.wire.messages import (
     WorkerLost,
 )
 
-# No task runs for so long: 30 million years.
-_LONGEST_S = 1e15
-
-
-class ResultBatch:
-    """Results that go out together at the end of a turn."""
-
-    def __init__(self, manager: str) -> None:
-        self._manager = manager
-        self._clear()
-
-    def _clear(self) -> None:
-        self._ids: list[int] = []
-        self._failed: list[int] = []
-        self._workers: list[int] = []
-        self._started: list[float] = []
-        self._durations: list[float] = []
-        self._payloads: list[Payload] = []
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def add(self, worker: int, frame: stream.StreamFrame) -> None:
-        if frame.kind == stream.ERROR:
-            self._failed.append(len(self._ids))
-        self._ids.append(frame.id)
-        self._workers.append(worker)
-        self._started.append(frame.started)
-        # A task may have put a clock of its own in the place of the real one.
-        self._durations.append(frame.duration_s if 0.0 <= frame.duration_s < _LONGEST_S else 0.0)
-        buffers = frame.buffers
-        self._payloads.append(buffers[0] if len(buffers) == 1 else tuple(buffers))
-
-    def take(self, sequence: int) -> list[Buffer]:
-        """The frames of the message; the batch is empty then."""
-        sizes, frames = pack(self._payloads)
-        header = Results(
-            self._manager, self._ids, self._failed, self._workers, self._started, self._durations, sizes, sequence
-        )
-        self._clear()
-        return [encode_header(header), *frames]
+# What the machine wants the interchange to hear.
+Told = (
+    events.ReportWorkerLost
+    | events.ReportTimedOut
+    | events.ReportOverMemory
+    | events.ReportCancelled
+    | events.GiveBack
+    | events.Withdraw
+    | events.SendHeartbeat
+    | events.SendDraining
+)
 
 
 class ManagerLink:
-    """Owns the socket to the interchange.
+    """The connection as this side knows it.
 
     Args:
-        endpoint: watched, so that it tells of its connection.
         registration: how the manager introduces itself the first time.
+        send: passes frames on to the connection, in order; called only while there is one.
+        now: times in the registration count from here.
     """
 
-    def __init__(self, endpoint: ClientEndpoint, registration: Register) -> None:
-        self._endpoint = endpoint
+    def __init__(self, registration: Register, send: Callable[[Sequence[Buffer]], None], now: float) -> None:
         self._registration = registration
-        self._made = time.monotonic()  # times in the registration count from here
-        self._reports = KeptReports()
-        self._results = ResultBatch(registration.manager)
+        self._send_frames = send
+        self._made = now
+        self._last = 0  # number of the latest report
+        self._kept: deque[tuple[int, Sequence[Buffer]]] = deque()  # reports that the submit side may not have
+        self._results: ResultBatch[int] = ResultBatch()  # each with its worker; for the next report
         self.connected = False
         self._awaits_welcome = False
         self.welcomed = False  # once
 
-    def connection_is_new(self) -> bool:
-        """Take note of what became of the connection; True when it is there again, and wants a registration."""
-        changes = self._endpoint.connection_changes()
+    # -- the connection ----------------------------------------------------------------------------------------
+
+    def note(self, changes: Sequence[bool]) -> bool:
+        """What became of the connection, in order; True when it is there again, and wants a registration."""
         if changes:
             self.connected = changes[-1]
             self._awaits_welcome = False
         return bool(changes) and self.connected
 
-    def register(self, holding: list[int], started: list[int], draining: bool) -> None:
+    def register(self, holding: list[int], started: list[int], draining: bool, now: float) -> None:
         """Begin a connection: what may not have come, then who this is and what it has."""
         self.flush()
-        for frames in self._reports:
-            self._endpoint.send(frames)
+        for _, frames in self._kept:
+            self._send_frames(frames)
         ends_in_s = self._registration.ends_in_s
         if ends_in_s is not None:
-            ends_in_s -= time.monotonic() - self._made
+            ends_in_s -= now - self._made
         self.send(
             msgspec.structs.replace(
                 self._registration, resumed=self.welcomed, holding=holding, started=started, ends_in_s=ends_in_s
@@ -126,12 +101,14 @@ class ManagerLink:
         """Whether a wish for it is news: it is said of each message that came before our registration."""
         return not self._awaits_welcome
 
+    # -- what is said ------------------------------------------------------------------------------------------
+
     def send(self, message: Message) -> None:
         if self.connected:
-            self._endpoint.send([encode_header(message)])
+            self._send_frames([encode_header(message)])
 
-    def tell(self, action: events.Action) -> Sequence[int]:
-        """Say what the machine wants the interchange to hear; give the tasks that are no more this manager's."""
+    def tell(self, action: Told) -> Sequence[int]:
+        """Say what the machine wants to be heard; give the tasks that are no more this manager's."""
         name = self._registration.manager
         match action:
             case events.ReportWorkerLost(worker, task, reason):
@@ -153,28 +130,47 @@ class ManagerLink:
                 self.send(Heartbeat())
             case events.SendDraining():
                 self.send(Draining(name))
+            case _:
+                assert_never(action)
         return ()
+
+    def say_goodbye(self, reason: str) -> None:
+        if self.welcomed:
+            self.send(Goodbye(self._registration.manager, reason))
+
+    # -- reports -----------------------------------------------------------------------------------------------
+
+    def add_result(self, worker: int, frame: stream.StreamFrame) -> None:
+        """For the next report: results go out together at the end of a turn."""
+        buffers = frame.buffers
+        payload = buffers[0] if len(buffers) == 1 else tuple(buffers)
+        failed = frame.kind == stream.ERROR
+        self._results.add(frame.id, failed, frame.started, frame.duration_s, payload, worker)
+
+    def flush(self) -> None:
+        """Send the results that have gathered."""
+        if len(self._results):
+            batch = self._results.take()
+            ids, failed, started, durations_s, workers, sizes, payloads = batch
+            name, sequence = self._registration.manager, self._last + 1
+            header = Results(name, ids, failed, workers, started, durations_s, sizes, sequence)
+            self._report([encode_header(header), *payloads])
 
     def _next_sequence(self) -> int:
         self.flush()  # numbers in order
-        return self._reports.next_sequence()
+        return self._last + 1
 
     def _report_end(self, message: Report, ids: Sequence[int]) -> Sequence[int]:
         self._report([encode_header(message)])
         return ids
 
     def _report(self, frames: Sequence[Buffer]) -> None:
-        self._reports.keep(frames)
+        self._last += 1
+        self._kept.append((self._last, frames))
         if self.connected:
-            self._endpoint.send(frames)
-
-    def add_result(self, worker: int, frame: stream.StreamFrame) -> None:
-        self._results.add(worker, frame)
-
-    def flush(self) -> None:
-        """Send the results that have gathered."""
-        if len(self._results):
-            self._report(self._results.take(self._reports.next_sequence()))
+            self._send_frames(frames)
 
     def received_up_to(self, sequence: int) -> None:
-        self._reports.received_up_to(sequence)
+        """The submit side has these reports: they need not be kept."""
+        while self._kept and self._kept[0][0] <= sequence:
+            self._kept.popleft()

@@ -1,4 +1,4 @@
-"""The manager of one node: the shell around ``ManagerState``.
+"""The manager of one node: sockets, processes and time around ``ManagerProtocol``.
 
 Blocks start it with ``python -m trellis.executors.htex.manager.service``; it never opens what tasks carry.
 """
@@ -12,17 +12,15 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import assert_never
 
 from trellis.addresses import tcp_url
-from trellis.errors import BadMessage, ConfigurationError
+from trellis.errors import ConfigurationError
 from trellis.executors.common import host
-from trellis.executors.common.bad_messages import BadMessages
 from trellis.executors.common.process_title import show_as
-from trellis.executors.htex.manager import events
-from trellis.executors.htex.manager import state as machine
-from trellis.executors.htex.manager.link import ManagerLink
+from trellis.executors.htex.manager import events, protocol
 from trellis.executors.htex.manager.mpi_environment import mpi_variables
 from trellis.executors.htex.manager.node import Node, task_message
 from trellis.executors.htex.manager.options import (
@@ -36,6 +34,7 @@ from trellis.executors.htex.manager.options import (
 )
 from trellis.executors.htex.manager.shared import Shared, share
 from trellis.executors.htex.manager.slots import task_variables
+from trellis.executors.htex.manager.state import ManagerState
 from trellis.executors.htex.manager.witness import Witness
 from trellis.executors.htex.worker.task_environment import dump_environment
 from trellis.transport.context import new_context
@@ -45,29 +44,7 @@ from trellis.transport.keys import load_client_keys
 from trellis.transport.probe import first_reachable
 from trellis.transport.service import TURN, Loop
 from trellis.wire import stream
-from trellis.wire.codec import Buffer, Decoder, Payload, payload_buffers, unpack
-from trellis.wire.messages import (
-    CancelTasks,
-    CheckTasks,
-    DefineFunctions,
-    DismissManager,
-    ForgetFunctions,
-    Goodbye,
-    Message,
-    Packages,
-    PackagesRequest,
-    ReceivedUpTo,
-    Refused,
-    Register,
-    RegisterAgain,
-    ReturnTasks,
-    Tasks,
-    TasksMissing,
-    TasksRefused,
-    TasksStarted,
-    ToManager,
-    Welcome,
-)
+from trellis.wire.messages import Register
 
 logger = logging.getLogger("trellis.manager")
 
@@ -89,27 +66,23 @@ class ManagerService:
         self._registration = registration
         self._options = options
         self._plan = plan
-        self._link = ManagerLink(endpoint, registration)
-        self._state = machine.ManagerState(make_settings(options, plan), time.monotonic())
-        self._decoder: Decoder[Message] = Decoder(ToManager)
         self._loop = Loop()
-        self._bad_messages = BadMessages(logger, "a message of %s is dropped: %s")
-        self._inbox: Inbox[events.Event] = Inbox()  # what signal handlers have to say
+        self._inbox: Inbox[Callable[[], None]] = Inbox()  # what signal handlers have to say
         self._node = Node(
-            self._loop, self._worker_environment, self._on_frames, self._on_worker_exit, self._announce, shared
+            self._loop, self._worker_environment, self._on_worker_frames, self._on_worker_exit, self._announce, shared
         )
-        self._functions: dict[int, Buffer] = {}
-        self._tasks: dict[int, tuple[int, Payload]] = {}  # function and arguments of tasks that have not ended
-        self._welcome = Welcome([])
+        now = time.monotonic()
+        state = ManagerState(make_settings(options, plan), now)
+        self._protocol = protocol.ManagerProtocol(registration, state, self._node.running, now)
         self._exit: events.Exit | None = None
 
     def terminate(self) -> None:
         """Let go of what has not started, and leave soon. May be called from a signal handler."""
-        self._inbox.put(events.TerminateRequested(_TERMINATED))
+        self._inbox.put(lambda: self._protocol.terminate(_TERMINATED, time.monotonic()))
 
     def stop(self, reason: str) -> None:
         """Leave at once. May be called from a signal handler."""
-        self._inbox.put(events.StopRequested(reason))
+        self._inbox.put(lambda: self._protocol.stop(reason, time.monotonic()))
 
     def register(self, timeout_s: float) -> None:
         """Introduce this manager as soon as there is a connection, and wait for the answer.
@@ -123,24 +96,24 @@ class ManagerService:
         self._loop.add_source(self._endpoint, self._on_messages)
         self._loop.add_fd(self._inbox.fileno(), self._on_inbox)
         deadline = time.monotonic() + timeout_s
-        while not self._link.welcomed and time.monotonic() < deadline:
+        while not self._protocol.welcomed and time.monotonic() < deadline:
             self._loop.run_once(deadline - time.monotonic())
             if self._exit is not None:  # by a signal
                 return
-        if not self._link.welcomed:
+        if not self._protocol.welcomed:
             raise ConnectionError(
                 f"the interchange does not answer within {timeout_s:g} s (is its port blocked, or the key another one?)"
             )
 
     def run(self) -> events.Exit:
         """Serve until the machine says to exit; the workers are gone then."""
-        if self._exit is None:
-            self._perform(self._state.start())
         while self._exit is None:
-            self._loop.run_once(max(0.0, self._state.next_deadline() - time.monotonic()))
-            if time.monotonic() >= self._state.next_deadline():
-                self._handle(events.DeadlinePassed(self._node.running()))
-            self._link.flush()
+            self._loop.run_once(max(0.0, self._protocol.next_deadline() - time.monotonic()))
+            if time.monotonic() >= self._protocol.next_deadline():
+                self._protocol.on_deadline(time.monotonic())
+                self._perform()
+            self._protocol.on_turn_end()
+            self._perform()
         return self._exit
 
     def close(self) -> bool:
@@ -148,11 +121,13 @@ class ManagerService:
         all_is_said = True
         try:
             # After an exception the machine still has to be asked; else it has said all, and this is nothing to it.
-            self._handle(events.StopRequested("the manager failed: see its log"))
+            self._protocol.stop("the manager failed: see its log", time.monotonic())
+            self._perform()
             self._node.end_workers()
-            self._link.flush()
-            if self._link.welcomed and self._exit is not None:
-                self._link.send(Goodbye(self._registration.manager, self._exit.reason))
+            self._protocol.on_turn_end()
+            if self._exit is not None:
+                self._protocol.say_goodbye(self._exit.reason)
+            self._perform()
         except Exception:
             logger.exception("what has not started could not be given back")
             all_is_said = False
@@ -161,172 +136,88 @@ class ManagerService:
         self._inbox.close()
         return all_is_said
 
-    # -- the interchange ---------------------------------------------------------------------------------------
+    # -- what happens ------------------------------------------------------------------------------------------
 
     def _on_inbox(self) -> None:
-        for event in self._inbox.drain():
-            self._handle(event)
+        for tell in self._inbox.drain():
+            tell()
+            self._perform()
 
     def _on_connection(self) -> None:
-        if self._link.connection_is_new():
-            if self._link.welcomed:
-                logger.info("the connection to the interchange is there again")
-            self._register()
-        elif not self._link.connected:
-            logger.warning("the connection to the interchange broke")
-            self._handle(events.Disconnected())
-
-    def _register(self) -> None:
-        self._handle(events.Disconnected())
-        self._link.register(self._state.holding, self._state.started, self._state.draining)
+        self._protocol.on_connection_changes(self._endpoint.connection_changes(), time.monotonic())
+        self._perform()
 
     def _on_messages(self) -> None:
         for _ in range(TURN):
             frames = self._endpoint.receive()
             if frames is None:
                 return
-            try:
-                self._on_message(self._decoder.decode(frames[0]), frames[1:])
-            except BadMessage as error:
-                self._bad_messages.note("the interchange", error)
-                ids = [id_ for id_ in self._decoder.tasks_in(frames[0], Tasks) if id_ not in self._tasks]
-                if ids:
-                    self._link.send(TasksRefused(ids, str(error), self._registration.manager))
+            self._protocol.on_frames(frames, time.monotonic())
+            self._perform()
 
-    def _on_message(self, message: Message, frames: list[Buffer]) -> None:
-        match message:
-            case Tasks():
-                self._on_tasks(message, frames)
-                return
-            case DefineFunctions():
-                self._functions.update(zip(message.ids, map(_one_buffer, unpack(message.sizes, frames)), strict=True))
-            case ForgetFunctions(ids=ids):
-                for id_ in ids:
-                    self._functions.pop(id_, None)
-                self._node.forget(ids)
-                self._handle(events.FunctionsForgotten(ids))
-            case ReceivedUpTo(sequence):
-                self._link.received_up_to(sequence)
-            case CancelTasks(ids=ids):
-                self._handle(events.CancelRequested(ids, self._node.running()))
-            case ReturnTasks(count=count):
-                self._handle(events.ReturnRequested(count))
-            case CheckTasks(ids):
-                self._link.flush()  # what has just ended is not missing
-                self._link.send(TasksMissing(self._registration.manager, [i for i in ids if i not in self._tasks]))
-            case PackagesRequest(request):
-                found = host.packages()
-                self._link.send(Packages(self._registration.manager, request, [*found], [*found.values()]))
-            case Welcome():
-                if not self._link.welcomed:
-                    self._welcome = message
-                self._link.on_welcome()
-                self._handle(events.Welcomed())
-            case RegisterAgain() if self._link.should_register_again:
-                self._register()
-            case Refused(reason) | DismissManager(reason):
-                if not self._link.welcomed:
-                    raise ConnectionError(f"the interchange refuses this manager: {reason}")
-                self._handle(events.StopRequested(f"dismissed: {reason}"))
-            case _:
-                pass  # a heartbeat: it is enough that it came
-        self._handle(events.InterchangeHeard())
-
-    def _on_tasks(self, message: Tasks, frames: list[Buffer]) -> None:
-        arguments = unpack(message.sizes, frames)
-        if not self._functions.keys() >= set(message.functions):
-            # The definitions went with a connection that broke: the interchange sends them again.
-            raise BadMessage("tasks of functions that were not defined")
-        ids, walltimes_s, demands, functions = message.ids, message.walltimes_s, message.demands, message.functions
-        if not self._tasks.keys().isdisjoint(ids):  # sent twice, around a break of the connection
-            new = [number for number, id_ in enumerate(ids) if id_ not in self._tasks]
-            walltimes_s = None if walltimes_s is None else [walltimes_s[number] for number in new]
-            demands = None if demands is None else [demands[number] for number in new]
-            functions = [functions[number] for number in new]
-            arguments = [arguments[number] for number in new]
-            ids = [ids[number] for number in new]
-        self._tasks.update(zip(ids, zip(functions, arguments, strict=True), strict=True))
-        self._handle(events.TasksReceived(ids, walltimes_s, demands, functions))
-
-    # -- workers -----------------------------------------------------------------------------------------------
-
-    def _worker_environment(self, worker: int) -> dict[str, str]:
-        return worker_environment(self._options, self._plan, self._registration, self._welcome, worker)
-
-    def _on_frames(self, worker: int, frames: Sequence[stream.StreamFrame]) -> None:
-        finished: list[int] = []
-        durations_s: list[float] = []
-        for frame in frames:
-            match frame.kind:
-                case stream.RESULT | stream.ERROR:
-                    # A task that is being ended is reported as that, whatever it still says.
-                    if self._state.counts(frame.id):
-                        del self._tasks[frame.id]
-                        self._link.add_result(worker, frame)
-                        finished.append(frame.id)
-                        durations_s.append(frame.duration_s)
-                case stream.NEED if frame.id in self._functions:
-                    self._node.define(worker, frame.id, self._functions[frame.id])
-                case stream.FETCH if frame.id in self._tasks:
-                    self._node.answer(worker, stream.TASK, frame.id, payload_buffers(self._tasks[frame.id][1]))
-                case stream.NEED | stream.FETCH:  # for a task that was given up meanwhile: no answer will come
-                    self._node.kill(worker)
-                case stream.PARKED:
-                    # It has ended what it ran before.
-                    self._on_finished(finished, durations_s)
-                    finished, durations_s = [], []
-                    self._handle(events.WorkerParked(worker))
-                case stream.READY:
-                    self._handle(events.WorkerReady(worker))
-        self._on_finished(finished, durations_s)
-
-    def _on_finished(self, tasks: list[int], durations_s: list[float]) -> None:
-        if tasks:
-            self._handle(events.TasksFinished(tasks, durations_s))
+    def _on_worker_frames(self, worker: int, frames: Sequence[stream.StreamFrame]) -> None:
+        self._protocol.on_worker_frames(worker, frames, time.monotonic())
+        self._perform()
 
     def _on_worker_exit(self, worker: int, task: int | None, reason: str) -> None:
-        self._handle(events.WorkerExited(worker, task, reason))
+        self._protocol.on_worker_exit(worker, task, reason, time.monotonic())
+        self._perform()
 
-    # -- actions -----------------------------------------------------------------------------------------------
+    # -- what is done ------------------------------------------------------------------------------------------
 
-    def _handle(self, event: events.Event) -> None:
-        self._perform(self._state.handle(event, time.monotonic()))
-
-    def _perform(self, actions: list[events.Action]) -> None:
-        for action in actions:
-            logger.debug("%s", action)
-            match action:
+    def _perform(self) -> None:
+        for effect in self._protocol.effects():
+            match effect:
+                case protocol.Send(frames):
+                    self._endpoint.send(frames)
                 case events.Offer(ids):
-                    self._node.offer((id_, task_message(id_, *self._tasks[id_])) for id_ in ids)
-                case events.Park(count):
-                    self._node.park(count)
-                case events.RunGang():
-                    self._announce([action.task])
-                    self._run_gang(action)
-                case events.Release(workers):
-                    self._node.release(workers)
+                    calls = self._protocol.calls
+                    self._node.offer((id_, task_message(id_, *calls[id_])) for id_ in ids)
                 case events.TakeBack():
-                    self._handle(events.TakenBack(self._node.take_back(), self._node.running()))
-                case events.StartWorker(worker):
-                    self._node.start_worker(worker)
+                    self._protocol.on_taken_back(self._node.take_back(), time.monotonic())
                 case events.Interrupt(worker, task):
-                    self._handle(events.Interrupted(worker, task, self._node.interrupt(worker, task)))
-                case events.NudgeWorker(worker):
-                    self._node.nudge(worker)
-                case events.KillWorker(worker):
-                    self._node.kill(worker)
+                    caught = self._node.interrupt(worker, task)
+                    self._protocol.on_interrupted(worker, task, caught, time.monotonic())
                 case events.MeasureMemory(tasks):
                     used = {task: (worker, self._node.memory_mb(worker, mb)) for task, (worker, mb) in tasks.items()}
-                    self._handle(events.MemoryMeasured(used))
+                    self._protocol.on_memory_measured(used, time.monotonic())
+                case protocol.FindPackages(request):
+                    self._protocol.on_packages(request, host.packages(), time.monotonic())
+                case protocol.TurnAway(reason):
+                    raise ConnectionError(f"the interchange refuses this manager: {reason}")
                 case events.Exit():
-                    self._exit = action
+                    self._exit = effect
                 case _:
-                    for id_ in self._link.tell(action):
-                        del self._tasks[id_]
+                    self._command(effect)
+
+    def _command(self, effect: protocol.WorkerEffect) -> None:
+        """Have workers do something."""
+        node = self._node
+        match effect:
+            case protocol.Define(worker, function, data):
+                node.define(worker, function, data)
+            case protocol.SendArguments(worker, task, buffers):
+                node.answer(worker, stream.TASK, task, buffers)
+            case protocol.Forget(functions):
+                node.forget(functions)
+            case events.Park(count):
+                node.park(count)
+            case events.RunGang():
+                self._run_gang(effect)
+            case events.Release(workers):
+                node.release(workers)
+            case events.StartWorker(worker):
+                node.start_worker(worker)
+            case events.NudgeWorker(worker):
+                node.nudge(worker)
+            case events.KillWorker(worker):
+                node.kill(worker)
+            case _:
+                assert_never(effect)
 
     def _announce(self, ids: list[int]) -> None:
-        # Before they are there: should this process die at once, nobody takes them for tasks that have not started.
-        self._link.send(TasksStarted(self._registration.manager, ids))
+        for send in self._protocol.announcement(ids):
+            self._endpoint.send(send.frames)
 
     def _run_gang(self, action: events.RunGang) -> None:
         demand, affinity = action.demand, self._options.cpu_affinity
@@ -334,15 +225,12 @@ class ManagerService:
         variables = task_variables(slots, affinity, demand.cores, demand.gpus)
         if action.nodes:
             variables |= mpi_variables(demand, action.nodes, self._options.mpi_launcher, self._plan.open_mpi)
-        function, arguments = self._tasks[action.task]
+        function, arguments = self._protocol.calls[action.task]
         environment = dump_environment(variables)
         self._node.run_parked(action.workers[0], action.task, function, environment, arguments)
 
-
-def _one_buffer(payload: Payload) -> Buffer:
-    if isinstance(payload, tuple):
-        raise BadMessage("a function in several frames")
-    return payload
+    def _worker_environment(self, worker: int) -> dict[str, str]:
+        return worker_environment(self._options, self._plan, self._registration, self._protocol.welcome, worker)
 
 
 # -- start -----------------------------------------------------------------------------------------------------

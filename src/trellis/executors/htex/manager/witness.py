@@ -21,7 +21,7 @@ from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import ClientKeys
 from trellis.wire import stream
-from trellis.wire.codec import encode_header
+from trellis.wire.codec import Buffer, encode_header
 from trellis.wire.messages import WitnessReport, witness_of
 
 logger = logging.getLogger("trellis.manager")
@@ -95,11 +95,16 @@ def _report(manager: str, keys: ClientKeys | None, url: str, shared: Shared) -> 
     running = list(shared.board.all_running())
     # First what the manager had in its hands: should it be in the queue as well, it is not started either.
     taken = [task for message in shared.queue.take_back() if (task := stream.task_id(message)) is not None]
-    unstarted = {*shared.unstarted.read(), *taken}.difference(running)
-    logger.info("manager %s is gone: %d tasks run, %d have not started", manager, len(running), len(unstarted))
     context = new_context()
     endpoint = ClientEndpoint(context, keys, witness_of(manager).encode())
     endpoint.connect(url)
-    endpoint.send([encode_header(WitnessReport(manager, running, sorted(unstarted)))])
+    endpoint.send(death_report(manager, running, {*shared.unstarted.read(), *taken}))
     endpoint.close(_PATIENCE_MS)
     context.term()
+
+
+def death_report(manager: str, running: list[int], found: set[int]) -> list[Buffer]:
+    """What a witness says: which tasks run, and which have not started; ``found``: in the queue, or set aside."""
+    unstarted = found.difference(running)
+    logger.info("manager %s is gone: %d tasks run, %d have not started", manager, len(running), len(unstarted))
+    return [encode_header(WitnessReport(manager, running, sorted(unstarted)))]

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from trellis.wire.messages import TasksCancelled
+
 # An interchange that dies for so many times, and brings not one result in between, would go on like that for ever.
 MOST_DEATHS = 3
 
@@ -180,10 +182,13 @@ class Submission:
 
     def _on_refused(self, ids: Sequence[int], cause: object) -> list[Action]:
         refused = [id_ for id_ in dict.fromkeys(ids) if id_ in self._outstanding]
+        unwanted = [id_ for id_ in refused if id_ in self._unwanted]
         again = [id_ for id_ in refused if id_ not in self._alone and id_ not in self._unwanted]
+        failed = [id_ for id_ in refused if id_ in self._alone and id_ not in self._unwanted]
         self._alone.update(again)
         actions: list[Action] = [SendAlone(again)] if again else []
-        return actions + self._fail([id_ for id_ in refused if id_ not in again], cause)
+        # What was to be cancelled need not be tried again: nobody has it.
+        return [*actions, *self._fail(failed, cause), *self._fail(unwanted, TasksCancelled(unwanted))]
 
     def _on_died(self, cause: object) -> list[Action]:
         if self._ended is not None:

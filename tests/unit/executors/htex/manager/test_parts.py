@@ -1,11 +1,10 @@
-"""The parts of the manager's machine that can be looked at alone: nodes, limits, look-ahead, kept reports."""
+"""The parts of the manager's machine that can be looked at alone: nodes, limits, look-ahead."""
 
 from __future__ import annotations
 
 from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER, LookAhead
 from trellis.executors.htex.manager.limits import Limits
 from trellis.executors.htex.manager.node_pool import MOST_OVERTAKEN, NodePool
-from trellis.executors.htex.manager.unacknowledged import KeptReports
 
 # -- nodes -------------------------------------------------------------------------------------------------------
 
@@ -108,18 +107,3 @@ def test_a_long_task_counts_at_once_and_short_ones_one_by_one() -> None:
     assert look_ahead.ahead(1) == 0
     look_ahead.note(100, 0.0)
     assert look_ahead.ahead(1) > 0
-
-
-# -- reports -----------------------------------------------------------------------------------------------------
-
-
-def test_reports_are_kept_until_they_are_known_to_have_come() -> None:
-    kept = KeptReports()
-    assert kept.next_sequence() == 1
-    for frame in (b"one", b"two", b"three"):
-        kept.keep([frame])
-    assert kept.next_sequence() == 4
-    kept.received_up_to(2)
-    kept.received_up_to(1)  # it came late
-    assert list(kept) == [[b"three"]]
-    assert (len(kept), kept.next_sequence()) == (1, 4)

@@ -20,6 +20,7 @@ from trellis.executors.htex.submit.submission import (
     TasksNotTaken,
     TasksSubmitted,
 )
+from trellis.wire.messages import TasksCancelled
 
 
 def with_tasks(*ids: int) -> Submission:
@@ -168,7 +169,7 @@ def test_refused_tasks_are_sent_alone_and_the_bad_one_fails() -> None:
     assert machine.outstanding == 0
 
 
-def test_a_refused_task_that_is_to_be_cancelled_is_not_sent_again() -> None:
-    machine = with_tasks(1)
+def test_a_refused_task_that_is_to_be_cancelled_is_cancelled_and_not_sent_again() -> None:
+    machine = with_tasks(1, 2)
     machine.handle(CancelRequested([1]))
-    assert machine.handle(TasksNotTaken([1], "odd")) == [Fail([1], "odd")]
+    assert machine.handle(TasksNotTaken([1, 2], "odd")) == [SendAlone([2]), Fail([1], TasksCancelled([1]))]

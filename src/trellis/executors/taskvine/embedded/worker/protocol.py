@@ -28,6 +28,7 @@ from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings,
 from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
 from trellis.wire.messages import DefineFunctions, DismissManager, ForgetFunctions, Heartbeat, Refused
 from trellis.wire.vine import (
+    UNKNOWN,
     CacheFailed,
     CacheUpdated,
     DefineShapes,
@@ -283,7 +284,7 @@ class VineWorkerProtocol:
             self._handle(events.CallDied(instance, end.id, 0, end.missing, "output_missing"))
             return
         if self.state.counts(end.id):
-            self._reports.results.add(end.id, end.failed, end.started, end.duration_s, end.payload)
+            self._reports.results.add(end.id, end.failed, end.started, end.duration_s, end.payload, UNKNOWN)
         self._handle(events.CallsEnded(instance, [end.id]))
         self._reports.gathered(now, self.state.waiting_calls(instance))
 

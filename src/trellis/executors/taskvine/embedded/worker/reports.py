@@ -5,52 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from trellis.wire.codec import Buffer, Payload, encode_header, pack
+from trellis.executors.common.result_batch import ResultBatch
+from trellis.wire.codec import Buffer, encode_header
 from trellis.wire.messages import Message
 from trellis.wire.vine import UNKNOWN, CacheUpdated, CallsEnded, Resources
 
 # Results wait for others so long, while their library has more calls to start than results wait: it does not run dry
 # before the manager knows of them. With each result alone, three processes would be woken for each call.
 HOLD_S = 0.005
-
-
-class ResultBatch:
-    """Tasks that ran to their end."""
-
-    def __init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        self._ids: list[int] = []
-        self._failed: list[int] = []
-        self._started: list[float] = []
-        self._durations: list[float] = []
-        self._payloads: list[Payload] = []
-        self._measured: list[Resources] = []
-        self._is_measured = False
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def add(
-        self, id_: int, failed: bool, started: float, duration_s: float, payload: Payload, measured: Resources = UNKNOWN
-    ) -> None:
-        if failed:
-            self._failed.append(len(self._ids))
-        self._ids.append(id_)
-        self._started.append(started)
-        self._durations.append(duration_s)
-        self._payloads.append(payload)
-        self._measured.append(measured)
-        self._is_measured = self._is_measured or measured is not UNKNOWN
-
-    def take(self) -> list[Buffer]:
-        """The frames of the message; the batch is empty then."""
-        sizes, frames = pack(self._payloads)
-        measured = self._measured if self._is_measured else []
-        header = CallsEnded(self._ids, self._failed, self._started, self._durations, sizes, measured)
-        self._clear()
-        return [encode_header(header), *frames]
 
 
 class Reports:
@@ -61,7 +23,7 @@ class Reports:
 
     def __init__(self, send: Callable[[list[Buffer]], None]) -> None:
         self._send_frames = send
-        self.results = ResultBatch()
+        self.results: ResultBatch[Resources] = ResultBatch()  # each with what it used at most
         self.due = math.inf
 
     def send(self, message: Message) -> None:
@@ -84,7 +46,10 @@ class Reports:
         """What has gathered, now."""
         self.due = math.inf
         if len(self.results):
-            self._send_frames(self.results.take())
+            ended = self.results.take()
+            measured = [] if all(used is UNKNOWN for used in ended.notes) else ended.notes
+            header = CallsEnded(ended.ids, ended.failed, ended.started, ended.durations_s, ended.sizes, measured)
+            self._send_frames([encode_header(header), *ended.frames])
 
     def made(self, made: Sequence[tuple[str, int]], seconds: float) -> None:
         """Files that a task has made: names and sizes in bytes."""

@@ -10,7 +10,7 @@ import pytest
 from trellis.executors.taskvine.embedded.worker.reports import HOLD_S, Reports
 from trellis.wire.codec import Decoder
 from trellis.wire.messages import Heartbeat, Message
-from trellis.wire.vine import CacheUpdated, CallsEnded, FromVineWorker
+from trellis.wire.vine import UNKNOWN, CacheUpdated, CallsEnded, FromVineWorker
 
 
 class Wire:
@@ -46,7 +46,7 @@ def reports(wire: Wire) -> Reports:
 
 
 def end(reports: Reports, id_: int, waiting: int) -> None:
-    reports.results.add(id_, False, 0.0, 0.0, b"")
+    reports.results.add(id_, False, 0.0, 0.0, b"", UNKNOWN)
     reports.gathered(Clock.now, waiting)
 
 
