@@ -186,7 +186,7 @@ class SubmitSide:
     def hold(self, blocks: list[str]) -> None:
         self._order(HoldManagers([], blocks))
 
-    def _order(self, order: Message) -> None:
+    def _order(self, order: HoldManagers | DrainBlocks) -> None:
         self._orders.note(order)
         self._say(order)
 
