@@ -10,15 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from trellis.core.kinds import Choice, Function, OrNone
 from trellis.core.values import Kind, ValueRefused, shown
 from trellis.errors import ParameterTypeError, ParameterValueError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-NUMBER = (int, float)
 
 
 def check(owner: str, name: str, value: Any, kind: Kind) -> Any:
@@ -125,20 +122,3 @@ def check_type(owner: str, name: str, value: Any, *types: type | None) -> None:
     raise ParameterTypeError(
         f"{owner}: {name} must be {_type_names(types)}, not {type(value).__name__} ({shown(value)})"
     )
-
-
-def check_callable(owner: str, name: str, value: Any, *, optional: bool = True) -> None:
-    """Raise ``ParameterTypeError`` unless ``value`` can be called (or is None, when ``optional``)."""
-    check(owner, name, value, OrNone(Function()) if optional else Function())
-
-
-def check_choice(owner: str, name: str, value: Any, choices: Sequence[str | None]) -> None:
-    """Raise ``ParameterTypeError`` or ``ParameterValueError`` unless ``value`` is one of ``choices``."""
-    kind: Kind = Choice(*[choice for choice in choices if choice is not None])
-    check(owner, name, value, OrNone(kind) if None in choices else kind)
-
-
-def check_at_least(owner: str, name: str, value: float, minimum: float) -> None:
-    """Raise ``ParameterValueError`` when ``value`` is below ``minimum``."""
-    if not value >= minimum:
-        raise ParameterValueError(f"{owner}: {name} must be at least {minimum}, not {shown(value)}")
