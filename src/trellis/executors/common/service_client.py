@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, get_args
 
 from trellis.errors import BadMessage, ExecutorError, InternalConsistencyError, TrellisError
+from trellis.executors.common.known_functions import define_functions
 from trellis.executors.common.pulse import Pulse
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.common.submit_thread import SubmitThread
@@ -25,7 +26,7 @@ from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import load_client_keys
 from trellis.transport.service import TURN, Loop
 from trellis.wire.codec import BATCH, Buffer, Decoder, encode_header
-from trellis.wire.messages import Message, Shutdown
+from trellis.wire.messages import ForgetFunctions, Message, Shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -210,6 +211,13 @@ class ServiceClient(SubmitThread, Generic[P, T]):
         """Fail what is outstanding, and from now on everything."""
         self._put(End(cause))
 
+    def define(self, number: int, function: bytes) -> None:
+        self._put(Send(define_functions({number: function})))
+
+    def forget(self, numbers: list[int]) -> None:
+        """No task names these functions any more."""
+        self._put(Send([encode_header(ForgetFunctions(numbers))]))
+
     def _ask(self, message: Callable[[int], Message]) -> Future[Any]:
         """Ask the service; ``message`` makes the question with a number, by which the answer is known."""
         request = next(self._requests)
@@ -282,8 +290,9 @@ class ServiceClient(SubmitThread, Generic[P, T]):
 
     def _on_inbox(self) -> None:
         batch: list[T] = []
+        task_type = self._task_type
         for item in self._inbox.drain():
-            if isinstance(item, self._task_type):
+            if isinstance(item, task_type):
                 batch.append(item)
                 if len(batch) == BATCH:
                     self._submit(batch)

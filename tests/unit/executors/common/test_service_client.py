@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from trellis.errors import ExecutorError, InternalConsistencyError, TrellisError
+from trellis.executors.common.pulse import Pulse
 from trellis.executors.common.service_client import (
     Cancel,
     Patience,
@@ -246,6 +247,7 @@ class Said:
     def __init__(self, fd: int, messages: list[Message]) -> None:
         self._fd = fd
         self._messages = messages
+        self.sent: list[Message] = []
 
     def fileno(self) -> int:
         return self._fd
@@ -255,6 +257,9 @@ class Said:
 
     def receive(self) -> list[Buffer] | None:
         return [encode_header(self._messages.pop(0))] if self._messages else None
+
+    def send(self, frames: list[Buffer]) -> None:
+        self.sent.append(Decoder[Message](FromSubmitSide).decode(frames[0]))
 
 
 def test_what_a_service_had_said_before_it_died_counts(service: FakeService) -> None:
@@ -287,6 +292,20 @@ def test_a_service_that_does_not_answer_is_killed() -> None:
     assert "did not answer for 0.2 s, and was killed" in client.outcomes[1]
     client.close(0.0)
     service.close()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_service_that_was_told_to_end_is_not_asked_any_more(service: FakeService, ended: bool) -> None:
+    client = Client(service, Patience(1.0, 2.0))
+    endpoint: Any = Said(service._alive, [])
+    client._endpoint, client._pulse = endpoint, Pulse(1.0, 2.0, now=0.0)
+    client._cause = Lost("it was told to end") if ended else None
+    for now in (1.0, 2.0, 3.0):
+        client._look_at_time(now)
+    assert service.has_ended() != ended
+    assert endpoint.sent == ([] if ended else [PING])
+    assert (client._wait_s(None) is None) == ended
+    client._inbox.close()
 
 
 def test_how_tasks_ended_that_an_unreadable_message_is_about_cannot_be_told(

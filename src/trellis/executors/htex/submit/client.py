@@ -24,7 +24,7 @@ from trellis.errors import (
 )
 from trellis.executors.common.known_functions import define_functions
 from trellis.executors.common.pulse import asking_period
-from trellis.executors.common.service_client import Cancel, Patience, Send, ServiceAddress, ServiceClient
+from trellis.executors.common.service_client import Cancel, Patience, ServiceAddress, ServiceClient
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.htex.submit import submission as machine
 from trellis.executors.htex.submit.acknowledgements import Acknowledgements
@@ -39,7 +39,6 @@ from trellis.wire.messages import (
     CancelTasks,
     Demand,
     DrainBlocks,
-    ForgetFunctions,
     HoldManagers,
     ManagerJoined,
     ManagerLost,
@@ -110,7 +109,7 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
         self._settings = settings
         self._callbacks = callbacks
         self._machine = machine.Submission()
-        self._outstanding = Outstanding(label, settings.shared_dir, self._define, self._forget)
+        self._outstanding = Outstanding(label, settings.shared_dir, self.define, self.forget)
         self._managers = KnownManagers()
         self._orders = StandingOrders()
         self._packages = PackageRequests()
@@ -172,12 +171,6 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
         reply: Future[PackagesAnswer] = Future()
         self._put(AskPackages(reply, time.monotonic() + timeout_s))
         return _wait_for(reply, timeout_s + 1.0)  # longer, because the thread keeps the time
-
-    def _define(self, number: int, data: bytes) -> None:
-        self._put(Send(define_functions({number: data})))
-
-    def _forget(self, numbers: list[int]) -> None:
-        self._put(Send([encode_header(ForgetFunctions(numbers))]))
 
     # -- the thread --------------------------------------------------------------------------------------------
 

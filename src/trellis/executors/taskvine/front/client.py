@@ -26,7 +26,7 @@ from trellis.executors.taskvine.front.outcomes import failure
 from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, PreparedTask, VineCallbacks
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.wire.codec import Buffer, Payload, encode_checked, encode_header, pack, payload_buffers, unpack
-from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions
+from trellis.wire.messages import DrainBlocks
 from trellis.wire.vine import (
     CancelVineTasks,
     DeclareFiles,
@@ -99,13 +99,6 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
 
     def cancel(self, id_: int) -> None:
         self._put(Cancel(id_))
-
-    def define(self, number: int, data: bytes) -> None:
-        sizes, frames = pack([data])
-        self._put(Send([encode_header(DefineFunctions([number], sizes)), *frames]))
-
-    def forget(self, numbers: list[int]) -> None:
-        self._put(Send([encode_header(ForgetFunctions(numbers))]))
 
     def define_shape(self, number: int, shape: TaskShape) -> None:
         self._put(Send([encode_header(DefineShapes([number], [shape]))]))
