@@ -12,6 +12,7 @@ from typing import IO
 
 from trellis.core.plain_files import open_plain
 from trellis.core.process_end import peak_bytes
+from trellis.core.system_calls import open_sentinel
 from trellis.transport.service import Loop
 
 # The end of its output that is told.
@@ -57,12 +58,12 @@ class GroupLeader(subprocess.Popen[bytes]):
         self._loop: Loop | None = None
         self._sentinel: int | None = None
 
-    def open_sentinel(self) -> int | None:
-        """A descriptor that is readable when the process has ended; None where the system has no such thing."""
-        return os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+    def open_sentinel(self) -> int:
+        """A descriptor that is readable when the process has ended."""
+        return open_sentinel(self.pid)
 
-    def watch(self, loop: Loop, on_end: Callable[[], None]) -> bool:
-        """Have the loop call ``on_end``, which is to ``reap``, when it has ended; False where the system does not tell.
+    def watch(self, loop: Loop, on_end: Callable[[], None]) -> None:
+        """Have the loop call ``on_end``, which is to ``reap``, when the process has ended.
 
         Raises:
             OSError: there are too many open files; it is ended then.
@@ -70,12 +71,10 @@ class GroupLeader(subprocess.Popen[bytes]):
         self._loop = loop
         try:
             self._sentinel = self.open_sentinel()
-            if self._sentinel is not None:
-                loop.add_fd(self._sentinel, on_end)
+            loop.add_fd(self._sentinel, on_end)
         except OSError:
             self.reap()
             raise
-        return self._sentinel is not None
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal it and all that it has started and is still of its process group, if it was not waited for yet."""

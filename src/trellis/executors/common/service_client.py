@@ -248,22 +248,19 @@ class ServiceClient(SubmitThread, Generic[P, T]):
         loop.add_fd(self._inbox.fileno(), self._on_inbox)
         sentinel = self._process.open_sentinel()
         deaths: list[bool] = []
-        if sentinel is not None:
-            loop.add_fd(sentinel, lambda: deaths.append(True))
+        loop.add_fd(sentinel, lambda: deaths.append(True))
         try:
             while not self._closing:
-                # Where processes have no sentinel, look once a second.
-                loop.run_once(self._wait_s(None if sentinel is not None else 1.0))
+                loop.run_once(self._wait_s())
                 self._look_at_time(time.monotonic())
-                if deaths or (sentinel is None and self._process.has_ended()):
+                if deaths:
                     while self._endpoint.readable():
                         self._on_messages()
                     return True
             return False
         finally:
             loop.close()
-            if sentinel is not None:
-                os.close(sentinel)
+            os.close(sentinel)
 
     def _serve_alone(self) -> None:
         """There is no service any more: all that comes fails."""
@@ -273,10 +270,9 @@ class ServiceClient(SubmitThread, Generic[P, T]):
             loop.run_once(None)
         loop.close()
 
-    def _wait_s(self, at_most_s: float | None) -> float | None:
+    def _wait_s(self) -> float | None:
         due = [self._next_deadline(), self._pulse.next_deadline() if self._cause is None else None]
-        waits = [max(0.0, when - time.monotonic()) for when in due if when is not None]
-        return min(waits if at_most_s is None else [*waits, at_most_s], default=None)
+        return min((max(0.0, when - time.monotonic()) for when in due if when is not None), default=None)
 
     def _look_at_time(self, now: float) -> None:
         self._on_time(now)

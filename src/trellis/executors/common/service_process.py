@@ -91,12 +91,9 @@ class ServiceProcess(Generic[P]):
             raise ExecutorError(self._label, f"the {self.what} does not start. {self.last_words()}")
         return msgspec.json.decode(line, type=self._ports)
 
-    def open_sentinel(self) -> int | None:
-        """A file descriptor that is readable when the process has ended; None where the system has no such thing."""
+    def open_sentinel(self) -> int:
+        """A file descriptor that is readable when the process has ended."""
         return self._process.open_sentinel()
-
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end, whatever it is, but not longer than that; give whether it has ended."""

@@ -29,7 +29,7 @@ def shell(text: str, **streams: int) -> GroupLeader:
 def test_its_end_is_told_and_what_it_used(loop: Loop) -> None:
     process = shell("exit 3")
     ends: list[tuple[int, int]] = []
-    assert process.watch(loop, lambda: ends.append(process.reap()))
+    process.watch(loop, lambda: ends.append(process.reap()))
     loop.run_once(10)
     ((status, peak),) = ends
     assert os.waitstatus_to_exitcode(status) == process.returncode == 3
@@ -61,17 +61,10 @@ def test_one_whose_end_nobody_would_notice_is_ended(loop: Loop, monkeypatch: pyt
         raise OSError("too many open files")
 
     process = shell("sleep 600")
-    monkeypatch.setattr(module.os, "pidfd_open", too_many)
+    monkeypatch.setattr(module, "open_sentinel", too_many)
     with pytest.raises(OSError, match="too many"):
         process.watch(loop, lambda: None)
     assert process.returncode == -signal.SIGKILL
-
-
-def test_where_the_system_does_not_tell_of_ends_it_is_said(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(module.os, "pidfd_open")
-    process = shell("exit 0")
-    assert not process.watch(loop, lambda: None)
-    process.wait()
 
 
 def test_its_environment_is_what_was_given(tmp_path: Path) -> None:

@@ -50,9 +50,8 @@ class FakeService:
 
     what = "service"
 
-    def __init__(self, sentinel: bool = True) -> None:
+    def __init__(self) -> None:
         self._alive, self._life = os.pipe()
-        self._sentinel = sentinel
         self._ending = "ended with exit code 7"
         self._context = new_context()
         self._endpoint = ServerEndpoint(self._context, None)
@@ -63,11 +62,8 @@ class FakeService:
     def start(self) -> Ports:
         return Ports(self._port, self._port)
 
-    def open_sentinel(self) -> int | None:
-        return os.dup(self._alive) if self._sentinel else None
-
-    def has_ended(self) -> bool:
-        return self._life < 0
+    def open_sentinel(self) -> int:
+        return os.dup(self._alive)
 
     def last_words(self) -> str:
         return f"It {self._ending}."
@@ -270,17 +266,6 @@ def test_what_a_service_had_said_before_it_died_counts(service: FakeService) -> 
     assert client._serve()
     assert len(client.outcomes) == 5 * TURN
     client._inbox.close()
-
-
-def test_the_death_of_a_process_without_a_sentinel_is_noticed() -> None:
-    service = FakeService(sentinel=False)
-    client = Client(service, Patience(60.0, 120.0))
-    client.start()
-    client.put(1)
-    service.die()
-    client.wait_for(lambda: 1 in client.outcomes)
-    client.close(0.0)
-    service.close()
 
 
 def test_a_service_that_does_not_answer_is_killed() -> None:

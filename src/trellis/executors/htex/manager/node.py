@@ -149,11 +149,10 @@ class Node:
     def _on_readable(self, worker: int) -> None:
         process = self._workers[worker]
         frames = process.receive()
-        if frames is not None:
+        if frames is None:
+            process.lose()
+        else:
             self._on_frames(worker, frames)
-            return
-        if not process.lose():
-            self._on_ended(worker)
 
     def _on_ended(self, worker: int) -> None:
         process = self._workers[worker]

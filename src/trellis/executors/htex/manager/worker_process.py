@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from trellis.core.process_end import exit_reason
+from trellis.core.system_calls import memory_file
 from trellis.executors.common.lifeline import Lifeline
 from trellis.executors.common.process import GroupLeader, tail
 from trellis.executors.htex.manager.shared import Shared
@@ -30,7 +31,7 @@ class WorkerProcess:
 
     Args:
         on_readable: called when it has written something, or closed its end.
-        on_end: called when it has ended, where the system tells.
+        on_end: called when it has ended.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class WorkerProcess:
         shared.board.clear(rank)
         own, other = socket.socketpair()
         # What it writes to standard error until it is ready; a file in memory never keeps a writer waiting.
-        self._early_words = os.memfd_create("trellis-worker-stderr")
+        self._early_words = memory_file("trellis-worker-stderr")
         stderr = os.dup(2)
         fds = [other.fileno(), lifeline.worker_end, shared.queue.reader_fd, shared.board.fd, stderr]
         arguments = [str(number) for number in (rank, *fds, shared.board.workers)]
@@ -59,7 +60,7 @@ class WorkerProcess:
                 environment=environment,
                 stderr=self._early_words,
             )
-            self._is_watched = self._process.watch(loop, on_end)
+            self._process.watch(loop, on_end)
         except BaseException:
             own.close()
             os.close(self._early_words)
@@ -111,12 +112,10 @@ class WorkerProcess:
         """The worker gets a frame, unless it dies."""
         self._unsent.put(stream.head(kind, id_, other, 0.0, 0.0, buffers), *buffers)
 
-    def lose(self) -> bool:
-        """The worker has closed its end, so it cannot work; whether its own end will be told."""
+    def lose(self) -> None:
+        """The worker has closed its end, so it cannot work: it is ended, which is told."""
         self._loop.remove_fd(self._socket.fileno())
-        if self._is_watched:
-            self.signal_group(signal.SIGKILL)
-        return self._is_watched
+        self.signal_group(signal.SIGKILL)
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the worker and all its children that are still of its process group."""

@@ -108,7 +108,9 @@ class Board:
         self.workers = workers
         size = workers * _SLOT.size
         if fd is None:
-            fd = os.memfd_create("trellis-board")
+            from trellis.core.system_calls import memory_file  # not for workers
+
+            fd = memory_file("trellis-board")
             os.ftruncate(fd, size)
         self.fd = fd
         self._memory = mmap.mmap(fd, size)

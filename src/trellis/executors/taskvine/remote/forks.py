@@ -12,10 +12,14 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
+from trellis.core.system_calls import open_pidfd
 from trellis.executors.common.lifeline import Lifeline, open_lifeline, take_lifeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# Where the system does not tell of ends, it is looked so often.
+_LOOK_MS = 10
 
 
 class Order(Protocol):
@@ -58,7 +62,7 @@ class _Slot(NamedTuple):
 class _Child(NamedTuple):
     message: Any
     pid: int
-    sentinel: int  # pidfd
+    sentinel: int  # pidfd; negative: there is none, so it is looked at
     slot: _Slot
 
 
@@ -102,9 +106,12 @@ class Forks(Generic[M]):
             self._be_child(message, slot)
         with contextlib.suppress(OSError):  # both sides do it: nobody has to wait for the other
             os.setpgid(pid, pid)
-        child = _Child(message, pid, os.pidfd_open(pid), slot)
-        self._poll.register(child.sentinel, select.POLLIN)
-        self._children[child.sentinel] = child
+        try:
+            sentinel = open_pidfd(pid)
+            self._poll.register(sentinel, select.POLLIN)
+        except OSError:
+            sentinel = -pid
+        self._children[sentinel] = _Child(message, pid, sentinel, slot)
         return pid
 
     def _new_slot(self) -> _Slot:
@@ -127,16 +134,21 @@ class Forks(Generic[M]):
             os._exit(status)  # nothing of the other process's is to be cleaned up here
 
     def wait(self) -> Iterator[M | Ended | None]:
-        """What has happened, once something has. None: the worker is gone."""
-        for fd, _ in self._poll.poll():
+        """What has happened, once something has or may have. None: the worker is gone."""
+        looked_at = [child for child in self._children.values() if child.sentinel < 0]
+        for fd, _ in self._poll.poll(_LOOK_MS if looked_at else None):
             if fd in self._children:
                 yield self._reap(self._children.pop(fd))
             else:
                 yield self._source.receive()
+        for child in looked_at:
+            if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                yield self._reap(self._children.pop(child.sentinel))
 
     def _reap(self, child: _Child) -> Ended:
-        self._poll.unregister(child.sentinel)
-        os.close(child.sentinel)
+        if child.sentinel >= 0:
+            self._poll.unregister(child.sentinel)
+            os.close(child.sentinel)
         _kill(child.pid)  # its children; it is a zombie, so its number cannot belong to anybody else
         _, status, usage = os.wait4(child.pid, 0)
         self._free.append(child.slot)

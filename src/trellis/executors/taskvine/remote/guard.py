@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import signal
 import stat
 import sys
@@ -24,7 +23,7 @@ NO_FILE = b"N"
 # Variables for this program alone: the process group that the worker means, and MB that the task asked for.
 GROUP, MEMORY = "TRELLIS_GROUP", "TRELLIS_MEMORY"
 
-_LOOK_MS = 500
+_LOOK_S = 0.5
 _MB = 2**20
 _COPY_BYTES = 2**30
 _FICLONE = 0x40049409  # of Linux
@@ -131,12 +130,14 @@ def run_within(memory_mb: int, result_path: str) -> None:
 
     Pages that its processes share count once.
     """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))  # so that it can be waited for
     child = os.fork()
     if not child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
-    poll = select.poll()
-    poll.register(os.pidfd_open(child), select.POLLIN)
-    while not poll.poll(_LOOK_MS):
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if signal.sigtimedwait((signal.SIGCHLD,), _LOOK_S) is not None:
+            continue
         used = _used_bytes(child)
         if used > memory_mb * _MB:
             _end(child)
