@@ -36,7 +36,7 @@ def open_pidfd(pid: int) -> int:
 
 
 def open_sentinel(child: int) -> int:
-    """As ``open_pidfd``, for a child process, on older systems too: there a thread waits for its end.
+    """What ``open_pidfd`` gives, for a child process, on older systems too: there a thread waits for its end.
 
     Raises:
         OSError: there are too many open files.

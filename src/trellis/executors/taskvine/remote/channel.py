@@ -38,7 +38,7 @@ class ChannelMessage(NamedTuple):
 
 
 class Channel:
-    """One end of a socketpair, as a worker and its library talk.
+    """An end of the socketpair over which a worker and its library talk.
 
     Args:
         connection: of a pair of SOCK_SEQPACKET sockets.

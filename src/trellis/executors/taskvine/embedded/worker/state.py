@@ -181,12 +181,11 @@ class VineWorkerState:
         self._liveness.has_overslept(now)
         if isinstance(event, _FROM_MANAGER):
             self._liveness.heard(now)
+        due = [event]
         if not self._liveness.is_held(now):
             due, self._held = [*self._held, event], []
         elif isinstance(event, _ORDERS):
-            due, self._held = [], [*self._held, event]
-        else:
-            due = [event]
+            self._held.append(due.pop())
         return [action for each in due for action in self._handlers[type(each)](each, now)]
 
     # -- tasks with processes of their own -----------------------------------------------------------------------
