@@ -213,6 +213,10 @@ class Backlog:
                 self._demands.pop(task, None)
         return ids
 
+    def lose_worker(self, worker: int) -> bool:
+        """Note that a worker has died that ran nothing; True when its slot is still a running task's."""
+        return self._gangs.lose(worker)
+
     def end(self, task: int) -> Gang | None:
         """Note that a task that had started has ended; give its gang."""
         if not self._demands or self._demands.pop(task, None) is None:

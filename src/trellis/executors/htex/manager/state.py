@@ -186,22 +186,21 @@ class ManagerState:
 
     def _on_worker_exited(self, event: events.WorkerExited, now: float) -> list[Action]:
         worker, state = event.worker, self._workers.exited(event.worker)
-        gangs = self._backlog.gangs
         actions: list[Action] = []
         if isinstance(state, Ending):
             self._pacing.remove((state.task,))
             actions += [state.report, *self._remove_offered([state.task])]
-        task = gangs.run_by(worker) if event.task is None else event.task
+        task = self._backlog.gangs.run_by(worker) if event.task is None else event.task
         if task is not None and self.counts(task):
             actions += self._report_lost(worker, task, event.reason)
         elif isinstance(state, Starting):
             if self._workers.broken:
                 why = f"workers die before they are ready: {event.reason}"
                 return [*actions, *self._give_up(why, failed=True)]
-        elif gangs.lose(worker):
+        elif self._backlog.lose_worker(worker):
             self._workers.stay_away(worker)
             return actions
-        elif self._offered or gangs:
+        elif self._offered or self._backlog.gangs:
             # Ready, or ended for a task: what a worker had taken meanwhile may be on no board.
             self._lost_tasks.start(now)
         return [*actions, events.StartWorker(worker), *self._offer(now)]
