@@ -12,7 +12,7 @@ import pytest
 from tests.integration.taskvine.vines import wait_for
 from trellis.executors.common import host
 from trellis.executors.common.lifeline import Lifeline
-from trellis.executors.taskvine.embedded.worker.helper_process import STOPPED_S, HelperProcess
+from trellis.executors.taskvine.embedded.worker.helper_process import AWAY_S, STOPPED_S, HelperProcess
 from trellis.transport.service import Loop
 
 
@@ -62,6 +62,16 @@ def test_one_that_is_stopped_for_long_is_ended(helper: HelperProcess, loop: Loop
         loop.run_once(10.0)
     assert len(ends) == 1
     assert f"it was stopped (SIGSTOP) for {STOPPED_S:.0f} s" in ends[0]
+
+
+def test_one_that_was_stopped_together_with_its_worker_is_left_alone(
+    helper: HelperProcess, loop: Loop, ends: list[str]
+) -> None:
+    stop(helper)
+    helper.look(1.0)
+    helper.look(1.5 + AWAY_S)
+    loop.run_once(0.0)
+    assert ends == []
 
 
 def test_one_that_goes_on_is_left_alone(helper: HelperProcess, loop: Loop, ends: list[str]) -> None:

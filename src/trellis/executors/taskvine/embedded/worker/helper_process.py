@@ -18,6 +18,8 @@ from trellis.wire.codec import Buffer, Payload
 
 # Who is stopped for so long is not continued by whoever stopped it.
 STOPPED_S = 10.0
+# A worker that has not looked for so long was stopped itself, as when a batch system suspends a job: all go on now.
+AWAY_S = 60.0
 # The kernel's buffer of the pair: some full messages.
 _BUFFER_BYTES = 425_984
 
@@ -55,6 +57,7 @@ class HelperProcess:
         self._on_message = on_message
         self._on_end = on_end
         self._stopped_since: float | None = None
+        self._looked_at = 0.0
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             for end in (own, other):
@@ -110,7 +113,9 @@ class HelperProcess:
 
     def look(self, now: float) -> None:
         """Call it from time to time. One that somebody has stopped answers nobody, and ends no call: it is ended."""
-        if not host.is_stopped(self.child.pid):
+        was_away = now - self._looked_at > AWAY_S
+        self._looked_at = now
+        if was_away or not host.is_stopped(self.child.pid):
             self._stopped_since = None
         elif self._stopped_since is None:
             self._stopped_since = now
