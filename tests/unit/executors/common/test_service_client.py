@@ -1,16 +1,15 @@
-"""A service has sockets of its own here, and of its process only the life: each test says what it does, and when."""
+"""What both submit sides do: pass on, ask, notice that the service dies or hangs, and let nothing wait for ever."""
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
+from tests.unit.executors.fake_service import WAIT_S, FakeService
 from trellis.errors import ExecutorError, InternalConsistencyError, TrellisError
 from trellis.executors.common.pulse import Pulse
 from trellis.executors.common.service_client import (
@@ -21,9 +20,7 @@ from trellis.executors.common.service_client import (
     ServiceClient,
 )
 from trellis.executors.htex.settings import Ports
-from trellis.transport.context import new_context
-from trellis.transport.endpoint import ServerEndpoint
-from trellis.transport.service import TURN, Loop
+from trellis.transport.service import TURN
 from trellis.wire.codec import BATCH, Buffer, Decoder, encode_header
 from trellis.wire.messages import (
     CancelTasks,
@@ -37,77 +34,11 @@ from trellis.wire.messages import (
     ToSubmitSide,
 )
 
-WAIT_S = 20.0
 PING = StatusRequest(0)
 
 
 class Lost(TrellisError):
     """A service has died."""
-
-
-class FakeService:
-    """What a client starts. It does nothing by itself."""
-
-    what = "service"
-
-    def __init__(self) -> None:
-        self._alive, self._life = os.pipe()
-        self._ending = "ended with exit code 7"
-        self._context = new_context()
-        self._endpoint = ServerEndpoint(self._context, None)
-        self._port = self._endpoint.bind("127.0.0.1", (1024, 65536))
-        self._decoder: Decoder[Message] = Decoder(FromSubmitSide)
-        self._client = b""
-
-    def start(self) -> Ports:
-        return Ports(self._port, self._port)
-
-    def open_sentinel(self) -> int:
-        return os.dup(self._alive)
-
-    def last_words(self) -> str:
-        return f"It {self._ending}."
-
-    def kill(self, reason: str = "") -> None:
-        self._ending = reason or self._ending
-        self.die()
-
-    def end(self, timeout_s: float) -> None:
-        self.die()
-
-    def die(self) -> None:
-        life, self._life = self._life, -1
-        if life >= 0:
-            os.close(life)
-
-    def has_heard(self, timeout_s: float) -> bool:
-        """Whether something comes in time."""
-        loop, found = Loop(), list[bool]()
-        loop.add_source(self._endpoint, lambda: found.append(True))
-        deadline = time.monotonic() + timeout_s
-        while not found and time.monotonic() < deadline:
-            loop.run_once(max(0.0, deadline - time.monotonic()))
-        loop.close()
-        return bool(found)
-
-    def heard(self) -> Message:
-        """The next message that came."""
-        assert self.has_heard(WAIT_S), "nothing came"
-        incoming = self._endpoint.receive()
-        assert incoming is not None
-        self._client = incoming.peer
-        return self._decoder.decode(incoming.frames[0])
-
-    def says(self, *messages: Message | bytes) -> None:
-        for message in messages:
-            header = message if isinstance(message, bytes) else encode_header(message)
-            assert self._endpoint.send(self._client, [header])
-
-    def close(self) -> None:
-        self.die()
-        os.close(self._alive)
-        self._endpoint.close(0)
-        self._context.term()
 
 
 class Client(ServiceClient[Ports, int]):
@@ -260,7 +191,7 @@ class Said:
 
 def test_what_a_service_had_said_before_it_died_counts(service: FakeService) -> None:
     client = Client(service, Patience(60.0, 120.0))
-    endpoint: Any = Said(service._alive, [TasksCancelled([id_]) for id_ in range(5 * TURN)])
+    endpoint: Any = Said(service.alive, [TasksCancelled([id_]) for id_ in range(5 * TURN)])
     client._endpoint = endpoint
     service.die()
     assert client._serve()
@@ -282,7 +213,7 @@ def test_a_service_that_does_not_answer_is_killed() -> None:
 @pytest.mark.parametrize("ended", [True, False])
 def test_a_service_that_was_told_to_end_is_not_asked_any_more(service: FakeService, ended: bool) -> None:
     client = Client(service, Patience(1.0, 2.0))
-    endpoint: Any = Said(service._alive, [])
+    endpoint: Any = Said(service.alive, [])
     client._endpoint, client._pulse = endpoint, Pulse(1.0, 2.0, now=0.0)
     client._cause = Lost("it was told to end") if ended else None
     for now in (1.0, 2.0, 3.0):
@@ -299,9 +230,9 @@ def test_how_tasks_ended_that_an_unreadable_message_is_about_cannot_be_told(
     client.put(1, 2)
     header = encode_header(TasksCancelled([1]))
     service.heard()
-    service.says(header + b"more", TasksCancelled([2]))
+    service.says([header + b"more"], TasksCancelled([2]))
     client.wait_for(lambda: 2 in client.outcomes)
-    service.says(encode_header(TasksCancelled([1])).replace(b"\x91\x01", b"\x92\x01\xc0"))
+    service.says([encode_header(TasksCancelled([1])).replace(b"\x91\x01", b"\x92\x01\xc0")])
     client.wait_for(lambda: 1 in client.outcomes)
     assert client.outcomes[1].startswith("how they ended cannot be told: ")
 

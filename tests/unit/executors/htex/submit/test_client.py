@@ -1,0 +1,190 @@
+"""When an interchange dies, another gets all that it knew; when none can be had, all ends with the reason."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from tests.unit.executors.fake_service import WAIT_S, FakeService
+from trellis.core.interfaces import Attempt, Outcome
+from trellis.errors import CommandClientBadError, ExecutorError, InterchangeLost, TrellisError
+from trellis.executors.htex.settings import Ports, Settings
+from trellis.executors.htex.submit import client as client_module
+from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
+from trellis.executors.htex.submit.submission import MOST_DEATHS
+from trellis.wire.codec import encode_header, pack
+from trellis.wire.messages import (
+    CancelTasks,
+    DefineFunctions,
+    DrainBlocks,
+    Message,
+    Results,
+    ResumeEnd,
+    StatusReply,
+    StatusRequest,
+    Tasks,
+)
+from trellis.wire.payload import dump_result
+
+
+class House:
+    """A client, the interchanges that it had, and what came of it."""
+
+    def __init__(self) -> None:
+        self.interchanges: list[FakeService] = []
+        self.refuse = False  # from now on none can be started
+        self.outcomes: list[Outcome] = []
+        self.lost: list[TrellisError] = []
+        self.restarted: list[str] = []
+        self.settings: list[Settings] = []
+        self._come = threading.Condition()
+
+    def make_client(self) -> None:
+        settings = Settings("127.0.0.1", (1024, 65536), "127.0.0.1", (1, 2), None, "", False, 600.0, "random", [])
+        callbacks = InterchangeCallbacks(_ignore, _ignore, _ignore, self.lost.append, self._on_restarted)
+        self.client = InterchangeClient("label", ["command"], settings, callbacks)
+
+    def new_process(self, label: str, command: Sequence[str], settings: Settings) -> FakeService:
+        self.settings.append(settings)
+        if self.interchanges:
+            self.interchanges[-1].close()
+        service = FakeService(ports=settings.client_ports)
+        service.what = "interchange"
+        if self.refuse:
+            service.start = self._fail  # type: ignore[method-assign]
+        self.interchanges.append(service)
+        return service
+
+    @staticmethod
+    def _fail(abandoned: Callable[[], bool] = lambda: False) -> Ports:
+        raise ExecutorError("label", "the interchange does not start")
+
+    @property
+    def interchange(self) -> FakeService:
+        return self.interchanges[-1]
+
+    def submit(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.client.submit(Attempt(len, ("",), {}, sink=self, name="call"), 0.0)
+
+    def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        with self._come:
+            self.outcomes += [outcome for _, outcome in outcomes]
+            self._come.notify_all()
+
+    def _on_restarted(self, text: str) -> None:
+        with self._come:
+            self.restarted.append(text)
+            self._come.notify_all()
+
+    def wait_for(self, reached: Callable[[], bool]) -> None:
+        with self._come:
+            assert self._come.wait_for(reached, WAIT_S)
+
+    def heard_until(self, kind: type[Message]) -> list[Message]:
+        """What the interchange hears, up to a message of this kind."""
+        found = [self.interchange.heard()]
+        while type(found[-1]) is not kind:
+            found.append(self.interchange.heard())
+        return found
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    house = House()
+    monkeypatch.setattr(client_module, "interchange_process", house.new_process)
+    house.make_client()
+    house.client.start()
+    yield house
+    house.client.close(0.0)
+    house.interchange.close()
+
+
+def test_another_interchange_is_told_all_that_the_one_before_knew(house: House) -> None:
+    house.submit(3)
+    house.client.drain(["5"])
+    house.heard_until(DrainBlocks)
+    house.client._put(client_module.Cancel(1))
+    house.heard_until(CancelTasks)
+    port = house.client._ports.client
+    house.interchange.die()
+    house.wait_for(lambda: len(house.restarted) == 1)
+    functions, tasks, cancel, drained, end = house.heard_until(ResumeEnd)
+    assert isinstance(functions, DefineFunctions)
+    assert isinstance(tasks, Tasks)
+    assert (functions.ids, tasks.ids, tasks.resumed) == ([0], [0, 1, 2], True)
+    assert (cancel, drained, end) == (CancelTasks([1]), DrainBlocks(["5"]), ResumeEnd([], [], []))
+    assert "ended with exit code 7. It was restarted; 3 tasks are outstanding" in house.restarted[0]
+    assert (house.settings[1].client_ports, house.settings[1].resuming) == ((port, port + 1), True)
+    assert not house.outcomes
+
+
+def test_what_was_asked_of_the_one_is_answered_by_the_other(house: House) -> None:
+    replies: list[StatusReply] = []
+    asking = threading.Thread(target=lambda: replies.append(house.client.status(WAIT_S)))
+    asking.start()
+    assert house.interchange.heard() == StatusRequest(0)
+    assert house.interchange.heard() == StatusRequest(1)
+    house.interchange.die()
+    house.wait_for(lambda: len(house.restarted) == 1)
+    *_, asked = house.heard_until(StatusRequest)
+    assert asked == StatusRequest(1)
+    house.interchange.says(StatusReply(1, 0, 0, [], []))
+    asking.join(WAIT_S)
+    assert replies == [StatusReply(1, 0, 0, [], [])]
+
+
+def test_an_interchange_that_dies_again_and_again_is_given_up(house: House) -> None:
+    house.submit(2)
+    for number in range(MOST_DEATHS):
+        house.wait_for(lambda number=number: len(house.restarted) == number)  # type: ignore[misc]
+        house.interchange.die()
+    house.wait_for(lambda: len(house.outcomes) == 2)
+    house.submit()
+    house.wait_for(lambda: len(house.outcomes) == 3)
+    reason = "the interchange of executor label died. It ended with exit code 7."
+    assert {(type(outcome.exception), str(outcome.exception)) for outcome in house.outcomes} == {
+        (InterchangeLost, reason)
+    }
+    assert [str(lost) for lost in house.lost] == [reason]
+    with pytest.raises(CommandClientBadError, match="exit code 7"):
+        house.client.status(WAIT_S)
+
+
+def test_one_that_cannot_be_started_again_is_given_up(house: House) -> None:
+    house.submit()
+    house.refuse = True
+    house.interchange.die()
+    house.wait_for(lambda: len(house.outcomes) == 1)
+    assert "ended with exit code 7, and then: " in str(house.outcomes[0].exception)
+    assert "does not start" in str(house.outcomes[0].exception)
+    assert house.restarted == []
+
+
+def test_a_result_in_between_shows_that_it_works(house: House) -> None:
+    house.submit(MOST_DEATHS)
+    house.heard_until(Tasks)
+    for id_ in range(MOST_DEATHS):
+        sizes, frames = pack([dump_result(id_)])
+        header = Results("manager", [id_], [], [0], [0.0], [0.0], sizes)
+        house.interchange.says([encode_header(header), *frames])
+        house.wait_for(lambda id_=id_: len(house.outcomes) == id_ + 1)  # type: ignore[misc]
+        house.interchange.die()
+        house.wait_for(lambda id_=id_: len(house.restarted) == id_ + 1)  # type: ignore[misc]
+        house.heard_until(ResumeEnd)
+    assert [outcome.value for outcome in house.outcomes] == list(range(MOST_DEATHS))
+    assert house.lost == []
+
+
+def test_tasks_whose_results_cannot_be_read_fail(house: House) -> None:
+    house.submit()
+    house.heard_until(Tasks)
+    house.interchange.says(Results("manager", [0], [], [0], [0.0], [0.0], [5]))
+    house.wait_for(lambda: len(house.outcomes) == 1)
+    assert "call was refused: how they ended cannot be told" in str(house.outcomes[0].exception)
