@@ -220,7 +220,7 @@ def test_a_service_that_was_told_to_end_is_not_asked_any_more(service: FakeServi
         client._look_at_time(now)
     assert service.has_ended() != ended
     assert endpoint.sent == ([] if ended else [PING])
-    assert (client._wait_s(None) is None) == ended
+    assert (client._wait_s() is None) == ended
     client._inbox.close()
 
 
