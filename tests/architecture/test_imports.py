@@ -80,6 +80,7 @@ MACHINES = [
     "trellis.executors.htex.manager.events",
     "trellis.executors.htex.manager.mpi_environment",
     "trellis.executors.htex.manager.node_pool",
+    "trellis.executors.htex.manager.offered_tasks",
     "trellis.executors.common.lookahead",
     "trellis.executors.htex.interchange.task_queue",
     "trellis.executors.common.placement",

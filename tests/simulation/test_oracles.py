@@ -168,7 +168,7 @@ class CancelsInSilence(ManagerState):
 
 class ReportsBeforeTheEnd(ManagerState):
     def _on_interrupted(self, event: events.Interrupted, now: float) -> list[events.Action]:
-        report = self._to_end.get(event.task)
+        report = self._offered._to_end.get(event.task)
         actions = super()._on_interrupted(event, now)
         if event.caught and isinstance(report, events.ReportCancelled):
             actions.append(report)
@@ -199,13 +199,13 @@ class CancelsOnlyWhatRuns(ManagerState):
     """And what is in the workers' queue starts all the same."""
 
     def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
-        for task in self._to_end.keys() & set(event.ids):
-            del self._to_end[task]
+        for task in self._offered._to_end.keys() & set(event.ids):
+            del self._offered._to_end[task]
         return super()._on_taken_back(event, now)
 
     def _on_cancel_requested(self, ids: Sequence[int], running: Running, now: float) -> list[events.Action]:
         actions = super()._on_cancel_requested(ids, running, now)
-        early = [task for task in self._to_end if task not in running]
+        early = [task for task in self._offered._to_end if task not in running]
         return [*actions, events.ReportCancelled(early)] if early else actions
 
 
@@ -244,7 +244,7 @@ class AccusesAtOnce(ManagerState):
     """What a worker has just taken is taken for lost."""
 
     def _on_taken_back(self, event: events.TakenBack, now: float) -> list[events.Action]:
-        self._lost_tasks._suspects = dict.fromkeys(self._offered, 2)
+        self._lost_tasks._suspects = dict.fromkeys(self._offered.tasks, 2)
         return super()._on_taken_back(event, now)
 
 
@@ -266,7 +266,7 @@ class IgnoresItsDismissal(ManagerState):
 
 class TakesLateResults(ManagerState):
     def counts(self, task: int) -> bool:
-        return task in self._offered
+        return task in self._offered.tasks
 
 
 class IgnoresTheWitness(InterchangeState):

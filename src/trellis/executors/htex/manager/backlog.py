@@ -7,7 +7,7 @@ that spreads over nodes waits for those first (see ``node_pool``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from trellis.executors.common.placement import slots_needed
@@ -56,6 +56,7 @@ class Backlog:
         self._gangs = Gangs()
         self._nodes = NodePool(size.nodes)
         self._demands: dict[int, DemandInSlots] = {}  # of those tasks that have any
+        self.demands: Mapping[int, DemandInSlots] = self._demands  # for readers
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._gangs) + len(self._nodes)
@@ -73,13 +74,6 @@ class Backlog:
     def gangs(self) -> Gangs:
         """Not to be changed."""
         return self._gangs
-
-    @property
-    def has_demands(self) -> bool:
-        return bool(self._demands)
-
-    def demand(self, task: int) -> DemandInSlots | None:
-        return self._demands.get(task)
 
     # -- tasks come --------------------------------------------------------------------------------------------
 

@@ -16,15 +16,13 @@ from trellis.executors.common.heartbeat import Liveness
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.backlog import Backlog, NodeSize
 from trellis.executors.htex.manager.events import Action, Event, Running
-from trellis.executors.htex.manager.limits import Limits
+from trellis.executors.htex.manager.offered_tasks import OfferedTasks
 from trellis.executors.htex.manager.pacing import Pacing
 from trellis.executors.htex.manager.workers import Ending, LostTasks, Starting, Workers
 
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
 # or more.
 TERM_GRACE_S = 3.0
-# A task that is to be cancelled may be between queue and board: look again after so long.
-_LOOK_AGAIN_S = 0.05
 
 
 @dataclass(slots=True)
@@ -46,10 +44,7 @@ class ManagerState:
         self._workers = Workers(settings.size.workers)
         self._pacing = Pacing()
         self._backlog = Backlog(settings.size)
-        self._offered: dict[int, None] = {}  # in the workers' queue or running, in order of their offer
-        self._limits = Limits(settings.measure_period_s)  # of offered tasks
-        self._to_end: dict[int, Action] = {}  # offered tasks that must end, and what is to be reported then
-        self._look_again: float | None = None  # for those of them that were nowhere to be seen
+        self._offered = OfferedTasks(self._pacing, settings.measure_period_s)
         self._to_return: int | None = None  # asked for by the interchange, waiting for TakenBack
         self._lost_tasks = LostTasks()
         self._draining = False
@@ -68,17 +63,17 @@ class ManagerState:
     @property
     def tasks(self) -> int:
         """How many tasks wait, are offered, and run."""
-        return len(self._backlog) + len(self._offered)
+        return len(self._backlog) + len(self._offered.tasks)
 
     @property
     def holding(self) -> list[int]:
         """Tasks that wait, are offered, and run."""
-        return [*self._backlog.tasks, *self._offered]
+        return [*self._backlog.tasks, *self._offered.tasks]
 
     @property
     def started(self) -> list[int]:
         """Tasks that may have started."""
-        return list(self._offered)
+        return list(self._offered.tasks)
 
     @property
     def draining(self) -> bool:
@@ -87,15 +82,14 @@ class ManagerState:
 
     def counts(self, task: int) -> bool:
         """Whether a result of this task counts: not when it was reported, nor when its worker is being ended for it."""
-        return task in self._offered and task not in self._workers.ending
+        return task in self._offered.tasks and task not in self._workers.ending
 
     def next_deadline(self) -> float:
-        due = [self._liveness.due]
-        limits = self._limits.next_deadline() if self._limits else None
-        due += [when for when in (self._drain_at, self._look_again, self._lost_tasks.due, limits) if when is not None]
+        due = [self._liveness.due, *self._offered.next_deadlines(), *self._workers.due]
+        due += [when for when in (self._drain_at, self._lost_tasks.due) if when is not None]
         if self._terminate is not None:
             due.append(self._terminate[0])
-        return min([*due, *self._workers.due])
+        return min(due)
 
     # -- events ------------------------------------------------------------------------------------------------
 
@@ -137,7 +131,7 @@ class ManagerState:
             case events.Interrupted():
                 return self._on_interrupted(event, now)
             case events.MemoryMeasured():
-                return self._on_memory_measured(event)
+                return self._offered.note_memory(event.tasks)
             case events.InterchangeHeard():
                 return []
             case events.Disconnected():
@@ -167,8 +161,7 @@ class ManagerState:
     def _on_worker_parked(self, worker: int, now: float) -> list[Action]:
         action = self._backlog.park(worker)
         if isinstance(action, events.RunGang):
-            self._pacing.run_whole(action.task)
-            self._note_offer([action.task], now)
+            self._offered.run_gang(action.task, self._backlog.demands, now)
         return [] if action is None else [action]
 
     def _on_tasks_finished(self, event: events.TasksFinished, now: float) -> list[Action]:
@@ -177,10 +170,10 @@ class ManagerState:
             positions = [n for n, task in enumerate(tasks) if self.counts(task)]
             tasks = [tasks[n] for n in positions]
             durations_s = durations_s and [durations_s[n] for n in positions]
-        some_were_long = self._pacing.finish(tasks, durations_s)
-        actions = self._remove_offered(tasks)
+        some_were_long = self._offered.finish(tasks, durations_s)
+        actions = self._end_gangs(tasks)
         # What was taken for short and is not is taken back: what was offered for the next moment would wait for long.
-        if some_were_long and len(self._offered) > len(self._workers) < self._pacing.long(len(self._workers)):
+        if some_were_long and len(self._offered.tasks) > len(self._workers) < self._pacing.long(len(self._workers)):
             return [*actions, events.TakeBack()]
         return actions + self._offer(now)
 
@@ -188,8 +181,8 @@ class ManagerState:
         worker, state = event.worker, self._workers.exited(event.worker)
         actions: list[Action] = []
         if isinstance(state, Ending):
-            self._pacing.remove((state.task,))
-            actions += [state.report, *self._remove_offered([state.task])]
+            self._offered.end(state.task)
+            actions += [state.report, *self._end_gangs([state.task])]
         task = self._backlog.gangs.run_by(worker) if event.task is None else event.task
         if task is not None and self.counts(task):
             actions += self._report_lost(worker, task, event.reason)
@@ -200,15 +193,15 @@ class ManagerState:
         elif self._backlog.lose_worker(worker):
             self._workers.stay_away(worker)
             return actions
-        elif self._offered or self._backlog.gangs:
+        elif self._offered.tasks or self._backlog.gangs:
             # Ready, or ended for a task: what a worker had taken meanwhile may be on no board.
             self._lost_tasks.start(now)
         return [*actions, events.StartWorker(worker), *self._offer(now)]
 
     def _on_cancel_requested(self, ids: Sequence[int], running: Running, now: float) -> list[Action]:
         actions = self._cancel(set(ids), now)
-        self._to_end.update((task, events.ReportCancelled([task])) for task in ids if self.counts(task))
-        return [*actions, *self._pursue(running, now), *self._offer(now)]
+        actions += self._offered.cancel(filter(self.counts, ids), running, now)
+        return actions + self._offer(now)
 
     def _cancel(self, asked: set[int], now: float) -> list[Action]:
         """Cancel those of these tasks that have not started."""
@@ -218,29 +211,12 @@ class ManagerState:
         self._pacing.remove(cancelled)
         return [events.ReportCancelled(cancelled), *self._reuse(parked, now)]
 
-    def _pursue(self, running: Running, now: float) -> list[Action]:
-        """Interrupt the tasks to be ended that run; take back what is offered if there are others."""
-        actions: list[Action] = [events.Interrupt(running[task][0], task) for task in self._to_end if task in running]
-        if len(actions) == len(self._to_end):
-            self._look_again = None
-            return actions
-        self._look_again = now + _LOOK_AGAIN_S
-        return [*actions, events.TakeBack()]
-
     def _on_taken_back(self, event: events.TakenBack, now: float) -> list[Action]:
-        for task in event.ids:
-            del self._offered[task]
-            self._pacing.take_back(task)
-            self._limits.remove(task)
+        asked = self._offered.take_back(event.ids)
         self._backlog.put_back(event.ids)
-        asked = self._to_end.keys() & set(event.ids)
         actions = self._cancel(asked, now)
-        for task in asked:
-            del self._to_end[task]
-        if not self._to_end:
-            self._look_again = None
         if self._lost_tasks.is_due(now):
-            lost = self._lost_tasks.look(self._offered.keys() - event.running.keys() - self._workers.ending, now)
+            lost = self._lost_tasks.look(self._offered.tasks - event.running.keys() - self._workers.ending, now)
             for task in lost:
                 actions += self._report_lost(-1, task, "a worker died when it had just taken it")
         parked = self._backlog.put_all_back() if self._draining or self._leave or self._to_return is not None else []
@@ -276,22 +252,11 @@ class ManagerState:
         return [action for worker in parked for action in self._on_worker_parked(worker, now)]
 
     def _on_interrupted(self, event: events.Interrupted, now: float) -> list[Action]:
-        report = self._to_end.pop(event.task, None)
-        if not event.caught or report is None:
-            return []  # its result is on its way
-        self._limits.remove(event.task)
-        self._pacing.take_back(event.task)
+        report = self._offered.take_report(event.task, event.caught)
+        if report is None:
+            return []
         self._workers.end(event.worker, event.task, report, now)
         return self._offer(now)  # it may not have counted as ready yet: then it took what another could have taken
-
-    def _on_memory_measured(self, event: events.MemoryMeasured) -> list[Action]:
-        actions: list[Action] = []
-        for task, (worker, used_mb) in event.tasks.items():
-            limit_mb = self._limits.memory_mb(task)
-            if limit_mb is not None and used_mb > limit_mb and self.counts(task) and task not in self._to_end:
-                self._to_end[task] = events.ReportOverMemory(task, limit_mb, used_mb)
-                actions.append(events.Interrupt(worker, task))
-        return actions
 
     def _on_terminate_requested(self, reason: str, now: float) -> list[Action]:
         if self._terminate is not None:  # the batch system has told us, and the launcher tells us too
@@ -310,22 +275,11 @@ class ManagerState:
         if self._drain_at is not None and now >= self._drain_at:
             self._drain_at = None
             actions += self._drain()
-        if self._look_again is not None and now >= self._look_again:
-            actions += self._pursue(running, now)
-        actions += self._check_limits(running, now)  # last: each task is interrupted once
+        actions += self._offered.check(running, now)
         actions += self._workers.pursue(now)
         if self._lost_tasks.is_due(now) and events.TakeBack() not in actions:
             actions.append(events.TakeBack())
         return actions
-
-    def _check_limits(self, running: Running, now: float) -> list[Action]:
-        actions: list[Action] = []
-        for task, (worker, walltime_s) in self._limits.overdue(running, now).items():
-            if task not in self._to_end:  # else it is interrupted already
-                self._to_end[task] = events.ReportTimedOut(task, walltime_s)
-                actions.append(events.Interrupt(worker, task))
-        to_measure = self._limits.to_measure(running, now)
-        return [*actions, events.MeasureMemory(to_measure)] if to_measure else actions
 
     # -- common parts ------------------------------------------------------------------------------------------
 
@@ -336,8 +290,7 @@ class ManagerState:
         actions: list[Action] = [*self._backlog.offer(self._room, self._pacing.shares(self._workers.ready))]
         for action in actions:
             if isinstance(action, events.Offer):
-                self._pacing.offer(action.ids)
-                self._note_offer(action.ids, now)
+                self._offered.offer(action.ids, self._backlog.demands, now)
         return actions
 
     @property
@@ -351,29 +304,13 @@ class ManagerState:
         ready = self._workers.ready
         return ready - self._pacing.load(ready) - self._backlog.gangs.slots
 
-    def _note_offer(self, ids: list[int], now: float) -> None:
-        self._offered.update(dict.fromkeys(ids))
-        if self._backlog.has_demands:
-            for task in ids:
-                needs = self._backlog.demand(task)
-                if needs is not None:
-                    self._limits.watch(task, needs.walltime_s, needs.demand.memory_mb, now)
-
     def _report_lost(self, worker: int, task: int, reason: str) -> list[Action]:
-        self._pacing.finish((task,), None)
-        return [events.ReportWorkerLost(worker, task, reason), *self._remove_offered([task])]
+        self._offered.finish([task], None)
+        return [events.ReportWorkerLost(worker, task, reason), *self._end_gangs([task])]
 
-    def _remove_offered(self, tasks: Sequence[int]) -> list[Action]:
-        """Note that tasks have ended; the workers that stood by for them are free."""
-        for task in tasks:
-            del self._offered[task]
-        if self._limits:
-            for task in tasks:
-                self._limits.remove(task)
-        if self._to_end:
-            for task in tasks:
-                self._to_end.pop(task, None)
-        gangs = [gang for task in tasks if (gang := self._backlog.end(task))] if self._backlog.has_demands else []
+    def _end_gangs(self, tasks: Sequence[int]) -> list[Action]:
+        """Free the workers that stood by for tasks that have ended."""
+        gangs = [gang for task in tasks if (gang := self._backlog.end(task))] if self._backlog.demands else []
         actions: list[Action] = []
         for gang in gangs:
             if len(gang.workers) > 1:
@@ -404,13 +341,12 @@ class ManagerState:
             return
         self._backlog.check_invariants()
         waiting = set(self._backlog.tasks)
-        assert not self._offered.keys() & waiting, "a task waits and is offered"
         self._workers.check_invariants()
-        assert self._workers.ending <= self._offered.keys(), "a task that is being ended is forgotten"
-        assert self._to_end.keys() <= self._offered.keys(), "a task that is to be ended is forgotten"
-        assert self._limits.tasks <= self._offered.keys(), "limits are watched of tasks that are not offered"
-        assert self._backlog.gangs.running.keys() <= self._offered.keys(), "a gang of a task that has ended"
-        self._pacing.check_invariants(self.holding, self._offered.keys() - self._workers.ending)
+        self._offered.check_invariants()
+        assert not self._offered.tasks & waiting, "a task waits and is offered"
+        assert self._workers.ending <= self._offered.tasks, "a task that is being ended is forgotten"
+        assert self._backlog.gangs.running.keys() <= self._offered.tasks, "a gang of a task that has ended"
+        self._pacing.check_invariants(self.holding, self._offered.tasks - self._workers.ending)
         assert self._is_held or not self._backlog.fits(self._room, self._pacing.shares(self._workers.ready)), (
             "work waits that could be offered"
         )
