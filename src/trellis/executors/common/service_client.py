@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, get_args
 
+from trellis.addresses import tcp_url
 from trellis.errors import BadMessage, ExecutorError, InternalConsistencyError, TrellisError
 from trellis.executors.common.known_functions import define_functions
 from trellis.executors.common.pulse import Pulse
@@ -193,7 +194,7 @@ class ServiceClient(SubmitThread, Generic[P, T]):
         host, cert_dir, name = self._address
         keys = None if cert_dir is None else load_client_keys(Path(cert_dir))
         self._endpoint = ClientEndpoint(self._context, keys, name.encode() or None)
-        self._endpoint.connect(f"tcp://{f'[{host}]' if ':' in host else host}:{self._ports.client}")
+        self._endpoint.connect(tcp_url(host, self._ports.client))
 
     def close(self, timeout_s: float) -> None:
         """End the service and the thread; what is outstanding fails. A second call does nothing."""

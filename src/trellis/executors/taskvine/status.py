@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from trellis.addresses import tcp_url
 from trellis.errors import BadMessage
 from trellis.executors.taskvine.projects import find
 from trellis.transport.context import new_context
@@ -36,7 +37,7 @@ def manager_status(
     context = new_context()
     endpoint = ClientEndpoint(context, keys)
     try:
-        endpoint.connect(f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}")
+        endpoint.connect(tcp_url(address, port))
         endpoint.send([encode_header(VineStatusRequest(0))])
         if not endpoint.wait(timeout_s):
             raise ConnectionError(

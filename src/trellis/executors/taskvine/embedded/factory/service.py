@@ -20,6 +20,7 @@ from typing import assert_never
 
 import msgspec
 
+from trellis.addresses import tcp_url
 from trellis.errors import BadMessage
 from trellis.executors.common.service_main import announce, run_service
 from trellis.executors.taskvine.embedded.child_process import Child
@@ -67,8 +68,7 @@ class FactoryService:
         self._context = new_context()
         _, keys = keys_from_password_file(Path(settings.password_file))
         self._endpoint = ClientEndpoint(self._context, keys)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self._endpoint.connect(f"tcp://{host}:{settings.port}")
+        self._endpoint.connect(tcp_url(settings.host, settings.port))
         self._decoder: Decoder[Message] = Decoder(ToVineClient)
         self._loop = Loop()
         self._workers: dict[int, Child] = {}

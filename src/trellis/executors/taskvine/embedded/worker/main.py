@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from trellis.addresses import tcp_url
 from trellis.errors import ConfigurationError
 from trellis.executors.common import host
 from trellis.executors.common.process_title import show_as
@@ -131,7 +132,7 @@ def _connect_and_serve(
     context = new_context()
     endpoint = ClientEndpoint(context, None if keys is None else keys[1], name.encode(), watched=True)
     try:
-        endpoint.connect(f"tcp://[{address}]:{options.port}" if ":" in address else f"tcp://{address}:{options.port}")
+        endpoint.connect(tcp_url(address, options.port))
         registration = RegisterWorker(
             VINE_PROTOCOL_VERSION,
             name,
