@@ -160,6 +160,16 @@ class Frames:
                 return [self._value(item, count) for _ in range(length)]
             case inspect.TupleType(item_types=items):
                 return tuple(self._value(item, count) for item in items)
+            case inspect.VarTupleType(item_type=item):
+                return tuple(self._value(item, count) for _ in range(chance.choice([0, 0, 1, 3])))
+            case inspect.DictType(key_type=key, value_type=value):
+                positions = inspect.IntType() == key and count is not None and chance.random() < 0.7
+                keys = (
+                    range(count or 0)
+                    if positions
+                    else [self._value(key, count) for _ in range(chance.choice([0, 0, 2]))]
+                )
+                return {key: self._value(value, count) for key in keys}
             case inspect.UnionType(types=types):
                 return self._value(chance.choice(types), count)
             case inspect.StructType(cls=cls, fields=fields):

@@ -133,7 +133,7 @@ class VineSimulation:
 
     def _plan(self) -> None:
         world, scenario = self.world, self.scenario
-        self._say(VineStatusRequest(0))
+        self._ask_status()
         self._say(DefineShapes(list(range(len(SHAPES))), SHAPES))
         functions = [*FUNCTIONS, CONTEXT]
         self._say(DefineFunctions(functions, []), [function_of(number) for number in functions])
@@ -187,6 +187,11 @@ class VineSimulation:
         if payloads is not None:
             message.sizes, frames = pack(payloads)
         self._connection.to_server([encode_header(message), *frames])
+
+    def _ask_status(self) -> None:
+        self._say(VineStatusRequest(0))
+        if self.faulty:
+            self.world.after(1.0, self._ask_status)
 
     def _declare(self, specs: list[FileSpec]) -> None:
         self.user.files.update((spec.id, spec) for spec in specs)

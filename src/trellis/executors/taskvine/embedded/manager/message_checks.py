@@ -11,6 +11,8 @@ from collections.abc import Sequence, Sized
 from trellis.errors import BadMessage
 from trellis.wire.messages import Message
 from trellis.wire.vine import (
+    KINDS,
+    LEVELS,
     CacheUpdated,
     CallsEnded,
     DeclareFiles,
@@ -91,8 +93,12 @@ def check_client_message(message: Message) -> None:
             _same_length(message.ids, message.shapes)
         case DeclareFiles():
             _same_length(message.files, message.sizes)
+            if any(file.kind not in KINDS or file.level not in LEVELS for file in message.files):
+                raise BadMessage("a file of a kind, or kept for a time, that there is not")
         case InstallLibraries():
             _same_length(message.libraries, message.sizes)
+            if any(library.slots < 0 for library in message.libraries):
+                raise BadMessage("a library with less than no slots")
 
 
 def _same_length(first: Sized, *others: Sized) -> None:

@@ -103,14 +103,13 @@ class VinePayloads:
         """Raises:
         BadMessage: an environment that nobody has declared.
         """
-        shapes = dict(zip(message.ids, message.shapes, strict=True))
         environments = {
             id_: self._declared(shape.environment)
-            for id_, shape in shapes.items()
+            for id_, shape in zip(message.ids, message.shapes, strict=True)
             if shape.environment >= 0 and shape.mode != "serverless"  # a call runs in that of its library
         }
         self._environments.update(environments)
-        self._shapes.define(shapes, shapes.values())
+        self._shapes.define(message.ids, message.shapes)
 
     def install(self, message: InstallLibraries, arguments: Sequence[Payload]) -> None:
         """Raises:

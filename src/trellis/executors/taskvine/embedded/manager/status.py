@@ -27,7 +27,7 @@ def status_of(
             len(worker.tasks),
             dict(Counter(instance.library for instance in worker.instances.values())),
             len(replicas.names_at(name)),
-            sum(max(replicas.file(file).size, 0) for file in replicas.names_at(name)) / _MB,
+            replicas.cached_bytes(name) / _MB,
             0.0 if worker.idle_since is None else now - worker.idle_since,
             worker.registration.block,
             worker.registration.from_factory,

@@ -122,6 +122,8 @@ def library_start(message: StartLibrary, frames: list[Buffer], functions: Mappin
     payloads = unpack(message.sizes, frames)
     if len(payloads) != 1 or (spec.context_function >= 0 and spec.context_function not in functions):
         raise BadMessage(f"library {spec.name} without what its context is made of")
+    if spec.slots < 0:
+        raise BadMessage(f"library {spec.name} with {spec.slots} slots")
     check_names([message.environment] if message.environment else [])
     direct = spec.exec_mode == "direct"
     inputs, imports = _mounts(message.inputs)
