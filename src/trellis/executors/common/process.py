@@ -54,7 +54,6 @@ class GroupLeader(subprocess.Popen[bytes]):
             pass_fds=pass_fds,
             start_new_session=True,
         )
-
         self._loop: Loop | None = None
         self._sentinel: int | None = None
 
