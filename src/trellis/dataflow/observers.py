@@ -105,8 +105,9 @@ class Observers:
         self._note(AttemptLaunched(record.id, record.func_name, record.try_id, record.executor, now))
 
     def ended(self, record: TaskRecord, exception: BaseException | None, run_info: RunInfo | None = None) -> None:
-        """The attempt of a task has ended; nothing is told if there is none."""
+        """The attempt of a task has ended, and is the task's no more; nothing is told if there is none."""
         if record.attempt is not None:
+            record.attempt = None
             name = type(exception).__name__ if exception is not None else ""
             now = time.time()
             self._note(AttemptEnded(record.id, record.func_name, record.try_id, record.executor, now, name, run_info))

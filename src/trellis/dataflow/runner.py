@@ -148,23 +148,7 @@ class TaskRunner:
                 if record is None:  # cancelled or abandoned between decision and deed
                     continue
                 try:
-                    match action:
-                        case graph.LaunchAttempt():
-                            more = self._launch(record)
-                        case graph.ResolveFuture():
-                            more = self._resolve(record)
-                        case graph.FailFuture():
-                            more = self._fail(record)
-                        case graph.FailDependent():
-                            more = self._fail_dependent(record)
-                        case graph.FinishJoin():
-                            more = self._finish_join(record)
-                        case graph.CancelFuture():
-                            more = self._set_cancelled(record)
-                        case graph.CancelAttempt():  # by cancel() only
-                            more = ()
-                        case _:
-                            assert_never(action)
+                    more = self._act(action, record)
                 except BaseException as e:  # users' code, such as a __reduce__, may raise anything
                     logger.exception("%s for %s failed", action, record.describe())
                     more = self._survive(record, e)
@@ -174,6 +158,24 @@ class TaskRunner:
             actions = following
         if stop is not None:
             raise stop
+
+    def _act(self, action: graph.Action, record: TaskRecord) -> Sequence[graph.Action]:
+        # As in the graph: cheaper than a match, and as complete.
+        if isinstance(action, graph.LaunchAttempt):
+            return self._launch(record)
+        if isinstance(action, graph.ResolveFuture):
+            return self._resolve(record)
+        if isinstance(action, graph.FailFuture):
+            return self._fail(record)
+        if isinstance(action, graph.FailDependent):
+            return self._fail_dependent(record)
+        if isinstance(action, graph.FinishJoin):
+            return self._finish_join(record)
+        if isinstance(action, graph.CancelFuture):
+            return self._set_cancelled(record)
+        if isinstance(action, graph.CancelAttempt):  # cancel() has done it
+            return ()
+        assert_never(action)
 
     def _handle(self, event: graph.Event) -> Sequence[graph.Action]:
         with self._lock:
@@ -276,7 +278,6 @@ class TaskRunner:
             self._final_counts[state] += 1
             if self._observers.watching:
                 self._observers.finished(record, state, exception)
-            record.attempt = None  # what comes of it is too late now
         try:
             if exception is None:
                 has_callbacks = future.end_with(value)
@@ -292,7 +293,9 @@ class TaskRunner:
         if self._garbage_collect:
             del self.tasks[record.id]
             record.forget_call()
-        return self._handle(graph.DependencyDone(record.id, exception is not None))
+        record.attempt = None  # what comes of it is too late now
+        with self._lock:
+            return self._graph.handle(graph.DependencyDone(record.id, exception is not None))
 
     # -- outcomes, on the runner's thread ----------------------------------------------------------------------
 
@@ -323,14 +326,14 @@ class TaskRunner:
         if self._observers.watching:
             with self._lock:  # it may be cancelled at the same time
                 self._observers.ended(record, exception, outcome.run_info)
-                record.attempt = None
         record.attempt = None
         if exception is not None:
             return self._fail_attempt(record, exception)
         if type(outcome.value) is Unmade and record.app_fu is not None:
             outcome.value = record.app_fu._note_unmade(outcome.value)
         if not record.join:
-            return self._handle(graph.AttemptSucceeded(record.id))
+            with self._lock:
+                return self._graph.handle(graph.AttemptSucceeded(record.id))
         try:
             futures = list(dict.fromkeys(futures_of_join(outcome.value)))
         except TypeError as e:
