@@ -244,15 +244,15 @@ class KeepsOrders(VineWorkerProtocol):
 
 
 class StartsTooManyCalls(VineWorkerState):
-    def _on_library_ready(self, event: worker_events.LibraryReady, now: float) -> list[worker_events.Action]:
-        self._libraries[event.instance].running += 1
-        return super()._on_library_ready(event, now)
+    def _on_library_ready(self, instance: int, now: float) -> list[worker_events.Action]:
+        self._libraries[instance].running += 1
+        return super()._on_library_ready(instance, now)
 
 
 class NeverBeats(VineWorkerState):
     """Its deadlines pass, and it does nothing about them."""
 
-    def _on_deadline_passed(self, event: worker_events.DeadlinePassed, now: float) -> list[worker_events.Action]:
+    def _on_deadline_passed(self, now: float) -> list[worker_events.Action]:
         return []
 
 

@@ -72,7 +72,7 @@ class SimulatedVineManager:
     # -- what comes in -----------------------------------------------------------------------------------------
 
     def on_message(self, connection: Connection, message: Frames) -> None:
-        """From the submit side."""
+        """The submit side says something."""
         self._watcher.note("manager hears client", message)
         self.protocol.on_client_frames(connection.name.encode(), message, self._world.now)
         self._perform_all()

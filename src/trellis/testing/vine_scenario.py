@@ -76,7 +76,7 @@ class VineScenario:
 
 @dataclass
 class VineTaskPlan:
-    """One task of the simulated user. Files by their numbers."""
+    """A task of the simulated user. Files by their numbers."""
 
     id: int
     shape: int
@@ -125,7 +125,7 @@ LIBRARIES = {
 
 
 def library_spec(plan: LibraryPlan) -> LibrarySpec:
-    """As the user installs it."""
+    """The library as the user installs it."""
     inputs = [Mount(number, "x") for number in plan.files]
     mode = "direct" if plan.slots == 1 else "fork"
     context = CONTEXT if plan.name == "good" else -1

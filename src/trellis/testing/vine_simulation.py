@@ -84,7 +84,7 @@ class _User:
 
 
 class VineSimulation:
-    """One run. Every choice follows from the seed."""
+    """A run. Every choice follows from the seed."""
 
     def __init__(self, seed: int, scenario: VineScenario | None = None, parts: Parts | None = None) -> None:
         self.seed = seed
@@ -315,7 +315,7 @@ class VineSimulation:
             victim.socket.connection.stick(self.world.rng.choice([0.5, 3.0, 10.0]))
 
     def _break(self) -> None:
-        """Both sides notice, the one sooner and the other later, or the manager not at all."""
+        """A connection breaks. The one side notices sooner and the other later, or the manager not at all."""
         victim = self._victim()
         if victim is not None:
             server_after_s = self.world.rng.choice([0.0, 0.5, 3.0, None])
@@ -360,7 +360,7 @@ class VineSimulation:
             self.manager.gone.add(f"f{self.world.rng.choice(files)}")
 
     def worker_ended(self, worker: SimulatedVineWorker, exit_: Exit) -> None:
-        """Of its own will. One whose connection broke comes back as another one, with what is in its cache."""
+        """Where only the connection broke, the worker comes back as another one, with what is in its cache."""
         if exit_.again:
             name = f"{worker.name}'"
             self.world.after(self.world.between(0, 1), self._come_back, name, worker)

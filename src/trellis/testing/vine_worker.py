@@ -70,7 +70,7 @@ class _Library:
 
 
 class SimulatedVineWorker:
-    """One life of a worker. ``cache``: names of the files that it has from a former one."""
+    """A worker in one of its lives. ``cache``: names of the files that it has from a former one."""
 
     def __init__(
         self, place: Surroundings, server: ServerSocket, name: str, plan: WorkerPlan, cache: Iterable[str] = ()
@@ -115,7 +115,7 @@ class SimulatedVineWorker:
     # -- time and messages -------------------------------------------------------------------------------------
 
     def freeze(self, seconds: float) -> None:
-        """It is stopped for so long."""
+        """Stop the process for so long."""
         self._freezer.freeze(seconds)
 
     def damage_next(self, damage: Callable[[Frames], Frames]) -> None:
@@ -145,7 +145,7 @@ class SimulatedVineWorker:
             self._perform_all()
 
     def _perform_all(self) -> None:
-        """As the service does, which also looks at the time at the end of each turn."""
+        """Do what the service does, which also looks at the time at the end of each turn."""
         if self._is_performing:
             return
         self._is_performing = True

@@ -16,7 +16,7 @@ from trellis.executors.taskvine.remote import trees
 from trellis.wire.vine import FileChunk, FileSpec, SendFile
 
 
-class Origin:
+class ManagerFiles:
     """Files of the manager's host.
 
     What comes home arrives in the spool, so that nothing of ours ever stands beside the user's files.
@@ -111,7 +111,7 @@ class Origin:
         return place
 
     def came_home(self, name: str) -> bool:
-        """It is whole, and no directory: put it in its place. False: that takes long, and is a child's work.
+        """Put a file that is whole, and no directory, in its place. False: that takes long, and is a child's work.
 
         Raises:
             OSError: that cannot be done.
@@ -123,7 +123,7 @@ class Origin:
         return True
 
     def is_home(self, name: str) -> bool:
-        """It is in its place; whether workers may get it there again."""
+        """Note that a file is in its place; whether workers may get it there again."""
         place = Path(os.path.realpath(self._homes[name]))
         if place.is_file():
             self._paths[name] = place

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from trellis.core.plain_files import open_plain
 from trellis.executors.taskvine.embedded.child_process import Child
-from trellis.executors.taskvine.embedded.manager.manager_files import Origin
+from trellis.executors.taskvine.embedded.manager.manager_files import ManagerFiles
 from trellis.executors.taskvine.embedded.pieces import Pull
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer
@@ -18,7 +18,7 @@ from trellis.wire.vine import FileChunk, SendFile
 _FETCH = [sys.executable, "-P", "-m", "trellis.executors.taskvine.remote.fetch"]
 
 
-class Homecoming:
+class OutputRetrieval:
     """Owned by the manager's one thread.
 
     Args:
@@ -32,14 +32,14 @@ class Homecoming:
     def __init__(
         self,
         loop: Loop,
-        origin: Origin,
+        files: ManagerFiles,
         ask: Callable[[str, SendFile], None],
         came: Callable[[str, str, bool], None],
         answer: Callable[[int, str, bytes], None],
         moved: Callable[[str, str, int, float], None],
     ) -> None:
         self._loop = loop
-        self._origin = origin
+        self._files = files
         self._ask = ask
         self._came = came
         self._answer = answer
@@ -53,9 +53,9 @@ class Homecoming:
         if name in self._pulls:
             return
         try:
-            if self._origin.has_home(name):
-                self._origin.place_of(name)
-            pull = Pull(name, self._origin.arriving(name), lambda request: self._ask(worker, request))
+            if self._files.has_home(name):
+                self._files.place_of(name)
+            pull = Pull(name, self._files.arriving(name), lambda request: self._ask(worker, request))
         except OSError as error:
             self._end(name, f"it cannot be written: {error}")
             return
@@ -73,11 +73,11 @@ class Homecoming:
             return
         del self._pulls[chunk.name]
         self._moved(worker, chunk.name, pull.received, time.monotonic() - since)
-        if pull.error or not self._origin.has_home(chunk.name):
+        if pull.error or not self._files.has_home(chunk.name):
             self._end(chunk.name, pull.error)
             return
         try:
-            if pull.archive or not self._origin.came_home(chunk.name):
+            if pull.archive or not self._files.came_home(chunk.name):
                 self._place(chunk.name, "place-directory" if pull.archive else "place")
                 return
             self._end(chunk.name, "")
@@ -89,7 +89,7 @@ class Homecoming:
         waiting: list[int] = []
         for name in [name for name, (source, *_) in self._pulls.items() if source == worker]:
             self._pulls.pop(name)[1].close()
-            self._origin.give_up(name)
+            self._files.give_up(name)
             waiting += self._requests.pop(name, ())
         return waiting
 
@@ -97,16 +97,16 @@ class Homecoming:
         """Give up what is on its way."""
         for name, (_, pull, _) in self._pulls.items():
             pull.close()
-            self._origin.give_up(name)
+            self._files.give_up(name)
         for child, name in self._children.items():
             child.end()
-            self._origin.give_up(name)
+            self._files.give_up(name)
 
     def _place(self, name: str, action: str) -> None:
         """What takes its time: directories come as archives, places may be on other file systems."""
-        log = self._origin.spool / f"{name}.log"
-        words = [*_FETCH, action, str(self._origin.arriving(name)), str(self._origin.place_of(name))]
-        child = Child(self._loop, words, log, self._on_placed, cwd=self._origin.spool, environment=os.environ)
+        log = self._files.spool / f"{name}.log"
+        words = [*_FETCH, action, str(self._files.arriving(name)), str(self._files.place_of(name))]
+        child = Child(self._loop, words, log, self._on_placed, cwd=self._files.spool, environment=os.environ)
         self._children[child] = name
 
     def _on_placed(self, child: Child, code: int) -> None:
@@ -115,17 +115,17 @@ class Homecoming:
     def _end(self, name: str, error: str) -> None:
         for request in self._requests.pop(name, ()):
             self._answer(request, *self._content(name, error))
-        if not self._origin.has_home(name):
-            self._origin.give_up(name)
+        if not self._files.has_home(name):
+            self._files.give_up(name)
             return
         if error:
-            self._origin.give_up(name)
-        self._came(name, error, not error and self._origin.is_home(name))
+            self._files.give_up(name)
+        self._came(name, error, not error and self._files.is_home(name))
 
     def _content(self, name: str, error: str) -> tuple[str, bytes]:
         if not error:
             try:
-                with open(open_plain(self._origin.arriving(name)), "rb") as file:
+                with open(open_plain(self._files.arriving(name)), "rb") as file:
                     return "", file.read()
             except OSError as problem:
                 error = str(problem)

@@ -240,7 +240,7 @@ class VinePayloads:
                 self._results.pop(id_, None)
 
     def forget_tasks(self, ids: Sequence[int]) -> list[tuple[str, Frames]]:
-        """These have ended, and will not run again; gives messages for workers."""
+        """Tasks have ended, and will not run again; gives messages for workers."""
         for id_ in ids:
             self._tasks.pop(id_, None)
             self._results.pop(id_, None)  # its outputs were coming home

@@ -24,7 +24,7 @@ from trellis.executors.taskvine.embedded.manager.relay import Relay
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
 from trellis.executors.taskvine.embedded.manager.status import status_of
 from trellis.executors.taskvine.embedded.manager.transactions import Transactions
-from trellis.executors.taskvine.embedded.manager.transfer_counters import MANAGER, URL, WORKER, Traffic
+from trellis.executors.taskvine.embedded.manager.transfer_counters import MANAGER, URL, WORKER, TransferCounters
 from trellis.executors.taskvine.settings import VineSettings
 from trellis.executors.taskvine.split_messages import refusals
 from trellis.wire.codec import Buffer, Decoder, encode_header, pack, unpack
@@ -78,7 +78,7 @@ _SHUT_DOWN = "the executor is shut down"
 
 
 class VineManagerProtocol:
-    """One manager.
+    """The protocol of a manager, from its start to its end.
 
     Args:
         settings: of which only names, paths and heartbeats matter here.
@@ -95,7 +95,7 @@ class VineManagerProtocol:
         self._connections = Connections()
         self._files = FileRegistry()
         self._payloads = VinePayloads(state.file_name, self._files.level)
-        self._traffic = Traffic()
+        self._transfers = TransferCounters()
         self._relay = Relay(self._holders, self._to_worker, self._send_piece)
         self._from_client: Decoder[FromVineClient] = Decoder(FromVineClient)
         self._from_worker: Decoder[FromVineWorker] = Decoder(FromVineWorker)
@@ -268,7 +268,7 @@ class VineManagerProtocol:
         )
 
     def _status(self, request: int) -> VineStatus:
-        return status_of(self._state, self._traffic, self._done, self._failed, request, self._now)
+        return status_of(self._state, self._transfers, self._done, self._failed, request, self._now)
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class VineManagerProtocol:
             case CallsEnded():
                 self._on_calls_ended(name, message, frames)
             case CacheUpdated(names=names, sizes=sizes, seconds=seconds):
-                sent = self._traffic.arrived(name, names, sizes, seconds)
+                sent = self._transfers.arrived(name, names, sizes, seconds)
                 self._log.cached(name, names, sizes, seconds, sent)
                 self._handle(events.CacheUpdated(name, names, sizes))
             case SendFile():
@@ -317,7 +317,7 @@ class VineManagerProtocol:
                 failure = (message.exit_code, message.measured, message.beside)
                 self._handle(events.TaskFailed(name, id_, status, reason, *failure))
             case CacheFailed(name=file, reason=reason):
-                self._traffic.failed(name, file)
+                self._transfers.failed(name, file)
                 self._handle(events.CacheFailed(name, file, reason))
             case LibraryUp(instance=instance, slots=slots):
                 self._log.library_up(name, instance)
@@ -357,7 +357,7 @@ class VineManagerProtocol:
         match action:
             case events.RunTasks(worker, ids, allocations):
                 self._log.running(worker, ids, allocations)
-                frames = self._payloads.run(action, lambda names: self._traffic.used(worker, names))
+                frames = self._payloads.run(action, lambda names: self._transfers.used(worker, names))
                 self._send_all((worker, each) for each in frames)
             case events.ReportDone(worker, ids, kept):
                 self._done += len(ids)
@@ -381,7 +381,7 @@ class VineManagerProtocol:
                 self._to_worker(worker, Evict(names))
             case events.ForgetFiles(names):
                 self._files.forget(names)
-                self._traffic.forgotten(names)
+                self._transfers.forgotten(names)
                 self._relay.forgotten(names)
                 self._effects.append(effects.ForgetFiles(names))
             case events.BringHome(worker, name):
@@ -431,7 +431,7 @@ class VineManagerProtocol:
         logger.info(text, worker, left.hostname, left.tasks, left.reason)
         self._log.disconnected(worker, left.reason)
         self._payloads.worker_left(worker)
-        self._traffic.left(worker)
+        self._transfers.left(worker)
         self._relay.worker_left(worker)
         self._to_client(left)
         self._effects.append(effects.DropSource(worker))
@@ -441,7 +441,7 @@ class VineManagerProtocol:
         peer = self._state.store.workers.get(source)
         if peer is not None:
             source = peer.registration.transfer_address
-        self._traffic.ordered(worker, name, WORKER if peer is not None else URL if source else MANAGER)
+        self._transfers.ordered(worker, name, WORKER if peer is not None else URL if source else MANAGER)
         self._to_worker(worker, self._files.order(name, source, file.level, file.size))
 
     # -- frames that go out ------------------------------------------------------------------------------------
@@ -453,7 +453,7 @@ class VineManagerProtocol:
         self._effects.append(effects.ToWorker(worker.encode(), [encode_header(message)]))
 
     def _send_piece(self, worker: str, chunk: FileChunk, data: Buffer) -> None:
-        self._traffic.sent_by_manager += len(data)
+        self._transfers.sent_by_manager += len(data)
         self._effects.append(effects.ToWorker(worker.encode(), [encode_header(chunk), data]))
 
     def _to_client(self, message: Message) -> None:

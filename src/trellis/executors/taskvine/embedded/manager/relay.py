@@ -59,7 +59,7 @@ class Relay:
         return bool(workers and chunk.error)
 
     def worker_left(self, worker: str) -> None:
-        """It asks for nothing more; who waits for something from there need not wait."""
+        """A worker asks for nothing more; who waits for something from there need not wait."""
         self._routes = {
             route: holder for route, holder in self._routes.items() if route[0] != worker and holder != worker
         }

@@ -21,8 +21,8 @@ from trellis.executors.taskvine.embedded.manager.categories import STEADY_TASKS
 from trellis.executors.taskvine.embedded.manager.effects import Effect
 from trellis.executors.taskvine.embedded.manager.file_namer import FileNamer
 from trellis.executors.taskvine.embedded.manager.file_registry import Named
-from trellis.executors.taskvine.embedded.manager.manager_files import Origin
-from trellis.executors.taskvine.embedded.manager.output_retrieval import Homecoming
+from trellis.executors.taskvine.embedded.manager.manager_files import ManagerFiles
+from trellis.executors.taskvine.embedded.manager.output_retrieval import OutputRetrieval
 from trellis.executors.taskvine.embedded.manager.protocol import VineManagerProtocol
 from trellis.executors.taskvine.embedded.manager.state import VineManagerSettings, VineManagerState
 from trellis.executors.taskvine.embedded.manager.transactions import Transactions
@@ -62,10 +62,10 @@ class VineManagerService:
         self._log = Transactions.below(Path(settings.logdir))
         state = VineManagerState(machine_settings(settings), random.Random())
         self._protocol = VineManagerProtocol(settings, state, self._log)
-        self._origin = Origin(Path(settings.logdir) / "spool")
-        self._namer = FileNamer(self._loop, self._origin.spool, self._on_named)
-        self._homecoming = Homecoming(
-            self._loop, self._origin, self._ask_for_piece, self._on_came_home, self._on_content, self._log.came_home
+        self._files = ManagerFiles(Path(settings.logdir) / "spool")
+        self._namer = FileNamer(self._loop, self._files.spool, self._on_named)
+        self._retrieval = OutputRetrieval(
+            self._loop, self._files, self._ask_for_piece, self._on_came_home, self._on_content, self._log.came_home
         )
         self._running = True
         self._is_performing = False
@@ -108,8 +108,8 @@ class VineManagerService:
         self._protocol.dismiss_all()
         self._perform_all()
         self._namer.close()
-        self._homecoming.close()
-        self._origin.close()
+        self._retrieval.close()
+        self._files.close()
         self._log.close()
         self._loop.close()
         for endpoint in (self._clients, self._workers, self._client_authenticator, self._authenticator):
@@ -151,7 +151,7 @@ class VineManagerService:
 
     def _on_named(self, files: Sequence[FileSpec], named: list[Named]) -> None:
         for spec, each in zip(files, named, strict=True):
-            self._origin.declare(spec, each)
+            self._files.declare(spec, each)
         self._protocol.on_files_named(files, named, time.monotonic())
         self._perform_all()
 
@@ -170,7 +170,7 @@ class VineManagerService:
     # -- effects -----------------------------------------------------------------------------------------------
 
     def _perform_all(self) -> None:
-        """In the order in which they are asked for, be it while others are performed."""
+        """Perform all that is asked for, in that order, be it asked while others are performed."""
         if self._is_performing:
             return
         self._is_performing = True
@@ -191,17 +191,17 @@ class VineManagerService:
                 self._namer.name(files, contents)
             case effects.ForgetFiles(names):
                 for name in names:
-                    self._origin.forget(name)
+                    self._files.forget(name)
             case effects.ReadPiece(worker, request):
-                self._protocol.on_piece_read(worker, *self._origin.serve(request))
+                self._protocol.on_piece_read(worker, *self._files.serve(request))
             case effects.BringHome(worker, name):
-                self._homecoming.bring(worker, name)
+                self._retrieval.bring(worker, name)
             case effects.BringContent(request, worker, name):
-                self._homecoming.fetch(request, worker, name)
+                self._retrieval.fetch(request, worker, name)
             case effects.TakePiece(worker, chunk, data):
-                self._homecoming.on_chunk(worker, chunk, data)
+                self._retrieval.on_chunk(worker, chunk, data)
             case effects.DropSource(worker):
-                requests = self._homecoming.worker_left(worker)
+                requests = self._retrieval.worker_left(worker)
                 self._protocol.on_source_dropped(requests, time.monotonic())
             case effects.End():
                 self._running = False

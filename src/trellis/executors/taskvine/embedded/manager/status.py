@@ -6,14 +6,14 @@ from collections import Counter
 
 from trellis.executors.taskvine.embedded.allocation import subtract
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
-from trellis.executors.taskvine.embedded.manager.transfer_counters import Traffic
+from trellis.executors.taskvine.embedded.manager.transfer_counters import TransferCounters
 from trellis.wire.vine import VineStatus, WorkerStatus
 
 _MB = 1e6
 
 
 def status_of(
-    state: VineManagerState, traffic: Traffic, done: int, failed: int, request: int, now: float
+    state: VineManagerState, traffic: TransferCounters, done: int, failed: int, request: int, now: float
 ) -> VineStatus:
     """The answer to a request for the status."""
     store = state.store

@@ -182,7 +182,7 @@ class Transactions:
         seconds: Sequence[float],
         sent: Container[str],
     ) -> None:
-        """These are in a worker's cache now; sizes in bytes, the seconds that getting each took, and those among them
+        """Files are in a worker's cache now; sizes in bytes, the seconds that getting each took, and those among them
         that the manager has sent."""
         for name, size, took in zip(names, sizes, seconds, strict=True):
             if name in sent:
@@ -215,7 +215,7 @@ class Transactions:
 
 
 def _word(text: str) -> str:
-    """As one word: blanks divide what is on a line."""
+    """A text as one word: blanks divide what is on a line."""
     return "_".join(text.split()) or "-"
 
 

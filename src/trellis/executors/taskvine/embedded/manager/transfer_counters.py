@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 MANAGER, WORKER, URL = range(3)  # where a file comes from
 
 
-class Traffic:
+class TransferCounters:
     """Sizes in bytes. What the manager itself sends is counted by whoever sends it."""
 
     def __init__(self) -> None:

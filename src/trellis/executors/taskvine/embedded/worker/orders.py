@@ -78,7 +78,7 @@ class LibraryStart(NamedTuple):
 
 
 def task_starts(message: RunTasks, frames: list[Buffer], shapes: Mapping[int, TaskShape]) -> list[TaskStart]:
-    """One for each task or call.
+    """How each task or call is started.
 
     Raises:
         BadMessage: a shape that was not defined, lists that do not belong together, or a name that cannot be.
@@ -144,7 +144,7 @@ def library_start(message: StartLibrary, frames: list[Buffer], functions: Mappin
 
 
 def _mounts(mounts: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Those for the sandbox, and the cache names of those that are searched for imports."""
+    """The mounts for the sandbox, and the cache names of those that are searched for imports."""
     check_names(name for name, _ in mounts)
     inputs = [mount for mount in mounts if mount[1] != ON_IMPORT_PATH]
     return inputs, [name for name, path in mounts if path == ON_IMPORT_PATH]

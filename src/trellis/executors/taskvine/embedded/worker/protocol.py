@@ -58,7 +58,7 @@ _SPOILT = "a task has written to it in the worker's cache"
 
 
 class VineWorkerProtocol:
-    """One life of a worker, from its registration on.
+    """The protocol of a worker, from its registration on.
 
     Args:
         registration: its first words.

@@ -179,7 +179,7 @@ class WorkerService:
         return removed
 
     def _remove_gone(self, inputs: Iterable[tuple[str, str]]) -> list[str]:
-        """Those among a task's inputs (cache name, path) that somebody has removed."""
+        """Find which of a task's inputs (cache name, path) somebody has removed."""
         return self._remove(name for name, _ in inputs if not self._cache.mounted(name).exists())
 
     # -- tasks -------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ class WorkerService:
     # -- effects -----------------------------------------------------------------------------------------------
 
     def _perform_all(self) -> None:
-        """In the order in which they are asked for, be it while others are performed."""
+        """Perform all that is asked for, in that order, be it asked while others are performed."""
         if self._is_performing:
             return
         self._is_performing = True

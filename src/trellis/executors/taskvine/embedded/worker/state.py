@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import assert_never
 
 from trellis.executors.common.heartbeat import Liveness
 from trellis.executors.taskvine.embedded.allocation import largest
@@ -52,7 +52,7 @@ class _Ending:
 
 @dataclass(slots=True)
 class _Task:
-    """One with a process of its own."""
+    """A task with a process of its own."""
 
     resources: Resources
     ends_at: float | None
@@ -116,24 +116,6 @@ class VineWorkerState:
         self._next_measure = now + MEASURE_S
         self._idle_since: float | None = now
         self._exited = False
-        self._handlers: dict[type, Callable[[Any, float], list[Action]]] = {
-            events.TaskReceived: self._on_task_received,
-            events.CallsReceived: self._on_calls_received,
-            events.KillRequested: self._on_kill_requested,
-            events.ProcessFailed: self._on_process_failed,
-            events.ProcessEnded: self._on_process_ended,
-            events.Measured: self._on_measured,
-            events.LibraryRequested: self._on_library_requested,
-            events.LibraryStopRequested: self._on_library_stop_requested,
-            events.LibraryReady: self._on_library_ready,
-            events.LibraryEnded: self._on_library_ended,
-            events.CallsEnded: self._on_calls_ended,
-            events.CallDied: self._on_call_died,
-            events.ManagerHeard: self._on_manager_heard,
-            events.ConnectionLost: self._on_connection_lost,
-            events.StopRequested: self._on_stop_requested,
-            events.DeadlinePassed: self._on_deadline_passed,
-        }
 
     # -- for readers -------------------------------------------------------------------------------------------
 
@@ -186,7 +168,46 @@ class VineWorkerState:
             due, self._held = [*self._held, event], []
         elif isinstance(event, _ORDERS):
             self._held.append(due.pop())
-        return [action for each in due for action in self._handlers[type(each)](each, now)]
+        return [action for each in due for action in self._react(each, now)]
+
+    def _react(self, event: Event, now: float) -> list[Action]:
+        match event:
+            case events.CallsReceived():
+                return self._on_calls_received(event, now)
+            case events.CallsEnded():
+                return self._on_calls_ended(event, now)
+            case events.TaskReceived():
+                return self._on_task_received(event, now)
+            case events.ProcessEnded():
+                return self._on_process_ended(event)
+            case events.ProcessFailed(id_, reason):
+                del self._tasks[id_]
+                return [events.ReportFailed(id_, "forsaken", reason)]
+            case events.Measured():
+                return self._on_measured(event)
+            case events.DeadlinePassed():
+                return self._on_deadline_passed(now)
+            case events.ManagerHeard():
+                return []
+            case events.CallDied():
+                return self._on_call_died(event, now)
+            case events.KillRequested(ids):
+                return self._on_kill_requested(ids)
+            case events.LibraryRequested():
+                return self._on_library_requested(event, now)
+            case events.LibraryReady(instance):
+                return self._on_library_ready(instance, now)
+            case events.LibraryStopRequested(instance):
+                return self._on_library_stop_requested(instance)
+            case events.LibraryEnded():
+                return self._on_library_ended(event)
+            case events.ConnectionLost():
+                self._exited = True
+                return [events.Exit("the connection to the manager broke", failed=True, again=True)]
+            case events.StopRequested(reason):
+                return self._exit(reason, failed=False)
+            case _:
+                assert_never(event)
 
     # -- tasks with processes of their own -----------------------------------------------------------------------
 
@@ -195,11 +216,7 @@ class VineWorkerState:
         self._tasks[event.id] = _Task(event.resources, ends_at, event.time_max_s)
         return [events.StartProcess(event.id)]
 
-    def _on_process_failed(self, event: events.ProcessFailed, now: float) -> list[Action]:
-        del self._tasks[event.id]
-        return [events.ReportFailed(event.id, "forsaken", event.reason)]
-
-    def _on_process_ended(self, event: events.ProcessEnded, now: float) -> list[Action]:
+    def _on_process_ended(self, event: events.ProcessEnded) -> list[Action]:
         task = self._tasks.pop(event.id)
         if task.ending is not None:
             words = f"{task.ending.reason}; {event.reason}"
@@ -214,7 +231,7 @@ class VineWorkerState:
             return [events.ReportFailed(event.id, "output_missing", event.missing, event.exit_code, task.used)]
         return [events.ReportEnded(event.id, task.used)]
 
-    def _on_measured(self, event: events.Measured, now: float) -> list[Action]:
+    def _on_measured(self, event: events.Measured) -> list[Action]:
         task = self._tasks.get(event.id)
         if task is None:
             return []
@@ -244,20 +261,20 @@ class VineWorkerState:
         self._libraries[event.instance] = _Library(event.slots, event.direct, ready_by, event.timeout_s)
         return [events.StartLibrary(event.instance)]
 
-    def _on_library_ready(self, event: events.LibraryReady, now: float) -> list[Action]:
-        library = self._libraries[event.instance]
+    def _on_library_ready(self, instance: int, now: float) -> list[Action]:
+        library = self._libraries[instance]
         library.ready = True
         library.start_next(now)
-        return [] if library.stopping else [events.ReportLibraryUp(event.instance, library.slots)]
+        return [] if library.stopping else [events.ReportLibraryUp(instance, library.slots)]
 
-    def _on_library_stop_requested(self, event: events.LibraryStopRequested, now: float) -> list[Action]:
-        library = self._libraries.get(event.instance)
+    def _on_library_stop_requested(self, instance: int) -> list[Action]:
+        library = self._libraries.get(instance)
         if library is None or library.stopping:
             return []
         library.stopping = True
-        return [events.KillLibrary(event.instance)]
+        return [events.KillLibrary(instance)]
 
-    def _on_library_ended(self, event: events.LibraryEnded, now: float) -> list[Action]:
+    def _on_library_ended(self, event: events.LibraryEnded) -> list[Action]:
         library = self._libraries.pop(event.instance)
         actions: list[Action] = []
         for id_, call in library.calls.items():
@@ -327,10 +344,10 @@ class VineWorkerState:
 
     # -- the manager, and time ---------------------------------------------------------------------------------
 
-    def _on_kill_requested(self, event: events.KillRequested, now: float) -> list[Action]:
+    def _on_kill_requested(self, ids: Sequence[int]) -> list[Action]:
         actions: list[Action] = []
         # Calls that wait come first: the end of one that runs would start them.
-        for id_ in sorted(event.ids, key=lambda id_: not self._waits(id_)):
+        for id_ in sorted(ids, key=lambda id_: not self._waits(id_)):
             ending = _Ending("cancelled", "it was cancelled")
             task = self._tasks.get(id_)
             if task is not None and task.ending is None:
@@ -345,17 +362,7 @@ class VineWorkerState:
         instance = self._instances.get(id_)
         return instance is not None and self._libraries[instance].calls[id_].since is None
 
-    def _on_manager_heard(self, event: events.ManagerHeard, now: float) -> list[Action]:
-        return []
-
-    def _on_connection_lost(self, event: events.ConnectionLost, now: float) -> list[Action]:
-        self._exited = True
-        return [events.Exit("the connection to the manager broke", failed=True, again=True)]
-
-    def _on_stop_requested(self, event: events.StopRequested, now: float) -> list[Action]:
-        return self._exit(event.reason, failed=False)
-
-    def _on_deadline_passed(self, event: events.DeadlinePassed, now: float) -> list[Action]:
+    def _on_deadline_passed(self, now: float) -> list[Action]:
         settings = self._settings
         if silence := self._liveness.silence(now):
             return self._exit(f"the manager sent nothing for {silence}", failed=True)

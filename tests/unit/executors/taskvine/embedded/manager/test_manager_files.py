@@ -14,14 +14,14 @@ import pytest
 
 from trellis.executors.taskvine.embedded.manager import naming
 from trellis.executors.taskvine.embedded.manager.file_registry import Named
-from trellis.executors.taskvine.embedded.manager.manager_files import Origin
+from trellis.executors.taskvine.embedded.manager.manager_files import ManagerFiles
 from trellis.executors.taskvine.embedded.manager.naming import name_file, takes_long
 from trellis.wire.vine import FileSpec, SendFile
 
 
 @pytest.fixture
-def origin(tmp_path: Path) -> Iterator[Origin]:
-    origin = Origin(tmp_path / "spool")
+def origin(tmp_path: Path) -> Iterator[ManagerFiles]:
+    origin = ManagerFiles(tmp_path / "spool")
     yield origin
     origin.close()
     assert not (tmp_path / "spool").exists()
@@ -31,13 +31,13 @@ def a_file(path: Path, level: str = "workflow", *, made: bool = False) -> FileSp
     return FileSpec(0, "file", str(path), level, made=made)
 
 
-def declared(origin: Origin, spec: FileSpec, content: bytes = b"") -> Named:
+def declared(origin: ManagerFiles, spec: FileSpec, content: bytes = b"") -> Named:
     named = name_file(spec, origin.spool, content)
     origin.declare(spec, named)
     return named
 
 
-def content_of(origin: Origin, name: str) -> bytes:
+def content_of(origin: ManagerFiles, name: str) -> bytes:
     chunk, data = origin.serve(SendFile(name, 0, 2**20))
     assert not chunk.error
     assert chunk.total == len(data)
@@ -47,7 +47,7 @@ def content_of(origin: Origin, name: str) -> bytes:
 # -- names -----------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_changed_has_another_name(origin: Origin, tmp_path: Path) -> None:
+def test_a_file_that_changed_has_another_name(origin: ManagerFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("one")
     first = name_file(a_file(path), origin.spool)
@@ -58,14 +58,14 @@ def test_a_file_that_changed_has_another_name(origin: Origin, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("level", ["worker", "forever"])
-def test_a_file_that_outlives_the_run_is_named_by_its_content(origin: Origin, tmp_path: Path, level: str) -> None:
+def test_a_file_that_outlives_the_run_is_named_by_its_content(origin: ManagerFiles, tmp_path: Path, level: str) -> None:
     for name in ("f", "g"):
         (tmp_path / name).write_text("content")
     names = {name_file(a_file(tmp_path / name, level), origin.spool).name for name in ("f", "g")}
     assert len(names) == 1
 
 
-def test_an_output_is_like_no_other_file_whatever_is_there(origin: Origin, tmp_path: Path) -> None:
+def test_an_output_is_like_no_other_file_whatever_is_there(origin: ManagerFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("from before")
     names = {name_file(a_file(path, made=True), origin.spool).name for _ in range(2)}
@@ -73,14 +73,14 @@ def test_an_output_is_like_no_other_file_whatever_is_there(origin: Origin, tmp_p
     assert len(names) == 3
 
 
-def test_a_file_that_is_not_there_has_a_name_and_no_content(origin: Origin, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_has_a_name_and_no_content(origin: ManagerFiles, tmp_path: Path) -> None:
     named = declared(origin, a_file(tmp_path / "missing"))
     chunk, data = origin.serve(SendFile(named.name, 0, 10))
     assert chunk.error == f"{tmp_path}/missing: No such file or directory"
     assert data == b""
 
 
-def test_the_same_directory_has_the_same_name(origin: Origin, tmp_path: Path) -> None:
+def test_the_same_directory_has_the_same_name(origin: ManagerFiles, tmp_path: Path) -> None:
     directory = tmp_path / "d"
     (directory / "sub").mkdir(parents=True)
     (directory / "sub" / "f").write_text("content")
@@ -91,7 +91,7 @@ def test_the_same_directory_has_the_same_name(origin: Origin, tmp_path: Path) ->
         assert archive.getnames() == [".", "sub", "sub/f"]
 
 
-def test_buffers(origin: Origin) -> None:
+def test_buffers(origin: ManagerFiles) -> None:
     spec = FileSpec(0, "buffer", "", "workflow")
     names = {declared(origin, spec, b"bytes").name for _ in range(2)}
     assert len(names) == 2
@@ -124,7 +124,7 @@ def url() -> Iterator[str]:
 
 
 def test_a_url_that_outlives_the_run_is_named_by_what_its_server_says(
-    origin: Origin, url: str, monkeypatch: pytest.MonkeyPatch
+    origin: ManagerFiles, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = FileSpec(0, "url", url, "forever")
     assert takes_long(spec)
@@ -134,7 +134,7 @@ def test_a_url_that_outlives_the_run_is_named_by_what_its_server_says(
     assert first != name_file(spec, origin.spool).name
 
 
-def test_a_url_whose_server_says_nothing_is_named_by_itself(origin: Origin) -> None:
+def test_a_url_whose_server_says_nothing_is_named_by_itself(origin: ManagerFiles) -> None:
     spec = FileSpec(0, "url", "http://127.0.0.1:9/f", "forever")
     assert name_file(spec, origin.spool) == name_file(spec, origin.spool)
     assert not takes_long(FileSpec(0, "url", "http://127.0.0.1:9/f", "workflow"))
@@ -155,7 +155,7 @@ def test_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not takes_long(a_file(tmp_path / "missing", "worker"))
 
 
-def test_a_process_gives_the_same_names(origin: Origin, tmp_path: Path) -> None:
+def test_a_process_gives_the_same_names(origin: ManagerFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("content")
     specs = [a_file(path, "forever"), a_file(path)]
@@ -167,7 +167,7 @@ def test_a_process_gives_the_same_names(origin: Origin, tmp_path: Path) -> None:
 # -- what is kept ----------------------------------------------------------------------------------------------
 
 
-def test_a_forgotten_buffer_leaves_nothing(origin: Origin, tmp_path: Path) -> None:
+def test_a_forgotten_buffer_leaves_nothing(origin: ManagerFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("the user's")
     buffer = declared(origin, FileSpec(0, "buffer", "", "workflow"), b"bytes")
@@ -179,7 +179,7 @@ def test_a_forgotten_buffer_leaves_nothing(origin: Origin, tmp_path: Path) -> No
     assert path.exists()
 
 
-def test_the_same_content_twice_is_kept_once(origin: Origin, tmp_path: Path) -> None:
+def test_the_same_content_twice_is_kept_once(origin: ManagerFiles, tmp_path: Path) -> None:
     directory = tmp_path / "d"
     directory.mkdir()
     (directory / "f").write_text("content")
@@ -191,7 +191,7 @@ def test_the_same_content_twice_is_kept_once(origin: Origin, tmp_path: Path) -> 
 # -- home ------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_comes_home_and_replaces_what_was_there(origin: Origin, tmp_path: Path) -> None:
+def test_a_file_comes_home_and_replaces_what_was_there(origin: ManagerFiles, tmp_path: Path) -> None:
     home = tmp_path / "new" / "sub" / "f"
     named = declared(origin, a_file(home, made=True))
     assert origin.has_home(named.name)
@@ -202,7 +202,7 @@ def test_a_file_comes_home_and_replaces_what_was_there(origin: Origin, tmp_path:
     assert [path.name for path in home.parent.iterdir()] == ["f"]
 
 
-def test_a_place_that_is_a_link_is_written_through(origin: Origin, tmp_path: Path) -> None:
+def test_a_place_that_is_a_link_is_written_through(origin: ManagerFiles, tmp_path: Path) -> None:
     (tmp_path / "large").mkdir()
     for name in ("there", "not-yet"):
         (tmp_path / name).symlink_to(tmp_path / "large" / name)
@@ -215,14 +215,14 @@ def test_a_place_that_is_a_link_is_written_through(origin: Origin, tmp_path: Pat
         assert (tmp_path / "large" / name).read_text() == "new"
 
 
-def test_what_comes_home_never_stands_beside_its_place_under_another_name(origin: Origin, tmp_path: Path) -> None:
+def test_what_comes_home_never_stands_beside_its_place_under_another_name(origin: ManagerFiles, tmp_path: Path) -> None:
     named = declared(origin, a_file(tmp_path / ("n" * 255), made=True))
     origin.arriving(named.name).write_text("half")
     assert [path.name for path in tmp_path.iterdir()] == ["spool"]
     assert origin.came_home(named.name)
 
 
-def test_a_file_that_came_home_is_there_for_workers_again(origin: Origin, tmp_path: Path) -> None:
+def test_a_file_that_came_home_is_there_for_workers_again(origin: ManagerFiles, tmp_path: Path) -> None:
     named = declared(origin, a_file(tmp_path / "f", made=True))
     origin.arriving(named.name).write_text("made")
     origin.came_home(named.name)
@@ -232,7 +232,7 @@ def test_a_file_that_came_home_is_there_for_workers_again(origin: Origin, tmp_pa
     assert (tmp_path / "f").exists()
 
 
-def test_a_place_that_cannot_be(origin: Origin, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be(origin: ManagerFiles, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("a file")
     named = declared(origin, a_file(tmp_path / "f" / "below", made=True))
     with pytest.raises((FileExistsError, NotADirectoryError)):
@@ -252,7 +252,7 @@ def test_a_place_that_cannot_be(origin: Origin, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_place_that_is_something_special_stays_what_it_is(origin: Origin, tmp_path: Path, linked: bool) -> None:
+def test_a_place_that_is_something_special_stays_what_it_is(origin: ManagerFiles, tmp_path: Path, linked: bool) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to(tmp_path / "fifo")
     named = declared(origin, a_file(tmp_path / ("link" if linked else "fifo"), made=True))
@@ -260,7 +260,7 @@ def test_a_place_that_is_something_special_stays_what_it_is(origin: Origin, tmp_
         origin.place_of(named.name)
 
 
-def test_a_file_named_by_its_content_is_not_sent_with_another(origin: Origin, tmp_path: Path) -> None:
+def test_a_file_named_by_its_content_is_not_sent_with_another(origin: ManagerFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("one")
     named = declared(origin, a_file(path, "forever"))
@@ -273,7 +273,7 @@ def test_a_file_named_by_its_content_is_not_sent_with_another(origin: Origin, tm
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("level", ["workflow", "forever"])
 def test_something_special_is_no_input_and_holds_nobody_up(
-    origin: Origin, tmp_path: Path, level: str, inside: bool
+    origin: ManagerFiles, tmp_path: Path, level: str, inside: bool
 ) -> None:
     (tmp_path / "d").mkdir()
     os.mkfifo(tmp_path / "d" / "fifo")
@@ -282,7 +282,7 @@ def test_something_special_is_no_input_and_holds_nobody_up(
     assert f"{tmp_path}/d/fifo: it is a FIFO" in chunk.error
 
 
-def test_the_same_content_packed_and_unpacked_are_two_files(origin: Origin, tmp_path: Path) -> None:
+def test_the_same_content_packed_and_unpacked_are_two_files(origin: ManagerFiles, tmp_path: Path) -> None:
     path = tmp_path / "f.tar"
     path.write_text("content")
     specs = [FileSpec(0, "file", str(path), "forever", unpack=u, fit=f) for u, f in ((False, False), (True, False))]
@@ -290,7 +290,7 @@ def test_the_same_content_packed_and_unpacked_are_two_files(origin: Origin, tmp_
     assert len({name_file(spec, origin.spool).name for spec in specs}) == 3
 
 
-def test_an_input_does_not_come_home(origin: Origin, tmp_path: Path) -> None:
+def test_an_input_does_not_come_home(origin: ManagerFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("content")
     named = declared(origin, a_file(path))

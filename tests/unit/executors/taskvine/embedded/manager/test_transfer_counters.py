@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from trellis.executors.taskvine.embedded.manager.transfer_counters import MANAGER, URL, WORKER, Traffic
+from trellis.executors.taskvine.embedded.manager.transfer_counters import MANAGER, URL, WORKER, TransferCounters
 
 
 def test_bytes_are_counted_by_their_source_when_they_have_come() -> None:
-    traffic = Traffic()
+    traffic = TransferCounters()
     for worker, source in (("a", MANAGER), ("b", WORKER), ("c", URL)):
         traffic.ordered(worker, "f", source)
     assert traffic.arrived("a", ["f"], [100], [0.1]) == {"f"}
@@ -17,7 +17,7 @@ def test_bytes_are_counted_by_their_source_when_they_have_come() -> None:
 
 
 def test_a_transfer_that_fails_counts_nothing() -> None:
-    traffic = Traffic()
+    traffic = TransferCounters()
     traffic.ordered("a", "f", WORKER)
     traffic.failed("a", "f")
     traffic.arrived("a", ["f"], [100], [0.1])
@@ -25,7 +25,7 @@ def test_a_transfer_that_fails_counts_nothing() -> None:
 
 
 def test_the_task_for_which_a_file_came_misses_and_later_ones_hit() -> None:
-    traffic = Traffic()
+    traffic = TransferCounters()
     traffic.ordered("a", "f", MANAGER)
     traffic.arrived("a", ["f"], [100], [0.1])
     for _ in range(3):
@@ -34,7 +34,7 @@ def test_the_task_for_which_a_file_came_misses_and_later_ones_hit() -> None:
 
 
 def test_a_file_that_was_kept_from_an_earlier_run_is_a_hit() -> None:
-    traffic = Traffic()
+    traffic = TransferCounters()
     traffic.ordered("a", "f", MANAGER)
     traffic.arrived("a", ["f"], [100], [0.0])
     traffic.used("a", ["f"])
@@ -42,7 +42,7 @@ def test_a_file_that_was_kept_from_an_earlier_run_is_a_hit() -> None:
 
 
 def test_what_is_gone_is_not_remembered() -> None:
-    traffic = Traffic()
+    traffic = TransferCounters()
     for name in ("f", "g"):
         traffic.ordered("a", name, MANAGER)
         traffic.arrived("a", [name], [100], [0.1])
