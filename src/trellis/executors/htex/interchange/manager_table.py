@@ -248,22 +248,19 @@ class ManagerTable:
         """Note that the connection has ended: what was sent last may never have arrived."""
         manager._doubtful = set(manager._tasks)
         manager._asked_about.clear()
-        self._close(manager, now)
+        if manager._closed_at is None:
+            manager._closed_at = now
+            self._index(manager)
+            self._look_at(manager, now + CLOSED_GRACE_S)
 
     def hear_witness(self, manager: ManagerEntry, running: Sequence[int], unstarted: Sequence[int], now: float) -> None:
         """Note what the witness of a dead manager says. What the manager sent before may be unread: it counts, too."""
         manager._started |= manager._tasks.intersection(running)
         manager._unstarted = set(unstarted)
-        closed_at = self._close(manager, now)
-        self._look_at(manager, max(now, closed_at + CLOSED_GRACE_S))
-
-    def _close(self, manager: ManagerEntry, now: float) -> float:
-        """Note that the connection has ended, and say since when that is known."""
-        if manager._closed_at is None:
+        if manager._closed_at is None:  # that is about to be noticed
             manager._closed_at = now
-            self._index(manager)
-            self._look_at(manager, now + CLOSED_GRACE_S)
-        return manager._closed_at
+        self._index(manager)
+        self._look_at(manager, max(now, manager._closed_at + CLOSED_GRACE_S))
 
     def remove(self, manager: ManagerEntry, reason: str) -> None:
         """Give a manager up. The entry keeps its tasks, and which of them may have started, to be read."""

@@ -79,13 +79,20 @@ def test_whatever_stops_a_manager_takes_it_from_those_that_are_sent_tasks(
 
 def test_a_slot_is_reserved_until_the_task_that_waits_for_it_starts_or_goes(table: Table) -> None:
     a = join(table, "a")
-    for end in (table.mark_started, lambda manager, ids: table.remove_tasks(manager, ids, 1.0)):
+    ends: list[Callable[[ManagerEntry, list[int]], object]] = [
+        table.mark_started,
+        lambda manager, ids: table.remove_tasks(manager, ids, 1.0),
+        lambda manager, ids: table.hear_witness(manager, ids, [], 1.0),
+    ]
+    for end in ends:
         table.assign(a, [1], None)
         table.assign(a, [2], PAIR, reserve=True)
         assert (table.sets_of("a"), table.reserved["a"]) == ("reserved", 2)
+        table.disconnect(a, 1.0)
         end(a, [2])
         assert "reserved" not in table.sets_of("a")
         table.remove_tasks(a, [1, 2], 1.0)
+        table.reconnect(a, a.registration, 2.0)
     table.assign(a, [2], PAIR, reserve=True)
     table.ask_back(a)  # what is not given back has begun
     assert "reserved" not in table.sets_of("a")
