@@ -1,6 +1,7 @@
 """How many short tasks are sent on beyond those that run, so that the way to the next one costs nothing. Pure.
 
-The interchange sends so many ahead to a manager, and a manager keeps so many ready for its workers.
+The interchange sends so many ahead to a manager, a manager keeps so many ready for its workers, and TaskVine's manager
+sends so many calls ahead to a library.
 """
 
 from __future__ import annotations

@@ -110,22 +110,21 @@ def _place_tasks(store: Store, queue: ShapeQueue) -> None:
         queue.blocked = store.changes
 
 
-def _roomy(store: Store, task: VineTask) -> list[tuple[VineWorker, Resources]]:
+def _roomy(store: Store, task: VineTask) -> dict[str, Resources]:
     """Workers that have room for the task now, and its allocation there."""
-    found = []
+    found = {}
     asked = _asked(store, task)
     for worker in store.workers.values():
         allocation = _allocation_at(task, asked, worker)
         if allocation is not None and has_room(store, worker, allocation):
-            found.append((worker, allocation))
+            found[worker.name] = allocation
     return found
 
 
-def _find_worker(store: Store, task: VineTask, roomy: list[tuple[VineWorker, Resources]]) -> bool:
-    allocations = {worker.name: allocation for worker, allocation in roomy}
-    suitable = [w for w, _ in roomy if can_host(w, task, store.now) and may_join(w, task)]
+def _find_worker(store: Store, task: VineTask, roomy: dict[str, Resources]) -> bool:
+    suitable = [w for name in roomy if can_host(w := store.workers[name], task, store.now) and may_join(w, task)]
     for worker in rank_workers(store, suitable, task.inputs):
-        allocation = allocations[worker.name]
+        allocation = roomy[worker.name]
         if make_cache_room(store, worker, task.inputs) and make_room(store, worker, allocation):
             store.place(task, worker, allocation)
             return True
