@@ -294,7 +294,7 @@ class ForgetsThatConnectionsBreak(InterchangeProtocol):
     """Functions that were on their way are not sent again."""
 
     def _handle(self, event: routing.Event) -> None:
-        self._cargo.doubt = lambda manager: None  # type: ignore[method-assign]
+        self._payloads.doubt = lambda manager: None  # type: ignore[method-assign]
         super()._handle(event)
 
 
@@ -306,7 +306,7 @@ class IgnoresBadReports(InterchangeProtocol):
 class MixesUpArguments(InterchangeProtocol):
     def on_client_frames(self, peer: bytes, frames: list[Buffer], now: float) -> None:
         super().on_client_frames(peer, frames, now)
-        tasks = self._cargo._tasks
+        tasks = self._payloads._tasks
         if len(tasks) > 1:
             first, second, *_ = tasks
             tasks[first], tasks[second] = tasks[second], tasks[first]

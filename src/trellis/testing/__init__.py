@@ -108,7 +108,7 @@ class FakeProvider(ExecutionProvider):
         self._statuses[job_id] = status if isinstance(status, JobStatus) else JobStatus(status)
 
     def run(self, *job_ids: str) -> None:
-        """These jobs run now; without ids, all that wait."""
+        """Jobs that run now; without ids, all that wait."""
         for job_id in job_ids or [job for job, s in self._statuses.items() if s.state is JobState.PENDING]:
             self.set_status(job_id, JobState.RUNNING)
 

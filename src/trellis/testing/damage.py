@@ -17,7 +17,7 @@ def truncate(frames: list[Buffer], rng: Random) -> list[Buffer]:
 
 
 def confuse(frames: list[Buffer], rng: Random) -> list[Buffer]:
-    """One of the fields, not the first, has a value of a kind that it cannot have."""
+    """Some field, not the first, has a value of a kind that it cannot have."""
     header: list[Any] = msgspec.msgpack.decode(frames[0])
     if len(header) > 2:
         place = rng.randrange(2, len(header))

@@ -10,7 +10,7 @@ from trellis.testing.network import World
 
 
 class Freezer:
-    """Of one simulated process."""
+    """A simulated process that can be stopped, as its parts ask."""
 
     def __init__(self, world: World) -> None:
         self._world = world

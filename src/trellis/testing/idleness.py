@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from trellis.executors.htex.interchange.state import REBALANCE_S
 from trellis.testing.oracles import LivenessViolation
-from trellis.testing.simulated import MAX_DELAY_S, SimulatedInterchange, Stage
+from trellis.testing.simulated import MAX_DELAY_S, Stage
+from trellis.testing.simulated_interchange import SimulatedInterchange
 from trellis.testing.simulated_manager import SimulatedManager
 
 # News of an idle worker, asking back, what comes back, and the task itself travel one after the other; when the

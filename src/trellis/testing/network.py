@@ -56,7 +56,7 @@ class World:
 
 
 class Party(Protocol):
-    """One side of a connection."""
+    """A side of a connection."""
 
     def on_message(self, connection: Connection, message: Any) -> None: ...
 
@@ -132,7 +132,7 @@ class Connection:
                 self._world.after(delay_s, party.on_closed, self)
 
     def tear(self, server_after_s: float | None, client_after_s: float | None) -> None:
-        """As ``cut``, as a socket of zmq sees it.
+        """Break the connection, as a socket of zmq sees that.
 
         Of what is under way to the server some still arrives, perhaps after the server has noticed the break; some is
         lost; and some, with what is sent until the client has noticed, is left for the next connection.

@@ -78,7 +78,7 @@ class Ledger:
         self._announced.update(ids)
 
     def given_back(self, ids: Iterable[int]) -> None:
-        """By their manager: no worker had taken them after all."""
+        """Announced tasks that no worker had taken after all, as their manager says."""
         self._announced.difference_update(ids)
 
     def missing(self, manager: str, ids: Iterable[int]) -> None:
@@ -156,7 +156,7 @@ class Ledger:
             raise SafetyViolation(f"task {id_} fails without a reason: {cause}")
 
     def _check_losses(self, cause: ManagerLost) -> None:
-        """Of tasks that had not started at most one for each worker is lost: it may just have been taken."""
+        """Check that unstarted tasks were lost at most one for each worker: it may just have taken that."""
         never = [id_ for id_ in cause.ids if cause.manager not in self._starts.get(id_, ())]
         if cause.manager in self.witnessed and len(never) > self.workers[cause.manager]:
             raise SafetyViolation(f"tasks {never} are lost with {cause.manager}, though they had not started there")

@@ -15,7 +15,8 @@ from trellis.testing import damage
 from trellis.testing.freezing import Freezer
 from trellis.testing.network import Connection
 from trellis.testing.oracles import SafetyViolation
-from trellis.testing.simulated import SimulatedInterchange, Stage, arguments_of, peek
+from trellis.testing.simulated import Stage, arguments_of, peek
+from trellis.testing.simulated_interchange import SimulatedInterchange
 from trellis.testing.simulated_witness import SimulatedWitness
 from trellis.testing.simulated_worker import StubWorker
 from trellis.wire import stream
@@ -27,7 +28,7 @@ _WELCOME_TIMEOUT_S = 10.0
 
 
 class SimulatedManager:
-    """One manager process, from its start to its end."""
+    """A manager process, from its start to its end."""
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class SimulatedManager:
         self._protocol.on_turn_end()
         self._protocol.say_goodbye(end.reason)
         for effect in self._protocol.effects():
-            if isinstance(effect, protocol.Send):
+            if isinstance(effect, protocol.SendToInterchange):
                 self._send(effect.frames)
         self.die()
 
@@ -128,7 +129,7 @@ class SimulatedManager:
 
     @property
     def idle_s(self) -> float:
-        """For so long it has had workers that do nothing, and was sent nothing."""
+        """How long it has had workers that do nothing, and was sent nothing."""
         idle_since = [worker.idle_since for worker in self.workers.values() if worker.idle_since is not None]
         if self.queue or not idle_since:
             return 0.0
@@ -234,7 +235,7 @@ class SimulatedManager:
 
     def _perform(self) -> None:
         for effect in self._protocol.effects():
-            if not isinstance(effect, protocol.Send):
+            if not isinstance(effect, protocol.SendToInterchange):
                 self._stage.note(self.name, effect)
             self._do(effect)
         if self._exit is not None:
@@ -247,7 +248,7 @@ class SimulatedManager:
     def _do(self, effect: protocol.Effect) -> None:
         now = self._stage.world.now
         match effect:
-            case protocol.Send(frames):
+            case protocol.SendToInterchange(frames):
                 self._send(frames)
             case events.Offer(ids):
                 self._offer(ids)

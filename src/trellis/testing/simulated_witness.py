@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from trellis.executors.htex.manager.witness import death_report
 from trellis.testing.network import Connection
-from trellis.testing.simulated import SimulatedInterchange, Stage
+from trellis.testing.simulated import Stage
+from trellis.testing.simulated_interchange import SimulatedInterchange
 from trellis.wire.codec import Buffer
 from trellis.wire.messages import witness_of
 

@@ -16,8 +16,10 @@ from trellis.executors.htex.interchange.selection import Selection
 from trellis.testing.idleness import Idleness
 from trellis.testing.network import TICK_S, World
 from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
-from trellis.testing.simulated import Heartbeats, Machines, Service, SimulatedInterchange, Stage, SubmitSide
+from trellis.testing.simulated import Heartbeats, Machines, Service, Stage
+from trellis.testing.simulated_interchange import SimulatedInterchange
 from trellis.testing.simulated_manager import SimulatedManager, registration
+from trellis.testing.simulated_submit_side import SubmitSide
 from trellis.wire.messages import Demand, Message, Report
 
 __all__ = ["LivenessViolation", "Machines", "SafetyViolation", "Scenario", "Simulation"]
@@ -62,7 +64,7 @@ class Scenario:
 
 
 class Simulation:
-    """One run.
+    """A run from start to end.
 
     Args:
         seed: every choice follows from it.
@@ -269,7 +271,7 @@ class Simulation:
             self.submit_side.hold([victim.block])
 
     def _spoil_a_message(self) -> None:
-        """Of a manager, of the interchange to one, or of the submit side."""
+        """A message of a manager, of the interchange to one, or of the submit side makes no sense."""
         victim, who = self._victim(), self._world.rng.choice(["manager", "interchange", "submit side"])
         if who == "submit side":
             self.submit_side.spoils_next = True

@@ -43,7 +43,7 @@ class Client:
 
 
 class Peers:
-    """Those that work for a service.
+    """Processes that work for a service.
 
     Args:
         kind: what one is called.

@@ -14,7 +14,7 @@ from trellis.wire.messages import DefineFunctions, Demand, Tasks
 MOST_REFUSALS = 3
 
 
-class Cargo:
+class TaskPayloads:
     """Kept of each task until it has ended: it may have to be sent once more.
 
     Args:
@@ -60,7 +60,7 @@ class Cargo:
             self._demands.update((id_, demand) for id_, demand in pairs if demand is not None)
 
     def drop(self, ids: Iterable[int]) -> None:
-        """These have ended."""
+        """Let go of what ended tasks carried."""
         for id_ in ids:
             self._tasks.pop(id_, None)
         if self._demands:
@@ -81,7 +81,7 @@ class Cargo:
     # -- to managers -------------------------------------------------------------------------------------------
 
     def welcome(self, manager: str, far: bool = False) -> None:
-        """It may get tasks. ``far``: it cannot open this host's files."""
+        """Note a manager that may get tasks. ``far``: it cannot open this host's files."""
         self._functions.add_peer(manager)
         if far:
             self._far.add(manager)
@@ -91,7 +91,7 @@ class Cargo:
         self._far.discard(manager)
 
     def doubt(self, manager: str) -> None:
-        """Its connection broke: what was sent last may never have arrived."""
+        """Note that a manager's connection broke: what was sent last may never have arrived."""
         self._functions.doubt(manager)
 
     def tasks_for(self, manager: str, ids: list[int]) -> Iterator[list[Buffer]]:

@@ -16,7 +16,7 @@ from trellis.executors.common.connections import Connections
 from trellis.executors.common.message_policy import Client, Peers, header_of
 from trellis.executors.htex.interchange import events
 from trellis.executors.htex.interchange.partial_reports import narrowed
-from trellis.executors.htex.interchange.payload_store import Cargo
+from trellis.executors.htex.interchange.payload_store import TaskPayloads
 from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.interchange.status import status_of
 from trellis.executors.htex.settings import Settings
@@ -73,14 +73,14 @@ logger = logging.getLogger("trellis.interchange")
 _LARGEST_SEQUENCE = 2**62
 
 
-class ToClient(NamedTuple):
+class SendToClient(NamedTuple):
     """Send this to the submit side."""
 
     peer: bytes
     frames: Sequence[Buffer]
 
 
-class ToManager(NamedTuple):
+class SendToManager(NamedTuple):
     """Send this to a manager; it is nothing to one that is just gone, since the end of its connection is told apart."""
 
     peer: bytes
@@ -88,18 +88,18 @@ class ToManager(NamedTuple):
 
 
 class ServeManagers(NamedTuple):
-    """From now on what managers send may be received: there is somebody to tell of them."""
+    """What managers send may be received from now on: there is somebody to tell of them."""
 
 
-class End(NamedTuple):
+class EndService(NamedTuple):
     """The submit side wants no more."""
 
 
-Effect = ToClient | ToManager | ServeManagers | End
+Effect = SendToClient | SendToManager | ServeManagers | EndService
 
 
 class InterchangeProtocol:
-    """One interchange.
+    """An interchange without its sockets.
 
     Args:
         settings: of which only names, paths and ``resuming`` matter here.
@@ -117,7 +117,7 @@ class InterchangeProtocol:
     ) -> None:
         self._settings = settings
         self._memory = memory
-        self._cargo = Cargo(bring)
+        self._payloads = TaskPayloads(bring)
         self._connections = Connections()
         self._client = Client(settings.client_name, logger)
         self._peers = Peers("manager", logger)
@@ -202,16 +202,16 @@ class InterchangeProtocol:
     def _on_client_message(self, message: FromSubmitSide, frames: list[Buffer]) -> None:
         match message:
             case Tasks(ids=ids):
-                self._cargo.add_tasks(message, frames)
+                self._payloads.add_tasks(message, frames)
                 self._handle(
                     events.TasksSubmitted(
                         ids, message.priorities, message.demands, message.walltimes_s, message.resumed
                     )
                 )
             case DefineFunctions():
-                self._cargo.add_functions(message, frames)
+                self._payloads.add_functions(message, frames)
             case ForgetFunctions(ids=ids):
-                for manager, gone in self._cargo.forget_functions(ids):
+                for manager, gone in self._payloads.forget_functions(ids):
                     self._to_manager(manager, ForgetFunctions(gone))
             case CancelTasks(ids=ids):
                 self._handle(events.CancelRequested(ids))
@@ -228,13 +228,13 @@ class InterchangeProtocol:
                 for manager, sequence in zip(message.managers, message.sequences, strict=True):
                     self._to_manager(manager, ReceivedUpTo(sequence))
             case ResumeEnd():
-                logger.info("%d tasks are resumed, %d managers expected", len(self._cargo), len(message.managers))
+                logger.info("%d tasks are resumed, %d managers expected", len(self._payloads), len(message.managers))
                 self._handle(events.HoldRequested(message.held_managers, message.held_blocks))
                 self._handle(events.ResumeEnded(message.managers))
                 self._serve_managers()
             case Shutdown():
                 logger.info("shut down by the submit side")
-                self._effects.append(End())
+                self._effects.append(EndService())
             case _:
                 assert_never(message)
 
@@ -281,7 +281,7 @@ class InterchangeProtocol:
                 if not message.manager:
                     raise BadMessage("it registers without a name")
                 logger.info("manager %s on %s registers, block %s", name, message.hostname, message.block)
-                self._cargo.doubt(name)
+                self._payloads.doubt(name)
                 self._handle(events.ManagerRegistered(message))
             case Draining():
                 self._handle(events.ManagerDraining(name))
@@ -313,20 +313,20 @@ class InterchangeProtocol:
         """A manager does not have these, though it was sent them."""
         ids = [message.ids[n] for n in self.state.had_by(name, message.ids)]
         logger.warning("manager %s refuses %d tasks: %s", name, len(ids), message.reason)
-        self._cargo.doubt(name)  # it may have no functions
-        given_up = self._cargo.refused(ids)
+        self._payloads.doubt(name)  # it may have no functions
+        given_up = self._payloads.refused(ids)
         if given_up:
             self._to_client(TasksRefused(given_up, message.reason, name))
             self._ended(name, given_up)
         self._handle(events.TasksReturned(name, [id_ for id_ in ids if id_ not in given_up]))
 
     def _ended(self, manager: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
-        self._cargo.drop(ids)
+        self._payloads.drop(ids)
         self._handle(events.TasksEnded(manager, ids, duration_s, worker_lost))
 
     def _on_ended_connections(self, managers: list[str]) -> None:
         for name in managers:
-            self._cargo.doubt(name)
+            self._payloads.doubt(name)
             self._handle(events.ManagerDisconnected(name))
 
     # -- actions -----------------------------------------------------------------------------------------------
@@ -340,8 +340,8 @@ class InterchangeProtocol:
         match action:
             case events.SendTasks(manager, ids):
                 peer = manager.encode()
-                for frames in self._cargo.tasks_for(manager, ids):
-                    self._effects.append(ToManager(peer, frames))
+                for frames in self._payloads.tasks_for(manager, ids):
+                    self._effects.append(SendToManager(peer, frames))
             case events.AnswerHeartbeat(manager):
                 self._to_manager(manager, Heartbeat())
             case events.AskBack(manager, count):
@@ -349,7 +349,7 @@ class InterchangeProtocol:
             case events.SendCancel(manager, ids):
                 self._to_manager(manager, CancelTasks(ids))
             case events.ReportCancelled(ids):
-                self._cargo.drop(ids)
+                self._payloads.drop(ids)
                 self._to_client(TasksCancelled(ids))
             case events.WelcomeManager(manager):
                 self._welcome(manager)
@@ -362,15 +362,15 @@ class InterchangeProtocol:
             case events.ReportManagerLost(manager, block, hostname, ids, reason, requeued):
                 text = "manager %s on %s is lost, with %d tasks (%d others are in the queue again): %s"
                 logger.warning(text, manager, hostname, len(ids), requeued, reason)
-                self._cargo.lose(manager)
-                self._cargo.drop(ids)
+                self._payloads.lose(manager)
+                self._payloads.drop(ids)
                 self._to_client(ManagerLost(manager, block, hostname, ids, reason, requeued))
             case events.AskToRegister(manager):
                 self._to_manager(manager, RegisterAgain())
             case events.SendCheck(manager, ids):
                 self._to_manager(manager, CheckTasks(ids))
             case events.ReportInfeasible(ids, reason):
-                self._cargo.drop(ids)
+                self._payloads.drop(ids)
                 self._to_client(TasksUnfit(ids, reason))
             case events.WarnOfSelector(reason):
                 logger.warning("the manager selector fails: %s", reason)
@@ -384,20 +384,20 @@ class InterchangeProtocol:
     def _welcome(self, manager: str) -> None:
         registration = self.state.managers[manager].registration
         near = bool(self._memory) and registration.memory == self._memory
-        self._cargo.welcome(manager, far=not near)
+        self._payloads.welcome(manager, far=not near)
         shared_dir = self._settings.shared_dir if near else None
         self._to_manager(manager, Welcome(self._settings.import_paths, shared_dir or ""))
         self._to_client(ManagerJoined(manager, registration.block, registration.hostname, registration.workers))
 
     def _to_manager(self, manager: str, message: Message) -> None:
-        self._effects.append(ToManager(manager.encode(), [encode_header(message)]))
+        self._effects.append(SendToManager(manager.encode(), [encode_header(message)]))
 
     def _to_client(self, message: Message) -> None:
         self._forward([encode_header(message)])
 
     def _forward(self, frames: Sequence[Buffer]) -> None:
         if self._client.peer is not None:
-            self._effects.append(ToClient(self._client.peer, frames))
+            self._effects.append(SendToClient(self._client.peer, frames))
 
 
 def _name(peer: bytes) -> str:

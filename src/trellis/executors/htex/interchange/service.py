@@ -142,13 +142,13 @@ class InterchangeService:
     def _perform(self) -> None:
         for effect in self._protocol.effects():
             match effect:
-                case protocol.ToManager(peer, frames):
+                case protocol.SendToManager(peer, frames):
                     self._managers.send(peer, frames)
-                case protocol.ToClient(peer, frames):
+                case protocol.SendToClient(peer, frames):
                     self._clients.send(peer, frames)
                 case protocol.ServeManagers():
                     self._loop.add_source(self._managers, self._on_manager_messages)
-                case protocol.End():
+                case protocol.EndService():
                     self._running = False
                 case _:
                     assert_never(effect)

@@ -141,7 +141,7 @@ class ManagerLink:
     # -- reports -----------------------------------------------------------------------------------------------
 
     def add_result(self, worker: int, frame: stream.StreamFrame) -> None:
-        """For the next report: results go out together at the end of a turn."""
+        """Keep a result for the next report: they go out together at the end of a turn."""
         buffers = frame.buffers
         payload = buffers[0] if len(buffers) == 1 else tuple(buffers)
         failed = frame.kind == stream.ERROR

@@ -119,7 +119,7 @@ def make_registration(options: argparse.Namespace, plan: NodePlan, name: str) ->
 def worker_environment(
     options: argparse.Namespace, plan: NodePlan, registration: Register, welcome: Welcome, worker: int
 ) -> dict[str, str]:
-    """Of the worker with this rank."""
+    """The environment of the worker with this rank."""
     return {
         **os.environ,
         **worker_variables(plan.slots[worker], options.cpu_affinity),

@@ -49,7 +49,7 @@ logger = logging.getLogger("trellis.manager")
 # -- effects, beside actions of the machine --------------------------------------------------------------------
 
 
-class Send(NamedTuple):
+class SendToInterchange(NamedTuple):
     """To the interchange."""
 
     frames: Sequence[Buffer]
@@ -103,7 +103,7 @@ WorkerEffect = (
 )
 Effect = (
     WorkerEffect
-    | Send
+    | SendToInterchange
     | FindPackages
     | TurnAway
     | events.Offer
@@ -129,7 +129,7 @@ _Item = Effect | events.Action | _Handle | _RegisterNow
 
 
 class ManagerProtocol:
-    """One manager.
+    """A manager without its socket and its workers.
 
     Args:
         registration: how it introduces itself.
@@ -145,7 +145,7 @@ class ManagerProtocol:
         # What is to be done, in order: what an effect brings about comes before the effects after it.
         self._to_do: deque[_Item] = deque()
         self._new: list[_Item] = []  # to go before all of that
-        self._link = ManagerLink(registration, lambda frames: self._new.append(Send(frames)), now)
+        self._link = ManagerLink(registration, lambda frames: self._new.append(SendToInterchange(frames)), now)
         self._decoder: Decoder[ToManager] = Decoder(ToManager)
         self._bad_messages = BadMessages(logger, "a message of %s is dropped: %s")
         self._functions: dict[int, Buffer] = {}
@@ -178,7 +178,7 @@ class ManagerProtocol:
         try:
             while (item := self._next()) is not None:
                 match item:
-                    case Send():
+                    case SendToInterchange():
                         yield item
                     case _Handle(event):
                         actions = self.state.handle(event, self._now)
@@ -310,12 +310,12 @@ class ManagerProtocol:
         """The last word, when all workers have ended."""
         self._link.say_goodbye(reason)
 
-    def announcement(self, ids: list[int]) -> list[Send]:
+    def announcement(self, ids: list[int]) -> list[SendToInterchange]:
         """To be sent just before these are where a worker may take them.
 
         Should this process die at once, nobody takes them for tasks that have not started.
         """
-        return [Send([encode_header(TasksStarted(self._name, ids))])] if self._link.connected else []
+        return [SendToInterchange([encode_header(TasksStarted(self._name, ids))])] if self._link.connected else []
 
     # -- parts -------------------------------------------------------------------------------------------------
 

@@ -168,7 +168,7 @@ class ManagerService:
     def _perform(self) -> None:
         for effect in self._protocol.effects():
             match effect:
-                case protocol.Send(frames):
+                case protocol.SendToInterchange(frames):
                     self._endpoint.send(frames)
                 case events.Offer(ids):
                     calls = self._protocol.calls

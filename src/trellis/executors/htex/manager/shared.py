@@ -22,6 +22,6 @@ class Shared(NamedTuple):
 
 
 def share(workers: int, prefetch: int) -> Shared:
-    """For a node with so many workers, and room for so many tasks that wait."""
+    """Make them for a node with so many workers, and room for so many tasks that wait."""
     most_tasks = prefetch + (1 + MOST_AHEAD_PER_WORKER) * workers
     return Shared(TaskQueue(), Board(workers), Unstarted(2 * most_tasks + MOST_READY))

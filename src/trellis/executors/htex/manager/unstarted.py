@@ -33,7 +33,7 @@ class Unstarted:
         self._aside: dict[int, None] = {}  # taken back and not offered again; in order
 
     def prepare(self, ids: Sequence[int]) -> None:
-        """These are about to be announced and put into the queue, in this order."""
+        """Note what is about to be announced and put into the queue, in this order."""
         if self._aside:
             for task in ids:
                 self._aside.pop(task, None)
@@ -44,7 +44,7 @@ class Unstarted:
         self._words[self._base + 1] = count
 
     def take_back(self, task: int) -> None:
-        """It was in the queue, or about to be put there, and is not any more."""
+        """Note a task that was in the queue, or about to be put there, and is not any more."""
         self._aside[task] = None
         length = self._words[self._base]
         if length == self._most:

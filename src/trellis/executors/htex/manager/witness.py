@@ -74,7 +74,7 @@ class Witness:
 
 
 def _watch(reader: int, shared: Shared, report: Callable[[str], None]) -> None:
-    """In the witness: wait for the end of the manager, and report it unless there was a farewell."""
+    """Wait, in the witness, for the end of the manager, and report it unless there was a farewell."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.setsid()  # whoever kills the manager's process group means the manager

@@ -11,12 +11,12 @@ import pytest
 from trellis.executors.htex.interchange.manager_table import CLOSED_GRACE_S
 from trellis.executors.htex.interchange.payload_store import MOST_REFUSALS
 from trellis.executors.htex.interchange.protocol import (
-    End,
+    EndService,
     InterchangeProtocol,
+    SendToClient,
+    SendToManager,
     ServeManagers,
-    ToClient,
 )
-from trellis.executors.htex.interchange.protocol import ToManager as SentToManager
 from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.settings import Settings
 from trellis.testing.simulated_manager import registration
@@ -128,9 +128,9 @@ class Interchange:
         decoders: tuple[Decoder[Message], Decoder[Message]] = Decoder(ToSubmitSide), Decoder(ToManager)
         for effect in self.protocol.effects():
             match effect:
-                case ToClient(peer, frames):
+                case SendToClient(peer, frames):
                     self.sent.setdefault(peer.decode(), []).append((decoders[0].decode(frames[0]), [*frames[1:]]))
-                case SentToManager(peer, frames):
+                case SendToManager(peer, frames):
                     self.sent.setdefault(peer.decode(), []).append((decoders[1].decode(frames[0]), [*frames[1:]]))
                 case _:
                     self.effects.append(effect)
@@ -180,7 +180,7 @@ def test_nobody_but_the_submit_side_shuts_it_down(interchange: Interchange) -> N
     interchange.client(Shutdown(), peer=b"somebody else")
     assert interchange.effects == []
     interchange.client(Shutdown())
-    assert interchange.effects == [End()]
+    assert interchange.effects == [EndService()]
     interchange.protocol.dismiss_all()
     interchange._perform()
     assert interchange.take("m") == [DismissManager("the executor is shut down")]

@@ -15,8 +15,8 @@ from trellis.executors.htex.manager.protocol import (
     FindPackages,
     Forget,
     ManagerProtocol,
-    Send,
     SendArguments,
+    SendToInterchange,
     TurnAway,
 )
 from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
@@ -107,7 +107,7 @@ class Manager:
     def perform(self) -> None:
         for effect in self.protocol.effects():
             match effect:
-                case Send(frames):
+                case SendToInterchange(frames):
                     self._send(frames)
                 case events.Offer(ids):
                     for send in self.protocol.announcement(ids):
@@ -118,7 +118,7 @@ class Manager:
                     self.protocol.on_taken_back(back, self.now)
                 case events.Interrupt(worker, task):
                     self.protocol.on_interrupted(worker, task, task in self.running, self.now)
-            if not isinstance(effect, Send):
+            if not isinstance(effect, SendToInterchange):
                 self.done.append(effect)
         self.protocol.state.check_invariants()
 
