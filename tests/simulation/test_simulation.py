@@ -122,7 +122,7 @@ def test_a_failure_tells_its_story(monkeypatch: pytest.MonkeyPatch) -> None:
         simulation.run()
     (note,) = failure.value.__notes__
     assert note.startswith("Simulation seed 5, Scenario(tasks=40, crowds=0.2, managers=3,")
-    assert "rescue: SendHeartbeat()" in note
+    assert "interchange, from rescue: Heartbeat()" in note
 
 
 # -- what the parameters of a scenario do ------------------------------------------------------------------------

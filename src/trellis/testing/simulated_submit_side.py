@@ -203,6 +203,7 @@ class SubmitSide:
     def _resume(self, ids: list[int], unwanted: list[int]) -> None:
         self._connection = Connection(self._stage.world, self._server, self, CLIENT_NAME, MAX_DELAY_S)
         self._server.start_again(self._connection)
+        self.spoils_next = False  # what one interchange has taken makes sense to the next one, too
         functions = {number: function_bytes(number) for number in self._functions.values()}
         attempts = [self._attempts[id_] for id_ in ids]
         for frames in resume_messages(functions, attempts, unwanted, self._managers.connected, self._orders):
