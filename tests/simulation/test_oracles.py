@@ -26,12 +26,12 @@ from trellis.wire import stream
 from trellis.wire.codec import Buffer
 from trellis.wire.messages import (
     Demand,
-    ManagerLost,
+    ManagerLoss,
     TasksCancelled,
     TasksRefused,
     TasksTimedOut,
     TasksUnfit,
-    WorkerLost,
+    WorkerLoss,
 )
 
 # A bug is found by one of so many seeds.
@@ -448,8 +448,8 @@ def test_a_task_ends_once(ledger: Ledger) -> None:
     ledger.started(1, "m")
     ledger.completed(1, "m")
     ledger.resolved(1)
-    with pytest.raises(SafetyViolation, match="ends twice: result, then WorkerLost"):
-        ledger.failed(1, WorkerLost("m", 1, 0, "host", "it died"))
+    with pytest.raises(SafetyViolation, match="ends twice: result, then WorkerLoss"):
+        ledger.failed(1, WorkerLoss("m", 1, 0, "host", "it died"))
 
 
 def test_only_submitted_tasks_end(ledger: Ledger) -> None:
@@ -463,9 +463,9 @@ def test_only_submitted_tasks_end(ledger: Ledger) -> None:
         TasksCancelled([1]),
         TasksUnfit([1], "no manager has so much"),
         TasksTimedOut("m", [1], [1.0]),
-        WorkerLost("m", 1, 0, "host", "it died"),
+        WorkerLoss("m", 1, 0, "host", "it died"),
         TasksRefused([1], "it makes no sense"),
-        ManagerLost("m", "0", "host", [1], "it was lost"),
+        ManagerLoss("m", "0", "host", [1], "it was lost"),
         "the interchange died",
     ],
     ids=lambda cause: type(cause).__name__,
@@ -480,11 +480,11 @@ def test_failures_with_a_reason_are_right(ledger: Ledger) -> None:
     ledger.worker_died(2, "m", by_itself=False)
     ledger.failed(2, TasksTimedOut("m", [2], [5.0]))
     ledger.disturbed.add("m")
-    ledger.failed(1, ManagerLost("m", "0", "host", [1], "it was lost"))
+    ledger.failed(1, ManagerLoss("m", "0", "host", [1], "it was lost"))
     ledger.given_up = True
     ledger.plans[3] = TaskPlan(3, 1.0)
     ledger.failed(3, "the interchange died")
     ledger.plans[4] = TaskPlan(4, 1.0, demand=Demand(cores=8))
     ledger.failed(4, TasksUnfit([4], "no manager has so much"))
     assert ledger.waiting == []
-    assert ledger.outcomes == {2: "TasksTimedOut", 1: "ManagerLost", 3: "str", 4: "TasksUnfit"}
+    assert ledger.outcomes == {2: "TasksTimedOut", 1: "ManagerLoss", 3: "str", 4: "TasksUnfit"}

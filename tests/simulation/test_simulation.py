@@ -65,7 +65,7 @@ def test_every_task_has_its_one_outcome_whatever_fails() -> None:
     for seed in range(SEEDS):
         outcomes.update(run(seed).outcomes.values())
     # The faults were such that everything there is did happen.
-    everything = {"result", "WorkerLost", "ManagerLost", "TasksTimedOut", "TasksCancelled", "TasksRefused", "str"}
+    everything = {"result", "WorkerLoss", "ManagerLoss", "TasksTimedOut", "TasksCancelled", "TasksRefused", "str"}
     assert set(outcomes) >= everything
 
 
@@ -195,8 +195,8 @@ def test_pauses_and_jumps_lose_managers_and_no_task() -> None:
         simulation = Simulation(seed, Scenario(faults=0, pauses=4))
         simulation.run()
         outcomes.update(simulation.outcomes.values())
-    assert set(outcomes) <= {"result", "TasksTimedOut", "ManagerLost", "TasksUnfit"}
-    assert outcomes["ManagerLost"] > 0
+    assert set(outcomes) <= {"result", "TasksTimedOut", "ManagerLoss", "TasksUnfit"}
+    assert outcomes["ManagerLoss"] > 0
 
 
 def test_drained_blocks_end_and_their_tasks_run_elsewhere() -> None:

@@ -23,7 +23,7 @@ from trellis.wire.messages import (
     Heartbeat,
     HoldManagers,
     ManagerJoined,
-    ManagerLost,
+    ManagerLoss,
     ManagerPutAside,
     ManagerRefused,
     ManagerStatus,
@@ -56,7 +56,7 @@ from trellis.wire.messages import (
     ToSubmitSide,
     Welcome,
     WitnessReport,
-    WorkerLost,
+    WorkerLoss,
 )
 
 DIRECTIONS: dict[str, Any] = {
@@ -124,7 +124,7 @@ EXAMPLES: list[Message] = [
         sizes=[5, -2],
         sequence=1,
     ),
-    WorkerLost("a1b2c3", id=2, worker=31, hostname="nid0042", reason="killed by signal 9 (SIGKILL)", sequence=2),
+    WorkerLoss("a1b2c3", id=2, worker=31, hostname="nid0042", reason="killed by signal 9 (SIGKILL)", sequence=2),
     TasksTimedOut(manager="a1b2c3", ids=[1], walltimes_s=[2.5], sequence=3),
     TasksCancelled(ids=[1, 2], manager="a1b2c3", sequence=300),
     Heartbeat(),
@@ -140,7 +140,7 @@ EXAMPLES: list[Message] = [
     CheckTasks(ids=[1, 2]),
     ReceivedUpTo(sequence=64),
     ManagerJoined(manager="a1b2c3", block="0", hostname="nid0042", workers=32),
-    ManagerLost("a1b2c3", block="0", hostname="nid0042", ids=[1, 2], reason="its connection closed", requeued=3),
+    ManagerLoss("a1b2c3", block="0", hostname="nid0042", ids=[1, 2], reason="its connection closed", requeued=3),
     ManagerRefused(manager="a1b2c3", hostname="nid0042", reason="versions", versions=("0.1.0", "0.2.0")),
     StatusReply(
         request=5,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from trellis.wire.messages import (
     Demand,
-    ManagerLost,
+    ManagerLoss,
     TasksCancelled,
     TasksRefused,
     TasksTimedOut,
     TasksUnfit,
-    WorkerLost,
+    WorkerLoss,
 )
 
 
@@ -141,9 +141,9 @@ class Ledger:
                 justified = id_ in self.cancel_wanted and not runs
             case TasksTimedOut(manager=manager):
                 justified = plan.walltime_s > 0 and id_ in self._starts and manager not in runs_at
-            case WorkerLost():
+            case WorkerLoss():
                 justified = id_ in self._widowed
-            case ManagerLost(manager=manager):
+            case ManagerLoss(manager=manager):
                 justified = manager in self.disturbed | self.slept
                 self._check_losses(cause)
             case TasksUnfit():
@@ -155,7 +155,7 @@ class Ledger:
         if not justified:
             raise SafetyViolation(f"task {id_} fails without a reason: {cause}")
 
-    def _check_losses(self, cause: ManagerLost) -> None:
+    def _check_losses(self, cause: ManagerLoss) -> None:
         """Check that unstarted tasks were lost at most one for each worker: it may just have taken that."""
         never = [id_ for id_ in cause.ids if cause.manager not in self._starts.get(id_, ())]
         if cause.manager in self.witnessed and len(never) > self.workers[cause.manager]:

@@ -28,7 +28,7 @@ from trellis.wire.messages import (
     FromSubmitSide,
     HoldManagers,
     ManagerJoined,
-    ManagerLost,
+    ManagerLoss,
     Message,
     Results,
     StatusRequest,
@@ -39,7 +39,7 @@ from trellis.wire.messages import (
     TasksTimedOut,
     TasksUnfit,
     ToSubmitSide,
-    WorkerLost,
+    WorkerLoss,
 )
 
 
@@ -123,7 +123,7 @@ class SubmitSide:
                 self._on_results(message, unpack(message.sizes, frames))
             case ManagerJoined():
                 self._managers.on_joined(message)
-            case ManagerLost():
+            case ManagerLoss():
                 self._managers.on_lost(message.manager)
                 self._acknowledgements.forget(message.manager)
                 self._handle(submission.TasksFailed(message.ids, message))
@@ -132,7 +132,7 @@ class SubmitSide:
             case TasksRefused(ids=ids):
                 event = submission.TasksFailed if message.manager else submission.TasksNotTaken
                 self._handle(event(ids, message))
-            case WorkerLost(id=id_):
+            case WorkerLoss(id=id_):
                 self._handle(submission.TasksFailed([id_], message))
             case _:
                 pass  # what is for people

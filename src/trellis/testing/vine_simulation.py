@@ -50,11 +50,11 @@ from trellis.wire.vine import (
     GetFile,
     InstallLibraries,
     Mount,
-    Notice,
     Resources,
     RunTasks,
     ToVineClient,
     ToVineWorker,
+    VineNotice,
     VineResults,
     VineStatusRequest,
     VineTaskFailed,
@@ -263,7 +263,7 @@ class VineSimulation:
                 self._report(id_, status)
             case FileFetched(request=request, error=error):
                 self._on_fetched(request, error, unpack(decoded.sizes, message[1:]))
-            case Notice(text=text):
+            case VineNotice(text=text):
                 self.told.append(text)
 
     def on_closed(self, connection: Connection) -> None:

@@ -167,7 +167,7 @@ class Results(Message, tag=21):
     sequence: int = 0  # of the manager's reports; it keeps each until ReceivedUpTo
 
 
-class WorkerLost(Message, tag=22):
+class WorkerLoss(Message, tag=22):
     """A worker process died by itself while it ran this task."""
 
     manager: str
@@ -332,7 +332,7 @@ class ManagerJoined(Message, tag=40):
     workers: int
 
 
-class ManagerLost(Message, tag=41):
+class ManagerLoss(Message, tag=41):
     """A manager is gone, and these tasks with it: they may have started. Others went back to the queue."""
 
     manager: str
@@ -420,7 +420,7 @@ FromSubmitSide = (
     TaskMessage | HoldManagers | StatusRequest | Shutdown | Received | ResumeEnd | PackagesRequest | DrainBlocks
 )
 # Reports of how tasks ended: numbered, and kept by the manager until the submit side has them.
-Report = Results | WorkerLost | TasksTimedOut | TasksCancelled | TasksOverMemory
+Report = Results | WorkerLoss | TasksTimedOut | TasksCancelled | TasksOverMemory
 FromManager = (
     Report
     | Register
@@ -450,7 +450,7 @@ ToManager = (
 ToSubmitSide = (
     Report
     | ManagerJoined
-    | ManagerLost
+    | ManagerLoss
     | ManagerRefused
     | StatusReply
     | TasksUnfit

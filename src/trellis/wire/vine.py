@@ -204,7 +204,7 @@ class WorkerLeft(Message, tag=1023):
     tasks: int
 
 
-class Notice(Message, tag=1024):
+class VineNotice(Message, tag=1024):
     """Something that the user should know: a library that fails to start, a task that fits no worker."""
 
     text: str
@@ -441,7 +441,7 @@ FromVineClient = (
     | FetchFile
     | VineStatusRequest
 )
-ToVineClient = VineResults | VineTaskFailed | WorkerJoined | WorkerLeft | Notice | FileFetched | VineStatus
+ToVineClient = VineResults | VineTaskFailed | WorkerJoined | WorkerLeft | VineNotice | FileFetched | VineStatus
 FromVineWorker = (
     RegisterWorker
     | Heartbeat

@@ -37,7 +37,7 @@ from trellis.wire.messages import (
     TasksStarted,
     Welcome,
     WitnessReport,
-    WorkerLost,
+    WorkerLoss,
 )
 
 
@@ -145,7 +145,7 @@ def test_tasks_whose_function_was_lost_on_the_way_are_missing_and_harm_no_worker
     assert stage.wait_for(TasksMissing).ids == [1]
     stage.define(abs)
     assert stage.run(1, abs, -1) == 1
-    assert stage.said(WorkerLost) == []
+    assert stage.said(WorkerLoss) == []
 
 
 def test_a_task_that_is_sent_twice_runs_once(stage: Stage, tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_slots_are_never_oversold(stage: Stage, tmp_path: Path) -> None:
 def test_the_worker_of_a_wide_task_dies_and_the_others_go_on(stage: Stage) -> None:
     stage.welcome("--max_workers_per_node", "3", environ={"PARSL_CORES": "3"})
     stage.submit(1, os._exit, 3, demand=Demand(cores=3))
-    lost = stage.wait_for(WorkerLost)
+    lost = stage.wait_for(WorkerLoss)
     assert lost.id == 1
     assert "exit code 3" in lost.reason
     assert stage.run(2, abs, -2, demand=Demand(cores=3)) == 2
@@ -523,7 +523,7 @@ def test_a_worker_that_the_system_kills_for_lack_of_memory(small_group: Path, st
     assert hello.memory_bytes <= 300_000_000
     stage.send(Welcome([]))
     stage.submit(1, use_memory, 600, "/nowhere")
-    reason = stage.wait_for(WorkerLost).reason
+    reason = stage.wait_for(WorkerLoss).reason
     assert re.fullmatch(r"out of memory: the system killed it; peak memory \d+ MB", reason)
     stage.process.terminate()
     assert stage.wait_for_end() == 0
@@ -532,7 +532,7 @@ def test_a_worker_that_the_system_kills_for_lack_of_memory(small_group: Path, st
 def test_one_that_somebody_kills_is_not_out_of_memory(stage: Stage) -> None:
     stage.welcome(*ONE)
     stage.submit(1, kill_myself)
-    reason = stage.wait_for(WorkerLost).reason
+    reason = stage.wait_for(WorkerLoss).reason
     assert reason.startswith("killed by signal 9 (SIGKILL), perhaps by the system for lack of memory; peak memory ")
 
 

@@ -22,7 +22,7 @@ from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import load_client_keys
 from trellis.wire.codec import Buffer, Decoder, encode_header, pack
-from trellis.wire.messages import Message, Results, Tasks, TasksRefused, ToManager, Welcome, WorkerLost
+from trellis.wire.messages import Message, Results, Tasks, TasksRefused, ToManager, Welcome, WorkerLoss
 from trellis.wire.payload import dump_result
 
 WAIT_S = 30
@@ -132,7 +132,7 @@ def test_only_the_manager_that_has_a_task_can_tell_its_end(executor: HighThrough
             executor.submit(double, {}, n) for n in range(5)
         ]  # one for the rogue, the others wait or are elsewhere
         own, *_ = rogue.hear(Tasks).ids
-        rogue.say(WorkerLost("rogue", ids[0], 0, "nowhere", "a lie", 1))
+        rogue.say(WorkerLoss("rogue", ids[0], 0, "nowhere", "a lie", 1))
         rogue.report([ids[1], own, 10**9], "from the rogue", 2)
         done, _ = wait(waiting, WAIT_S, FIRST_COMPLETED)
         assert [future.result() for future in done] == ["from the rogue"]

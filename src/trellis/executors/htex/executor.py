@@ -30,7 +30,7 @@ from trellis.executors.htex.worker.payload_calls import run_payload
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.transport.shared_directory import make_directory
 from trellis.utils import RepresentationMixin
-from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLost, ManagerPutAside, ManagerRefused, StatusReply
+from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLoss, ManagerPutAside, ManagerRefused, StatusReply
 
 if TYPE_CHECKING:
     from trellis.executors.htex.submit.client import InterchangeClient
@@ -343,7 +343,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
         self._joined[message.manager] = message
         logger.info("manager %s on %s joined, %d workers", message.manager, message.hostname, message.workers)
 
-    def _on_manager_lost(self, message: ManagerLost) -> None:
+    def _on_manager_lost(self, message: ManagerLoss) -> None:
         self._joined.pop(message.manager, None)
         logger.warning("manager %s on %s is lost: %s", message.manager, message.hostname, message.reason)
         self.poll_facade()  # its block's job may have ended

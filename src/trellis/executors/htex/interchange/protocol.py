@@ -35,7 +35,7 @@ from trellis.wire.messages import (
     Heartbeat,
     HoldManagers,
     ManagerJoined,
-    ManagerLost,
+    ManagerLoss,
     ManagerPutAside,
     ManagerRefused,
     Message,
@@ -64,7 +64,7 @@ from trellis.wire.messages import (
     TasksWithdrawn,
     Welcome,
     WitnessReport,
-    WorkerLost,
+    WorkerLoss,
     witness_of,
 )
 
@@ -259,7 +259,7 @@ class InterchangeProtocol:
                 self._handle(events.TasksWithdrawn(name, ids))
             case Heartbeat():
                 self._handle(events.HeartbeatReceived(name))
-            case WorkerLost():
+            case WorkerLoss():
                 if self.state.had_by(name, [message.id]):
                     self._forward(frames)
                     self._ended(name, [message.id], worker_lost=True)
@@ -297,7 +297,7 @@ class InterchangeProtocol:
     def _refuse_report(self, name: str, frames: list[Buffer], error: BadMessage) -> bool:
         """A report that makes no sense: the tasks of its manager that it is about fail; False when there are none."""
         header = frames[0] if frames else b""
-        claimed = self._from_manager.tasks_in(header, Results, WorkerLost, TasksTimedOut, TasksOverMemory)
+        claimed = self._from_manager.tasks_in(header, Results, WorkerLoss, TasksTimedOut, TasksOverMemory)
         ids = [claimed[n] for n in self.state.had_by(name, claimed)]
         _, fields = self._from_manager.salvage(header)
         if not ids or fields.get("manager") != name:
@@ -364,7 +364,7 @@ class InterchangeProtocol:
                 logger.warning(text, manager, hostname, len(ids), requeued, reason)
                 self._payloads.lose(manager)
                 self._payloads.drop(ids)
-                self._to_client(ManagerLost(manager, block, hostname, ids, reason, requeued))
+                self._to_client(ManagerLoss(manager, block, hostname, ids, reason, requeued))
             case events.AskToRegister(manager):
                 self._to_manager(manager, RegisterAgain())
             case events.SendCheck(manager, ids):

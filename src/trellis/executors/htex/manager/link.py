@@ -30,7 +30,7 @@ from trellis.wire.messages import (
     TasksReturned,
     TasksTimedOut,
     TasksWithdrawn,
-    WorkerLost,
+    WorkerLoss,
 )
 
 # What the machine wants the interchange to hear.
@@ -112,7 +112,7 @@ class ManagerLink:
         name = self._registration.manager
         match action:
             case events.ReportWorkerLost(worker, task, reason):
-                lost = WorkerLost(name, task, worker, self._registration.hostname, reason, self._next_sequence())
+                lost = WorkerLoss(name, task, worker, self._registration.hostname, reason, self._next_sequence())
                 return self._report_end(lost, [task])
             case events.ReportTimedOut(task, walltime_s):
                 return self._report_end(TasksTimedOut(name, [task], [walltime_s], self._next_sequence()), [task])

@@ -41,7 +41,7 @@ from trellis.wire.messages import (
     DrainBlocks,
     HoldManagers,
     ManagerJoined,
-    ManagerLost,
+    ManagerLoss,
     ManagerPutAside,
     ManagerRefused,
     Notice,
@@ -55,7 +55,7 @@ from trellis.wire.messages import (
     TasksTimedOut,
     TasksUnfit,
     ToSubmitSide,
-    WorkerLost,
+    WorkerLoss,
 )
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class InterchangeCallbacks(NamedTuple):
     """What the owner of the client wants to hear of; called on the client's thread, so they return at once."""
 
     manager_joined: Callable[[ManagerJoined], None]
-    manager_lost: Callable[[ManagerLost], None]
+    manager_lost: Callable[[ManagerLoss], None]
     manager_refused: Callable[[ManagerRefused], None]
     interchange_lost: Callable[[TrellisError], None]
     interchange_restarted: Callable[[str], None] = logger.warning
@@ -287,7 +287,7 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
         match message:
             case Results():
                 self._on_results(message, frames)
-            case WorkerLost():
+            case WorkerLoss():
                 self._perform(self._machine.handle(machine.TasksFailed([message.id], message)))
             case TasksTimedOut() | TasksCancelled() | TasksOverMemory() | TasksUnfit():
                 self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
@@ -296,7 +296,7 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
                 self._perform(self._machine.handle(event(ids, message)))
             case ManagerJoined():
                 self._on_manager_joined(message)
-            case ManagerLost():
+            case ManagerLoss():
                 self._on_manager_lost(message)
             case ManagerRefused():
                 self._callbacks.manager_refused(message)
@@ -319,7 +319,7 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
         if self._managers.on_joined(message):
             self._callbacks.manager_joined(message)
 
-    def _on_manager_lost(self, message: ManagerLost) -> None:
+    def _on_manager_lost(self, message: ManagerLoss) -> None:
         self._managers.on_lost(message.manager)
         self._acknowledgements.forget(message.manager)
         self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))

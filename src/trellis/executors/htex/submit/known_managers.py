@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trellis.executors.htex.settings import RECOVERY_S
-from trellis.wire.messages import ManagerJoined, ManagerLost
+from trellis.wire.messages import ManagerJoined, ManagerLoss
 
 
 class KnownManagers:
@@ -45,7 +45,7 @@ class KnownManagers:
     def next_deadline(self) -> float | None:
         return self._awaited_until if self._awaited else None
 
-    def overdue(self, now: float) -> list[ManagerLost]:
+    def overdue(self, now: float) -> list[ManagerLoss]:
         """Managers that did not come back in time; nobody else knows that they are lost."""
         if self._awaited_until is None or now < self._awaited_until:
             return []
@@ -54,5 +54,5 @@ class KnownManagers:
         lost = []
         for manager in sorted(self._awaited):
             hostname, block = self.place_of(manager)
-            lost.append(ManagerLost(manager, block, hostname, [], reason))
+            lost.append(ManagerLoss(manager, block, hostname, [], reason))
         return lost

@@ -13,23 +13,23 @@ from trellis.errors import (
     ExecutorError,
     InternalConsistencyError,
     InvalidResourceSpecification,
+    ManagerLost,
     MemoryLimitExceeded,
     TrellisError,
+    WorkerLost,
 )
-from trellis.errors import ManagerLost as ManagerLostError
-from trellis.errors import WorkerLost as WorkerLostError
 from trellis.executors.common.outcomes import outcome_of
 from trellis.transport.shared_files import is_reference, read
 from trellis.wire.codec import Payload
 from trellis.wire.messages import (
-    ManagerLost,
+    ManagerLoss,
     Results,
     TasksCancelled,
     TasksOverMemory,
     TasksRefused,
     TasksTimedOut,
     TasksUnfit,
-    WorkerLost,
+    WorkerLoss,
 )
 
 logger = logging.getLogger(__name__)
@@ -77,10 +77,10 @@ def outcomes_of(
 def failure(cause: object, attempt: Attempt, label: str) -> BaseException:
     """The exception of one task, from what was reported of several; each task gets one of its own."""
     match cause:
-        case ManagerLost():
-            return ManagerLostError(cause.manager, cause.hostname, f"{cause.reason}; task {attempt.name} was there")
-        case WorkerLost():
-            return WorkerLostError(cause.worker, cause.hostname, f"{cause.reason}; it was running {attempt.name}")
+        case ManagerLoss():
+            return ManagerLost(cause.manager, cause.hostname, f"{cause.reason}; task {attempt.name} was there")
+        case WorkerLoss():
+            return WorkerLost(cause.worker, cause.hostname, f"{cause.reason}; it was running {attempt.name}")
         case TasksTimedOut():
             return AppTimeout(f"{attempt.name} ran for longer than its walltime of {attempt.walltime_s:g} s")
         case TasksOverMemory():

@@ -37,9 +37,9 @@ from trellis.wire.vine import (
     FileSpec,
     InstallLibraries,
     LibrarySpec,
-    Notice,
     TaskShape,
     ToVineClient,
+    VineNotice,
     VineResults,
     VineStatus,
     VineStatusRequest,
@@ -194,7 +194,7 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
                 self._callbacks.worker_joined(message)
             case WorkerLeft():
                 self._callbacks.worker_left(message)
-            case Notice(text=text):
+            case VineNotice(text=text):
                 self._callbacks.notice(text)
             case FileFetched():
                 reply = self._take_reply(message.request)

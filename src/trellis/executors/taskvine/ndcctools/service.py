@@ -47,7 +47,7 @@ from trellis.wire.vine import (
     FileFetched,
     FromVineClient,
     InstallLibraries,
-    Notice,
+    VineNotice,
     VineResults,
     VineStatus,
     VineStatusRequest,
@@ -212,7 +212,7 @@ class NdcctoolsService:
                 self._rounds.worker_left(now)
             self._send(news)
         for notice in self._rounds.look(now):
-            self._send(Notice(notice))
+            self._send(VineNotice(notice))
 
     def _report(self, ends: Iterable[Done | VineTaskFailed]) -> None:
         done: dict[str, list[Done]] = {}
@@ -245,7 +245,7 @@ class NdcctoolsService:
         for fetched in self._fetches.lost(lost):
             self._send_fetched(fetched)
         for name, (reason, hopeless) in self._libraries.failed(words).items():
-            self._send(Notice(reason))
+            self._send(VineNotice(reason))
             for id_ in self._tasks.calls_of(name) if hopeless else ():
                 if self._tasks.has(id_):  # not given up with another one
                     self._report(self._tasks.give_up(id_, "missing_library", reason))
@@ -260,7 +260,7 @@ class NdcctoolsService:
             if self._client.hears(incoming.peer):
                 notices, self._notices = self._notices, []
                 for notice in notices:
-                    self._send(Notice(notice))
+                    self._send(VineNotice(notice))
                 self._take(incoming.frames)
 
     def _take(self, frames: list[Buffer]) -> None:
@@ -325,7 +325,7 @@ class NdcctoolsService:
             for position, arguments in enumerate(unpack(message.sizes, frames))
         ]
         for warning in self._tasks.announce(tasks):
-            self._send(Notice(warning))
+            self._send(VineNotice(warning))
         for new in tasks:
             failed = self._tasks.add(new)
             if failed is not None:

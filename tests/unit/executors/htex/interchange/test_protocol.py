@@ -29,7 +29,7 @@ from trellis.wire.messages import (
     ForgetFunctions,
     Heartbeat,
     ManagerJoined,
-    ManagerLost,
+    ManagerLoss,
     Message,
     Packages,
     PackagesRequest,
@@ -51,7 +51,7 @@ from trellis.wire.messages import (
     ToSubmitSide,
     Welcome,
     WitnessReport,
-    WorkerLost,
+    WorkerLoss,
 )
 
 CLIENT = b"the submit side"
@@ -220,7 +220,7 @@ def test_nobody_speaks_for_another(interchange: Interchange) -> None:
     interchange.sent.clear()
     interchange.manager("x", 8, TasksStarted("m", [1]))
     (lost,) = interchange.take("the submit side")
-    assert isinstance(lost, ManagerLost)
+    assert isinstance(lost, ManagerLoss)
     assert (lost.manager, lost.reason) == ("x", "it sent a bad message: it speaks as m")
 
 
@@ -250,7 +250,7 @@ def test_a_report_counts_for_the_tasks_that_its_manager_has(interchange: Interch
     interchange.sent.clear()
     interchange.manager("m", 7, results(8, 1, 9), b"a", b"b", b"c")
     assert interchange.sent.pop("the submit side") == [(results(1), [b"b"])]
-    interchange.manager("m", 7, WorkerLost("m", 9, 0, "host", "it died", 2))
+    interchange.manager("m", 7, WorkerLoss("m", 9, 0, "host", "it died", 2))
     assert interchange.take("the submit side") == [TasksCancelled([], "m", 2)]  # it need not be kept
     interchange.manager("m", 7, TasksCancelled([9], "m", 3))
     assert interchange.take("the submit side") == [TasksCancelled([9], "m", 3)]
@@ -283,7 +283,7 @@ def test_a_manager_that_makes_no_sense_is_dropped_and_its_tasks_wait(
     interchange.sent.clear()
     interchange.manager("m", 7, frames)
     (lost,) = interchange.take("the submit side")
-    assert isinstance(lost, ManagerLost)
+    assert isinstance(lost, ManagerLoss)
     assert (lost.manager, lost.ids, lost.requeued) == ("m", [], 1)
     interchange.manager("m", 7, Heartbeat())
     assert interchange.take("m") == [DismissManager(lost.reason)]
@@ -316,7 +316,7 @@ def test_tasks_that_make_no_sense_are_refused_by_name(interchange: Interchange) 
     [
         (spoilt(results(1, 9, sequence=4), "durations_s"), 4),
         (spoilt(results(1, sequence=4), "sequence"), 0),
-        (spoilt(WorkerLost("m", 1, 0, "host", "it died", 4), "reason", 5), 4),
+        (spoilt(WorkerLoss("m", 1, 0, "host", "it died", 4), "reason", 5), 4),
     ],
 )
 def test_a_report_without_sense_costs_the_tasks_that_it_is_about(
@@ -412,7 +412,7 @@ def test_a_witness_is_believed_under_its_own_name_only(interchange: Interchange)
     interchange.manager("m-witness", 9, WitnessReport("m", [1], [2]))
     interchange.wait(2 * CLOSED_GRACE_S)
     (lost,) = interchange.take("the submit side")
-    assert isinstance(lost, ManagerLost)
+    assert isinstance(lost, ManagerLoss)
     assert (lost.ids, lost.requeued) == ([1], 1)
 
 

@@ -49,7 +49,7 @@ from trellis.wire.messages import (
     TasksReturned,
     TasksStarted,
     Welcome,
-    WorkerLost,
+    WorkerLoss,
 )
 
 
@@ -298,7 +298,7 @@ def test_the_death_of_a_worker_is_reported_after_what_it_had_written(manager: Ma
     manager.perform()
     results, lost = [message for message in manager.take() if not isinstance(message, TasksStarted)]
     assert isinstance(results, Results)
-    assert isinstance(lost, WorkerLost)
+    assert isinstance(lost, WorkerLoss)
     assert (results.sequence, lost.sequence, lost.id, lost.reason) == (1, 2, 2, "killed by signal 9")
 
 

@@ -10,19 +10,17 @@ from typing import Any
 import pytest
 
 from trellis.core.interfaces import Attempt, Outcome, RunInfo
-from trellis.errors import AppTimeout, InvalidResourceSpecification, MemoryLimitExceeded
-from trellis.errors import ManagerLost as ManagerLostError
-from trellis.errors import WorkerLost as WorkerLostError
+from trellis.errors import AppTimeout, InvalidResourceSpecification, ManagerLost, MemoryLimitExceeded, WorkerLost
 from trellis.executors.htex.submit.outcomes import failure, outcomes_of
 from trellis.transport.shared_files import Writer
 from trellis.wire.messages import (
-    ManagerLost,
+    ManagerLoss,
     Results,
     TasksCancelled,
     TasksOverMemory,
     TasksTimedOut,
     TasksUnfit,
-    WorkerLost,
+    WorkerLoss,
 )
 from trellis.wire.payload import dump_exception, dump_result
 
@@ -41,8 +39,8 @@ def attempt(id_: int = 5, **keywords: Any) -> Attempt:
 @pytest.mark.parametrize(
     ("report", "type_", "facts"),
     [
-        (ManagerLost("m1", "0", "nid7", [5], "its connection closed"), ManagerLostError, ["m1", "nid7", "closed"]),
-        (WorkerLost("m1", 5, 3, "nid7", "killed by signal 9"), WorkerLostError, ["worker 3", "nid7", "signal 9"]),
+        (ManagerLoss("m1", "0", "nid7", [5], "its connection closed"), ManagerLost, ["m1", "nid7", "closed"]),
+        (WorkerLoss("m1", 5, 3, "nid7", "killed by signal 9"), WorkerLost, ["worker 3", "nid7", "signal 9"]),
         (TasksTimedOut("m1", [5], [2.5]), AppTimeout, ["2.5 s"]),
         (TasksCancelled([5]), CancelledError, ["cancelled"]),
         (TasksOverMemory("m1", [4, 5], [1.0, 100.0], [2.0, 130.4]), MemoryLimitExceeded, ["130 MB", "100 MB"]),

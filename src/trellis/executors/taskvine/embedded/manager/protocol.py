@@ -57,11 +57,11 @@ from trellis.wire.vine import (
     KillTasks,
     LibraryDown,
     LibraryUp,
-    Notice,
     RegisterWorker,
     SendFile,
     StopLibrary,
     TaskFailed,
+    VineNotice,
     VineStatus,
     VineStatusRequest,
     VineTaskFailed,
@@ -401,14 +401,14 @@ class VineManagerProtocol:
             case events.Refuse(worker, reason):
                 logger.warning("worker %s is refused: %s", worker, reason)
                 self._to_worker(worker, Refused(reason))
-                self._to_client(Notice(f"worker {worker} is refused: {reason}"))
+                self._to_client(VineNotice(f"worker {worker} is refused: {reason}"))
             case events.Dismiss(worker, reason):
                 self._to_worker(worker, DismissManager(reason))
             case events.ReportWorkerLeft(worker, hostname, reason, tasks):
                 self._on_worker_left(WorkerLeft(worker, hostname, reason, tasks))
             case events.TellUser(text):
                 logger.warning("%s", text)
-                self._to_client(Notice(text))
+                self._to_client(VineNotice(text))
             case _:
                 assert_never(action)
 
