@@ -6,7 +6,9 @@ A connection is known by a number that is used again as soon as it has ended, wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
+from trellis.testing.damage import confuse, truncate
 from trellis.testing.network import Connection, World
 from trellis.wire.codec import Buffer, encode_header
 from trellis.wire.vine import CallsEnded, CancelVineTasks, RegisterWorker, Resources
@@ -18,23 +20,26 @@ _NEWS_DELAY_S = 0.3
 Frames = list[Buffer]
 
 
-def _cut_short(frames: Frames) -> Frames:
-    return [bytes(frames[0])[:-1], *frames[1:]]
-
-
-def _as_a_stranger(frames: Frames) -> Frames:
+def _as_a_stranger(frames: Frames, rng: Random) -> Frames:
     somebody = RegisterWorker(0, "somebody else", "h", 1, Resources(1, 1, 1, 1), [], "", None, [], [])
     return [encode_header(somebody)]
 
 
-# What a defect makes of a message. None of it can be taken for one that was meant.
-DAMAGES: list[Callable[[Frames], Frames]] = [
-    lambda frames: [],
-    lambda frames: [b"garbage"],
-    _cut_short,
+def _without_results(frames: Frames, rng: Random) -> Frames:
+    return [encode_header(CallsEnded([1, 2], [], [0.0, 0.0], [0.0, 0.0], [5, 5])), b"short"]
+
+
+def _as_the_client(frames: Frames, rng: Random) -> Frames:
+    return [encode_header(CancelVineTasks([1]))]
+
+
+# What a defect makes of a worker's message. None of it can be taken for one that was meant.
+DAMAGES: list[Callable[[Frames, Random], Frames]] = [
+    truncate,
+    confuse,
     _as_a_stranger,
-    lambda frames: [encode_header(CallsEnded([1, 2], [], [0.0, 0.0], [0.0, 0.0], [5, 5])), b"short"],
-    lambda frames: [encode_header(CancelVineTasks([1]))],  # what the submit side says
+    _without_results,
+    _as_the_client,
 ]
 
 

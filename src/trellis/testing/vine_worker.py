@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Protocol, assert_never
 
 from trellis.executors.taskvine.embedded.worker import effects
@@ -92,7 +93,7 @@ class SimulatedVineWorker:
         self._stolen: set[str] = set()  # files that it lost
         self._wakes_at = math.inf
         self._is_performing = False
-        self._damage: Callable[[Frames], Frames] | None = None  # of what it says next
+        self._damage: Callable[[Frames, Random], Frames] | None = None  # of what it says next
         kept = sorted(self.cache)
         registration = RegisterWorker(
             VINE_PROTOCOL_VERSION,
@@ -118,7 +119,7 @@ class SimulatedVineWorker:
         """Stop the process for so long."""
         self._freezer.freeze(seconds)
 
-    def damage_next(self, damage: Callable[[Frames], Frames]) -> None:
+    def damage_next(self, damage: Callable[[Frames, Random], Frames]) -> None:
         """What it says next does not come as it was meant."""
         self._damage = damage
 
@@ -195,7 +196,7 @@ class SimulatedVineWorker:
 
     def _send(self, frames: Frames) -> None:
         if self._damage is not None:
-            frames, self._damage = self._damage(frames), None
+            frames, self._damage = self._damage(frames, self._world.rng), None
         self.socket.send(frames)
 
     # -- effects -----------------------------------------------------------------------------------------------
