@@ -271,6 +271,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
             tune=tune,
             project_name=config.project_name,
             scheduler=config.scheduler,
+            client_name=secrets.token_hex(16),
         )
 
     @property

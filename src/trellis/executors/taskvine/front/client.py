@@ -67,7 +67,7 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
             label,
             "vine",
             process,
-            ServiceAddress(settings.client_address, settings.cert_dir),
+            ServiceAddress(settings.client_address, settings.cert_dir, settings.client_name),
             Patience(asking_period(settings.heartbeat_period_s, threshold_s), threshold_s),
             ping=VineStatusRequest(0),
             messages=ToVineClient,
