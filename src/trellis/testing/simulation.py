@@ -189,6 +189,7 @@ class Simulation:
         # Only a manager whose name nobody has a second time can have a witness.
         witnessed = self._world.chance(0.8) and name not in {manager.name for manager in self.managers}
         self._stage.ledger.workers[name] = workers
+        self._stage.ledger.witnessed.discard(name)  # that was another one of this name
         hello = registration(name, str(self._blocks), workers, prefetch, witnessed)
         self.managers.append(SimulatedManager(self._stage, self.interchange, hello, drain_s, worker_fails))
 
