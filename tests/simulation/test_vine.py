@@ -278,7 +278,7 @@ class NeverBeats(VineWorkerState):
 )
 def test_a_bug_is_seen(parts: Parts, seen: str) -> None:
     def search() -> None:
-        for seed in range(30):
+        for seed in range(80):
             VineSimulation(seed, VineScenario(faults=12), parts).run()
 
     with pytest.raises(AssertionError, match=seen):

@@ -36,7 +36,7 @@ from trellis.testing.vine_scenario import (
 from trellis.testing.vine_wire import DAMAGES, Frames
 from trellis.testing.vine_worker import SimulatedVineWorker, WorkerPlan
 from trellis.wire.codec import Decoder, Payload, encode_header, pack, unpack
-from trellis.wire.messages import DefineFunctions, ForgetFunctions, Message, Shutdown
+from trellis.wire.messages import DefineFunctions, ForgetFunctions, Shutdown
 from trellis.wire.vine import (
     CancelVineTasks,
     DeclareFiles,
@@ -97,8 +97,8 @@ class VineSimulation:
         self.orders: list[GetFile] = []
         self.faulty = scenario.faults > 0
         self._reported: set[int] = set()  # by the manager; the user may not know yet
-        self._from_manager: Decoder[Message] = Decoder(ToVineClient)
-        self._to_worker: Decoder[Message] = Decoder(ToVineWorker)
+        self._from_manager: Decoder[ToVineClient] = Decoder(ToVineClient)
+        self._to_worker: Decoder[ToVineWorker] = Decoder(ToVineWorker)
         self._trace: deque[tuple[float, str, object]] = deque(maxlen=_TRACE_LENGTH)
         self._numbers = itertools.count()
         self._requests = itertools.count(1)
@@ -329,7 +329,7 @@ class VineSimulation:
     def _damage(self) -> None:
         victim = self._victim()
         if victim is not None:
-            victim.damage_next(self.world.rng.choice(DAMAGES))
+            victim.damage_next(*self.world.rng.sample(DAMAGES, 3))
 
     def _lose_file(self) -> None:
         for worker in self.workers.values():
@@ -386,20 +386,20 @@ class VineSimulation:
         self._trace.append((self.world.now, who, what))
 
     def reported(self, frames: Frames) -> None:
-        match self._from_manager.decode(frames[0]):
-            case VineResults(ids=ids):
-                self._reported.update(ids)
-            case VineTaskFailed(id=id_):
-                self._reported.add(id_)
+        message = self._from_manager.decode(frames[0])
+        if isinstance(message, VineResults):
+            self._reported.update(message.ids)
+        elif isinstance(message, VineTaskFailed):
+            self._reported.add(message.id)
 
     def ordered(self, frames: Frames) -> None:
-        match self._to_worker.decode(frames[0]):
-            case RunTasks(ids=ids):
-                for id_ in self._reported.intersection(ids):
-                    if not self.user.plans[id_].temps or self.user.outcomes.get(id_, "done") != "done":
-                        raise SafetyViolation(f"task {id_} runs after its report")
-            case GetFile() as order:
-                self.orders.append(order)
+        message = self._to_worker.decode(frames[0])
+        if isinstance(message, RunTasks):
+            for id_ in self._reported.intersection(message.ids):
+                if not self.user.plans[id_].temps or self.user.outcomes.get(id_, "done") != "done":
+                    raise SafetyViolation(f"task {id_} runs after its report")
+        elif isinstance(message, GetFile):
+            self.orders.append(message)
 
     # -- time, and the end -------------------------------------------------------------------------------------
 

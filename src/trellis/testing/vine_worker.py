@@ -93,7 +93,7 @@ class SimulatedVineWorker:
         self._stolen: set[str] = set()  # files that it lost
         self._wakes_at = math.inf
         self._is_performing = False
-        self._damage: Callable[[Frames, Random], Frames] | None = None  # of what it says next
+        self._damages: list[Callable[[Frames, Random], Frames]] = []  # of what it says next
         kept = sorted(self.cache)
         registration = RegisterWorker(
             VINE_PROTOCOL_VERSION,
@@ -119,9 +119,9 @@ class SimulatedVineWorker:
         """Stop the process for so long."""
         self._freezer.freeze(seconds)
 
-    def damage_next(self, damage: Callable[[Frames, Random], Frames]) -> None:
+    def damage_next(self, *damages: Callable[[Frames, Random], Frames]) -> None:
         """What it says next does not come as it was meant."""
-        self._damage = damage
+        self._damages += damages
 
     def _receive(self, frames: Frames) -> None:
         if self.alive and not self._freezer.defer(self._receive, frames):
@@ -195,8 +195,8 @@ class SimulatedVineWorker:
         self._place.worker_ended(self, exit_)
 
     def _send(self, frames: Frames) -> None:
-        if self._damage is not None:
-            frames, self._damage = self._damage(frames, self._world.rng), None
+        if self._damages:
+            frames = self._damages.pop()(frames, self._world.rng)
         self.socket.send(frames)
 
     # -- effects -----------------------------------------------------------------------------------------------

@@ -7,24 +7,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Sized
+from typing import assert_never
 
 from trellis.errors import BadMessage
-from trellis.wire.messages import Message
+from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions, Heartbeat, Shutdown
 from trellis.wire.vine import (
     KINDS,
     LEVELS,
+    CacheFailed,
     CacheUpdated,
     CallsEnded,
+    CancelVineTasks,
     DeclareFiles,
     DefineShapes,
+    DropFiles,
+    FetchFile,
     FileChunk,
+    FromVineClient,
+    FromVineWorker,
     InstallLibraries,
+    LibraryDown,
     LibraryUp,
     RegisterWorker,
     Resources,
     SendFile,
     TaskFailed,
+    VineStatusRequest,
     VineTasks,
+    WorkerLeaving,
 )
 
 _MOST_OFFSET = 2**62
@@ -32,7 +42,7 @@ _MOST_OFFSET = 2**62
 _BAD_NAME = ("/", "\0", "\n", " ")
 
 
-def check_worker_message(message: Message) -> None:
+def check_worker_message(message: FromVineWorker) -> None:
     """Raises:
     BadMessage: no worker can mean it.
     """
@@ -66,6 +76,10 @@ def check_worker_message(message: Message) -> None:
                 raise BadMessage(f"a library with {message.slots} slots")
         case RegisterWorker():
             _check_registration(message)
+        case Heartbeat() | CacheFailed() | LibraryDown() | WorkerLeaving() | VineStatusRequest():
+            pass
+        case _:
+            assert_never(message)
 
 
 def _check_registration(message: RegisterWorker) -> None:
@@ -79,7 +93,7 @@ def _check_registration(message: RegisterWorker) -> None:
         _check_numbers([message.ends_in_s])
 
 
-def check_client_message(message: Message) -> None:
+def check_client_message(message: FromVineClient) -> None:
     """Raises:
     BadMessage: the submit side cannot mean it.
     """
@@ -99,6 +113,12 @@ def check_client_message(message: Message) -> None:
             _same_length(message.libraries, message.sizes)
             if any(library.slots < 0 for library in message.libraries):
                 raise BadMessage("a library with less than no slots")
+        case DefineFunctions() | ForgetFunctions() | DropFiles() | CancelVineTasks() | FetchFile():
+            pass
+        case DrainBlocks() | VineStatusRequest() | Shutdown():
+            pass
+        case _:
+            assert_never(message)
 
 
 def _same_length(first: Sized, *others: Sized) -> None:
