@@ -137,7 +137,7 @@ class SimulatedInterchange:
     def _read(self) -> None:
         if self._freezer.defer(self._read):
             return
-        while self._serves_managers and self._unread:
+        while self.alive and self._serves_managers and self._unread:
             connection, frames = self._unread.popleft()
             if self._latest.get(connection.name) is connection:
                 self._on_manager_frames(connection, frames)
