@@ -10,6 +10,12 @@ from trellis.wire.messages import Demand, Register
 # -- events ----------------------------------------------------------------------------------------------------
 
 
+class Report:
+    """Marks what managers that were welcomed say."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class TasksSubmitted:
     ids: Sequence[int]
@@ -40,12 +46,12 @@ class ManagerRegistered:
 
 
 @dataclass(slots=True)
-class HeartbeatReceived:
+class HeartbeatReceived(Report):
     manager: str
 
 
 @dataclass(slots=True)
-class TasksEnded:
+class TasksEnded(Report):
     """A manager reported how these tasks ended, whichever way. ``duration_s``: how long all of them ran, if known."""
 
     manager: str
@@ -55,7 +61,7 @@ class TasksEnded:
 
 
 @dataclass(slots=True)
-class TasksStarted:
+class TasksStarted(Report):
     """A manager has passed these on to its workers: they may have started."""
 
     manager: str
@@ -63,7 +69,7 @@ class TasksStarted:
 
 
 @dataclass(slots=True)
-class TasksWithdrawn:
+class TasksWithdrawn(Report):
     """A manager has taken these back from its workers' queue: they have not started, and wait there."""
 
     manager: str
@@ -80,7 +86,7 @@ class WitnessReported:
 
 
 @dataclass(slots=True)
-class TasksMissing:
+class TasksMissing(Report):
     """A manager was asked about tasks, and has never got these."""
 
     manager: str
@@ -88,7 +94,7 @@ class TasksMissing:
 
 
 @dataclass(slots=True)
-class TasksReturned:
+class TasksReturned(Report):
     """A manager gave these back, on request; they had not started."""
 
     manager: str
@@ -109,7 +115,7 @@ class ManagerLeft:
 
 
 @dataclass(slots=True)
-class ManagerDraining:
+class ManagerDraining(Report):
     manager: str
 
 
@@ -131,7 +137,6 @@ class DeadlinePassed:
     pass
 
 
-# What managers that were welcomed say.
 ManagerReport = (
     TasksEnded | TasksStarted | TasksWithdrawn | TasksReturned | TasksMissing | HeartbeatReceived | ManagerDraining
 )

@@ -97,7 +97,7 @@ class InterchangeState:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         self._now = now
-        if isinstance(event, events.ManagerReport):
+        if isinstance(event, events.Report):
             manager = self._managers.hear(event.manager, now)
             actions = self._on_stranger(event, now) if manager is None else self._on_report(manager, event, now)
         else:
@@ -176,19 +176,19 @@ class InterchangeState:
         match event:
             case events.TasksEnded():
                 return self._on_tasks_ended(manager, event, now)
-            case events.TasksStarted(_, ids):
-                self._managers.mark_started(manager, ids)
+            case events.TasksStarted():
+                self._managers.mark_started(manager, event.ids)
                 return []
-            case events.TasksWithdrawn(_, ids):
-                self._managers.mark_unstarted(manager, ids)
+            case events.TasksWithdrawn():
+                self._managers.mark_unstarted(manager, event.ids)
                 return []
-            case events.HeartbeatReceived(name):
-                return [events.AnswerHeartbeat(name)]
-            case events.TasksReturned(_, ids):
+            case events.HeartbeatReceived():
+                return [events.AnswerHeartbeat(manager.name)]
+            case events.TasksReturned():
                 self._managers.answer_ask_back(manager)
-                return self._put_back(manager, ids, now)
-            case events.TasksMissing(_, ids):
-                return self._on_tasks_missing(manager, ids, now)
+                return self._put_back(manager, event.ids, now)
+            case events.TasksMissing():
+                return self._on_tasks_missing(manager, event.ids, now)
             case events.ManagerDraining():
                 return self._drain(manager)
             case _:

@@ -13,8 +13,14 @@ Running = Mapping[int, tuple[int, float]]
 # -- events ----------------------------------------------------------------------------------------------------
 
 
+class FromInterchange:
+    """Marks what the interchange has said."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
-class TasksReceived:
+class TasksReceived(FromInterchange):
     ids: Sequence[int]
     walltimes_s: Sequence[float] | None = None  # 0 is no limit
     demands: Sequence[Demand | None] | None = None  # None: a worker and nothing else
@@ -51,13 +57,13 @@ class WorkerExited:
 
 
 @dataclass(slots=True)
-class CancelRequested:
+class CancelRequested(FromInterchange):
     ids: Sequence[int]
     running: Running
 
 
 @dataclass(slots=True)
-class ReturnRequested:
+class ReturnRequested(FromInterchange):
     """The interchange has idle workers elsewhere: give back up to ``count`` tasks that have not started."""
 
     count: int
@@ -88,7 +94,7 @@ class MemoryMeasured:
 
 
 @dataclass(slots=True)
-class InterchangeHeard:
+class InterchangeHeard(FromInterchange):
     pass
 
 
@@ -98,7 +104,7 @@ class Disconnected:
 
 
 @dataclass(slots=True)
-class Welcomed:
+class Welcomed(FromInterchange):
     """The interchange has answered the registration on a new connection."""
 
 
@@ -147,7 +153,6 @@ Event = (
     | StopRequested
     | DeadlinePassed
 )
-FromInterchange = TasksReceived | CancelRequested | ReturnRequested | InterchangeHeard | Welcomed
 
 # -- actions ---------------------------------------------------------------------------------------------------
 
