@@ -58,6 +58,7 @@ class Ledger:
         self.workers: dict[str, int] = {}  # of each manager
         self.given_up = False  # the submit side starts no more interchanges
         self._announced: set[int] = set()  # as started, to the interchange of the time
+        self._taken: set[int] = set()  # by a worker, whose task counts as running before its function is there
         self._starts: dict[int, list[str]] = {}  # the managers where each task started
         self._running: dict[int, set[str]] = {}  # where it runs
         self._completed: dict[int, set[str]] = {}  # where each task ran to its end
@@ -104,7 +105,12 @@ class Ledger:
 
     # -- what workers do ---------------------------------------------------------------------------------------
 
+    def taken(self, id_: int) -> None:
+        """A worker has said on the board that it has this task."""
+        self._taken.add(id_)
+
     def started(self, id_: int, manager: str) -> None:
+        self._taken.add(id_)
         starts = self._starts.setdefault(id_, [])
         starts.append(manager)
         undisturbed = [name for name in starts if name not in self.disturbed]
@@ -140,7 +146,7 @@ class Ledger:
                 runs = manager in runs_at if manager else bool(runs_at - self.disturbed)
                 justified = id_ in self.cancel_wanted and not runs
             case TasksTimedOut(manager=manager):
-                justified = plan.walltime_s > 0 and id_ in self._starts and manager not in runs_at
+                justified = plan.walltime_s > 0 and id_ in self._taken and manager not in runs_at
             case WorkerLoss():
                 justified = id_ in self._widowed
             case ManagerLoss(manager=manager):

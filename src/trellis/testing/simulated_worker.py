@@ -101,6 +101,7 @@ class StubWorker:
     def _begin(self) -> None:
         if self.alive and self._task is not None:
             self._owner.board[self.rank] = (self._task.id, self._stage.world.now)
+            self._stage.ledger.taken(self._task.id)
             self._go_on()
 
     def _go_on(self) -> None:
