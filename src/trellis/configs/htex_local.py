@@ -1,4 +1,4 @@
-"""One block of worker processes on this host."""
+"""A configuration with one block of worker processes on this host."""
 
 from trellis.config import Config
 from trellis.executors.htex.executor import HighThroughputExecutor

@@ -22,7 +22,7 @@ LOOK_S = 10.0
 
 
 class FactoryKeeper:
-    """One factory after the other; its workers go on without it.
+    """Keeps a factory running, one after the other; its workers go on without it.
 
     Args:
         new_process: makes the process of a factory, not started yet.

@@ -46,7 +46,7 @@ def read_piece(content: Content, request: SendFile) -> tuple[FileChunk, bytes]:
 
 
 class Pull:
-    """One file that comes in.
+    """A file that comes in.
 
     Args:
         name: cache name.
