@@ -60,7 +60,6 @@ ROOMS = (
     "configs",
     "data_provider",
     "monitoring",
-    "testing",
 )
 
 

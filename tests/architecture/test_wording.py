@@ -12,8 +12,42 @@ from tests.architecture.source import modules, tree
 
 # A docstring that opens with one of these says of whom or of what only to those who have read what stands above it.
 OPENINGS = frozenset(
-    "It Its They Their Them These Those This That Such One Another Others He She His Her For From In Of On At With "
-    "Without By Between Before After As Until Since During Through".split()
+    [
+        "It",
+        "Its",
+        "They",
+        "Their",
+        "Them",
+        "These",
+        "Those",
+        "This",
+        "That",
+        "Such",
+        "One",
+        "Another",
+        "Others",
+        "He",
+        "She",
+        "His",
+        "Her",
+        "For",
+        "From",
+        "In",
+        "Of",
+        "On",
+        "At",
+        "With",
+        "Without",
+        "By",
+        "Between",
+        "Before",
+        "After",
+        "As",
+        "Until",
+        "Since",
+        "During",
+        "Through",
+    ]
 )
 # The same event of two machines, which have theirs beside them.
 TWICE = {"CancelRequested": {"trellis.dataflow.graph", "trellis.executors.htex.submit.submission"}}

@@ -14,7 +14,7 @@ from typing import Protocol
 import zmq
 
 from tests.fuzz.frames import Frames
-from trellis.testing.simulated_manager import registration
+from tests.simulation.simulated_manager import registration
 from trellis.transport.context import Context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import ClientKeys

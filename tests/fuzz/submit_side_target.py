@@ -10,10 +10,10 @@ from pathlib import Path
 from tests.fuzz.attackers import PATIENCE_S
 from tests.fuzz.frames import Frames
 from tests.fuzz.health import Patient, Vitals
+from tests.simulation.simulated_manager import registration
 from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.htex.submit.interchange_process import interchange_command, interchange_process
-from trellis.testing.simulated_manager import registration
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import create_keys, load_client_keys

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER
 from trellis.executors.htex.interchange.events import (
     AnswerHeartbeat,
@@ -40,7 +41,6 @@ from trellis.executors.htex.interchange.events import (
 )
 from trellis.executors.htex.interchange.manager_table import CLOSED_GRACE_S, WITNESS_GRACE_S
 from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
-from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Register
 
 THRESHOLD_S = 10.0

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.htex.interchange.demands import ONE_SLOT, DemandOnNode, demand_on
 from trellis.executors.htex.interchange.events import (
     Action,
@@ -32,7 +33,6 @@ from trellis.executors.htex.interchange.manager_table import ENDS_MARGIN_S
 from trellis.executors.htex.interchange.selection import ManagerSelector
 from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
 from trellis.executors.htex.settings import RECOVERY_S
-from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Demand, Register
 
 NAMES = st.sampled_from("abc")

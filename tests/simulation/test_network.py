@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.simulation import damage
+from tests.simulation.network import Connection, World
 from trellis.errors import BadMessage
-from trellis.testing import damage
-from trellis.testing.network import Connection, World
 from trellis.wire.codec import Decoder, encode_header, pack, unpack
 from trellis.wire.messages import FromManager, Heartbeat, Results
 

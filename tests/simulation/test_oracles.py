@@ -8,6 +8,8 @@ from random import Random
 import msgspec
 import pytest
 
+from tests.simulation.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
+from tests.simulation.simulation import Machines, Scenario, Simulation
 from trellis.errors import BadMessage
 from trellis.executors.htex.interchange import events as routing
 from trellis.executors.htex.interchange.manager_table import ManagerEntry
@@ -20,8 +22,6 @@ from trellis.executors.htex.manager.protocol import ManagerProtocol
 from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
 from trellis.executors.htex.submit import submission
 from trellis.executors.htex.submit.submission import Submission
-from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
-from trellis.testing.simulation import Machines, Scenario, Simulation
 from trellis.wire import stream
 from trellis.wire.codec import Buffer
 from trellis.wire.messages import (

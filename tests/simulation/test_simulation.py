@@ -12,14 +12,14 @@ from random import Random
 
 import pytest
 
+from tests.simulation.freezing import Freezer
+from tests.simulation.network import World
+from tests.simulation.simulation import Machines, Scenario, Simulation
 from trellis.executors.htex.interchange.events import Action, Event, TasksSubmitted
 from trellis.executors.htex.interchange.selection import Selection
 from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
 from trellis.executors.htex.submit.submission import MOST_DEATHS
-from trellis.testing.freezing import Freezer
-from trellis.testing.network import World
-from trellis.testing.simulation import Machines, Scenario, Simulation
 
 # These compute all the time: on a busy machine they take as much longer.
 pytestmark = pytest.mark.timeout(900)

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.simulation.oracles import LivenessViolation
+from tests.simulation.vine_simulation import Parts, VineScenario, VineSimulation
 from trellis.errors import BadMessage
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.executors.taskvine.embedded.manager.message_checks import check_worker_message
@@ -23,8 +25,6 @@ from trellis.executors.taskvine.embedded.worker import events as worker_events
 from trellis.executors.taskvine.embedded.worker.orders import TaskEnd
 from trellis.executors.taskvine.embedded.worker.protocol import VineWorkerProtocol
 from trellis.executors.taskvine.embedded.worker.state import VineWorkerState
-from trellis.testing.oracles import LivenessViolation
-from trellis.testing.vine_simulation import Parts, VineScenario, VineSimulation
 from trellis.wire.codec import Buffer, Decoder
 from trellis.wire.messages import DefineFunctions
 from trellis.wire.vine import GetFile, Resources, ToVineWorker, VineTasks

@@ -13,12 +13,12 @@ import psutil
 import pytest
 from benchmarks import many_managers
 
+from tests.simulation.simulated_manager import registration
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import ManagerLost
 from trellis.executors.htex.settings import Settings
 from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
 from trellis.executors.htex.submit.interchange_process import interchange_command
-from trellis.testing.simulated_manager import registration
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import create_keys, load_client_keys

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from tests.integration.htex.conftest import StartExecutor
+from tests.simulation.simulated_manager import registration
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import ExecutorError, SerializationError
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.providers import LocalProvider
-from trellis.testing.simulated_manager import registration
 from trellis.transport.context import new_context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.keys import load_client_keys

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.htex.interchange.demands import DemandOnNode, demand_on, describe_demand, describe_node
-from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Demand, Register
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.common.lookahead import AHEAD_S
 from trellis.executors.htex.interchange import manager_table
 from trellis.executors.htex.interchange.demands import DemandOnNode
 from trellis.executors.htex.interchange.manager_table import CLOSED_GRACE_S, ManagerEntry, ManagerTable
-from trellis.testing.simulated_manager import registration
 
 THRESHOLD_S = 60.0
 PAIR = DemandOnNode(2)

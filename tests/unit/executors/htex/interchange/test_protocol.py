@@ -8,6 +8,7 @@ from random import Random
 import msgspec
 import pytest
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.htex.interchange.manager_table import CLOSED_GRACE_S
 from trellis.executors.htex.interchange.payload_store import MOST_REFUSALS
 from trellis.executors.htex.interchange.protocol import (
@@ -19,7 +20,6 @@ from trellis.executors.htex.interchange.protocol import (
 )
 from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.settings import Settings
-from trellis.testing.simulated_manager import registration
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, payload_buffers, unpack
 from trellis.wire.messages import (
     CancelTasks,

@@ -8,6 +8,7 @@ from random import Random
 import msgspec
 import pytest
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.common.lookahead import AHEAD_S, MOST_AHEAD_PER_WORKER
 from trellis.executors.htex.interchange import manager_table
 from trellis.executors.htex.interchange.events import (
@@ -47,7 +48,6 @@ from trellis.executors.htex.interchange.manager_table import CLOSED_GRACE_S, WIT
 from trellis.executors.htex.interchange.selection import Selection
 from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
 from trellis.executors.htex.settings import RECOVERY_S
-from trellis.testing.simulated_manager import registration
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.common.lookahead import AHEAD_S
 from trellis.executors.htex.interchange.events import (
     Action,
@@ -34,7 +35,6 @@ from trellis.executors.htex.interchange.infeasible import INFEASIBLE_S
 from trellis.executors.htex.interchange.manager_table import ENDS_MARGIN_S
 from trellis.executors.htex.interchange.selection import ManagerSelector, Selection
 from trellis.executors.htex.interchange.state import REBALANCE_S, InterchangeState
-from trellis.testing.simulated_manager import registration
 from trellis.wire.messages import Demand
 
 WIDE = Demand(cores=2)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.link import ManagerLink
-from trellis.testing.simulated_manager import registration
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Decoder, unpack
 from trellis.wire.messages import (

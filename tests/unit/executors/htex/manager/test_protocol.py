@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.simulation.simulated_manager import registration
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.backlog import NodeSize
 from trellis.executors.htex.manager.protocol import (
@@ -20,7 +21,6 @@ from trellis.executors.htex.manager.protocol import (
     TurnAway,
 )
 from trellis.executors.htex.manager.state import ManagerSettings, ManagerState
-from trellis.testing.simulated_manager import registration
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, unpack
 from trellis.wire.messages import (

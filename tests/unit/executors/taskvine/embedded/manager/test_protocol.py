@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz.frames import Frames
+from tests.simulation.vine_scenario import CLIENT, VineScenario, settings_of
 from tests.unit.executors.taskvine.embedded.manager.managing import registration
 from trellis.executors.taskvine.embedded.manager import effects
 from trellis.executors.taskvine.embedded.manager.effects import Effect
@@ -16,7 +17,6 @@ from trellis.executors.taskvine.embedded.manager.file_registry import Named
 from trellis.executors.taskvine.embedded.manager.protocol import VineManagerProtocol
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
 from trellis.executors.taskvine.embedded.manager.transactions import Transactions
-from trellis.testing.vine_scenario import CLIENT, VineScenario, settings_of
 from trellis.wire.codec import Decoder, Payload, encode_header, pack, unpack
 from trellis.wire.messages import DefineFunctions, DismissManager, ForgetFunctions, Heartbeat, Message, Shutdown
 from trellis.wire.vine import (

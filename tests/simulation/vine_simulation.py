@@ -13,12 +13,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from trellis.errors import BadMessage
-from trellis.executors.taskvine.embedded.worker.events import Exit
-from trellis.testing.network import TICK_S, Connection, World
-from trellis.testing.oracles import LivenessViolation, SafetyViolation
-from trellis.testing.vine_manager import SimulatedVineManager, due_tick
-from trellis.testing.vine_scenario import (
+from tests.simulation.network import TICK_S, Connection, World
+from tests.simulation.oracles import LivenessViolation, SafetyViolation
+from tests.simulation.vine_manager import SimulatedVineManager, due_tick
+from tests.simulation.vine_scenario import (
     CALLS,
     CLIENT,
     CONTEXT,
@@ -33,8 +31,10 @@ from trellis.testing.vine_scenario import (
     library_spec,
     settings_of,
 )
-from trellis.testing.vine_wire import DAMAGES, Frames
-from trellis.testing.vine_worker import SimulatedVineWorker, WorkerPlan
+from tests.simulation.vine_wire import DAMAGES, Frames
+from tests.simulation.vine_worker import SimulatedVineWorker, WorkerPlan
+from trellis.errors import BadMessage
+from trellis.executors.taskvine.embedded.worker.events import Exit
 from trellis.wire.codec import Decoder, Payload, encode_header, pack, unpack
 from trellis.wire.messages import DefineFunctions, ForgetFunctions, Shutdown
 from trellis.wire.vine import (

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from trellis.testing.damage import confuse, truncate
-from trellis.testing.network import Connection, World
+from tests.simulation.damage import confuse, truncate
+from tests.simulation.network import Connection, World
 from trellis.wire.codec import Buffer, encode_header
 from trellis.wire.vine import CallsEnded, CancelVineTasks, RegisterWorker, Resources
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tests.simulation.oracles import LivenessViolation
+from tests.simulation.simulated import MAX_DELAY_S, Stage
+from tests.simulation.simulated_interchange import SimulatedInterchange
+from tests.simulation.simulated_manager import SimulatedManager
 from trellis.executors.htex.interchange.state import REBALANCE_S
-from trellis.testing.oracles import LivenessViolation
-from trellis.testing.simulated import MAX_DELAY_S, Stage
-from trellis.testing.simulated_interchange import SimulatedInterchange
-from trellis.testing.simulated_manager import SimulatedManager
 
 # News of an idle worker, asking back, what comes back, and the task itself travel one after the other; when the
 # answer is that just then nothing waited, once more.

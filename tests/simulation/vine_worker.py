@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol, assert_never
 
+from tests.simulation.freezing import Freezer
+from tests.simulation.network import TICK_S, World
+from tests.simulation.oracles import LivenessViolation, SafetyViolation
+from tests.simulation.vine_manager import VineWatcher
+from tests.simulation.vine_scenario import CONTEXT, LIBRARIES, MB, Parts, VineTaskPlan, content_of, function_of
+from tests.simulation.vine_wire import ClientSocket, Frames, ServerSocket
 from trellis.executors.taskvine.embedded.worker import effects
 from trellis.executors.taskvine.embedded.worker.effects import Effect
 from trellis.executors.taskvine.embedded.worker.events import Exit
 from trellis.executors.taskvine.embedded.worker.orders import CallEnd, LibraryStart, TaskEnd, TaskStart
 from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings
-from trellis.testing.freezing import Freezer
-from trellis.testing.network import TICK_S, World
-from trellis.testing.oracles import LivenessViolation, SafetyViolation
-from trellis.testing.vine_manager import VineWatcher
-from trellis.testing.vine_scenario import CONTEXT, LIBRARIES, MB, Parts, VineTaskPlan, content_of, function_of
-from trellis.testing.vine_wire import ClientSocket, Frames, ServerSocket
 from trellis.wire.codec import Buffer
 from trellis.wire.vine import VINE_PROTOCOL_VERSION, FileChunk, GetFile, RegisterWorker, Resources, SendFile
 

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from random import Random
 from typing import Protocol, assert_never
 
+from tests.simulation.network import TICK_S, Connection, World
+from tests.simulation.oracles import LivenessViolation
+from tests.simulation.vine_scenario import MB, Parts, content_of
+from tests.simulation.vine_wire import Frames, ServerSocket
 from trellis.executors.taskvine.embedded.manager import effects
 from trellis.executors.taskvine.embedded.manager.effects import Effect
 from trellis.executors.taskvine.embedded.manager.file_registry import Named
 from trellis.executors.taskvine.embedded.manager.state import VineManagerSettings
 from trellis.executors.taskvine.embedded.manager.transactions import Transactions
 from trellis.executors.taskvine.settings import VineSettings
-from trellis.testing.network import TICK_S, Connection, World
-from trellis.testing.oracles import LivenessViolation
-from trellis.testing.vine_scenario import MB, Parts, content_of
-from trellis.testing.vine_wire import Frames, ServerSocket
 from trellis.wire.vine import FileChunk, FileSpec, SendFile
 
 

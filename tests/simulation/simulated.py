@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from tests.simulation.network import World
+from tests.simulation.oracles import Ledger
 from trellis.errors import BadMessage
 from trellis.executors.htex.interchange import protocol
 from trellis.executors.htex.interchange import state as interchange
 from trellis.executors.htex.manager import protocol as manager_protocol
 from trellis.executors.htex.manager import state as manager
 from trellis.executors.htex.submit import submission
-from trellis.testing.network import World
-from trellis.testing.oracles import Ledger
 from trellis.wire.codec import Buffer, Decoder, Payload
 from trellis.wire.messages import (
     Message,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from trellis.testing.oracles import SafetyViolation, TaskPlan
-from trellis.testing.simulated import Stage, function_bytes, result_of
+from tests.simulation.oracles import SafetyViolation, TaskPlan
+from tests.simulation.simulated import Stage, function_bytes, result_of
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, payload_buffers
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Protocol
 
+from tests.simulation.network import Connection
+from tests.simulation.simulated import Stage
+from tests.simulation.simulated_interchange import SimulatedInterchange
 from trellis.executors.htex.manager.witness import death_report
-from trellis.testing.network import Connection
-from trellis.testing.simulated import Stage
-from trellis.testing.simulated_interchange import SimulatedInterchange
 from trellis.wire.codec import Buffer
 from trellis.wire.messages import witness_of
 

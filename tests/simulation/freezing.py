@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from trellis.testing.network import World
+from tests.simulation.network import World
 
 
 class Freezer:

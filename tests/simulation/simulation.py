@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from tests.simulation.idleness import Idleness
+from tests.simulation.network import TICK_S, World
+from tests.simulation.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
+from tests.simulation.simulated import Heartbeats, Machines, Service, Stage
+from tests.simulation.simulated_interchange import SimulatedInterchange
+from tests.simulation.simulated_manager import SimulatedManager, registration
+from tests.simulation.simulated_submit_side import SubmitSide
 from trellis.executors.htex.interchange.selection import Selection
-from trellis.testing.idleness import Idleness
-from trellis.testing.network import TICK_S, World
-from trellis.testing.oracles import Ledger, LivenessViolation, SafetyViolation, TaskPlan
-from trellis.testing.simulated import Heartbeats, Machines, Service, Stage
-from trellis.testing.simulated_interchange import SimulatedInterchange
-from trellis.testing.simulated_manager import SimulatedManager, registration
-from trellis.testing.simulated_submit_side import SubmitSide
 from trellis.wire.messages import Demand, Message, Report
 
 __all__ = ["LivenessViolation", "Machines", "SafetyViolation", "Scenario", "Simulation"]

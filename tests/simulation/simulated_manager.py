@@ -6,19 +6,19 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, assert_never
 
+from tests.simulation import damage
+from tests.simulation.freezing import Freezer
+from tests.simulation.network import Connection
+from tests.simulation.oracles import SafetyViolation
+from tests.simulation.simulated import Stage, arguments_of, peek
+from tests.simulation.simulated_interchange import SimulatedInterchange
+from tests.simulation.simulated_witness import SimulatedWitness
+from tests.simulation.simulated_worker import StubWorker
 from trellis.executors.common.lookahead import MOST_AHEAD_PER_WORKER
 from trellis.executors.htex.manager import events, protocol
 from trellis.executors.htex.manager import state as manager
 from trellis.executors.htex.manager.backlog import NodeSize
 from trellis.executors.htex.worker.board import MAX_MESSAGE_BYTES
-from trellis.testing import damage
-from trellis.testing.freezing import Freezer
-from trellis.testing.network import Connection
-from trellis.testing.oracles import SafetyViolation
-from trellis.testing.simulated import Stage, arguments_of, peek
-from trellis.testing.simulated_interchange import SimulatedInterchange
-from trellis.testing.simulated_witness import SimulatedWitness
-from trellis.testing.simulated_worker import StubWorker
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Decoder, payload_buffers
 from trellis.wire.messages import PROTOCOL_VERSION, FromManager, Message, Register, Tasks, ToManager

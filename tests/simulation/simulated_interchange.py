@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from random import Random
 from typing import assert_never
 
+from tests.simulation import damage
+from tests.simulation.freezing import Freezer
+from tests.simulation.network import Connection, Party
+from tests.simulation.simulated import CLIENT_NAME, MAX_DELAY_S, Stage, peek
 from trellis.executors.htex.interchange import protocol
 from trellis.executors.htex.interchange import state as interchange
 from trellis.executors.htex.interchange.selection import Selection
 from trellis.executors.htex.settings import Settings
-from trellis.testing import damage
-from trellis.testing.freezing import Freezer
-from trellis.testing.network import Connection, Party
-from trellis.testing.simulated import CLIENT_NAME, MAX_DELAY_S, Stage, peek
 from trellis.wire.codec import Buffer, Decoder
 from trellis.wire.messages import (
     DefineFunctions,

@@ -7,6 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import assert_never, get_args
 
+from tests.simulation import damage
+from tests.simulation.network import Connection
+from tests.simulation.oracles import SafetyViolation, TaskPlan
+from tests.simulation.simulated import CLIENT_NAME, MAX_DELAY_S, Stage, arguments_of, function_bytes, peek, result_of
+from tests.simulation.simulated_interchange import SimulatedInterchange
 from trellis.core.interfaces import Attempt
 from trellis.errors import BadMessage
 from trellis.executors.common.known_functions import define_functions
@@ -14,11 +19,6 @@ from trellis.executors.htex.submit import submission
 from trellis.executors.htex.submit.acknowledgements import Acknowledgements
 from trellis.executors.htex.submit.known_managers import KnownManagers
 from trellis.executors.htex.submit.task_messages import StandingOrders, TaskPayload, resume_messages, send_tasks
-from trellis.testing import damage
-from trellis.testing.network import Connection
-from trellis.testing.oracles import SafetyViolation, TaskPlan
-from trellis.testing.simulated import CLIENT_NAME, MAX_DELAY_S, Stage, arguments_of, function_bytes, peek, result_of
-from trellis.testing.simulated_interchange import SimulatedInterchange
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, payload_buffers, unpack
 from trellis.wire.messages import (
     CancelTasks,
