@@ -24,8 +24,8 @@ class Liveness:
     @property
     def due(self) -> float:
         """When to ask again."""
-        times = [self._last_said + self._period_s, self._last_heard + self._threshold_s]
-        return min(times if self.held_until is None else [*times, self.held_until])
+        due = min(self._last_said + self._period_s, self._last_heard + self._threshold_s)
+        return due if self.held_until is None else min(due, self.held_until)
 
     def heard(self, now: float) -> None:
         """The peer has said something."""

@@ -121,7 +121,8 @@ class TaskDispatcher:
 
     def is_unbalanced(self, now: float) -> bool:
         """Whether workers idle while tasks that they could run wait elsewhere."""
-        return bool(self._table.hungry) and (bool(self._table.loaded) or bool(self._better_off(now)))
+        table = self._table
+        return bool(table.hungry) and bool(table.loaded or (table.reserved and self._better_off(now)))
 
     def rebalance(self, now: float) -> list[AskBack]:
         """Ask tasks back that wait at some managers, as many as other managers have idle workers."""

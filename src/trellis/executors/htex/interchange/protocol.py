@@ -1,9 +1,9 @@
 """The interchange's side of its connections: frames in, frames and effects out. No sockets, clocks or threads here.
 
 Whoever owns the sockets tells what has come, and when, and then performs ``effects``. In here are the codec, the
-machine, what tasks carry, who is connected on which connection, and one policy for who is listened to:
-
-X"""
+machine, what tasks carry, who is connected on which connection, and one policy for who is listened to (see
+``common/message_policy.py``).
+"""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class InterchangeProtocol:
 
         What was closed may be known by the same number.
         """
-        return not (_is_nameless(peer) or self._connections.knows(_name(peer), connection))
+        return not (self._connections.knows(_name(peer), connection) or _is_nameless(peer))
 
     def on_manager_frames(self, peer: bytes, connection: int, frames: list[Buffer], now: float) -> None:
         """Something has come to the port of the managers, on the connection with this number."""
@@ -174,7 +174,7 @@ class InterchangeProtocol:
             if isinstance(message, WitnessReport) and name == witness_of(message.manager):
                 self._handle(events.WitnessReported(message.manager, message.running, message.unstarted))
                 return
-            if self.is_new(peer, connection):
+            if not (self._connections.knows(name, connection) or _is_nameless(peer)):
                 self._on_ended_connections(self._connections.note(name, connection))
             self._on_manager_message(name, message, frames)
         except BadMessage as error:
@@ -401,7 +401,7 @@ class InterchangeProtocol:
 
 
 def _name(peer: bytes) -> str:
-    return peer.decode(errors="replace")
+    return peer.decode("utf-8", "replace")
 
 
 def _is_nameless(peer: bytes) -> bool:

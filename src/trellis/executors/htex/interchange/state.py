@@ -85,13 +85,11 @@ class InterchangeState:
         return self._tasks.may_report(manager, ids)
 
     def next_deadline(self) -> float | None:
-        due = (
-            self._managers.next_deadline(),
-            self._rebalance_at,
-            self._tasks.unclaimed.ends_at,
-            min(self._infeasible.due.values(), default=None),
-        )
-        return min((when for when in due if when is not None), default=None)
+        due = self._managers.next_deadline()
+        for when in (self._rebalance_at, self._tasks.unclaimed.ends_at, *self._infeasible.due.values()):
+            if when is not None and (due is None or when < due):
+                due = when
+        return due
 
     # -- events ------------------------------------------------------------------------------------------------
 

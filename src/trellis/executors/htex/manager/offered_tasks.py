@@ -38,8 +38,10 @@ class OfferedTasks:
         self.tasks: KeysView[int] = self._tasks.keys()  # for readers
 
     def next_deadlines(self) -> list[float]:
-        due = (self._look_again, self._limits.next_deadline() if self._limits else None)
-        return [when for when in due if when is not None]
+        due = [] if self._look_again is None else [self._look_again]
+        if self._limits and (when := self._limits.next_deadline()) is not None:
+            due.append(when)
+        return due
 
     # -- from offer to end -------------------------------------------------------------------------------------
 

@@ -170,6 +170,11 @@ class ManagerProtocol:
         """When ``on_deadline`` wants to be called; it counts once the manager is welcome."""
         return self.state.next_deadline()
 
+    @property
+    def has_effects(self) -> bool:
+        """Whether ``effects`` has anything to give."""
+        return bool(self._new)
+
     def effects(self) -> Iterator[Effect]:
         """What is to be done, in order, until there is nothing more; perform each before asking for the next.
 
@@ -177,14 +182,11 @@ class ManagerProtocol:
         """
         try:
             while (item := self._next()) is not None:
-                match item:
-                    case SendToInterchange():
+                match item:  # in the order of how often they come
+                    case _Handle():
+                        self._new += self._actions_for(item.event)
+                    case SendToInterchange() | events.Offer():
                         yield item
-                    case _Handle(event):
-                        actions = self.state.handle(event, self._now)
-                        for action in actions:
-                            logger.debug("%s", action)
-                        self._new += actions
                     case _RegisterNow():
                         self._link.register(self.state.holding, self.state.started, self.state.draining, self._now)
                     case (
@@ -211,9 +213,12 @@ class ManagerProtocol:
             self._to_do.clear()
 
     def _next(self) -> _Item | None:
-        if self._new:
-            self._to_do.extendleft(reversed(self._new))
-            self._new.clear()
+        new = self._new
+        if new:
+            if len(new) == 1 and not self._to_do:
+                return new.pop()
+            self._to_do.extendleft(reversed(new))
+            new.clear()
         return self._to_do.popleft() if self._to_do else None
 
     # -- what has happened -------------------------------------------------------------------------------------
@@ -227,7 +232,7 @@ class ManagerProtocol:
             self._register()
         elif not self._link.connected:
             logger.warning("the connection to the interchange broke")
-            self._new.append(_Handle(events.Disconnected()))
+            self._handle(events.Disconnected())
 
     def on_frames(self, frames: list[Buffer], now: float) -> None:
         """Something came from the interchange."""
@@ -265,9 +270,9 @@ class ManagerProtocol:
                     # It has ended what it ran before.
                     self._on_finished(finished, durations_s)
                     finished, durations_s = [], []
-                    self._new.append(_Handle(events.WorkerParked(worker)))
+                    self._handle(events.WorkerParked(worker))
                 case stream.READY:
-                    self._new.append(_Handle(events.WorkerReady(worker)))
+                    self._handle(events.WorkerReady(worker))
         self._on_finished(finished, durations_s)
 
     def on_worker_exit(self, worker: int, task: int | None, reason: str, now: float) -> None:
@@ -321,14 +326,27 @@ class ManagerProtocol:
 
     def _happened(self, event: events.Event, now: float) -> None:
         self._now = now
-        self._new.append(_Handle(event))
+        self._handle(event)
+
+    def _handle(self, event: events.Event) -> None:
+        """Have the machine handle this when all that comes before is done: most often that is now."""
+        if self._new or self._to_do:
+            self._new.append(_Handle(event))
+        else:
+            self._new += self._actions_for(event)
+
+    def _actions_for(self, event: events.Event) -> list[events.Action]:
+        actions = self.state.handle(event, self._now)
+        for action in actions:
+            logger.debug("%s", action)
+        return actions
 
     def _register(self) -> None:
         self._new += [_Handle(events.Disconnected()), _RegisterNow()]
 
     def _on_finished(self, tasks: list[int], durations_s: list[float]) -> None:
         if tasks:
-            self._new.append(_Handle(events.TasksFinished(tasks, durations_s)))
+            self._handle(events.TasksFinished(tasks, durations_s))
 
     def _on_message(self, message: ToManager, frames: list[Buffer]) -> None:
         match message:
@@ -344,9 +362,9 @@ class ManagerProtocol:
             case ReceivedUpTo(sequence):
                 self._link.received_up_to(sequence)
             case CancelTasks(ids=ids):
-                self._new.append(_Handle(events.CancelRequested(ids, self._running())))
+                self._handle(events.CancelRequested(ids, self._running()))
             case ReturnTasks(count=count):
-                self._new.append(_Handle(events.ReturnRequested(count)))
+                self._handle(events.ReturnRequested(count))
             case CheckTasks(ids):
                 self._link.flush()  # what has just ended is not missing
                 self._link.send(TasksMissing(self._name, [id_ for id_ in ids if id_ not in self._calls]))
@@ -359,19 +377,19 @@ class ManagerProtocol:
                     self._register()
             case Refused(reason) | DismissManager(reason):
                 if self._link.welcomed:
-                    self._new.append(_Handle(events.StopRequested(f"dismissed: {reason}")))
+                    self._handle(events.StopRequested(f"dismissed: {reason}"))
                 else:
                     self._new.append(TurnAway(reason))
             case Heartbeat():
                 pass  # it is enough that it came
             case _:
                 assert_never(message)
-        self._new.append(_Handle(events.InterchangeHeard()))
+        self._handle(events.InterchangeHeard())
 
     def _on_welcome(self, message: Welcome) -> None:
         is_first = not self._link.welcomed
         self._link.on_welcome()
-        self._new.append(_Handle(events.Welcomed()))
+        self._handle(events.Welcomed())
         if is_first:
             self.welcome = message
             if not self._has_ended:  # it may have been told to before it was welcome
@@ -391,7 +409,7 @@ class ManagerProtocol:
             arguments = [arguments[number] for number in new]
             ids = [ids[number] for number in new]
         self._calls.update(zip(ids, zip(functions, arguments, strict=True), strict=True))
-        self._new.append(_Handle(events.TasksReceived(ids, walltimes_s, demands, functions)))
+        self._handle(events.TasksReceived(ids, walltimes_s, demands, functions))
 
 
 def _one_buffer(payload: Payload) -> Buffer:

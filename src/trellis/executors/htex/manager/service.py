@@ -107,11 +107,14 @@ class ManagerService:
 
     def run(self) -> events.Exit:
         """Serve until the machine says to exit; the workers are gone then."""
+        deadline = self._protocol.next_deadline()
         while self._exit is None:
-            self._loop.run_once(max(0.0, self._protocol.next_deadline() - time.monotonic()))
-            if time.monotonic() >= self._protocol.next_deadline():
+            self._loop.run_once(max(0.0, deadline - time.monotonic()))
+            deadline = self._protocol.next_deadline()
+            if time.monotonic() >= deadline:
                 self._protocol.on_deadline(time.monotonic())
                 self._perform()
+                deadline = self._protocol.next_deadline()
             self._protocol.on_turn_end()
             self._perform()
         return self._exit
@@ -166,6 +169,8 @@ class ManagerService:
     # -- what is done ------------------------------------------------------------------------------------------
 
     def _perform(self) -> None:
+        if not self._protocol.has_effects:
+            return
         for effect in self._protocol.effects():
             match effect:
                 case protocol.SendToInterchange(frames):

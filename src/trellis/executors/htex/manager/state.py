@@ -85,11 +85,12 @@ class ManagerState:
         return task in self._offered.tasks and task not in self._workers.ending
 
     def next_deadline(self) -> float:
-        due = [self._liveness.due, *self._offered.next_deadlines(), *self._workers.due]
-        due += [when for when in (self._drain_at, self._lost_tasks.due) if when is not None]
-        if self._terminate is not None:
-            due.append(self._terminate[0])
-        return min(due)
+        due = self._offered.next_deadlines()
+        due += self._workers.due
+        for when in (self._drain_at, self._lost_tasks.due, self._terminate and self._terminate[0]):
+            if when is not None:
+                due.append(when)
+        return min(self._liveness.due, *due) if due else self._liveness.due
 
     # -- events ------------------------------------------------------------------------------------------------
 
