@@ -8,7 +8,7 @@ machine, what tasks carry, who is connected on which connection, and one policy 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, assert_never
 
 from trellis.errors import BadMessage
@@ -98,6 +98,12 @@ class EndService(NamedTuple):
 Effect = SendToClient | SendToManager | ServeManagers | EndService
 
 
+class _TasksEnded(NamedTuple):
+    """Have the machine know of these ends."""
+
+    event: events.TasksEnded
+
+
 class InterchangeProtocol:
     """An interchange without its sockets.
 
@@ -125,15 +131,24 @@ class InterchangeProtocol:
         self._from_client: Decoder[FromSubmitSide] = Decoder(FromSubmitSide)
         self._from_manager: Decoder[FromManager] = Decoder(FromManager)
         self._now = 0.0  # when what is being handled came
-        self._effects: list[Effect] = []
+        self._effects: list[Effect | _TasksEnded] = []
         self.state = state
 
     # -- in and out --------------------------------------------------------------------------------------------
 
-    def effects(self) -> list[Effect]:
-        """What is to be done now, in this order; each is given once."""
-        effects, self._effects = self._effects, []
-        return effects
+    def effects(self) -> Iterator[Effect]:
+        """What is to be done, in order, until there is nothing more; perform each before asking for the next.
+
+        Results go on before the machine decides what comes next: nobody waits for that.
+        """
+        while self._effects:
+            effects, self._effects = self._effects, []
+            for effect in effects:
+                if isinstance(effect, _TasksEnded):
+                    self._payloads.drop(effect.event.ids)
+                    self._handle(effect.event)
+                else:
+                    yield effect
 
     def next_deadline(self) -> float | None:
         """When ``on_deadline`` wants to be called."""
@@ -252,7 +267,8 @@ class InterchangeProtocol:
             case Results() | TasksTimedOut() | TasksOverMemory():
                 report, frames = narrowed(message, frames, self.state.had_by(name, message.ids))
                 self._forward(frames)
-                self._ended(name, report.ids, sum(report.durations_s) if isinstance(report, Results) else None)
+                duration_s = sum(report.durations_s) if isinstance(report, Results) else None
+                self._effects.append(_TasksEnded(events.TasksEnded(name, report.ids, duration_s, False)))
             case TasksStarted(ids=ids):
                 self._handle(events.TasksStarted(name, ids))
             case TasksWithdrawn(ids=ids):
@@ -320,9 +336,9 @@ class InterchangeProtocol:
             self._ended(name, given_up)
         self._handle(events.TasksReturned(name, [id_ for id_ in ids if id_ not in given_up]))
 
-    def _ended(self, manager: str, ids: list[int], duration_s: float | None = None, worker_lost: bool = False) -> None:
+    def _ended(self, manager: str, ids: list[int], worker_lost: bool = False) -> None:
         self._payloads.drop(ids)
-        self._handle(events.TasksEnded(manager, ids, duration_s, worker_lost))
+        self._handle(events.TasksEnded(manager, ids, None, worker_lost))
 
     def _on_ended_connections(self, managers: list[str]) -> None:
         for name in managers:

@@ -134,7 +134,7 @@ class Interchange:
                     self.sent.setdefault(peer.decode(), []).append((decoders[1].decode(frames[0]), [*frames[1:]]))
                 case _:
                     self.effects.append(effect)
-        assert self.protocol.effects() == []
+        assert list(self.protocol.effects()) == []
 
     # -- usual things ------------------------------------------------------------------------------------------
 
