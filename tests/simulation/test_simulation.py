@@ -24,7 +24,8 @@ from trellis.executors.htex.submit.submission import MOST_DEATHS
 # These compute all the time: on a busy machine they take as much longer.
 pytestmark = pytest.mark.timeout(900)
 
-SEEDS = int(os.environ.get("TRELLIS_SIMULATION_SEEDS", "600"))
+PARTS = 4  # which can run beside each other
+SEEDS = int(os.environ.get("TRELLIS_SIMULATION_SEEDS", "360"))
 # Seeds beyond the first ones that found defects. They stand for the same defect only while the simulation makes the
 # same choices; who changes it may look for new ones, with the bugs of test_oracles.py.
 REGRESSIONS = [
@@ -60,9 +61,11 @@ def run(seed: int) -> Simulation:
     return simulation
 
 
-def test_every_task_has_its_one_outcome_whatever_fails() -> None:
+@pytest.mark.timeout(60 + SEEDS)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_task_has_its_one_outcome_whatever_fails(part: int) -> None:
     outcomes: Counter[str] = Counter()
-    for seed in range(SEEDS):
+    for seed in range(part, SEEDS, PARTS):
         outcomes.update(run(seed).outcomes.values())
     # The faults were such that everything there is did happen.
     everything = {"result", "WorkerLoss", "ManagerLoss", "TasksTimedOut", "TasksCancelled", "TasksRefused", "str"}

@@ -32,6 +32,7 @@ from trellis.wire.vine import GetFile, Resources, ToVineWorker, VineTasks
 # These compute all the time: on a busy machine they take as much longer.
 pytestmark = pytest.mark.timeout(900)
 
+PARTS = 2  # which can run beside each other
 SEEDS = int(os.environ.get("TRELLIS_SIMULATION_SEEDS", "120"))
 POLICIES = ("files", "time", "worst", "rand")
 LABELS = ("fixed", "max", "max-xput", "bucketing")
@@ -71,9 +72,11 @@ def run(seed: int) -> VineSimulation:
     return simulation
 
 
-def test_every_task_has_its_one_report_whatever_fails() -> None:
+@pytest.mark.timeout(60 + SEEDS)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_task_has_its_one_report_whatever_fails(part: int) -> None:
     outcomes: Counter[str] = Counter()
-    for seed in range(SEEDS):
+    for seed in range(part, SEEDS, PARTS):
         outcomes.update(run(seed).user.outcomes.values())
     # The faults were such that everything there is did happen.
     assert set(outcomes) >= {
