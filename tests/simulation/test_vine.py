@@ -39,6 +39,7 @@ LABELS = ("fixed", "max", "max-xput", "bucketing")
 # Seeds beyond the first ones that found defects.
 REGRESSIONS = [
     94,  # a task was cancelled while its output came home: its result was kept for as long as its worker lived
+    1414,  # a worker whose registration came twice was welcomed twice, and forgot the library that it was starting
 ]
 
 

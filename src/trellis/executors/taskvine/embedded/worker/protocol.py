@@ -175,6 +175,11 @@ class VineWorkerProtocol:
         self._handle(events.ManagerHeard())
 
     def _on_welcome(self, message: WelcomeWorker) -> None:
+        if self.is_welcome:
+            # A break of the connection has brought our registration there twice, so the manager takes this for another
+            # worker that has nothing: what there is would be nobody's.
+            self._handle(events.ConnectionLost())
+            return
         self.is_welcome = True
         self._effects.append(effects.UseImportPaths(message.import_paths))
         settings = self._settings
