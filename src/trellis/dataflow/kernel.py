@@ -5,6 +5,7 @@ How tasks run is in ``trellis.dataflow.runner``, what a call means in ``trellis.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -68,7 +69,7 @@ class DataFlowKernel:
         self._labels: tuple[str, ...] = ()  # what executors="all" stands for
         self._task_ids = itertools.count()
         self._undo_logging = config.start_logging(self.run_dir)
-        self._observers = Observers()
+        self._observers = Observers(_notify)
         self.left_behind = False  # in a forked child of the process that made it
         self._runner: TaskRunner | LeftBehind = TaskRunner(
             f"trellis-kernel-{os.path.basename(self.run_dir)}",
@@ -287,7 +288,7 @@ class DataFlowKernel:
         """Become a forked child's: tasks and executors are the parent's, calls are refused, and nothing is ended."""
         self.left_behind = True
         self._runner = LeftBehind()
-        self._observers = Observers()  # the thread of the others is the parent's
+        self._observers = Observers(_notify)  # the thread of the others is the parent's
 
     def _shut_down_executors(self) -> None:
         for executor in reversed(self._adapted.values()):
@@ -316,4 +317,5 @@ class DataFlowKernel:
 def _notify(text: str) -> None:
     """Tell the user at once: what executors say here needs eyes, not a log file."""
     logger.warning("%s", text)
-    print(f"trellis: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # a program may have closed it, as daemons do
+        print(f"trellis: {text}", file=sys.stderr)

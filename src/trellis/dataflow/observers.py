@@ -8,7 +8,7 @@ attempt whose start it has not seen.
 The threads that run tasks only put things down here. A thread of the observers', which exists while there are any,
 tells them a moment later; ``add``, ``remove`` and ``close`` tell at once what is left, on the thread that calls them.
 So ``observe`` may read and write files, and is never called by two threads at a time; while it takes long, batches
-get longer, and no task waits for it. What it raises is logged, once for each observer, and harms nobody.
+get longer, and no task waits for it. What it raises is told to the user, once for each observer, and harms nobody.
 """
 
 from __future__ import annotations
@@ -78,9 +78,14 @@ class Observer(Protocol):
 
 
 class Observers:
-    """The observers of one kernel, and what they are still to be told."""
+    """The observers of one kernel, and what they are still to be told.
 
-    def __init__(self) -> None:
+    Args:
+        notify: tells the user of observers that fail.
+    """
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
         self.watching = False  # whether there is any: who runs tasks asks before noting something
         self._observers: tuple[Observer, ...] = ()
         self._complained: set[str] = set()  # about observers of these names
@@ -183,7 +188,9 @@ class Observers:
             name = f"{type(observer).__module__}.{type(observer).__qualname__}"
             if name not in self._complained:
                 self._complained.add(name)
-                logger.exception("observer %s failed; it is told what comes, and this is logged once", name)
+                logger.exception("observer %s failed", name)
+                what = f"{type(error).__name__}: {error}"
+                self._notify(f"observer {name} failed ({what}); it is told what comes, and this is said once")
 
 
 class _Teller(threading.Thread):

@@ -224,7 +224,11 @@ class Angry(Notebook):
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
 def test_an_observer_that_raises_harms_nobody(
-    dfk: DataFlowKernel, executor: Manual, caplog: pytest.LogCaptureFixture, error: BaseException
+    dfk: DataFlowKernel,
+    executor: Manual,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
 ) -> None:
     angry, notebook = Angry(error), Notebook()
     dfk.add_observer(angry)
@@ -239,6 +243,7 @@ def test_an_observer_that_raises_harms_nobody(
     complaints = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(complaints) == 1
     assert f"{__name__}.Angry failed" in complaints[0]
+    assert capsys.readouterr().err.count(f"Angry failed ({type(error).__name__}: {error})") == 1
 
 
 def test_added_and_removed_while_tasks_run(dfk: DataFlowKernel, executor: Manual) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import assert_never
 
 from trellis.errors import ConfigurationError
+from trellis.executors.taskvine.embedded.effect_loop import EffectLoop
 from trellis.executors.taskvine.embedded.manager import effects
 from trellis.executors.taskvine.embedded.manager.categories import STEADY_TASKS
 from trellis.executors.taskvine.embedded.manager.effects import Effect
@@ -62,13 +63,13 @@ class VineManagerService:
         self._log = Transactions.below(Path(settings.logdir))
         state = VineManagerState(machine_settings(settings), random.Random())
         self._protocol = VineManagerProtocol(settings, state, self._log)
+        self._perform_all = EffectLoop(self._protocol.effects, self._perform)
         self._files = ManagerFiles(Path(settings.logdir) / "spool")
         self._namer = FileNamer(self._loop, self._files.spool, self._on_named)
         self._retrieval = OutputRetrieval(
             self._loop, self._files, self._ask_for_piece, self._on_came_home, self._on_content, self._log.came_home
         )
         self._running = True
-        self._is_performing = False
 
     def bind(self) -> VinePorts:
         """Raises:
@@ -168,18 +169,6 @@ class VineManagerService:
         self._perform_all()
 
     # -- effects -----------------------------------------------------------------------------------------------
-
-    def _perform_all(self) -> None:
-        """Perform all that is asked for, in that order, be it asked while others are performed."""
-        if self._is_performing:
-            return
-        self._is_performing = True
-        try:
-            while asked := self._protocol.effects():
-                for effect in asked:
-                    self._perform(effect)
-        finally:
-            self._is_performing = False
 
     def _perform(self, effect: Effect) -> None:
         match effect:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from trellis.executors.common.lifeline import Lifeline
+from trellis.executors.taskvine.embedded.effect_loop import EffectLoop
 from trellis.executors.taskvine.embedded.pieces import read_piece
 from trellis.executors.taskvine.embedded.worker import effects
 from trellis.executors.taskvine.embedded.worker.cache import Cache
@@ -68,6 +69,7 @@ class WorkerService:
         registration.cached = [entry.name for entry in cache.entries()]
         registration.cached_sizes = [entry.size for entry in cache.entries()]
         self._protocol = VineWorkerProtocol(registration, settings, time.monotonic())
+        self._perform_all = EffectLoop(self._protocol.effects, self._perform)
         self._transfers = Transfers(
             self._loop,
             context,
@@ -83,7 +85,6 @@ class WorkerService:
         self._environments = TaskEnvironments(os.environ, registration.resources.gpus or 0, cache)
         self._libraries: dict[int, LibraryProcess] = {}
         self._exit: Exit | None = None
-        self._is_performing = False
 
     def stop(self, reason: str) -> None:
         """Leave soon. May be called from a signal handler."""
@@ -278,18 +279,6 @@ class WorkerService:
         self._perform_all()
 
     # -- effects -----------------------------------------------------------------------------------------------
-
-    def _perform_all(self) -> None:
-        """Perform all that is asked for, in that order, be it asked while others are performed."""
-        if self._is_performing:
-            return
-        self._is_performing = True
-        try:
-            while asked := self._protocol.effects():
-                for effect in asked:
-                    self._perform(effect)
-        finally:
-            self._is_performing = False
 
     def _perform(self, effect: Effect) -> None:
         match effect:
