@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.real.bed import MARK
+from tests.real.programs import wait_for
 
 
 def command(*argv: str) -> str:
@@ -27,6 +28,12 @@ def jobs() -> dict[str, str]:
 
 def running() -> list[str]:
     return [job_id for job_id, state in jobs().items() if state == "r"]
+
+
+def the_running_job() -> str:
+    """The only job that runs, as soon as the batch system says so: what a job does may be seen before that."""
+    wait_for("one job runs", lambda: len(running()) == 1)
+    return running()[0]
 
 
 @contextmanager

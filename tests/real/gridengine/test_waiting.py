@@ -46,7 +46,7 @@ def test_a_suspended_job_is_told_once(load: Load, notes: Path, told: Told) -> No
     load(htex={"max_workers_per_node": 1})
     future = run(notes, 0, 5.0)
     wait_for("it runs", lambda: starts(notes))
-    (job,) = cluster.running()
+    job = cluster.the_running_job()
     cluster.command("qmod", "-sj", job)
     wait_for("it is told", lambda: told("has been suspended"))
     cluster.command("qmod", "-usj", job)

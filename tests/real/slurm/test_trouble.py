@@ -34,7 +34,7 @@ def test_a_job_cancelled_by_somebody_else_loses_what_it_ran_and_nothing_more(loa
     victims = [run(notes, i, 100.0) for i in range(2)]
     waiting = [run(notes, i) for i in range(2, 8)]
     wait_for("two tasks run", lambda: len(starts(notes)) == 2)
-    (job,) = cluster.running()
+    job = cluster.the_running_job()
     cluster.command("scancel", job)
     for victim in victims:
         assert isinstance(victim.exception(timeout=60), ManagerLost)
@@ -46,7 +46,7 @@ def test_with_retries_what_ran_in_a_cancelled_job_is_run_again(load: Load, notes
     load(max_blocks=1, config={"infrastructure_retries": 1})
     future = slow_at_first(notes / "note")
     wait_for("it runs", (notes / "note").exists)
-    cluster.command("scancel", *cluster.running())
+    cluster.command("scancel", cluster.the_running_job())
     assert future.result(timeout=60) == "the second time"
 
 

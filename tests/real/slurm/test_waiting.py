@@ -89,7 +89,7 @@ def test_a_suspended_job_is_told_and_replaced(load: Load, notes: Path, told: Tol
     htex = load(max_blocks=1, htex=QUICK, config={"lost_block_timeout": 3, "infrastructure_retries": 1})
     future = slow_at_first(notes / "note")
     wait_for("it runs", (notes / "note").exists)
-    (job,) = cluster.running()
+    job = cluster.the_running_job()
     cluster.command("scontrol", "suspend", job)
     wait_for("it is told", lambda: told("has been suspended"))
     assert future.result(timeout=90) == "the second time"
@@ -103,7 +103,7 @@ def test_a_block_that_slurm_and_its_manager_have_left_is_replaced(load: Load, no
     htex = load(max_blocks=1, htex=QUICK, config={"lost_block_timeout": 3, "infrastructure_retries": 1})
     future = slow_at_first(notes / "note")
     wait_for("it runs", (notes / "note").exists)
-    (job,) = cluster.running()
+    job = cluster.the_running_job()
     daemon = daemon_of(job)
     for process in [daemon, *daemon.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):  # workers end with their manager
@@ -118,7 +118,7 @@ def test_with_no_such_time_a_block_keeps_its_place(load: Load, notes: Path) -> N
     htex = load(max_blocks=1, htex=QUICK, config={"lost_block_timeout": None})
     future = run(notes, 0, 100.0)
     wait_for("it runs", lambda: starts(notes))
-    (job,) = cluster.running()
+    job = cluster.the_running_job()
     cluster.command("scontrol", "suspend", job)
     assert future.exception(timeout=60) is not None
     wait_for("its manager has gone", lambda: not htex.connected_managers())
