@@ -60,6 +60,7 @@ ROOMS = (
     "configs",
     "data_provider",
     "monitoring",
+    "as_parsl",
 )
 
 
@@ -75,9 +76,9 @@ def _is_public_path(path: Path) -> bool:
 
 
 def folders() -> list[str]:
-    """Every folder that holds more than public paths, from the root of the package."""
+    """Every package that holds more than public paths, from the root of all."""
     files = [path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" and not _is_public_path(path)]
-    return sorted({str(path.parent.relative_to(SOURCE)) for path in files})
+    return sorted({str(path.parent.relative_to(SOURCE)) for path in files if (path.parent / "__init__.py").exists()})
 
 
 def _lines(room: str) -> Iterator[str]:

@@ -21,8 +21,9 @@ class Import(NamedTuple):
 
 @cache
 def modules() -> dict[str, Path]:
-    """All modules of Trellis by dotted name."""
-    return {_dotted(path): path for path in sorted(SOURCE.rglob("*.py"))}
+    """All modules of Trellis by dotted name, but what is in no package (``as_parsl/on_path``) and has another name."""
+    packages = [path.parent for path in SOURCE.rglob("__init__.py")]
+    return {_dotted(path): path for path in sorted(path for folder in packages for path in folder.glob("*.py"))}
 
 
 def _dotted(path: Path) -> str:
