@@ -1,0 +1,67 @@
+"""Differences from Parsl that no other test shows by itself (see ``tests/architecture/differences.toml``)."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import psutil
+import pytest
+
+import trellis
+from trellis import Config, HighThroughputExecutor, ThreadPoolExecutor
+from trellis.dataflow.checkpoint import load_checkpoints
+from trellis.errors import AppTimeout, BadCheckpoint
+
+TIMEOUT_S = 30
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    executors = [ThreadPoolExecutor("one"), ThreadPoolExecutor("another")]
+    return Config(executors=executors, run_dir=str(tmp_path / "runs"))
+
+
+def test_encryption_is_on_unless_it_is_switched_off() -> None:
+    assert HighThroughputExecutor().encrypted
+    assert not HighThroughputExecutor(encrypted=False).encrypted
+
+
+def test_one_executor_may_be_named_without_a_list(config: Config) -> None:
+    @trellis.python_app(executors="another")
+    def where() -> None: ...
+
+    with trellis.load(config):
+        future = where()
+        future.result(TIMEOUT_S)
+        assert future.task_record["executor"] == "another"
+
+
+def test_checkpoints_of_parsl_are_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    of_parsl = folder / "tasks.pkl"
+    of_parsl.write_bytes(pickle.dumps({"hash": "00", "exception": None, "result": 3}))
+    assert load_checkpoints([folder]) == {}
+    assert f"no results in checkpoint {folder}" in caplog.text
+    with pytest.raises(BadCheckpoint, match=str(of_parsl)):
+        load_checkpoints([of_parsl])
+
+
+def test_the_walltime_of_a_bash_app_ends_what_the_command_started(config: Config, tmp_path: Path) -> None:
+    @trellis.bash_app
+    def sleep() -> str:
+        return f"sleep 1000 & echo $! > {tmp_path}/pid; wait"
+
+    with trellis.load(config):
+        assert isinstance(sleep(walltime=1).exception(TIMEOUT_S), AppTimeout)
+    pid = int((tmp_path / "pid").read_text())
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=TIMEOUT_S)
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_second_cleanup_does_nothing(config: Config) -> None:
+    kernel = trellis.load(config)
+    kernel.cleanup()
+    kernel.cleanup()
+    assert kernel.cleanup_called
