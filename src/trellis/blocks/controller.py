@@ -193,6 +193,8 @@ class BlockController:
         with self._lock:
             job_ids = [job_id for job_id in self._pool.live().values() if job_id is not None]
             observed = self._ask(job_ids)
+            if not job_ids:  # else it was part of the question
+                self._poll_soon |= not self._cancel_unheard()
         # After the question, so that a manager which has connected before its job ended is known by now.
         load = self._executor.load()
         with self._lock:
@@ -238,6 +240,16 @@ class BlockController:
     def _see_managers(self, load: PoolLoad) -> None:
         deserted = [block_id for block_id, block in load.blocks.items() if block.managers == 0]
         self._handle(events.ManagersSeen(list(load.blocks), deserted))
+        strays = [
+            block_id for block_id, block in load.blocks.items() if block.managers and self._was_rejected(block_id)
+        ]
+        if strays:  # their jobs are cancelled as soon as the batch system lets us: they shall have nothing to lose then
+            self._drain(strays)
+
+    def _was_rejected(self, block_id: str) -> bool:
+        """Whether this block has failed without a job that we know of."""
+        status = self._statuses.get(block_id)
+        return status is not None and status.terminal and self._jobs.get(block_id) is None
 
     def _look_after_live_blocks(self) -> None:
         with self._lock:
@@ -309,7 +321,7 @@ class BlockController:
             self._end_blocks(list(self._pool.live()))
             for pause_s in LAST_PAUSES_S:
                 left = [events.CancelJob(block, job) for block, job in self._pool.live().items() if job is not None]
-                if not left:
+                if self._cancel_unheard() and not left:
                     return
                 time.sleep(pause_s)
                 self._cancel(left)
@@ -330,14 +342,16 @@ class BlockController:
         draining = self._pool.draining()
         if not draining:
             return
-        try:
-            # Told each time: an interchange that was restarted meanwhile does not know.
-            self._executor.drain(draining)
-        except Exception:  # tried again at the next look
-            logger.exception("%s: could not drain blocks %s", self._executor.label, ", ".join(draining))
+        self._drain(draining)  # each time: an interchange that was restarted meanwhile does not know
         # Asked after it was told: what this says of them is said by managers that get no more tasks.
         load = self._executor.load()
         self._end_blocks([block_id for block_id in draining if is_drained(load.blocks.get(block_id))])
+
+    def _drain(self, block_ids: Sequence[str]) -> None:
+        try:
+            self._executor.drain(block_ids)
+        except Exception:  # tried again at the next look
+            logger.exception("%s: could not drain blocks %s", self._executor.label, ", ".join(block_ids))
 
     def _end_blocks(self, block_ids: Sequence[str], wish: events.Event | None = None) -> None:
         if block_ids:
@@ -393,6 +407,11 @@ class BlockController:
         for cancel, done in zip(cancels, results, strict=True):
             if done:
                 self._handle(events.JobCancelled(cancel.block_id))
+
+    def _cancel_unheard(self) -> bool:
+        """Let the provider cancel jobs whose ids it never heard; False when there may still be one."""
+        cancel_unheard = getattr(self._provider, "cancel_unheard", None)  # ours have it, users' need not
+        return cancel_unheard is None or bool(cancel_unheard())
 
     def _publish(self) -> None:
         before, self._statuses = self._statuses, self._pool.statuses()

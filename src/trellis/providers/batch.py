@@ -192,7 +192,7 @@ class BatchProvider(ScriptProvider):
         """
         if self.script_dir is None:
             raise SubmitException(job_name, "script_dir is not set; an executor does that when it starts")
-        self._cancel_unheard()
+        self.cancel_unheard()
         name = unique_name(job_name, time.time_ns())
         request = JobRequest(
             name,
@@ -220,7 +220,7 @@ class BatchProvider(ScriptProvider):
         Raises:
             ExecutionProviderException: the batch system does not answer.
         """
-        self._cancel_unheard()
+        self.cancel_unheard()
         self._refresh(job_ids)
         return [self._status(job_id) for job_id in job_ids]
 
@@ -241,6 +241,24 @@ class BatchProvider(ScriptProvider):
                     self._cancel([job_id])
         known = map(self._jobs.get, job_ids)
         return [job is not None and (job.cancelled or job.status.terminal) for job in known]
+
+    def cancel_unheard(self) -> bool:
+        """Cancel jobs whose ids never reached us, by their names, until they cannot appear any more.
+
+        Called with every other question; a program that asks none for a long time calls it. True when nothing is left
+        to do. The guard knows of these jobs as well.
+        """
+        for name in list(self._unheard):
+            try:
+                self._run(self.cancel_by_name_argv(name))
+            except ExecutionProviderException as error:
+                logger.info("%s: %s", self.label, error)
+                return False
+            self._unheard[name] += 1
+            if self._unheard[name] >= ANSWERS_AFTER_UNHEARD:
+                del self._unheard[name]
+                self._orphans.forget(name)
+        return not self._unheard
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -294,7 +312,7 @@ class BatchProvider(ScriptProvider):
     def _give_up_hearing(self, name: str) -> None:
         """There may be a job of this name, or there may be one soon; its id never reached us. Nobody shall run it."""
         self._unheard[name] = 0
-        self._cancel_unheard()
+        self.cancel_unheard()
         if not self._unheard.get(name):
             logger.warning("%s: job %s may have been submitted, and cannot be cancelled yet", self.label, name)
 
@@ -308,19 +326,6 @@ class BatchProvider(ScriptProvider):
             self._jobs[job_id].cancelled = True
             self._orphans.forget(job_id)
         return True
-
-    def _cancel_unheard(self) -> None:
-        """Cancel jobs by their names until they cannot appear any more; until then the guard knows of them too."""
-        for name in list(self._unheard):
-            try:
-                self._run(self.cancel_by_name_argv(name))
-            except ExecutionProviderException as error:
-                logger.info("%s: %s", self.label, error)
-                return
-            self._unheard[name] += 1
-            if self._unheard[name] >= ANSWERS_AFTER_UNHEARD:
-                del self._unheard[name]
-                self._orphans.forget(name)
 
     # -- what is known of jobs ---------------------------------------------------------------------------------
 

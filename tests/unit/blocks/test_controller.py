@@ -73,6 +73,44 @@ def test_a_rejected_block_has_failed_with_the_providers_words() -> None:
     assert "no such queue" in (house.controller.status()["0"].message or "")
 
 
+def unheard_house() -> House:
+    house = House(init_blocks=1, max_blocks=1, status_polling_interval=60)
+    house.provider.submit_error = SubmitException("x", "sbatch has not ended")
+    return house
+
+
+def test_a_job_whose_id_was_not_heard_is_cancelled_though_no_other_job_is_asked_about() -> None:
+    house = unheard_house()
+    answers = iter([False, False, True])
+    asked_at: list[float] = []
+
+    def cancel_unheard() -> bool:
+        asked_at.append(house.clock.now())
+        return next(answers, True)
+
+    house.provider.cancel_unheard = cancel_unheard
+    began = house.clock.now()
+    house.step(100)
+    assert [now - began for now in asked_at] == [60, 66, 72]  # a tenth of the interval apart, until it is done
+
+
+def test_what_was_not_heard_of_is_cancelled_at_the_end_too() -> None:
+    house = unheard_house()
+    answers = iter([False, True])
+    house.provider.cancel_unheard = lambda: next(answers)
+    house.controller.scale_out(1)
+    house.controller.close()
+    assert next(answers, "none") == "none"
+
+
+def test_managers_of_a_job_whose_id_was_not_heard_get_no_more_tasks() -> None:
+    house = unheard_house()
+    house.step()
+    house.executor.connect("0")
+    house.step(60)
+    assert ("drain", ("0",)) in house.executor.calls
+
+
 def test_a_launch_command_that_cannot_be_made_is_a_failed_block() -> None:
     house = House()
     house.executor.launch_error = ValueError("bad template")
