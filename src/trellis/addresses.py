@@ -111,13 +111,15 @@ def get_any_address() -> str:
 
 
 def tcp_url(address: str, port: str | int | None = None) -> str:
-    """The ZeroMQ URL of an address or host name; IPv6 addresses get brackets.
+    """The ZeroMQ URL of an address or host name; IPv6 addresses get brackets, which separate them from a port.
 
     >>> tcp_url("fd00::1", 54000)
     'tcp://[fd00::1]:54000'
     """
+    if port is None:
+        return f"tcp://{address}"
     host = f"[{address}]" if ":" in address and not address.startswith("[") else address
-    return f"tcp://{host}" if port is None else f"tcp://{host}:{port}"
+    return f"tcp://{host}:{port}"
 
 
 def _usable(family: int, address: str) -> str | None:

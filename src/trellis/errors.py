@@ -6,6 +6,7 @@ An exception that travels between processes keeps its constructor arguments in `
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -472,6 +473,7 @@ class SubmitException(ExecutionProviderException):
     @property
     def task_name(self) -> str:
         """Parsl's older name for ``job_name``."""
+        warnings.warn("SubmitException.task_name is now job_name", DeprecationWarning, stacklevel=2)
         return self.job_name
 
     def __str__(self) -> str:

@@ -57,6 +57,7 @@ class AppFuture(LightFuture[T]):
     _streams: tuple[Any, Any] = (None, None)
     _outputs: list[DataFuture] | None = None
     _unmade: tuple[int, ...] = ()  # the outputs that are not there
+    _is_staging = False  # the task is a staging provider's
 
     def __init__(self, task_record: KernelTask) -> None:
         self.task_record = task_record
@@ -128,7 +129,8 @@ class AppFuture(LightFuture[T]):
 
     def _note_unmade(self, result: Unmade) -> Any:
         """The kernel says: some outputs are not there. Their futures fail when this one is done; gives its result."""
-        self._unmade = result.missing
+        if not self._is_staging:  # what brings files may bring them to places that are not seen from there
+            self._unmade = result.missing
         return result.value
 
     def __await__(self) -> Generator[Any, None, T]:

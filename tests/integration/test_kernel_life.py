@@ -14,6 +14,7 @@ import pytest
 
 import trellis
 from trellis import Config, ParslPoolExecutor, python_app
+from trellis.dataflow.dflow import DataFlowKernelLoader
 from trellis.errors import (
     ConfigurationError,
     DataFlowException,
@@ -47,6 +48,7 @@ def test_a_config_is_loaded_again_and_again(tmp_path: Path) -> None:
             assert Path(kernel.run_dir) == tmp_path / "runs" / f"{i:03d}"
             assert trellis.dfk() is kernel
         assert kernel.cleanup_called
+        assert DataFlowKernelLoader._dfk is None  # nothing keeps its tasks and their results
         with pytest.raises(NoDataFlowKernelError, match=r"call trellis\.load\(\) first"):
             trellis.dfk()
     assert "is cleaned up" in (tmp_path / "runs" / "002" / "trellis.log").read_text()

@@ -48,3 +48,11 @@ def test_the_future_of_an_output_that_was_not_made_fails(executor: Callable[[], 
             assert future.outputs[0].result(TIMEOUT_S).filepath == str(tmp_path / "made")
             with pytest.raises(MissingOutputs, match=r"app app.* has not made all of its outputs; missing: .*never"):
                 future.outputs[1].result(TIMEOUT_S)
+
+
+def test_a_staging_task_may_bring_files_to_where_nobody_here_sees_them(tmp_path: Path) -> None:
+    with trellis.load(Config(run_dir=str(tmp_path / "runs"))):
+        elsewhere = File(str(tmp_path / "elsewhere"))
+        assert app(0, outputs=[elsewhere], _parsl_staging_inhibit=True).outputs[0].result(TIMEOUT_S) is elsewhere
+        with pytest.raises(MissingOutputs):
+            app(0, outputs=[elsewhere], _parsl_staging_inhibit=False).outputs[0].result(TIMEOUT_S)

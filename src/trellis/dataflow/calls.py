@@ -43,8 +43,9 @@ def prepare(record: TaskRecord, future: AppFuture[Any], kernel: Kernel) -> None:
         kwargs = _name_streams(record, kernel)
         future._streams = (kwargs.get("stdout"), kwargs.get("stderr"))
     kwargs = check_values(record.func_name, kwargs, is_bash=record.spec.is_bash)
-    inhibited = STAGING_INHIBIT in kwargs
-    if inhibited:
+    inhibited = False
+    if STAGING_INHIBIT in kwargs:
+        future._is_staging = inhibited = bool(kwargs[STAGING_INHIBIT])
         kwargs = {name: value for name, value in kwargs.items() if name != STAGING_INHIBIT}
     record.kwargs = kwargs
     # Imported where it is needed first: programs without files never pay for staging.

@@ -36,8 +36,15 @@ class DataFlowKernelLoader:
                     "a Config has already been loaded: call trellis.dfk().cleanup() before the next load(), "
                     "or use `with trellis.load(...):`"
                 )
-            cls._dfk = DataFlowKernel(Config() if config is None else config)
-            return cls._dfk
+            cls._dfk = kernel = DataFlowKernel(Config() if config is None else config)
+            kernel.when_ended = cls._forget
+            return kernel
+
+    @classmethod
+    def _forget(cls, ended: DataFlowKernel) -> None:
+        """Keep nothing of a run that has ended: its tasks' results may be large."""
+        if cls._dfk is ended:
+            cls._dfk = None
 
     @classmethod
     def clear(cls) -> None:

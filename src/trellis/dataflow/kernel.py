@@ -60,6 +60,7 @@ class DataFlowKernel:
         self.run_dir = make_rundir(config.run_dir)
         self.run_id = str(uuid.uuid4())
         self.cleanup_called = False
+        self.when_ended: Callable[[DataFlowKernel], object] | None = None  # called once, at the end of cleanup()
         self.executors: dict[str, Any] = {}  # as they were given; the runner has them as it calls them
         self._adapted: dict[str, Executor] = {}
         self.resolver = config.dependency_resolver or DEEP_DEPENDENCY_RESOLVER
@@ -283,6 +284,8 @@ class DataFlowKernel:
             logger.exception("closing the memoizer failed")
         self.log_task_states()
         self._undo_logging()
+        if self.when_ended is not None:
+            self.when_ended(self)
 
     def leave_behind(self) -> None:
         """Become a forked child's: tasks and executors are the parent's, calls are refused, and nothing is ended."""

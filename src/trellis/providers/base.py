@@ -93,12 +93,12 @@ class ExecutionProvider(ABC):
             ConfigurationError: a parameter makes no sense.
         """
         keep_arguments(self, given)
-        for name in ("init_blocks", "min_blocks"):
-            if getattr(self, name) > self.max_blocks:
-                raise ParameterValueError(
-                    f"{type(self).__name__}: {name} ({getattr(self, name)}) must not exceed max_blocks "
-                    f"({self.max_blocks}): raise max_blocks"
-                )
+        # init_blocks may exceed it, as in LocalProvider(init_blocks=2): that many are started, and no more.
+        if self.min_blocks > self.max_blocks:
+            raise ParameterValueError(
+                f"{type(self).__name__}: min_blocks ({self.min_blocks}) must not exceed max_blocks "
+                f"({self.max_blocks}): raise max_blocks"
+            )
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))

@@ -70,5 +70,6 @@ class File:
         return self.filepath
 
     def __repr__(self) -> str:
-        staged = "" if self.local_path is None else f", local_path={self.local_path!r}"
-        return f"<{type(self).__name__} url={self.url!r}, scheme={self.scheme!r}, path={self.path!r}{staged}>"
+        names = ("url", "scheme", "netloc", "path", "filename", "local_path")
+        known = " ".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name))
+        return f"<{type(self).__name__} at 0x{id(self):x} {known}>"

@@ -58,9 +58,8 @@ def test_the_first_step_submits_the_first_blocks() -> None:
     assert house.states == {"0": "PENDING", "1": "PENDING"}
 
 
-def test_init_blocks_above_max_blocks_of_a_users_provider_are_started() -> None:
-    house = House(init_blocks=2, max_blocks=2)
-    house.provider.max_blocks = 1  # Trellis's own refuse that
+def test_init_blocks_above_max_blocks_are_started() -> None:
+    house = House(init_blocks=2, max_blocks=1)
     house.step()
     assert len(house.provider.submitted) == 2
 

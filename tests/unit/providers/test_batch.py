@@ -330,3 +330,9 @@ def test_what_is_the_same_for_all() -> None:
     assert (first.walltime_s, second.walltime_s) == (86400, 600)
     assert (first.status_polling_interval, first.label) == (60, "slurm")
     assert not getattr(first, "same_host", False)
+
+
+def test_the_older_name_of_a_jobs_name_goes_with_a_warning() -> None:
+    error = SubmitException("one", "no such queue")
+    with pytest.warns(DeprecationWarning, match="job_name"):
+        assert error.task_name == error.job_name == "one"

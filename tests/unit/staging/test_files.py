@@ -81,9 +81,10 @@ def test_files_are_told_apart_by_identity_and_can_be_pickled() -> None:
 
 def test_repr_works_before_and_after_staging() -> None:
     file = File("http://host/a")
-    assert repr(file) == "<File url='http://host/a', scheme='http', path='/a'>"
+    known = f"<File at 0x{id(file):x} url=http://host/a scheme=http netloc=host path=/a filename=a"
+    assert repr(file) == f"{known}>"
     file.local_path = "b"
-    assert repr(file) == "<File url='http://host/a', scheme='http', path='/a', local_path='b'>"
+    assert repr(file) == f"{known} local_path=b>"
 
 
 def test_a_wrong_url_is_named() -> None:
