@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from trellis.dataflow.dflow import DataFlowKernelLoader
     from trellis.dataflow.kernel import DataFlowKernel
     from trellis.executors.htex.executor import HighThroughputExecutor
+    from trellis.executors.missing import WorkQueueExecutor
     from trellis.executors.threads import ThreadPoolExecutor
     from trellis.futures import AppFuture, DataFuture, as_completed
     from trellis.log_utils import set_file_logger, set_stream_logger
+    from trellis.monitoring.missing import MonitoringHub
     from trellis.staging.files import File
+    from trellis.version import VERSION
 
     load = DataFlowKernelLoader.load
     clear = DataFlowKernelLoader.clear
@@ -33,6 +36,7 @@ __author__ = "The Trellis developers"
 
 __all__ = [
     "AUTO_LOGNAME",
+    "VERSION",
     "AppFuture",
     "Config",
     "DataFlowKernel",
@@ -40,8 +44,10 @@ __all__ = [
     "DataFuture",
     "File",
     "HighThroughputExecutor",
+    "MonitoringHub",
     "ParslPoolExecutor",
     "ThreadPoolExecutor",
+    "WorkQueueExecutor",
     "__author__",
     "__version__",
     "as_completed",
@@ -66,7 +72,10 @@ _MODULES = {
     "File": "trellis.staging.files",
     "HighThroughputExecutor": "trellis.executors.htex.executor",
     "ParslPoolExecutor": "trellis.concurrent",
+    "MonitoringHub": "trellis.monitoring.missing",
     "ThreadPoolExecutor": "trellis.executors.threads",
+    "VERSION": "trellis.version",
+    "WorkQueueExecutor": "trellis.executors.missing",
     "as_completed": "trellis.futures",
     "bash_app": "trellis.apps",
     "join_app": "trellis.apps",

@@ -174,7 +174,8 @@ class Config:
         self.make_memoizer()  # complains now about what it cannot do
 
         if monitoring is not None:
-            raise not_in_trellis("Config(monitoring=...)", "leave it out; trellis.log tells of the run")
+            was, instead = "records the run in a database", "leave it out; trellis.log tells of the run"
+            raise not_in_trellis("Config(monitoring=...)", was, instead)
         self.monitoring = None
         if self.usage_tracking:
             warnings.warn("Config: usage_tracking does nothing, Trellis never sends usage data", stacklevel=3)
@@ -196,6 +197,10 @@ class Config:
             checkpoint_mode=self.checkpoint_mode,
             memoize=self.app_cache,
         )
+
+    def get_usage_information(self) -> dict[str, Any]:
+        """What Parsl gives here, for programs that ask; nothing is ever sent."""
+        return {"executors_len": len(self.executors), "dependency_resolver": self.dependency_resolver is not None}
 
     def start_logging(self, run_dir: str) -> Callable[[], None]:
         """Begin the log of a run, as ``initialize_logging`` says; gives a function that ends it."""

@@ -10,7 +10,7 @@ from typing import TextIO
 
 __all__ = ["set_file_logger", "set_stream_logger"]
 
-_FORMAT = "%(asctime)s.%(msecs)03d %(name)s:%(lineno)d [%(levelname)s] %(message)s"
+DEFAULT_FORMAT = "%(asctime)s.%(msecs)03d %(name)s:%(lineno)d [%(levelname)s] %(message)s"
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
@@ -84,7 +84,7 @@ def set_file_logger(
 
 def _attach(handler: logging.Handler, name: str, level: int, format_string: str | None) -> Callable[[], None]:
     handler.setLevel(level)
-    handler.setFormatter(logging.Formatter(format_string or _FORMAT, _DATE_FORMAT))
+    handler.setFormatter(logging.Formatter(format_string or DEFAULT_FORMAT, _DATE_FORMAT))
     target = logging.getLogger(name)
     attached = _attached.setdefault(name, _Attached(target))
     attached.handlers.append(handler)

@@ -40,6 +40,7 @@ ROOMS = (
     "executors/taskvine/embedded/factory",
     "executors/taskvine/ndcctools",
     "executors/taskvine/remote",
+    "executors/workqueue",
     "executors/common",
     "remote",
     "wire",
@@ -60,6 +61,7 @@ ROOMS = (
     "configs",
     "data_provider",
     "monitoring",
+    "usage_tracking",
     "as_parsl",
 )
 

@@ -49,8 +49,12 @@ OPENINGS = frozenset(
         "Through",
     ]
 )
-# The same event of two machines, which have theirs beside them.
-TWICE = {"CancelRequested": {"trellis.dataflow.graph", "trellis.executors.htex.submit.submission"}}
+TWICE = {
+    # The same event of two machines, which have theirs beside them.
+    "CancelRequested": {"trellis.dataflow.graph", "trellis.executors.htex.submit.submission"},
+    # A stand-in has Parsl's name.
+    "Node": {"trellis.monitoring.missing", "trellis.executors.htex.manager.node"},
+}
 # These are used by the name of their module: ``events.Exit``, ``effects.End``, ``vine.RunTasks``.
 _BY_MODULE = ("events", "effects", "vine")
 

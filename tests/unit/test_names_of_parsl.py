@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import abc
+import dataclasses
+import pickle
 import subprocess
 import sys
+import typing
 from importlib import import_module
+from typing import Any
 
 import pytest
 
 import trellis
 from trellis.app.errors import RemoteExceptionWrapper, wrap_error
 from trellis.app.python import PythonApp
-from trellis.errors import NotInTrellis
+from trellis.errors import AppException, NotInTrellis, ParslError
+from trellis.executors.base import ParslExecutor
 from trellis.wire.payload import dump_result, load_result
 
 SECOND_PLACES = [
@@ -135,8 +141,54 @@ def test_names_that_parsls_modules_pass_on(path: str) -> None:
 
 @pytest.mark.parametrize("path", MISSING)
 def test_what_is_missing_can_be_imported_and_says_so_when_it_is_used(path: str) -> None:
-    with pytest.raises(NotInTrellis, match=f"{path.rpartition('.')[2]} is not available in this version of Trellis: "):
-        find(path)("a", label="b")  # type: ignore[operator]
+    stand_in: Any = find(path)
+    words = rf"^{path.rpartition('.')[2]} is not available in this version of Trellis \(in Parsl, it .+\): .+"
+    with pytest.raises(NotInTrellis, match=words):
+        stand_in("a", label="b")
+    if isinstance(stand_in, type):
+        with pytest.raises(NotInTrellis, match=words):
+            type("Mine", (stand_in,), {"label": "mine"})
+
+
+@pytest.mark.parametrize("path", MISSING)
+def test_what_is_missing_is_a_class_that_annotations_take(path: str) -> None:
+    stand_in: Any = find(path)
+
+    @dataclasses.dataclass
+    class Settings:
+        hub: stand_in | None = None
+        several: list[stand_in] = dataclasses.field(default_factory=list)
+
+    assert typing.get_type_hints(Settings, localns={"stand_in": stand_in})["hub"] == typing.Optional[stand_in]  # noqa: UP045
+    assert not isinstance(Settings(), stand_in)
+    assert not isinstance(stand_in, stand_in)
+    assert not issubclass(Settings, stand_in)
+    assert not hasattr(stand_in, "start")
+    assert pickle.loads(pickle.dumps(stand_in)) is stand_in
+
+
+def test_who_extends_a_stand_in_beside_other_classes_is_told_too() -> None:
+    stand_in: Any = find("monitoring.MonitoringHub")
+    for bases in ((dict, stand_in), (stand_in, abc.ABC), (ParslExecutor, stand_in)):
+        with pytest.raises(NotInTrellis, match="MonitoringHub is not available"):
+            type(abc.ABC)("Mine", bases, {})
+
+
+def test_exceptions_of_what_is_missing_can_be_caught() -> None:
+    for path in ("executors.workqueue.errors.WorkQueueFailure", "monitoring.errors.MonitoringHubStartError"):
+        error: Any = find(path)
+        assert issubclass(error, ParslError)
+        assert str(error()) == str(pickle.loads(pickle.dumps(error())))
+    failure: Any = find("executors.workqueue.errors.WorkQueueTaskFailure")
+    again = pickle.loads(pickle.dumps(failure("lost", ValueError("x"))))
+    assert (isinstance(again, AppException), again.reason, str(again.status)) == (True, "lost", "x")
+
+
+def test_functions_that_are_missing_refuse_too() -> None:
+    refuse: Any = find("monitoring.remote.monitor_wrapper")
+    assert pickle.loads(pickle.dumps(refuse)) is refuse
+    with pytest.raises(NotInTrellis, match=r"^monitor_wrapper is not available .* \(in Parsl, it makes an app measure"):
+        refuse(f=print, args=())
 
 
 def test_modules_are_reachable_as_attributes_after_the_import_of_the_root() -> None:

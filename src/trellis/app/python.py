@@ -2,6 +2,6 @@
 
 from trellis.app.exception_wrapping import wrap_error
 from trellis.apps import AppBase, PythonApp
-from trellis.remote.walltime import WithWalltime
+from trellis.remote.walltime import WithWalltime, timeout
 
-__all__ = ["AppBase", "PythonApp", "WithWalltime", "wrap_error"]
+__all__ = ["AppBase", "PythonApp", "WithWalltime", "timeout", "wrap_error"]

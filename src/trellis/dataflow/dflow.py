@@ -10,9 +10,10 @@ from trellis.config import Config
 from trellis.core.validation import check_type
 from trellis.core.whereabouts import in_forked_child, no_kernel_here
 from trellis.dataflow.kernel import DataFlowKernel
+from trellis.dataflow.rundirs import make_rundir
 from trellis.errors import ConfigurationError, NoDataFlowKernelError
 
-__all__ = ["DataFlowKernel", "DataFlowKernelLoader"]
+__all__ = ["DataFlowKernel", "DataFlowKernelLoader", "make_rundir"]
 
 
 class DataFlowKernelLoader:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trellis.monitoring.monitoring import MonitoringHub
+from trellis.monitoring.missing import MonitoringHub
 
 __all__ = ["MonitoringHub"]
 

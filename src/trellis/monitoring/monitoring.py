@@ -1,11 +1,5 @@
-"""Stand-in for Parsl's monitoring hub: programs may import it, and are told when they make one."""
+"""Public path of a stand-in; it is made in ``trellis.monitoring.missing``."""
 
-from typing import Any
-
-from trellis.core.missing import missing
-
-MonitoringHub: Any = missing(
-    "MonitoringHub", __name__, "leave out Config(monitoring=...); trellis.log in the run directory tells of the run"
-)
+from trellis.monitoring.missing import MonitoringHub
 
 __all__ = ["MonitoringHub"]

@@ -7,11 +7,15 @@ C code for long is interrupted only when it comes back. Executors that can kill 
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from trellis.errors import AppTimeout
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class WithWalltime:
@@ -42,6 +46,17 @@ class WithWalltime:
                 timer.cancel()
         except _WalltimeReached:
             raise AppTimeout(f"{self.__name__} ran for longer than its walltime of {walltime_s} s") from None
+
+
+def timeout(f: Callable[P, R], seconds: float) -> Callable[P, R]:
+    """``f`` with a time limit: ``AppTimeout`` comes out of a call that takes longer."""
+
+    @functools.wraps(f)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = WithWalltime(f)(seconds, *args, **kwargs)
+        return result
+
+    return limited
 
 
 class _WalltimeReached(BaseException):

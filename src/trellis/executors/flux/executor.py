@@ -1,5 +1,5 @@
-"""Public path of a stand-in; it is made in ``trellis.executors.missing``."""
+"""Public path of stand-ins; they are made in ``trellis.executors.missing``."""
 
-from trellis.executors.missing import FluxExecutor
+from trellis.executors.missing import FluxExecutor, FluxFutureWrapper
 
-__all__ = ["FluxExecutor"]
+__all__ = ["FluxExecutor", "FluxFutureWrapper"]

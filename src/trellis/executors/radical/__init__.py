@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from trellis.executors.missing import RadicalPilotExecutor
+from trellis.executors.missing import RadicalPilotExecutor, ResourceConfig
 
-__all__ = ["RadicalPilotExecutor"]
+__all__ = ["RadicalPilotExecutor", "ResourceConfig"]
 
 
 def __getattr__(name: str) -> Any:

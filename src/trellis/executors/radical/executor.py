@@ -1,5 +1,5 @@
-"""Public path of a stand-in; it is made in ``trellis.executors.missing``."""
+"""Public path of stand-ins; they are made in ``trellis.executors.missing``."""
 
-from trellis.executors.missing import RadicalPilotExecutor
+from trellis.executors.missing import RadicalPilotExecutor, ResourceConfig
 
-__all__ = ["RadicalPilotExecutor"]
+__all__ = ["RadicalPilotExecutor", "ResourceConfig"]

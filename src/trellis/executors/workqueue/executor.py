@@ -1,5 +1,5 @@
-"""Public path of a stand-in; it is made in ``trellis.executors.missing``."""
+"""Public path of stand-ins; they are made in ``trellis.executors.missing``."""
 
-from trellis.executors.missing import WorkQueueExecutor
+from trellis.executors.missing import WORK_QUEUE_DEFAULT_PORT, WorkQueueExecutor
 
-__all__ = ["WorkQueueExecutor"]
+__all__ = ["WORK_QUEUE_DEFAULT_PORT", "WorkQueueExecutor"]

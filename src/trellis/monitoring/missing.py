@@ -1,0 +1,102 @@
+"""Stand-ins for Parsl's monitoring, which Trellis does not have yet."""
+
+from trellis.core.missing import Missing, missing_function
+
+_HUB = (
+    "monitoring is not there yet: leave out Config(monitoring=...); trellis.log in the run directory tells of the run"
+)
+_RADIO = "monitoring is not there yet, so nothing is to be sent: leave the radio out"
+_DATABASE = "monitoring is not there yet, so there is no database of a run"
+
+
+class MonitoringHub(Missing, was="records a run in a database", instead=_HUB): ...
+
+
+class Database(Missing, was="writes what is monitored into tables", instead=_DATABASE): ...
+
+
+class DatabaseManager(Missing, was="gathers what is monitored for the database", instead=_DATABASE): ...
+
+
+class MonitoringRouter(Missing, was="receives what radios send", instead=_HUB): ...
+
+
+class MonitoringRadioSender(Missing, was="is the base of what sends monitoring messages", instead=_RADIO): ...
+
+
+class FilesystemRadioSender(Missing, was="sends monitoring messages as files", instead=_RADIO): ...
+
+
+class HTEXRadioSender(Missing, was="sends monitoring messages through HighThroughputExecutor", instead=_RADIO): ...
+
+
+class MultiprocessingQueueRadioSender(
+    Missing, was="sends monitoring messages through a queue of processes", instead=_RADIO
+): ...
+
+
+class UDPRadioSender(Missing, was="sends monitoring messages over UDP", instead=_RADIO): ...
+
+
+class ZMQRadioSender(Missing, was="sends monitoring messages over ZeroMQ", instead=_RADIO): ...
+
+
+class RadioConfig(Missing, was="is the base of how monitoring messages are to be sent", instead=_RADIO): ...
+
+
+class FilesystemRadio(Missing, was="asks for monitoring messages as files", instead=_RADIO): ...
+
+
+class HTEXRadio(Missing, was="asks for monitoring messages through HighThroughputExecutor", instead=_RADIO): ...
+
+
+class MultiprocessingQueueRadio(
+    Missing, was="asks for monitoring messages through a queue of processes", instead=_RADIO
+): ...
+
+
+class UDPRadio(Missing, was="asks for monitoring messages over UDP", instead=_RADIO): ...
+
+
+class MonitoringRadioReceiver(Missing, was="is the base of what receives monitoring messages", instead=_RADIO): ...
+
+
+class FilesystemRadioReceiver(Missing, was="receives monitoring messages as files", instead=_RADIO): ...
+
+
+class HTEXRadioReceiver(Missing, was="receives monitoring messages through HighThroughputExecutor", instead=_RADIO): ...
+
+
+class MultiprocessingQueueRadioReceiver(
+    Missing, was="receives monitoring messages through a queue of processes", instead=_RADIO
+): ...
+
+
+class UDPRadioReceiver(Missing, was="receives monitoring messages over UDP", instead=_RADIO): ...
+
+
+class ZMQRadioReceiver(Missing, was="receives monitoring messages over ZeroMQ", instead=_RADIO): ...
+
+
+class Workflow(Missing, was="is a run in the database, for the pages of parsl-visualize", instead=_DATABASE): ...
+
+
+class Task(Missing, was="is a task in the database, for the pages of parsl-visualize", instead=_DATABASE): ...
+
+
+class Status(Missing, was="is a state of a task in the database, for parsl-visualize", instead=_DATABASE): ...
+
+
+class Node(Missing, was="is a node in the database, for the pages of parsl-visualize", instead=_DATABASE): ...
+
+
+class Resource(Missing, was="is a measurement of a task in the database, for parsl-visualize", instead=_DATABASE): ...
+
+
+monitor_wrapper = missing_function(
+    "monitor_wrapper", __name__, was="makes an app measure itself on its worker", instead=_HUB
+)
+get_radio = missing_function("get_radio", __name__, was="makes the radio of a task", instead=_RADIO)
+dbm_starter = missing_function(
+    "dbm_starter", __name__, was="is the process that writes the database", instead=_DATABASE
+)
