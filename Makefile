@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-network fuzz mutants check bench clean
+.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-parsl test-network fuzz mutants check bench clean
 
 venv: $(STAMP)
 
@@ -32,6 +32,11 @@ test-gridengine: venv
 # The real TaskVine in a root directory of Debian 13, which is kept where TRELLIS_TASKVINE_ROOT says.
 test-taskvine: venv
 	$(BIN)/python -m tests.real.taskvine.bed $(TESTS)
+
+# Parsl's own tests on Trellis, held against tests/parsl/expected.toml: releases of Parsl come into TRELLIS_PARSL_CACHE,
+# or the user's cache directory. make test-parsl TESTS="--config htex_local --release 2025.1.13 -k walltime" runs some.
+test-parsl: venv
+	$(BIN)/python -m tests.parsl.run $(TESTS)
 
 # A second host (a namespace of the network), and a cable that is cut: skipped unless root.
 test-network: venv

@@ -1,0 +1,1 @@
+"""Parsl's own tests on Trellis; nothing of theirs is in this repository. See ``tests.parsl.run``."""
