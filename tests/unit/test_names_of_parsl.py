@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import json
+import os
 import pickle
+import signal
 import subprocess
 import sys
+import time
 import typing
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import trellis
+from trellis import HighThroughputExecutor, ThreadPoolExecutor
 from trellis.app.errors import RemoteExceptionWrapper, wrap_error
-from trellis.app.python import PythonApp
-from trellis.errors import AppException, NotInTrellis, ParslError
+from trellis.app.python import PythonApp, timeout
+from trellis.errors import AppException, AppTimeout, NotInTrellis, ParslError
 from trellis.executors.base import ParslExecutor
+from trellis.executors.execute_task import execute_task
+from trellis.launchers import SimpleLauncher
+from trellis.monitoring.message_type import MessageType
+from trellis.monitoring.types import TaggedMonitoringMessage
+from trellis.multiprocessing import ForkProcess, MacSafeQueue, SpawnContext, join_terminate_close_proc
+from trellis.providers import LocalProvider
+from trellis.serialize import pack_res_spec_apply_message
+from trellis.usage_tracking import levels
+from trellis.usage_tracking.api import UsageInformation, get_parsl_usage
 from trellis.wire.payload import dump_result, load_result
 
 SECOND_PLACES = [
@@ -216,10 +231,135 @@ def test_a_join_app_is_a_python_app() -> None:
     assert isinstance(trellis.join_app(abs), PythonApp)
 
 
-@pytest.mark.parametrize("name", ["local_threads", "htex_local", "vineex_local"])
-def test_parsls_ready_configurations(name: str) -> None:
+# Ready configurations and the provider of their blocks, or None: threads, and TaskVine's own workers.
+CONFIGS = {
+    "ASPIRE1": "PBSProProvider",
+    "anvil": "SlurmProvider",
+    "bridges": "SlurmProvider",
+    "cc_in2p3": "GridEngineProvider",
+    "delta": "SlurmProvider",
+    "expanse": "SlurmProvider",
+    "frontera": "SlurmProvider",
+    "htex_local": "LocalProvider",
+    "illinoiscluster": "SlurmProvider",
+    "improv": "PBSProProvider",
+    "local_threads": None,
+    "midway": "SlurmProvider",
+    "osg": "CondorProvider",
+    "polaris": "PBSProProvider",
+    "stampede2": "SlurmProvider",
+    "summit": "LSFProvider",
+    "toss3_llnl": "SlurmProvider",
+    "vineex_local": None,
+    "wqex_local": None,
+}
+NO_CONFIGS = {
+    "Azure": "AzureProvider",
+    "ec2": "AWSProvider",
+    "gc_multisite": "GlobusComputeExecutor",
+    "gc_tutorial": "GlobusComputeExecutor",
+    "kubernetes": "KubernetesProvider",
+}
+
+
+def test_all_configurations_are_tried() -> None:
+    import trellis.configs
+
+    names = {path.stem for path in Path(trellis.configs.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {*CONFIGS, *NO_CONFIGS} == names
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_parsls_ready_configurations(name: str, tmp_path: Path) -> None:
     config = find(f"configs.{name}.config")
     assert isinstance(config, trellis.Config)
+    executor = config.executors[0]
+    provider = getattr(executor, "provider", None) if isinstance(executor, HighThroughputExecutor) else None
+    assert (type(provider).__name__ if provider is not None else None) == CONFIGS[name]
+
+
+@pytest.mark.parametrize("name", NO_CONFIGS)
+def test_configurations_that_cannot_be_made_say_so(name: str) -> None:
+    module = import_module(f"trellis.configs.{name}")
+    with pytest.raises(NotInTrellis, match=f"{NO_CONFIGS[name]} is not available"):
+        assert module.config
+    assert not hasattr(module, "other")
+
+
+def test_a_time_limit_for_any_function() -> None:
+    assert timeout(divmod, 30)(7, 2) == (3, 1)
+    assert timeout(test_a_time_limit_for_any_function, 30).__name__ == "test_a_time_limit_for_any_function"
+
+    def endless() -> None:
+        while True:
+            time.sleep(0.01)
+
+    with pytest.raises(AppTimeout, match="endless ran for longer"):
+        timeout(endless, 0.1)()
+
+
+def test_usage_tracking_tells_what_a_configuration_consists_of_and_nobody_else() -> None:
+    executor = HighThroughputExecutor(provider=LocalProvider(launcher=SimpleLauncher()))
+    config = trellis.Config(executors=[executor, ThreadPoolExecutor("threads")])
+    usage = json.loads(json.dumps(get_parsl_usage(config)))
+    names = [part["c"] if isinstance(part, dict) else part for part in usage]
+    assert [name.rpartition(".")[2] for name in names] == [
+        "Config",
+        "HighThroughputExecutor",
+        "LocalProvider",
+        "SimpleLauncher",
+        "RandomManagerSelector",
+        "ThreadPoolExecutor",
+    ]
+    assert {"executors_len": 2, "dependency_resolver": False}.items() <= usage[0].items()
+    assert {"mpi": False}.items() <= usage[1].items()
+    assert [levels.DISABLED, levels.LEVEL_1, levels.LEVEL_2, levels.LEVEL_3] == [0, 1, 2, 3]
+    with pytest.raises(NotImplementedError, match=r"UsageInformation has no get_usage_information\(\)"):
+        UsageInformation().get_usage_information()
+
+
+def test_a_packed_call_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARSL_RANKS", "")  # so that it is put back
+    packed = pack_res_spec_apply_message(os.getenv, ("PARSL_RANKS",), {}, {"ranks": 3})
+    assert execute_task(packed) == "3"
+
+
+def put_seven(queue: Any) -> None:
+    queue.put(7)
+
+
+def test_queues_and_processes_have_parsls_names() -> None:
+    queue = MacSafeQueue(ctx=SpawnContext)
+    assert (queue.qsize(), queue.empty()) == (0, True)
+    process = ForkProcess(target=put_seven, args=(queue,))
+    process.start()
+    process.join(30)
+    assert (queue.qsize(), queue.empty()) == (1, False)
+    assert queue.get(timeout=30) == 7
+    assert (queue.qsize(), queue.empty()) == (0, True)
+    queue.close()
+    queue.join_thread()
+    process.close()
+
+
+def test_a_process_is_ended_by_steps() -> None:
+    ends_by_itself = ForkProcess(target=int)
+    has_to_be_killed = ForkProcess(target=ignore_the_end)
+    for process, limit_s in ((ends_by_itself, 30), (has_to_be_killed, 0.2)):
+        process.start()
+        join_terminate_close_proc(process, timeout=limit_s)
+        with pytest.raises(ValueError, match="closed"):
+            process.is_alive()
+
+
+def ignore_the_end() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(60)
+
+
+def test_monitoring_messages_have_their_types() -> None:
+    assert [kind.value for kind in MessageType] == [0, 1, 2, 3, 4]
+    assert typing.get_args(TaggedMonitoringMessage) == (MessageType, dict[str, Any])
 
 
 def test_exceptions_as_values() -> None:

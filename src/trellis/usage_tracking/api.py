@@ -21,7 +21,8 @@ class UsageInformation:
 @singledispatch
 def get_parsl_usage(obj: Any) -> list[Any]:
     """Classes in a configuration, each followed by those of its parameters; the part of ``obj`` is a list."""
-    return [] if not hasattr(obj, "get_usage_information") else _of_a_part(obj)
+    is_ours = type(obj).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return _of_a_part(obj) if is_ours or hasattr(obj, "get_usage_information") else []
 
 
 @get_parsl_usage.register(list)

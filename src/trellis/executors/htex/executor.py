@@ -199,6 +199,10 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
         """
         self._read_specification(resource_specification)
 
+    def get_usage_information(self) -> dict[str, Any]:
+        """What Parsl gives here, for programs that ask; nothing is ever sent."""
+        return {"mpi": self.enable_mpi_mode}
+
     def _read_specification(self, specification: Mapping[str, Any] | None) -> Request:
         return read_specification(specification)
 

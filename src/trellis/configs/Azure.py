@@ -1,0 +1,11 @@
+"""Virtual machines of Microsoft Azure, for which there is no provider. Its ``config`` cannot be made."""
+
+from typing import Any
+
+from trellis.providers.missing import AzureProvider
+
+
+def __getattr__(name: str) -> Any:
+    if name == "config":
+        return AzureProvider()  # says what to do instead
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
