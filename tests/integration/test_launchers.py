@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trellis.launchers import SimpleLauncher, SingleNodeLauncher, WrappedLauncher
+from trellis.launchers.base import block_script
 
 
 def run(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -16,7 +17,7 @@ def run(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_simple_launcher_traces_the_command_when_debugging(tmp_path: Path) -> None:
-    done = run(SimpleLauncher()("echo hello; exit 3", 1, 1), tmp_path)
+    done = run(block_script(SimpleLauncher(), "echo hello; exit 3", 1, 1), tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (3, "hello\n", "+ echo hello\n+ exit 3\n")
 
 
@@ -27,7 +28,7 @@ def test_wrapped_launcher_prepends(tmp_path: Path) -> None:
 
 
 def test_wrapped_launcher_traces_the_command_when_debugging(tmp_path: Path) -> None:
-    assert run(WrappedLauncher("nice")("true", 1, 1), tmp_path).stderr == "+ nice true\n"
+    assert run(block_script(WrappedLauncher("nice"), "true", 1, 1), tmp_path).stderr == "+ nice true\n"
 
 
 def test_single_node_launcher_runs_all_copies_with_their_number_and_the_cores(tmp_path: Path) -> None:

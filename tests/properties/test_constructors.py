@@ -22,6 +22,7 @@ from tests.properties.odd_values import MADE, ODD, name_of, odd
 from trellis.errors import NotInTrellis, TrellisError
 from trellis.executors.htex.launch import interchange_settings
 from trellis.launchers import Launcher
+from trellis.launchers.base import block_script
 from trellis.providers import BatchProvider, ExecutionProvider
 from trellis.providers.script import JobRequest
 from trellis.testing import FakeProvider
@@ -145,7 +146,7 @@ def use(made: Any, name: str) -> None:
         case Launcher():
             _check_script(made("run", 2, 3, "/scripts"))
         case BatchProvider():
-            request = JobRequest("name", made.launcher("run", 1, 1, "/scripts"), 1, "/scripts/name.sh")
+            request = JobRequest("name", block_script(made.launcher, "run", 1, 1, "/scripts"), 1, "/scripts/name.sh")
             for text in made.render_files(request).values():
                 text.encode()
                 assert "\0" not in text
@@ -166,7 +167,7 @@ def use(made: Any, name: str) -> None:
     if isinstance(made, ExecutionProvider) and not isinstance(made, FakeProvider):
         assert made.min_blocks <= made.max_blocks
         assert made.init_blocks <= made.max_blocks
-        _check_script(made.launcher("run", 1, made.nodes_per_block))  # type: ignore[attr-defined]
+        _check_script(block_script(made.launcher, "run", 1, made.nodes_per_block))  # type: ignore[attr-defined]
 
 
 def _check_script(text: str) -> None:

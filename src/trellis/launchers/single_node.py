@@ -18,9 +18,10 @@ class SimpleLauncher(Launcher):
     """
 
     same_host = True
+    traced = True
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
-        return _traced(command) if self.debug else command
+        return command
 
 
 class WrappedLauncher(Launcher):
@@ -31,6 +32,8 @@ class WrappedLauncher(Launcher):
         debug: Trace the commands on standard error.
     """
 
+    traced = True
+
     def __init__(self, prepend: str, debug: bool = True) -> None:
         super().__init__(debug=debug)
         self.prepend: str = check(type(self).__name__, "prepend", prepend, Text())
@@ -40,8 +43,7 @@ class WrappedLauncher(Launcher):
             logger.warning(
                 "WrappedLauncher runs the command once, not %d times on %d nodes", tasks_per_node, nodes_per_block
             )
-        wrapped = f"{self.prepend} {command}"
-        return _traced(wrapped) if self.debug else wrapped
+        return f"{self.prepend} {command}"
 
 
 class SingleNodeLauncher(Launcher):
@@ -69,10 +71,6 @@ class SingleNodeLauncher(Launcher):
             fatal=1 if self.fail_on_any else copies,
             say=_SAY if self.debug else "trellis_say() { :; }",
         )
-
-
-def _traced(command: str) -> str:
-    return f"set -x\n{command}"
 
 
 _SAY = 'trellis_say() { echo "SingleNodeLauncher: $*" >&2; }'

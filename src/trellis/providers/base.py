@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from trellis.core.jobs import JobStatus
-from trellis.core.kinds import Instance, OrNone, Text
+from trellis.core.kinds import Function, OrNone, Text
 from trellis.core.validation import declares_parameters, keep_arguments
 from trellis.core.values import MOST_COUNTED, Duration, Number
 from trellis.errors import BadLauncher, ParameterValueError
-from trellis.launchers.base import Launcher
+from trellis.launchers.base import Launcher, takes_a_block
 from trellis.launchers.single_node import SingleNodeLauncher
 
 # Types of parameters that several providers have.
@@ -119,14 +119,14 @@ class ScriptProvider(ExecutionProvider):
 
     default_launcher: ClassVar[type[Launcher]] = SingleNodeLauncher
 
-    launcher: Annotated[Launcher, Instance("a Launcher", Launcher)]
+    launcher: Annotated[Launcher, Function()]
     worker_init: Annotated[str, Text()]
     cmd_timeout: Annotated[float, Duration(above=0)]
 
     def _keep_parameters(self, given: Mapping[str, Any]) -> None:
-        """Keep the launcher, or a default one, too; anything else in its place is a ``BadLauncher``."""
+        """Keep the launcher, a function in its place, or a default one; anything else is a ``BadLauncher``."""
         launcher = self.default_launcher() if given["launcher"] is None else given["launcher"]
-        if not isinstance(launcher, Launcher):
+        if isinstance(launcher, type) or not (callable(launcher) and takes_a_block(launcher)):
             raise BadLauncher(launcher)
         super()._keep_parameters({**given, "launcher": launcher})
         self.script_dir: str | None = None

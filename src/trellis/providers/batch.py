@@ -19,7 +19,7 @@ from trellis.core.jobs import JobState, JobStatus
 from trellis.core.kinds import Text
 from trellis.core.validation import arguments, check, declares_parameters
 from trellis.errors import ExecutionProviderException, ScriptPathError, SubmitException
-from trellis.launchers.base import Launcher
+from trellis.launchers.base import Launcher, block_script, stays_here
 from trellis.providers.base import ScriptProvider
 from trellis.providers.command import CommandTimeout, SubprocessRunner
 from trellis.providers.orphans import OrphanGuard
@@ -166,6 +166,11 @@ class BatchProvider(ScriptProvider):
         """Nodes on which the launcher has to start the command."""
         return self.nodes_per_block
 
+    @property
+    def launches_on_one(self) -> bool:
+        """Whether the launcher starts the command on one node only, however many there are."""
+        return stays_here(self.launcher)
+
     # -- what executors read -----------------------------------------------------------------------------------
 
     @property
@@ -196,7 +201,7 @@ class BatchProvider(ScriptProvider):
         name = unique_name(job_name, time.time_ns())
         request = JobRequest(
             name,
-            self.launcher.script(command, tasks_per_node, self.nodes_per_launch, self.script_dir),
+            block_script(self.launcher, command, tasks_per_node, self.nodes_per_launch, self.script_dir),
             tasks_per_node,
             os.path.join(self.script_dir, f"{name}.sh"),
             render_environment(sys.executable, os.environ),

@@ -70,12 +70,14 @@ class DataManager:
 
     Args:
         dfk: the kernel that has the executors and will run tasks of staging.
-        default: the providers of executors with ``storage_access=None``.
+        default: the providers of executors with ``storage_access=None``; None for ``default_staging``.
     """
 
-    def __init__(self, dfk: Kernel, default: Sequence[Staging]) -> None:
+    def __init__(self, dfk: Kernel, default: Sequence[Staging] | None = None) -> None:
+        from trellis.staging.default import default_staging  # whose modules need this one
+
         self.dfk = dfk
-        self._default = default
+        self._default = default_staging if default is None else default
 
     def optionally_stage_in(
         self, input: Any, func: Callable[..., Any], executor: str

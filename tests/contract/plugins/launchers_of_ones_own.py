@@ -18,7 +18,10 @@ EXPECTED = {
     "single": "single",
     "wrapped": "wrapped",
     "delegating": "delegating",
+    "function": "function",
     "debug": [True, False, True],
+    "as it is": ["docker run work", "work"],
+    "no text": ["TypeError", "TypeError", "TypeError"],
     "of a task": "base",
 }
 
@@ -71,6 +74,28 @@ class Srun(SrunLauncher):
         return super().__call__(command, tasks_per_node, nodes_per_block)
 
 
+class Odd(Launcher):
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+
+    def __call__(self, command, tasks_per_node, nodes_per_block):
+        return self.text
+
+
+def function(command, tasks_per_node, nodes_per_block):
+    return f"export LAUNCHED=function\n{command}"
+
+
+def error_of(text):
+    provider = LocalProvider(launcher=Odd(text))
+    provider.script_dir = os.getcwd()
+    try:
+        provider.submit("work", 1, "odd")
+    except Exception as error:
+        return type(error).__name__
+
+
 @parsl.python_app
 def launched():
     import os
@@ -101,12 +126,16 @@ def main():
         "single": Single(),
         "wrapped": Wrapped(prepend="env LAUNCHED=wrapped"),
         "delegating": Delegating(SimpleLauncher(debug=False)),
+        "function": function,
     }
     outcome = {name: of_a_block(name, launcher) for name, launcher in launchers.items()}
     outcome["debug"] = [Base().debug, Base(False).debug, Srun().debug]
+    outcome["as it is"] = [WrappedLauncher("docker run")("work", 1, 1), SimpleLauncher()("work", 1, 1)]
+    outcome["no text"] = [error_of(text) for text in (None, b"work", ["work"])]
     executor = HighThroughputExecutor(
         label="htex",
         address="127.0.0.1",
+        address_probe_timeout=60,
         max_workers_per_node=1,
         provider=LocalProvider(launcher=Base(), init_blocks=1, max_blocks=1),
     )

@@ -44,6 +44,7 @@ def test_its_blocks_are_on_this_host_when_its_launcher_says_so() -> None:
     ("settings", "error"),
     [
         ({"launcher": "srun"}, BadLauncher),
+        ({"launcher": lambda command: command}, BadLauncher),
         ({"worker_init": None}, ParameterTypeError),
         ({"cmd_timeout": "30"}, ParameterTypeError),
         ({"cmd_timeout": 0}, ConfigurationError),

@@ -154,7 +154,7 @@ class HtexOptions(HtexParameters):
 def warn_of_idle_nodes(owner: str, provider: Any) -> None:
     """Tell of a launcher that starts a manager on one node only of each block."""
     nodes = getattr(provider, "nodes_per_launch", 1)  # of a batch system
-    if nodes > 1 and provider.launcher.same_host:
+    if nodes > 1 and provider.launches_on_one:
         logger.warning(
             "%s: %s uses one of a block's %d nodes; launchers such as SrunLauncher or MpiExecLauncher use them all",
             owner,

@@ -13,7 +13,7 @@ from typing import Any
 from trellis.core.jobs import JobState, JobStatus
 from trellis.core.validation import arguments, knows_former_names
 from trellis.errors import ScriptPathError, SubmitException
-from trellis.launchers.base import Launcher
+from trellis.launchers.base import Launcher, block_script, stays_here
 from trellis.providers.base import FORMER_NAMES, ScriptProvider
 from trellis.providers.command import ScriptProcess, end_scripts
 
@@ -87,7 +87,7 @@ class LocalProvider(ScriptProvider):
     @property
     def same_host(self) -> bool:
         """Whether blocks reach the loopback addresses of this process's host."""
-        return self.launcher.same_host
+        return stays_here(self.launcher)
 
     def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.localprovider") -> str:
         """Start the block; its id is the script's process id.
@@ -100,7 +100,7 @@ class LocalProvider(ScriptProvider):
             raise SubmitException(job_name, "script_dir is not set; an executor does that when it starts")
         name = f"{job_name}.{time.time_ns()}"
         script_path = os.path.join(self.script_dir, f"{name}.sh")
-        launched = self.launcher.script(command, tasks_per_node, self.nodes_per_block, self.script_dir)
+        launched = block_script(self.launcher, command, tasks_per_node, self.nodes_per_block, self.script_dir)
         try:
             with open(script_path, "x") as file:
                 file.write(_SCRIPT.format(job_name=shlex.quote(name), worker_init=self.worker_init, command=launched))
