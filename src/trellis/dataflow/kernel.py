@@ -119,8 +119,9 @@ class DataFlowKernel:
         """Moves files for tasks; made when it is first needed."""
         if self._data_manager is None:
             from trellis.staging.base import DataManager
+            from trellis.staging.default import default_staging
 
-            self._data_manager = DataManager(self)
+            self._data_manager = DataManager(self, default_staging)
         return self._data_manager
 
     def add_executors(self, executors: Iterable[Any]) -> None:

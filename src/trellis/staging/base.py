@@ -70,14 +70,12 @@ class DataManager:
 
     Args:
         dfk: the kernel that has the executors and will run tasks of staging.
-        default: the providers of executors with ``storage_access=None``; None for ``default_staging``.
+        default: the providers of executors with ``storage_access=None``; None: those of the kernel's own data manager.
     """
 
     def __init__(self, dfk: Kernel, default: Sequence[Staging] | None = None) -> None:
-        from trellis.staging.default import default_staging  # whose modules need this one
-
         self.dfk = dfk
-        self._default = default_staging if default is None else default
+        self._default = default
 
     def optionally_stage_in(
         self, input: Any, func: Callable[..., Any], executor: str
@@ -138,4 +136,6 @@ class DataManager:
 
     def _providers(self, executor: str) -> Sequence[Staging]:
         providers: Sequence[Staging] | None = getattr(self.dfk.executors[executor], "storage_access", None)
-        return self._default if providers is None else providers
+        if providers is None:
+            providers = self._default
+        return self.dfk.data_manager._providers(executor) if providers is None else providers
