@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 import trellis
-from trellis import Config, HighThroughputExecutor, ThreadPoolExecutor
+from trellis import Config, File, HighThroughputExecutor, ThreadPoolExecutor
 from trellis.dataflow.checkpoint import load_checkpoints
 from trellis.errors import AppTimeout, BadCheckpoint
+from trellis.staging.base import Staging
 
 TIMEOUT_S = 30
 
@@ -65,3 +67,21 @@ def test_a_second_cleanup_does_nothing(config: Config) -> None:
     kernel.cleanup()
     kernel.cleanup()
     assert kernel.cleanup_called
+
+
+def test_what_goes_wrong_before_a_task_runs_is_in_its_future(tmp_path: Path) -> None:
+    def nowhere(record: object, stream: str) -> str:
+        raise LookupError("nowhere")
+
+    @trellis.bash_app
+    def speak(stdout: Any = trellis.AUTO_LOGNAME) -> str:
+        return "echo hi"
+
+    class Refusing(Staging):
+        def can_stage_out(self, file: File) -> bool:
+            raise LookupError("not mine")
+
+    executor = ThreadPoolExecutor(storage_access=[Refusing()])
+    with trellis.load(Config(executors=[executor], std_autopath=nowhere, run_dir=str(tmp_path / "runs"))):
+        assert isinstance(speak().exception(TIMEOUT_S), LookupError)
+        assert isinstance(speak(stdout=None, outputs=[File("x")]).exception(TIMEOUT_S), LookupError)

@@ -304,6 +304,7 @@ class BasicMemoizer(Memoizer):
         if run is None:
             raise NoDataFlowKernelError("there is nothing to checkpoint: no kernel has started this memoizer")
         self._write(run, None if tasks is None else {task.hashsum for task in tasks})
+        os.makedirs(run.writer.directory, exist_ok=True)  # also when there was nothing to write
         return run.writer.directory
 
     def _write(self, run: _Run, keys: Iterable[str | None] | None = None, sync: bool = True) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pathlib
 import threading
 from collections.abc import Iterator, Sequence
@@ -244,6 +245,11 @@ def test_when_results_are_written(
     call(memoizer, 2)
     memoizer.close()
     assert runs.on_disk(0) == after_close
+
+
+def test_the_directory_of_a_checkpoint_is_there_though_nothing_was_to_be_written(runs: Runs) -> None:
+    memoizer = runs.start(checkpoint_mode="manual")
+    assert os.listdir(memoizer.checkpoint()) == []
 
 
 def test_periodic_writes_by_itself(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
