@@ -27,6 +27,7 @@ ROOMS = (
     "staging",
     "core",
     "executors",
+    "executors/high_throughput",
     "executors/htex",
     "executors/htex/submit",
     "executors/htex/interchange",

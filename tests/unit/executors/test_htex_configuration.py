@@ -164,7 +164,7 @@ def test_placeholders_mean_what_they_mean_in_parsl() -> None:
     )
     assert (
         command(launch_cmd=template, encrypted=False)
-        == "|||none||mpiexec||--address_probe_timeout=30|10|1|None|None|None"
+        == "|||none||mpiexec|None|--address_probe_timeout=30|10|1|None|None|None"
     )
     given = command(
         launch_cmd=template,
@@ -174,7 +174,7 @@ def test_placeholders_mean_what_they_mean_in_parsl() -> None:
         address_probe_timeout=4,
         encrypted=False,
     )
-    assert given.startswith("--debug|--max_workers_per_node=3|0 1|none||mpiexec||--address_probe_timeout=4|")
+    assert given.startswith("--debug|--max_workers_per_node=3|0 1|none||mpiexec|None|--address_probe_timeout=4|")
 
 
 def test_a_path_that_looks_like_a_placeholder_is_a_path() -> None:

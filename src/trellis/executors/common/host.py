@@ -148,27 +148,40 @@ def node_names(environ: Mapping[str, str]) -> tuple[str, ...]:
         ConfigurationError: this is no job, or the batch system does not name its nodes.
     """
     if "SLURM_JOB_NODELIST" in environ:
-        return _expand_slurm_list(environ["SLURM_JOB_NODELIST"])
+        return slurm_node_names(environ["SLURM_JOB_NODELIST"])
     if "PBS_NODEFILE" in environ:
-        text = _read(Path(environ["PBS_NODEFILE"]))
-        if text is None:
-            raise ConfigurationError(f"the list of the job's nodes, {environ['PBS_NODEFILE']}, cannot be read")
-        return tuple(dict.fromkeys(text.split()))
+        return node_file_names(environ["PBS_NODEFILE"])
     raise ConfigurationError(
         "MPI tasks need a list of nodes: neither SLURM_JOB_NODELIST nor PBS_NODEFILE is set "
         "(is this a job of Slurm or PBS?)"
     )
 
 
-def _expand_slurm_list(text: str) -> tuple[str, ...]:
-    if not set("[],") & set(text):
-        return (text,)
-    command = ["scontrol", "show", "hostnames", text]
+def node_file_names(path: str) -> tuple[str, ...]:
+    """The nodes in a file as PBS writes it, each once.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    text = _read(Path(path))
+    if text is None:
+        raise ConfigurationError(f"the list of the job's nodes, {path}, cannot be read")
+    return tuple(dict.fromkeys(text.split()))
+
+
+def slurm_node_names(nodes: str) -> tuple[str, ...]:
+    """The nodes in a list as Slurm writes it; those of this job if it is empty.
+
+    Raises:
+        ConfigurationError: Slurm does not say.
+    """
+    if nodes and not set("[],") & set(nodes):
+        return (nodes,)
+    command = ["scontrol", "show", "hostnames", *([nodes] if nodes else [])]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True)
+        return tuple(subprocess.check_output(command, timeout=_COMMAND_TIMEOUT_S).decode().split())
     except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigurationError(f"the nodes {text} cannot be told apart: {' '.join(command)}: {error}") from None
-    return tuple(done.stdout.split())
+        raise ConfigurationError(f"the nodes {nodes} cannot be told apart: {' '.join(command)}: {error}") from None
 
 
 def mpiexec_version() -> str:

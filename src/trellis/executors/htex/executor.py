@@ -21,8 +21,15 @@ from trellis.errors import (
 )
 from trellis.executors.common.loopback import check_loopback
 from trellis.executors.htex.interchange.selection import ManagerSelector, RandomManagerSelector
-from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD, interchange_settings, launch_command, provide_keys
+from trellis.executors.htex.launch import (
+    DEFAULT_INTERCHANGE_LAUNCH_CMD,
+    DEFAULT_LAUNCH_CMD,
+    interchange_settings,
+    launch_command,
+    provide_keys,
+)
 from trellis.executors.htex.options import FORMER_NAMES, HtexOptions, HtexParameters, warn_of_idle_nodes
+from trellis.executors.htex.parsl_commands import with_our_interchange
 from trellis.executors.htex.resources import Request, read_specification
 from trellis.executors.htex.settings import Ports
 from trellis.executors.htex.submit.manager_status import block_loads, describe_manager, workers_of_a_node
@@ -217,7 +224,6 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
             ExecutorError: the interchange does not start.
         """
         from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
-        from trellis.executors.htex.submit.interchange_process import interchange_command
 
         if self._client is not None:
             return
@@ -228,7 +234,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
         check_loopback(options.label, options.loopback_address, "; with IPv6 only, give loopback_address='::1'")
         os.makedirs(options.logdir, exist_ok=True)
         provide_keys(options, given=self._cert_dir is not None)
-        command = list(options.interchange_launch_cmd or interchange_command())
+        command = with_our_interchange(options.interchange_launch_cmd or DEFAULT_INTERCHANGE_LAUNCH_CMD)
         callbacks = InterchangeCallbacks(
             manager_joined=self._on_manager_joined,
             manager_lost=self._on_manager_lost,

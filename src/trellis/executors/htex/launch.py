@@ -13,6 +13,7 @@ from trellis.executors.common.import_paths import import_paths
 from trellis.executors.common.listening import EVERYWHERE, listening_address
 from trellis.executors.htex.interchange.selection import BlockIdManagerSelector, ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.options import PLACEHOLDERS, HtexOptions
+from trellis.executors.htex.parsl_commands import with_our_manager
 from trellis.executors.htex.settings import Settings
 from trellis.transport.keys import check_keys, create_keys
 from trellis.wire.payload import dumps
@@ -26,6 +27,8 @@ DEFAULT_LAUNCH_CMD = (
     "{address_probe_timeout_string} --poll_period {poll_period} --cpu_affinity {cpu_affinity} "
     "--available_accelerators {accelerators} {enable_mpi_mode} --mpi_launcher {mpi_launcher} --walltime_s {walltime_s}"
 )
+
+DEFAULT_INTERCHANGE_LAUNCH_CMD = (sys.executable, "-P", "-m", "trellis.executors.htex.interchange.service")
 
 DEFAULT_PROBE_TIMEOUT_S = 30
 # Where a range of ports is None: any port that users' programs may have.
@@ -44,7 +47,8 @@ def launch_command(options: HtexOptions, worker_port: int, block_id: str) -> str
     values = _launch_values(options, worker_port, block_id)
     try:
         # Filled in with all others: paths among those may say {block_id} as well.
-        return options.launch_cmd.replace("{{block_id}}", "{block_id}").format(**values)
+        command = with_our_manager(options.launch_cmd.replace("{{block_id}}", "{block_id}"))
+        return command.format(**values)
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise ParameterValueError(
             f"{options.owner}: launch_cmd has a placeholder that is not known ({error}; braces of the shell's own are "
@@ -73,7 +77,7 @@ def _launch_values(options: HtexOptions, worker_port: int, block_id: str) -> dic
     return {
         **{name: shlex.quote(str(value)) for name, value in quoted.items()},
         "debug": "--debug" if options.worker_debug else "",
-        "logconf": "",  # Parsl's, for logging of one's own: there is none
+        "logconf": "None",  # Parsl's, for logging of one's own: there is none
         "max_workers_per_node": "" if most is None else f"--max_workers_per_node={most}",
         "address_probe_timeout_string": f"--address_probe_timeout={probe_timeout_s}",
         "accelerators": " ".join(map(shlex.quote, options.available_accelerators)),

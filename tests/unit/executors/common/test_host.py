@@ -100,11 +100,11 @@ def test_nodes_of_pbs_are_named_once_each(tmp_path: Path) -> None:
 
 
 def test_nodes_of_slurm_are_told_apart_by_its_own_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(command: list[str], **_: Any) -> Any:
+    def answer(command: list[str], **_: Any) -> bytes:
         assert command == ["scontrol", "show", "hostnames", "n[1-3]"]
-        return subprocess.CompletedProcess(command, 0, "n1\nn2\nn3\n", "")
+        return b"n1\nn2\nn3\n"
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "check_output", answer)
     assert host.node_names({"SLURM_JOB_NODELIST": "n[1-3]"}) == ("n1", "n2", "n3")
     assert host.node_names({"SLURM_JOB_NODELIST": "n7"}) == ("n7",)
 

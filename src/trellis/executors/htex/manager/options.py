@@ -8,6 +8,7 @@ import os
 import platform
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +31,15 @@ def _number_or_none(text: str) -> float | None:
     return None if text == "None" else float(text)
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trellis-manager", description="Run the workers of one node.")
     parser.add_argument("-d", "--debug", action="store_true", help="log details")
     parser.add_argument("-a", "--addresses", required=True, help="comma-separated addresses of the interchange")
     parser.add_argument("-p", "--port", type=int, required=True, help="port of the interchange")
     parser.add_argument("--cert_dir", default="None", help="directory of the encryption keys; None: no encryption")
     parser.add_argument("-l", "--logdir", required=True, help="logs go to a directory below this one")
+    parser.add_argument("-L", "--logconf", default="None", help="file with a pickled LogConfig; None: there is none")
+    parser.add_argument("-u", "--uid", default="", help="name of this manager; none: a new one")
     parser.add_argument("-b", "--block_id", default="", help="block that this manager belongs to")
     parser.add_argument("-c", "--cores_per_worker", type=float, default=1.0)
     parser.add_argument("-m", "--mem_per_worker", type=_number_or_none, default=None, help="GB")

@@ -271,11 +271,11 @@ def _run(options: argparse.Namespace, name: str) -> events.Exit:
         shared.close()
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; the exit code is non-zero when the node or the connection was to blame for the end."""
-    options = parse_arguments()
+    options = parse_arguments(argv)
     show_as("manager")
-    name = secrets.token_hex(6)
+    name = options.uid or secrets.token_hex(6)
     start_log(options, name)
     try:
         end = _run(options, name)
