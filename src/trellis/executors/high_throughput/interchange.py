@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from trellis.core.missing import missing
+from trellis.core.missing import Missing
 from trellis.errors import ManagerLost, VersionMismatch
 
-Interchange: Any = missing(
-    "Interchange", __name__, "HighThroughputExecutor starts the interchange; interchange_launch_cmd says how"
-)
-
 __all__ = ["Interchange", "ManagerLost", "VersionMismatch", "main"]
+
+
+class Interchange(
+    Missing,
+    was="stands between the program and the managers",
+    instead="HighThroughputExecutor starts its interchange; interchange_launch_cmd says how",
+): ...
 
 
 def main() -> int:

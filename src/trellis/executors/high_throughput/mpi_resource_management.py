@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import enum
 import os
-from typing import Any
 
-from trellis.core.missing import missing
+from trellis.core.missing import Missing
 from trellis.executors.common.host import node_file_names, slurm_node_names
 from trellis.executors.high_throughput.mpi_prefix_composer import VALID_LAUNCHERS
 
@@ -26,8 +25,12 @@ __all__ = [
 ]
 
 _INSTEAD = "managers of MPIExecutor give nodes to tasks themselves"
-MPITaskScheduler: Any = missing("MPITaskScheduler", __name__, _INSTEAD)
-TaskScheduler: Any = missing("TaskScheduler", __name__, _INSTEAD)
+
+
+class TaskScheduler(Missing, was="passes tasks to the workers of a node", instead=_INSTEAD): ...
+
+
+class MPITaskScheduler(Missing, was="gives nodes of a job to tasks", instead=_INSTEAD): ...
 
 
 class Scheduler(enum.Enum):

@@ -1,9 +1,12 @@
 """Stand-in for Parsl's search for an address that works: here it is ``trellis.transport.probe``."""
 
-from typing import Any
-
-from trellis.core.missing import missing
-
-probe_addresses: Any = missing("probe_addresses", __name__, "managers find the address of their interchange themselves")
+from trellis.core.missing import missing_function
 
 __all__ = ["probe_addresses"]
+
+probe_addresses = missing_function(
+    "probe_addresses",
+    __name__,
+    "tries the addresses of an interchange",
+    "managers find the address of their interchange themselves",
+)

@@ -10,19 +10,22 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from trellis.core.missing import missing
+from trellis.core.missing import Missing, missing_function
 from trellis.executors.execute_task import execute_task
 from trellis.executors.htex.manager.mpi_environment import MPI_LAUNCHERS
 
 VALID_LAUNCHERS = MPI_LAUNCHERS
 
 _INSTEAD = "a manager and its workers are processes; main() starts them with the options of process_worker_pool.py"
-Manager: Any = missing("Manager", __name__, _INSTEAD)
-worker: Any = missing("worker", __name__, _INSTEAD)
 
 __all__ = ["VALID_LAUNCHERS", "Manager", "execute_task", "get_arg_parser", "main", "worker"]
+
+
+class Manager(Missing, was="starts the workers of a node and brings tasks to them", instead=_INSTEAD): ...
+
+
+worker = missing_function("worker", __name__, "is the main function of a worker", _INSTEAD)
 
 
 def get_arg_parser() -> argparse.ArgumentParser:

@@ -1,12 +1,16 @@
 """Stand-ins for the sockets of Parsl's submit side: here they are ``trellis.executors.htex.submit.client``."""
 
-from typing import Any
-
-from trellis.core.missing import missing
+from trellis.core.missing import Missing
 
 _INSTEAD = "HighThroughputExecutor has connections of its own; connected_managers() and hold_worker() ask and tell it"
-CommandClient: Any = missing("CommandClient", __name__, _INSTEAD)
-ResultsIncoming: Any = missing("ResultsIncoming", __name__, _INSTEAD)
-TasksOutgoing: Any = missing("TasksOutgoing", __name__, _INSTEAD)
 
 __all__ = ["CommandClient", "ResultsIncoming", "TasksOutgoing"]
+
+
+class CommandClient(Missing, was="asks the interchange and tells it what to do", instead=_INSTEAD): ...
+
+
+class ResultsIncoming(Missing, was="gets results from the interchange", instead=_INSTEAD): ...
+
+
+class TasksOutgoing(Missing, was="brings tasks to the interchange", instead=_INSTEAD): ...
