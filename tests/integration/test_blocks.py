@@ -14,6 +14,7 @@ import pytest
 from tests.unit.blocks.fakes import FakeExecutor
 from trellis import Config, HighThroughputExecutor, python_app
 from trellis.blocks.controller import BlockController
+from trellis.blocks.error_handlers import simple_error_handler
 from trellis.core.interfaces import ExecutorContext
 from trellis.core.jobs import JobState
 from trellis.dataflow.dflow import DataFlowKernelLoader
@@ -27,10 +28,9 @@ class House:
         self.provider.script_dir = str(directory)
         self.executor = FakeExecutor(self.provider)
         self.executor.outstanding = 1
+        self.executor.handler = simple_error_handler
         self.executor.launch_command = lambda block_id: command  # type: ignore[method-assign]
-        self.controller = BlockController(
-            self.executor, self.provider, block_error_handler=True, context=ExecutorContext(strategy="simple")
-        )
+        self.controller = BlockController(self.executor, self.provider, context=ExecutorContext(strategy="simple"))
         self.controller.start()
 
 

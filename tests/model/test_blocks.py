@@ -87,7 +87,6 @@ class BlocksModel(RuleBasedStateMachine):
         self.controller = BlockController(
             self.executor,
             self.provider,
-            block_error_handler=False,
             context=ExecutorContext(strategy=strategy, max_idletime_s=60),
             clock=self.clock,
         )

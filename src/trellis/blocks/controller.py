@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol, assert_never
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import Any, assert_never
 
 from trellis.blocks import pool_events as events
-from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
+from trellis.blocks.overrides import NO_OVERRIDES, Overrides, UsersWord
 from trellis.blocks.polling import PollSchedule
 from trellis.blocks.pool import STEADY_S, BlockPool
-from trellis.blocks.scaling import ScalingSnapshot, choose_blocks, is_drained, plan_scaling
+from trellis.blocks.questions import Questions
+from trellis.blocks.scaling import ScalingPlan, ScalingSnapshot, choose_blocks, is_drained, plan_scaling
 from trellis.blocks.user_messages import UserMessages
 from trellis.core.clock import Clock, MonotonicClock
 from trellis.core.interfaces import ExecutorContext, PoolLoad, Provider, ScalableExecutor
-from trellis.core.jobs import JobStatus
+from trellis.core.jobs import JobState, JobStatus
 from trellis.errors import ScalingFailed
 
 logger = logging.getLogger(__name__)
@@ -26,13 +30,6 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT_S = 30.0
 # At the end nobody looks at the jobs again: what could not be cancelled is tried after these pauses.
 LAST_PAUSES_S = (1.0, 3.0)
-
-
-class ControlledExecutor(ScalableExecutor, Protocol):
-    """What the controller needs of an executor."""
-
-    @property
-    def bad_state_is_set(self) -> bool: ...
 
 
 class BlockController:
@@ -45,31 +42,32 @@ class BlockController:
     Args:
         executor: Whose blocks they are.
         provider: Where they come from.
-        block_error_handler: Called as ``handler(executor, statuses)`` after each look at the blocks; True stands for
-            ``simple_error_handler``, False for ``noop_error_handler``.
         context: The strategy, its period and idle time; whom to tell of blocks that do not come up.
         clock: For tests.
+        overrides: Gives what a user's executor does in its own way, as it is now.
+        tells_managers: Whether the executor knows of its blocks' managers.
     """
 
     def __init__(
         self,
-        executor: ControlledExecutor,
+        executor: ScalableExecutor,
         provider: Provider,
         *,
-        block_error_handler: bool | BlockErrorHandler = True,
         context: ExecutorContext,
         clock: Clock | None = None,
+        overrides: Callable[[], Overrides] = lambda: NO_OVERRIDES,
+        tells_managers: bool = True,
     ) -> None:
         self._executor = executor
         self._provider = provider
-        self._error_handler = resolve_error_handler(block_error_handler)
         self._context = context
         self._clock = clock or MonotonicClock()
         self._polls = PollSchedule(provider.status_polling_interval, self._clock.now())
+        self._questions = Questions(executor.label, provider, self._polls, self._clock)
         # init_blocks above max_blocks, as in LocalProvider(init_blocks=2), means that many from the start.
         limit = max(provider.max_blocks, provider.init_blocks)
         # A provider whose blocks are short by nature may say after how long one of them has worked.
-        self._pool = BlockPool(limit, getattr(provider, "steady_s", STEADY_S))
+        self._pool = BlockPool(limit, getattr(provider, "steady_s", STEADY_S), tells_managers)
         # Guards the provider and the pool. Held during calls of the provider, so readers use the copies below.
         self._lock = threading.RLock()
         self._statuses: dict[str, JobStatus] = {}
@@ -84,23 +82,38 @@ class BlockController:
         self._idle_since: float | None = None
         self._messages = UserMessages(executor.label, context.notify)
         self._gave_up = False
+        self._user = UsersWord(overrides, self._messages)
+        self._in_poll = False  # of the user's executor, which may ask for ours
 
     # -- for the executor, from any thread ---------------------------------------------------------------------
+
+    @property
+    def is_started(self) -> bool:
+        return self._thread is not None
 
     def start(self) -> None:
         """Start the thread; it submits the first blocks at once."""
         self._thread = threading.Thread(target=self._run, name=f"trellis-blocks-{self._executor.label}", daemon=True)
         self._thread.start()
 
-    def scale_out(self, blocks: int = 1) -> list[str]:
-        """Start up to ``blocks`` more blocks, but no more than ``max_blocks``; give the ids of those submitted."""
+    def scale_out(self, blocks: int = 1, *, tries_all: bool = True) -> list[str]:
+        """Start up to ``blocks`` more blocks, but no more than ``max_blocks``; give the ids of those submitted.
+
+        ``tries_all=False``: no more after one that the provider did not take.
+        """
+        started: list[str] = []
         with self._lock:
-            if self._closing:
-                return []
-            started = self._handle(events.BlocksWanted(blocks))
-            if len(started) < blocks:
-                logger.info("%s: max_blocks allow %d of %d new blocks", self._executor.label, len(started), blocks)
-            return [block for block in started if block in self._jobs]
+            for number in range(blocks):
+                if self._closing:
+                    break
+                new = self._handle(events.BlocksWanted(1))
+                if not new:
+                    logger.info("%s: max_blocks allow %d of %d new blocks", self._executor.label, number, blocks)
+                    break
+                started += [block for block in new if block in self._jobs]
+                if not tries_all and len(started) <= number:
+                    break
+        return started
 
     def scale_in(self, blocks: int, force: bool = True, max_idletime: float | None = None) -> list[str]:
         """End up to ``blocks`` blocks, those that are missed least; give the ids of those chosen.
@@ -119,22 +132,42 @@ class BlockController:
                 self._drain_blocks(chosen)
             return list(chosen)
 
+    def note_end(self, block_ids: Iterable[str]) -> None:
+        """The user's executor says that it has ended these blocks, or that they shall end."""
+        with self._lock:
+            staying = set(self._pool.staying())
+            self._end_blocks([block_id for block_id in block_ids if block_id in staying])
+
     def status(self) -> dict[str, JobStatus]:
-        """Status of every block there has been, by block id, as it was at the last look."""
-        return dict(self._statuses)
+        """Status of every block there has been, by block id, as it was at the last look. They are the caller's own."""
+        return {block_id: copy(status) for block_id, status in self._statuses.items()}
+
+    def said_status(self) -> dict[str, JobStatus]:
+        """The same, as the user's executor says."""
+        return self._user.statuses(self._statuses)
+
+    def follow(self, strategy: str, period_s: float, max_idletime_s: float) -> None:
+        """Scale by another strategy from now on."""
+        self._context = replace(
+            self._context, strategy=strategy, strategy_period_s=period_s, max_idletime_s=max_idletime_s
+        )
+        self._wakeup.set()
 
     @property
     def blocks_to_job_id(self) -> dict[str, Any]:
         return dict(self._jobs)
 
-    @property
-    def job_ids_to_block(self) -> dict[Any, str]:
-        return {job_id: block_id for block_id, job_id in self._jobs.items()}
-
     def wake(self) -> None:
         """Look at the jobs soon, not only when the interval is over. For example: a manager has disconnected."""
         self._poll_soon = True
         self._wakeup.set()
+
+    def poll(self) -> None:
+        """Look at the jobs: soon, on the thread; at once when it is the thread that asks, or there is none."""
+        if self._thread is None or (self._in_poll and self._thread is threading.current_thread()):
+            self.look()
+        else:
+            self.wake()
 
     def close(self) -> None:
         """Stop the thread and cancel all live jobs. Takes 30 s at most: then it goes on without the caller."""
@@ -172,13 +205,14 @@ class BlockController:
     def step(self) -> float:
         """Do what is due; give the time at which something will be due again. Called by the thread, and by tests."""
         if self._next_plan is None:
-            self.scale_out(self._provider.init_blocks)
+            self._start_blocks(self._provider.init_blocks)
             self._next_plan = self._clock.now() + self._context.strategy_period_s
             # Submission may have failed: the handler shall hear of it now, not an interval later.
             self._handle_errors()
         if self._clock.now() >= self._next_poll():
             self._poll_soon = False
             self._poll()
+            self._handle_errors()
         if self._clock.now() >= self._next_plan:
             self._plan()
             self._next_plan = self._clock.now() + self._context.strategy_period_s
@@ -190,9 +224,22 @@ class BlockController:
         return self._polls.next(young_since, soon=self._poll_soon)
 
     def _poll(self) -> None:
+        poll = self._user.methods.poll
+        if poll is None:
+            self.look()
+            return
+        before, self._in_poll = self._polls.last_asked, True
+        self._user.call("method poll_facade", poll)
+        self._in_poll = False
+        if self._polls.last_asked == before:  # it has not asked for ours
+            self._polls.asked(self._clock.now(), answered=True)
+
+    def look(self) -> None:
+        """Ask the provider and the executor, and pass on to the pool what they say."""
         with self._lock:
+            self._adopt()
             job_ids = [job_id for job_id in self._pool.live().values() if job_id is not None]
-            observed = self._ask(job_ids)
+            observed = self._questions.ask(job_ids)
             if not job_ids:  # else it was part of the question
                 self._poll_soon |= not self._cancel_unheard()
         # After the question, so that a manager which has connected before its job ended is known by now.
@@ -200,35 +247,48 @@ class BlockController:
         with self._lock:
             self._see_managers(load)
             self._handle(events.StatusesObserved(observed))
+        self._hear_user()
         self._look_after_live_blocks()
-        self._handle_errors()
 
-    def _ask(self, job_ids: list[Any]) -> dict[Any, JobStatus]:
-        """Give what the provider says of these jobs; nothing when it does not answer."""
-        unanswered = self._polls.unanswered
-        try:
-            statuses = self._provider.status(job_ids) if job_ids else []
-            if len(statuses) != len(job_ids):
-                raise ValueError(f"it gave {len(statuses)} statuses for {len(job_ids)} jobs")
-        except Exception as error:
-            self._polls.asked(self._clock.now(), answered=False)
-            if not unanswered:
-                logger.warning("%s: cannot ask %s: %s", self._executor.label, self._provider.label, error)
-            return {}
-        self._polls.asked(self._clock.now(), answered=True)
-        if unanswered:
-            logger.info("%s: %s answers again", self._executor.label, self._provider.label)
-        return dict(zip(job_ids, statuses, strict=True))
+    # -- what a user's executor does in its own way ------------------------------------------------------------
+
+    def _adopt(self) -> None:
+        """Take in blocks that the executor has started by itself."""
+        for block_id, job_id in self._user.own_jobs().items():
+            if block_id not in self._jobs:
+                self._handle(events.BlockAdopted(block_id, job_id))
+
+    def _hear_user(self) -> None:
+        """Ask the executor for its statuses, and believe it when it says that a block has ended."""
+        said = self._user.hear(self._statuses)
+        with self._lock:
+            live = self._pool.live()
+            for block_id, status in said.items():
+                if block_id in live and status.terminal:
+                    scaled_in = status.state is JobState.SCALED_IN
+                    self._end_blocks([block_id], None if scaled_in else events.StatusSaid(block_id, status))
+
+    def _start_blocks(self, number: int, *, tries_all: bool = True) -> bool:
+        """Start blocks; False when the provider did not take all of them."""
+        scale_out = self._user.methods.scale_out
+        before = self._pool.rejected
+        if scale_out is None:
+            self.scale_out(number, tries_all=tries_all)
+        else:
+            self._user.call("method scale_out_facade", scale_out, number)
+            with self._lock:
+                self._adopt()
+        return self._pool.rejected == before
+
+    # -- errors and plans --------------------------------------------------------------------------------------
 
     def _handle_errors(self) -> None:
+        statuses = self.said_status()
+        self._user.report(statuses)
         if not self.judges:
             return
         if not self._executor.bad_state_is_set:
-            try:
-                self._error_handler(self._executor, self.status())
-            except Exception as error:  # the user's: blocks are looked after without it
-                logger.debug("the block error handler failed", exc_info=True)
-                self._messages.tell(f"the block error handler failed: {type(error).__name__}: {error}", "error handler")
+            self._user.call("block error handler", self._executor.handle_errors, statuses)
         if not self._executor.bad_state_is_set:
             self._messages.tell_of_failures(self._statuses)
         elif not self._gave_up:
@@ -272,15 +332,10 @@ class BlockController:
         with self._lock:
             self._see_managers(load)
         self._look_after_live_blocks()
-        refused = False
         with self._lock:
             plan = plan_scaling(self._snapshot(load, now))
-            if plan.scale_out:
-                logger.info("%s: scaling out by %d: %s", self._executor.label, plan.scale_out, plan.reason)
-                refused = not self._start_while_accepted(plan.scale_out)
-            if plan.scale_in:
-                logger.info("%s: scaling in %s: %s", self._executor.label, ", ".join(plan.scale_in), plan.reason)
-                self._drain_blocks(plan.scale_in)
+        refused = self._follow_plan(plan, load)
+        with self._lock:
             none_left = self._context.strategy == "none" and self._jobs and not self._pool.staying()
         if refused:
             self._handle_errors()
@@ -290,15 +345,23 @@ class BlockController:
                 "none left",
             )
 
-    def _start_while_accepted(self, number: int) -> bool:
-        """Start blocks one by one, but no more after one that the provider did not take; False when there was one."""
-        for _ in range(number):
-            if self._closing:
-                break
-            new = self._handle(events.BlocksWanted(1))
-            if not all(block_id in self._jobs for block_id in new):
-                return False
-        return True
+    def _follow_plan(self, plan: ScalingPlan, load: PoolLoad) -> bool:
+        """Give whether the provider refused a block."""
+        if plan.scale_out:
+            logger.info("%s: scaling out by %d: %s", self._executor.label, plan.scale_out, plan.reason)
+            return not self._start_blocks(plan.scale_out, tries_all=False)
+        if plan.scale_in:
+            logger.info("%s: scaling in %s: %s", self._executor.label, ", ".join(plan.scale_in), plan.reason)
+            scale_in = self._user.methods.scale_in
+            if scale_in is None:
+                with self._lock:
+                    self._drain_blocks(plan.scale_in)
+            else:  # blocks of its own choice
+                idle = {"max_idletime": self._context.max_idletime_s} if load.outstanding else {}
+                chosen: Sequence[str] | None
+                chosen = self._user.call("method scale_in", scale_in, len(plan.scale_in), **idle)
+                self.note_end(chosen or ())
+        return False
 
     def _snapshot(self, load: PoolLoad, now: float) -> ScalingSnapshot:
         provider, context = self._provider, self._context
@@ -312,7 +375,7 @@ class BlockController:
             workers_per_node=load.workers_per_node,
             outstanding=load.outstanding,
             idle_s=0.0 if self._idle_since is None else now - self._idle_since,
-            blocks=self._loads_of_staying(load),
+            blocks={**self._loads_of_staying(load), **dict.fromkeys(self._user.blocks_of_its_own())},
             may_start=self._pool.may_start(now),
         )
 
@@ -387,8 +450,7 @@ class BlockController:
         try:
             if self._closing:
                 raise ScalingFailed(self._executor, "it is shutting down")
-            command = self._executor.launch_command(block_id)
-            job_id = self._provider.submit(command, 1, f"parsl.{self._executor.label}.block-{block_id}")
+            job_id = self._executor.launch_block(block_id)
             if job_id is None:
                 raise ScalingFailed(self._executor, "its provider gave no job id")
             event = events.JobSubmitted(block_id, job_id)
@@ -396,6 +458,9 @@ class BlockController:
             logger.warning("%s: block %s was not started: %s", self._executor.label, block_id, error)
             event = events.JobRejected(block_id, f"{type(error).__name__}: {error}")
         self._handle(event)
+        if isinstance(event, events.JobSubmitted) and getattr(self._provider, "runs_at_once", False):
+            with contextlib.suppress(Exception):  # asked again at the next look
+                self._handle(events.StatusesObserved({event.job_id: self._provider.status([event.job_id])[0]}))
 
     def _cancel(self, cancels: Sequence[events.CancelJob]) -> None:
         try:

@@ -20,12 +20,12 @@ class PollSchedule:
     def __init__(self, interval_s: float, now: float) -> None:
         self._interval_s = interval_s
         self._last = now  # the last question, or the start
-        self._last_asked = float("-inf")
+        self.last_asked = float("-inf")
         self.unanswered = 0  # questions in a row
 
     def asked(self, now: float, *, answered: bool) -> None:
         """A question was put."""
-        self._last = self._last_asked = now
+        self._last = self.last_asked = now
         self.unanswered = 0 if answered else self.unanswered + 1
 
     def next(self, young_since: float | None, *, soon: bool) -> float:
@@ -41,7 +41,7 @@ class PollSchedule:
             return self._last + min(interval * 2.0 ** min(self.unanswered, 30), max(interval, LONGEST_BACKOFF_S))
         if soon:
             # Many managers may disconnect one after the other: spare the batch system.
-            return self._last_asked + interval / 10
+            return self.last_asked + interval / 10
         regular = self._last + interval
         if young_since is None:
             return regular

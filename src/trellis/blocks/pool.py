@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, assert_never
 
 from trellis.blocks.pool_events import (
     Action,
+    BlockAdopted,
     BlocksWanted,
     CancelJob,
     DrainWanted,
@@ -19,6 +20,7 @@ from trellis.blocks.pool_events import (
     ReplaceWanted,
     ScaleInWanted,
     StatusesObserved,
+    StatusSaid,
     SubmitJob,
 )
 from trellis.core.jobs import JobState, JobStatus
@@ -59,6 +61,7 @@ class _Block:
     deserted_since: float | None = None  # it had managers, and has none
     starts_again: bool = False  # its job was requeued: managers have to come once more
     waits_since: float | None = None  # for a reason that is worth a word
+    adopted: bool = False  # the user's executor has started it
     verdict: JobStatus | None = None  # what its end will be, when we want that for a reason of its own
 
     @property
@@ -106,13 +109,18 @@ class _Row:
 
 
 class BlockPool:
-    """The blocks of one executor, from "0" on. Changes through ``handle`` only."""
+    """The blocks of one executor, from "0" on. Changes through ``handle`` only.
 
-    def __init__(self, limit: int, steady_s: float = STEADY_S) -> None:
+    ``tells_managers``: the executor knows of its managers; for one that does not, a block works while its job runs.
+    """
+
+    def __init__(self, limit: int, steady_s: float = STEADY_S, tells_managers: bool = True) -> None:
         self.limit = limit
         self._steady_s = steady_s
+        self._tells_managers = tells_managers
         self._blocks: dict[str, _Block] = {}
         self._live: dict[str, _Block] = {}  # those not terminal, oldest first
+        self.rejected = 0  # blocks that the provider did not take
         self._by_job: dict[Any, _Block] = {}  # live ones: a batch system may use a number again
         self._rejections = _Row()  # until a job is taken
         self._deaths = _Row()  # until a block has worked
@@ -130,8 +138,14 @@ class BlockPool:
                 return self._on_submitted(self._blocks[block_id], job_id)
             case JobRejected(block_id, reason):
                 block = self._blocks[block_id]
+                self.rejected += 1
                 self._rejections.add(block, now)
                 self._end(block, JobStatus(JobState.FAILED, reason))
+            case BlockAdopted(block_id, job_id):
+                self._adopt(block_id, job_id, now)
+            case StatusSaid(block_id, status):
+                if (live := self._live.get(block_id)) and not live.leaving:
+                    return self._give_up(live, status.state, status.message or "", now)
             case DrainWanted(block_ids):
                 for block_id in block_ids:
                     if live := self._live.get(block_id):
@@ -207,8 +221,11 @@ class BlockPool:
 
     def check_invariants(self) -> None:
         """Raise ``AssertionError`` when the pool contradicts itself."""
-        assert len(self._live) <= max(self.limit, 0), f"{len(self._live)} blocks live, {self.limit} allowed"
-        assert list(self._blocks) == [str(n) for n in range(len(self._blocks))], "block ids are not consecutive"
+        own = {block_id: block for block_id, block in self._blocks.items() if not block.adopted}
+        live = len(self._live.keys() & own)
+        assert live <= max(self.limit, 0), f"{live} blocks live, {self.limit} allowed"
+        if len(own) == len(self._blocks):
+            assert list(own) == [str(n) for n in range(len(own))], "block ids are not consecutive"
         for block in self._blocks.values():
             name = f"block {block.block_id}"
             assert block.status.terminal != (block.block_id in self._live), f"{name}: live and ended, or neither"
@@ -221,9 +238,21 @@ class BlockPool:
     # -- events --
 
     def _new_block(self, now: float) -> SubmitJob:
-        block = _Block(str(len(self._blocks)), JobStatus(JobState.PENDING), now)
+        block = _Block(self._next_id(), JobStatus(JobState.PENDING), now)
         self._blocks[block.block_id] = self._live[block.block_id] = block
         return SubmitJob(block.block_id)
+
+    def _next_id(self) -> str:
+        number = len(self._blocks)
+        while str(number) in self._blocks:  # of a block that was adopted
+            number += 1
+        return str(number)
+
+    def _adopt(self, block_id: str, job_id: Any, now: float) -> None:
+        if block_id in self._blocks:
+            return
+        block = _Block(block_id, JobStatus(JobState.PENDING), now, job_id, adopted=True)
+        self._blocks[block_id] = self._live[block_id] = self._by_job[job_id] = block
 
     def _on_submitted(self, block: _Block, job_id: Any) -> list[Action]:
         block.job_id = job_id
@@ -274,7 +303,7 @@ class BlockPool:
             if block is None:  # it ended while the question was on its way
                 continue
             if status.terminal:
-                status = _judge(block, status)
+                status = _judge(block, status, self._tells_managers)
                 if not block.unwanted and (status.state in _FAILED or not block.steady):
                     self._deaths.add(block, now)
                 self._end(block, status)
@@ -315,13 +344,13 @@ def _with_words(status: JobStatus, state: JobState, message: str | None = None) 
     return JobStatus(state, message or status.message, status.exit_code, status.stdout_path, status.stderr_path)
 
 
-def _judge(block: _Block, status: JobStatus) -> JobStatus:
+def _judge(block: _Block, status: JobStatus, tells_managers: bool) -> JobStatus:
     """What the end of a job means for its block."""
     if block.verdict is not None:
         return _with_words(status, block.verdict.state, block.verdict.message)
     if block.unwanted:
         return _with_words(status, JobState.SCALED_IN)
-    if block.connected_at is None and status.state is not JobState.MISSING:
+    if tells_managers and block.connected_at is None and status.state is not JobState.MISSING:
         # It may have ended with exit code 0 and still done nothing for us: wrong address, firewall, missing package.
         message = f"its job ended ({status.state.name}) before any of its managers had connected"
         return _with_words(status, JobState.MISSING, f"{message}: {status.message}" if status.message else message)

@@ -21,6 +21,20 @@ class JobSubmitted(NamedTuple):
     job_id: Any
 
 
+class BlockAdopted(NamedTuple):
+    """A block that the user's executor has started by itself."""
+
+    block_id: str
+    job_id: Any
+
+
+class StatusSaid(NamedTuple):
+    """The user's executor says how a block that the batch system knows has ended."""
+
+    block_id: str
+    status: JobStatus
+
+
 class JobRejected(NamedTuple):
     """The provider took no job for this block."""
 
@@ -72,6 +86,8 @@ class JobCancelled(NamedTuple):
 Event = (
     BlocksWanted
     | JobSubmitted
+    | BlockAdopted
+    | StatusSaid
     | JobRejected
     | StatusesObserved
     | ManagersSeen

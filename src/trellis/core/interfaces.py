@@ -271,8 +271,11 @@ class ScalableExecutor(Protocol):
 
     label: str
 
-    def launch_command(self, block_id: str) -> str:
-        """The command that starts this block's managers, for the provider to run on each node."""
+    @property
+    def bad_state_is_set(self) -> bool: ...
+
+    def launch_block(self, block_id: str) -> Any:
+        """Have the provider start this block; give the id of its job."""
 
     def load(self) -> PoolLoad: ...
 
@@ -281,6 +284,9 @@ class ScalableExecutor(Protocol):
 
     def drain(self, block_ids: Sequence[str]) -> None:
         """Give these blocks no more tasks, take back what has not started; their managers end when idle."""
+
+    def handle_errors(self, status: dict[str, JobStatus]) -> None:
+        """Judge the executor by the statuses of its blocks."""
 
     def fail_all(self, exception: Exception) -> None:
         """The executor cannot work any more: fail what is outstanding and refuse what comes."""

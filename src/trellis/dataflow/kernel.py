@@ -32,7 +32,7 @@ from trellis.dataflow.spec import GETATTR, GETITEM, AppSpec
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import ConfigurationError, DataFlowException
-from trellis.executors.adapter import adapt, bypassed, start
+from trellis.executors.adapter import adapt, bypassed, start, stop
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.futures import AppFuture
 
@@ -296,7 +296,7 @@ class DataFlowKernel:
     def _shut_down_executors(self) -> None:
         for executor in reversed(self._adapted.values()):
             try:
-                executor.shutdown()
+                stop(executor)
             except Exception:
                 logger.exception("shutting down executor %s failed", executor.label)
 

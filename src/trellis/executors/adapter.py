@@ -13,26 +13,14 @@ from typing import Any
 
 from trellis.core.foreign import can_call, is_foreign, overridden
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
-from trellis.executors.base import TrellisExecutor
+from trellis.executors.base import ParslExecutor, TrellisExecutor
 
-# What Parsl's executors call of themselves and its kernel of them, and Trellis does not: overriding it changes nothing
-# unless the program calls it.
+# What is inside of Parsl's own executors, and Trellis does in another way: overriding it changes nothing unless the
+# program calls it.
 _NEVER_CALLED = (
-    "create_monitoring_info",
-    "initialize_scaling",
-    "poll_facade",
-    "scale_in",
-    "scale_in_facade",
-    "scale_out_facade",
-    "send_monitoring_info",
-    "status",
-    "status_facade",
     "_filter_scale_in_ids",
     "_get_block_and_job_ids",
-    "_hold_block",
-    "_launch_block",
     "_make_status_dict",
-    "_scale_out",
     "_start_local_interchange_process",
     "_start_result_queue_thread",
     "_result_queue_worker",
@@ -101,7 +89,8 @@ def adapt(executor: Any) -> Any:
 
     One that overrides our ``submit`` and not our ``launch`` means to be asked for each task, and is.
     """
-    if not hasattr(executor, "launch"):
+    is_ours = isinstance(executor, Executor) or not isinstance(executor, ParslExecutor)
+    if not (is_ours and hasattr(executor, "launch")):
         return ForeignExecutor(executor)
     if is_foreign(executor, "submit") and not is_foreign(executor, "launch"):
         return ForeignExecutor(executor)
@@ -109,18 +98,40 @@ def adapt(executor: Any) -> Any:
 
 
 def start(executor: Any, context: ExecutorContext) -> None:
-    """Start an executor whose ``start`` takes the context, or nothing, as in Parsl."""
+    """Start an executor whose ``start`` takes the context, or nothing, as in Parsl; and its blocks."""
     executor.run_dir, executor.run_id = context.run_dir, context.run_id
     if can_call(executor.start, context):
         executor.start(context)
         return
-    if isinstance(executor, TrellisExecutor):
+    knows_context = isinstance(executor, ParslExecutor)
+    if _needs_blocks(executor):
+        executor.give_script_dir(context)
+    if knows_context:
         executor.context = context
     try:
         executor.start()
     finally:
-        if isinstance(executor, TrellisExecutor):
+        if knows_context:
             executor.context = None
+    if _needs_blocks(executor):
+        executor.start_blocks(context)
+
+
+def stop(executor: Any) -> None:
+    """End an executor that ``adapt`` has given, and its blocks before it, as Parsl does."""
+    inner = executor.inner if isinstance(executor, ForeignExecutor) else executor
+    try:
+        if hasattr(inner, "scale_in_at_end"):
+            inner.scale_in_at_end()
+            if _needs_blocks(inner):
+                inner.stop_blocks()
+    finally:
+        executor.shutdown()
+
+
+def _needs_blocks(executor: Any) -> bool:
+    """Whether it has blocks that it neither starts nor ends by itself."""
+    return hasattr(executor, "start_blocks") and not isinstance(executor, TrellisExecutor)
 
 
 def bypassed(executor: Any) -> str:
@@ -131,8 +142,8 @@ def bypassed(executor: Any) -> str:
     if not names:
         return ""
     return (
-        f"executor {executor.label}: {type(executor).__name__} overrides {', '.join(names)}, which Trellis does not "
-        "call by itself (its blocks are scaled by a plan); docs/coming-from-parsl.md says what can be overridden"
+        f"executor {executor.label}: {type(executor).__name__} overrides {', '.join(names)}, which Trellis "
+        "has no use for; docs/coming-from-parsl.md says what can be overridden"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -36,6 +38,7 @@ _FUTURE_SINK = _FutureSink()
 class _ExecutorFuture(LightFuture[Any]):
     """Future of a bare ``executor.submit``; cancelling reaches the executor."""
 
+    parsl_executor_task_id: int  # the executor's own number of the task, if it has one
     _cancelling = False
 
     def __init__(self, executor: TrellisExecutor) -> None:
@@ -66,17 +69,61 @@ class _ExecutorFuture(LightFuture[Any]):
                 self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep otherwise
 
 
+class _ForMonitoring:
+    """An attribute that Parsl's programs set for its monitoring: kept, and they are warned that it does nothing."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, executor: Any, owner: type | None = None) -> Any:
+        return None if executor is None else vars(executor).get(self._name)
+
+    def __set__(self, executor: Any, value: Any) -> None:
+        if value is not None and value is not vars(executor).get(self._name):
+            warnings.warn(
+                f"executor {executor.label}: {self._name} has no effect, as this version of Trellis has no monitoring",
+                stacklevel=2,
+            )
+        vars(executor)[self._name] = value
+
+
 class ParslExecutor(ABC):
     """Base of executors that programs bring along, as in Parsl: ``start``, ``submit`` and ``shutdown`` are enough.
 
-    Before ``start()`` the kernel sets ``run_dir`` and ``run_id``.
+    Before ``start()`` the kernel sets ``run_dir`` and ``run_id``. What concerns monitoring is taken, with a warning.
     """
 
     label: str = "undefined"
+    radio_mode: str = "udp"
+    # What start() goes by when it is not told: so a subclass may have start(self), as in Parsl, and call ours from it.
+    context: ExecutorContext | None = None
     storage_access: Sequence[Any] | None = None
     working_dir: str | None = None
     run_dir: str = "."
-    run_id: str = ""
+    run_id: str | None = ""
+    hub_address = _ForMonitoring()
+    hub_zmq_port = _ForMonitoring()
+    submit_monitoring_radio = _ForMonitoring()
+    monitoring_messages = _ForMonitoring()
+    remote_monitoring_radio = _ForMonitoring()
+
+    def __init__(
+        self,
+        *,
+        hub_address: str | None = None,
+        hub_zmq_port: int | None = None,
+        submit_monitoring_radio: Any = None,
+        monitoring_messages: Any = None,
+        run_dir: str = ".",
+        run_id: str | None = "",
+    ) -> None:
+        self.hub_address = hub_address
+        self.hub_zmq_port = hub_zmq_port
+        self.submit_monitoring_radio = submit_monitoring_radio
+        self.monitoring_messages = monitoring_messages
+        if run_dir != ".":
+            self.run_dir = os.path.abspath(run_dir)
+        self.run_id = run_id
 
     @abstractmethod
     def start(self) -> None:
@@ -96,6 +143,10 @@ class ParslExecutor(ABC):
         """Whether resource monitoring makes sense for tasks of this executor."""
         return True
 
+    def get_usage_information(self) -> dict[str, Any]:
+        """What Parsl's usage tracking would be told of this executor. Trellis tells nobody."""
+        return {}
+
     def __enter__(self) -> Self:
         return self
 
@@ -109,15 +160,12 @@ class TrellisExecutor(ParslExecutor, Executor):
     A subclass gives ``start``, ``launch``, ``cancel`` and ``shutdown``; see ``trellis.core.interfaces.Executor``.
     """
 
-    # What start() goes by when it is not told: so a subclass may have start(self), as in Parsl, and call ours from it.
-    context: ExecutorContext | None = None
-
     @abstractmethod
     def start(self, context: ExecutorContext | None = None) -> None: ...
 
     def _told(self, context: ExecutorContext | None) -> ExecutorContext:
         """Give the context that holds for ``start``; ``run_dir`` and ``run_id`` are set from it."""
-        context = context or self.context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id)
+        context = context or self.context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id or "")
         self.run_dir, self.run_id = context.run_dir, context.run_id
         return context
 
@@ -142,4 +190,6 @@ class TrellisExecutor(ParslExecutor, Executor):
         attempt = Attempt(func, args, kwargs, sink=_FUTURE_SINK, key=future, resources=resources, future=future)
         future._attempt = attempt
         self.launch(attempt)
+        if isinstance(attempt.executor_id, int):
+            future.parsl_executor_task_id = attempt.executor_id
         return future

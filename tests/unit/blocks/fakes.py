@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trellis.blocks.error_handlers import BlockErrorHandler, noop_error_handler
 from trellis.core.interfaces import BlockLoad, ExecutorContext, PoolLoad
+from trellis.core.jobs import JobStatus
 
 
 class FakeExecutor:
@@ -20,6 +22,7 @@ class FakeExecutor:
         self.executor_exception: Exception | None = None
         self.launch_error: Exception | None = None
         self.load_error: Exception | None = None
+        self.handler: BlockErrorHandler = noop_error_handler
 
     def start(self, context: ExecutorContext | None = None) -> None:
         """Nothing to start."""
@@ -31,6 +34,12 @@ class FakeExecutor:
         if self.launch_error is not None:
             raise self.launch_error
         return f"start-managers {block_id}"
+
+    def launch_block(self, block_id: str) -> Any:
+        return self.provider.submit(self.launch_command(block_id), 1, f"parsl.{self.label}.block-{block_id}")
+
+    def handle_errors(self, status: dict[str, JobStatus]) -> None:
+        self.handler(self, status)
 
     def load(self) -> PoolLoad:
         if self.load_error is not None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.blocks.fakes import FakeExecutor
 from trellis.blocks.controller import BlockController
+from trellis.blocks.error_handlers import resolve_error_handler
 from trellis.core.interfaces import BlockLoad, ExecutorContext
 from trellis.core.jobs import JobState, JobStatus
 from trellis.errors import SubmitException, TooManyJobFailuresError
@@ -26,9 +27,8 @@ class House:
         self.clock = FakeClock()
         self.provider = FakeProvider(**settings)
         self.executor = FakeExecutor(self.provider)
-        self.controller = BlockController(
-            self.executor, self.provider, block_error_handler=handler, context=context, clock=self.clock
-        )
+        self.executor.handler = resolve_error_handler(handler)
+        self.controller = BlockController(self.executor, self.provider, context=context, clock=self.clock)
 
     def step(self, seconds: float = 0) -> None:
         """Let time pass as the thread would: step whenever something is due."""
@@ -54,7 +54,6 @@ def test_the_first_step_submits_the_first_blocks() -> None:
     house.step()
     assert house.provider.submitted == {"job-0": "start-managers 0", "job-1": "start-managers 1"}
     assert house.controller.blocks_to_job_id == {"0": "job-0", "1": "job-1"}
-    assert house.controller.job_ids_to_block == {"job-0": "0", "job-1": "1"}
     assert house.states == {"0": "PENDING", "1": "PENDING"}
 
 
@@ -853,7 +852,9 @@ def test_the_error_handler_may_close_the_controller() -> None:
         controller.close()
         closed.set()
 
-    controller = BlockController(FakeExecutor(provider), provider, block_error_handler=handler, context=CONTEXT)
+    executor = FakeExecutor(provider)
+    executor.handler = handler
+    controller = BlockController(executor, provider, context=CONTEXT)
     controller.start()
     assert closed.wait(30)
     controller.close()

@@ -152,21 +152,26 @@ def test_the_launch_command_can_be_changed(base: Any) -> None:
 
 
 def test_overrides_that_nothing_calls_are_told_of() -> None:
-    class Scales(HighThroughputExecutor):
+    class Inside(HighThroughputExecutor):
+        def _make_status_dict(self, *args: Any) -> dict[str, Any]:
+            return {}
+
+        def _result_queue_worker(self) -> None:
+            pass
+
         def scale_in(self, *args: Any, **kwargs: Any) -> list[str]:
             return []
 
-        def _hold_block(self, block_id: str) -> None:
-            pass
-
-    assert "executor HighThroughputExecutor: Scales overrides scale_in, _hold_block, which" in bypassed(Scales())
+    assert "executor HighThroughputExecutor: Inside overrides _make_status_dict, _result_queue_worker, which" in (
+        bypassed(Inside())
+    )
     assert bypassed(Asked()) == bypassed(HighThroughputExecutor()) == bypassed(Here()) == ""
 
 
 def test_they_are_told_of_when_the_configuration_is_loaded(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
-    class Scales(ThreadPoolExecutor):
-        def scale_in(self, *args: Any) -> list[str]:
-            return []
+    class Inside(ThreadPoolExecutor):
+        def _result_queue_worker(self) -> None:
+            pass
 
-    load(Scales(label="scales"))
-    assert "executor scales: Scales overrides scale_in" in capsys.readouterr().err
+    load(Inside(label="inside"))
+    assert "executor inside: Inside overrides _result_queue_worker" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, PoolLoad, ScalableExecutor
 from trellis.core.jobs import JobState, JobStatus
 from trellis.errors import BadStateException, ParameterTypeError, ScalingFailed
-from trellis.executors.status_handling import BlockProviderExecutor
+from trellis.executors.block_executor import BlockExecutor
 from trellis.testing import FakeProvider
 
 
@@ -41,7 +41,7 @@ class ScriptedProvider(FakeProvider):
         return done
 
 
-class MinimalExecutor(BlockProviderExecutor):
+class MinimalExecutor(BlockExecutor):
     label = "minimal"
 
     def __init__(self, **settings: Any) -> None:
@@ -63,7 +63,7 @@ class MinimalExecutor(BlockProviderExecutor):
     def shutdown(self) -> None:
         self.stop_blocks()
 
-    def launch_command(self, block_id: str) -> str:
+    def _get_launch_command(self, block_id: str) -> str:
         return f"start {block_id}"
 
     def load(self) -> PoolLoad:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from trellis.core.count import CallableCount
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
 from trellis.core.places import absolute
 from trellis.core.validation import arguments, check_type, keep_arguments, knows_former_names
@@ -19,6 +20,7 @@ from trellis.errors import (
     TrellisError,
     VersionMismatch,
 )
+from trellis.executors.block_executor import BlockExecutor
 from trellis.executors.common.loopback import check_loopback
 from trellis.executors.htex.interchange.selection import ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.launch import (
@@ -34,7 +36,6 @@ from trellis.executors.htex.resources import Request, read_specification
 from trellis.executors.htex.settings import Ports
 from trellis.executors.htex.submit.manager_status import block_loads, describe_manager, workers_of_a_node
 from trellis.executors.htex.worker.payload_calls import run_payload
-from trellis.executors.scalable import BlockProviderExecutor
 from trellis.transport.shared_directory import make_directory
 from trellis.utils import RepresentationMixin
 from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLoss, ManagerPutAside, ManagerRefused, StatusReply
@@ -48,7 +49,7 @@ logger = logging.getLogger(__name__)
 _STATUS_TIMEOUT_S = 5.0
 
 
-class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, RepresentationMixin):
+class HighThroughputExecutor(HtexParameters, BlockExecutor, RepresentationMixin):
     """Runs tasks on workers of many nodes: this process, an interchange, a manager on each node, its workers.
 
     Args:
@@ -250,6 +251,8 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
         client = InterchangeClient(options.label, command, settings, callbacks)
         self._ports = client.start()
         self._client = client
+        self.initialize_scaling()
+        self._started_with = self._read_options()  # a subclass may have changed launch_cmd
         self.start_blocks(context)
 
     def shutdown(self, timeout: float = 10.0) -> None:
@@ -299,12 +302,12 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
         return True
 
     @property
-    def outstanding(self) -> int:
+    def outstanding(self) -> CallableCount:
         """Tasks without a result."""
-        return 0 if self._client is None else self._client.outstanding
+        return CallableCount(0 if self._client is None else self._client.outstanding)
 
     @property
-    def tasks(self) -> dict[int, Future[Any]]:
+    def tasks(self) -> dict[Any, Future[Any]]:
         """The futures of tasks without a result, by number, as they are now."""
         return {} if self._client is None else self._client.futures()
 
@@ -318,12 +321,16 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
 
     def load(self) -> PoolLoad:
         """What there is to do, and with what. When the interchange does not answer: what it said last."""
-        return PoolLoad(self.outstanding, self.workers_per_node, block_loads(self._status()))
+        return PoolLoad(self.outstanding, self.workers_per_node, block_loads(self._ask_status()))
 
     def release(self, block_ids: Sequence[str]) -> None:
         """Give these blocks no more tasks."""
+        for block_id in block_ids:
+            self._hold_block(block_id)
+
+    def _hold_block(self, block_id: str) -> None:
         if self._client is not None:
-            self._client.send(HoldManagers([], list(block_ids)))
+            self._client.send(HoldManagers([], [block_id]))
 
     def drain(self, block_ids: Sequence[str]) -> None:
         """Give these blocks no more tasks, take back what has not started; their managers end when idle."""
@@ -356,7 +363,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
     def _on_manager_lost(self, message: ManagerLoss) -> None:
         self._joined.pop(message.manager, None)
         logger.warning("manager %s on %s is lost: %s", message.manager, message.hostname, message.reason)
-        self.poll_facade()  # its block's job may have ended
+        self._look_soon()  # its block's job may have ended
 
     def _on_manager_refused(self, message: ManagerRefused) -> None:
         text = f"executor {self.label} refused manager {message.manager} on {message.hostname}: {message.reason}"
@@ -378,7 +385,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
 
     # -- introspection -----------------------------------------------------------------------------------------
 
-    def _status(self) -> StatusReply:
+    def _ask_status(self) -> StatusReply:
         client = self._client
         if client is not None:
             try:
@@ -390,11 +397,11 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
     @property
     def connected_workers(self) -> int:
         """Workers of all managers that are connected."""
-        return sum(manager.workers for manager in self._status().managers)
+        return sum(manager.workers for manager in self._ask_status().managers)
 
     def connected_managers(self) -> list[dict[str, Any]]:
         """A dictionary for each manager that is connected; ``idle_duration`` in seconds."""
-        return [describe_manager(manager) for manager in self._status().managers]
+        return [describe_manager(manager) for manager in self._ask_status().managers]
 
     def connected_managers_packages(self) -> dict[str, dict[str, str]]:
         """Python packages and their versions by manager, of all that answer within five seconds."""
@@ -403,7 +410,7 @@ class HighThroughputExecutor(HtexParameters, BlockProviderExecutor, Representati
 
     def connected_blocks(self) -> list[str]:
         """Blocks of which a manager ever connected."""
-        return list(self._status().blocks)
+        return list(self._ask_status().blocks)
 
     def hold_worker(self, worker_id: str) -> None:
         """Give no more tasks to the manager with this id; what it has goes on."""

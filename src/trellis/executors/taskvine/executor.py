@@ -13,17 +13,18 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from trellis.core.count import CallableCount
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
 from trellis.core.kinds import OrNone
 from trellis.core.parameters import PROVIDER
 from trellis.core.places import absolute
 from trellis.core.validation import check, check_all, knows_former_names
 from trellis.errors import BadStateException, ConfigurationError, ExecutorError, ParameterValueError, TrellisError
+from trellis.executors.block_executor import BlockExecutor
 from trellis.executors.common.import_paths import import_paths
 from trellis.executors.common.listening import EVERYWHERE, listening_address
 from trellis.executors.common.loopback import check_loopback
 from trellis.executors.common.service_process import ServiceProcess
-from trellis.executors.scalable import BlockProviderExecutor
 from trellis.executors.taskvine.batch import provider_of
 from trellis.executors.taskvine.block_workers import block_command, bring_along
 from trellis.executors.taskvine.engine import Engine, choose_engine
@@ -50,7 +51,7 @@ _STATUS_TIMEOUT_S = 5.0
 _ANY_PORT = (1024, 65536)
 
 
-class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
+class TaskVineExecutor(BlockExecutor, RepresentationMixin):
     """Runs functions through TaskVine: files live at the workers, and functions stay loaded there.
 
     Args:
@@ -189,6 +190,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def _start_workers(self, context: ExecutorContext) -> None:
         bring_along(self.provider, self._chosen_engine, self._access, self.factory_config)
+        self.initialize_scaling()
         self.start_blocks(context)
         if self.worker_launch_method == "manual":
             self._notify(f"executor {self.label} waits for workers; start them with: {self.worker_command}")
@@ -318,12 +320,12 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
         return True
 
     @property
-    def outstanding(self) -> int:
+    def outstanding(self) -> CallableCount:
         """Tasks without a result."""
-        return 0 if self._client is None else self._client.outstanding
+        return CallableCount(0 if self._client is None else self._client.outstanding)
 
     @property
-    def tasks(self) -> dict[int, Future[Any]]:
+    def tasks(self) -> dict[Any, Future[Any]]:
         """The futures of tasks without a result, by number, as they are now."""
         return {} if self._client is None else self._client.futures()
 
@@ -339,7 +341,7 @@ class TaskVineExecutor(BlockProviderExecutor, RepresentationMixin):
     def _on_worker_left(self, message: WorkerLeft) -> None:
         self._workers.pop(message.worker, None)
         logger.info("worker %s on %s is gone: %s", message.worker, message.hostname, message.reason)
-        self.poll_facade()
+        self._look_soon()
 
     # -- for the block controller, and introspection -------------------------------------------------------------
 

@@ -84,6 +84,8 @@ class LocalProvider(ScriptProvider):
         """1 second: looking at processes of this host costs next to nothing (Parsl has 5)."""
         return 1
 
+    runs_at_once = True  # a job runs as soon as it is submitted
+
     @property
     def same_host(self) -> bool:
         """Whether blocks reach the loopback addresses of this process's host."""
