@@ -288,7 +288,7 @@ class BlockProviderExecutor(ParslExecutor):
         return self._controller
 
     def _begin_to_scale(self) -> None:
-        """In ``start``, or without a kernel: nobody looks after the blocks yet."""
+        """Be able to start blocks, though nobody looks after them yet: in ``start``, or without a kernel."""
         context = self.context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id or "")
         if getattr(self._provider, "script_dir", "") is None:
             self.give_script_dir(context)
