@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -36,10 +37,20 @@ def turn_on() -> None:
     sys.modules[THEIRS] = ours
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
+    _share_logger()
     _tell_children()
     if not os.environ.get(_SAID):
         os.environ[_SAID] = "1"
         print(f"trellis: `import parsl` gives Trellis {ours.__version__} in this program", file=sys.stderr)
+
+
+def _share_logger() -> None:
+    """The logger ``parsl`` is Trellis's: its level and handlers, and records logged to it, are those of ``trellis``."""
+    ours, known = logging.getLogger(OURS), logging.Logger.manager.loggerDict
+    if THEIRS not in known:
+        known[THEIRS] = ours
+    elif (theirs := logging.getLogger(THEIRS)) is not ours:  # the program has put handlers there already
+        ours.parent = theirs
 
 
 def _tell_children() -> None:

@@ -27,7 +27,7 @@ from trellis.executors.high_throughput.executor import (
     DEFAULT_LAUNCH_CMD,
     HighThroughputExecutor,
 )
-from trellis.serialize import pack_res_spec_apply_message
+from trellis.serialize import pack_apply_message, pack_res_spec_apply_message
 
 HOSTS = ["h1", "h2"]
 SPECIFICATION = {"num_nodes": 2, "num_ranks": 8, "ranks_per_node": 4, "launcher_options": "-x"}
@@ -128,8 +128,11 @@ def test_a_call_that_is_bytes_runs_here(monkeypatch: pytest.MonkeyPatch) -> None
     packed = pack_res_spec_apply_message(add, (1, 2), {}, {"num_nodes": 2})
     assert execute_task(packed) == "3 apples"
     assert os.environ["PARSL_NUM_NODES"] == "2"
+    assert execute_task(pack_apply_message(add, (1, 2), {"unit": "boots"})) == "3 boots"
     with pytest.raises(DeserializationError):
         execute_task(packed[:-1])
+    with pytest.raises(DeserializationError, match="0 parts"):
+        execute_task(b"")
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,11 @@ class BlockIdManagerSelector(ManagerSelector, RepresentationMixin):
         pass
 
     def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
-        first = sorted(manager_list, key=lambda id_: (block_order(ready_managers[id_]["block_id"] or ""), id_))
-        return first[::-1]
+        def place(manager: bytes) -> tuple[tuple[int, int, str], bytes]:
+            block = ready_managers[manager]["block_id"]
+            return block_order("" if block is None else str(block)), manager  # programs may number blocks
+
+        return sorted(manager_list, key=place)[::-1]
 
 
 def block_order(block_id: str) -> tuple[int, int, str]:

@@ -20,6 +20,8 @@ def test_block_numbers_are_ordered_by_value_and_names_come_last() -> None:
 def test_the_block_selector_puts_its_favourite_the_newest_block_last() -> None:
     records = {b"x": {"block_id": "10"}, b"y": {"block_id": "2"}, b"z": {"block_id": None}, b"w": {"block_id": "2"}}
     assert BlockIdManagerSelector().sort_managers(records, [b"x", b"y", b"z", b"w"]) == [b"z", b"y", b"w", b"x"]
+    records = {b"x": {"block_id": 10}, b"y": {"block_id": 2}, b"z": {"block_id": 0}}  # as tests of programs have it
+    assert BlockIdManagerSelector().sort_managers(records, [b"x", b"y", b"z"]) == [b"z", b"y", b"x"]
 
 
 def test_the_random_selector_keeps_all_and_varies() -> None:
