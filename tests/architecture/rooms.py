@@ -63,6 +63,7 @@ ROOMS = (
     "data_provider",
     "monitoring",
     "usage_tracking",
+    "benchmark",
     "as_parsl",
 )
 

@@ -101,13 +101,18 @@ class Module:
                 return {element.value for element in elements if isinstance(element, ast.Constant)}
         return set()
 
+    @property
+    def _only_lists(self) -> bool:
+        """Whether this is a package that is there for the names of its modules."""
+        return self._is_package and not any(isinstance(one, ast.ClassDef) for one in self.defined.values())
+
     def names(self) -> Names:
         """Public names: what this module defines, and what it passes on of Parsl's other modules."""
         found = {name: self.entry(statement) for name, statement in self.defined.items()}
         for name, (source, there) in self.imported.items():
             if name not in found and self.release.definition(source, there) is not None:
                 found[name] = {"kind": "passed on", "from": f"{source}.{there}"}
-                if name in self.listed or self._is_package:
+                if name in self.listed or self._only_lists:
                     found[name]["listed"] = True
         return {name: found[name] for name in sorted(found) if not name.startswith("_") and name != "logger"}
 
@@ -161,6 +166,8 @@ def _at_the_top(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         match statement:
             case ast.If(test) if "TYPE_CHECKING" in ast.unparse(test):
                 yield from _at_the_top(statement.orelse)
+            case ast.If(test) if ast.unparse(test).startswith("__name__ =="):
+                continue
             case ast.If():
                 yield from _at_the_top([*statement.orelse, *statement.body])
             case ast.Try():

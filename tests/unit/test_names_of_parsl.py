@@ -22,6 +22,14 @@ import trellis
 from trellis import HighThroughputExecutor, ThreadPoolExecutor
 from trellis.app.errors import RemoteExceptionWrapper, wrap_error
 from trellis.app.python import PythonApp, timeout
+from trellis.dataflow.memoization import (
+    id_for_memo,
+    id_for_memo_dict,
+    id_for_memo_function,
+    id_for_memo_list,
+    id_for_memo_pickle,
+    id_for_memo_tuple,
+)
 from trellis.errors import AppException, AppTimeout, NotInTrellis, ParslError
 from trellis.executors.base import ParslExecutor
 from trellis.executors.execute_task import execute_task
@@ -31,6 +39,9 @@ from trellis.monitoring.types import TaggedMonitoringMessage
 from trellis.multiprocessing import ForkProcess, MacSafeQueue, SpawnContext, join_terminate_close_proc
 from trellis.providers import LocalProvider
 from trellis.serialize import pack_res_spec_apply_message
+from trellis.serialize.base import SerializerBase
+from trellis.serialize.concretes import DillCallableSerializer, DillSerializer, PickleSerializer
+from trellis.serialize.facade import pack_buffers, unpack_buffers
 from trellis.usage_tracking import levels
 from trellis.usage_tracking.api import UsageInformation, get_parsl_usage
 from trellis.wire.payload import dump_result, load_result
@@ -199,11 +210,48 @@ def test_exceptions_of_what_is_missing_can_be_caught() -> None:
     assert (isinstance(again, AppException), again.reason, str(again.status)) == (True, "lost", "x")
 
 
-def test_functions_that_are_missing_refuse_too() -> None:
-    refuse: Any = find("monitoring.remote.monitor_wrapper")
+@pytest.mark.parametrize("path", ["monitoring.remote.monitor_wrapper", "serialize.facade.register_method_for_data"])
+def test_functions_that_are_missing_refuse_too(path: str) -> None:
+    refuse: Any = find(path)
     assert pickle.loads(pickle.dumps(refuse)) is refuse
-    with pytest.raises(NotInTrellis, match=r"^monitor_wrapper is not available .* \(in Parsl, it makes an app measure"):
-        refuse(f=print, args=())
+    with pytest.raises(NotInTrellis, match=rf"^{path.rpartition('.')[2]} is not available .* \(in Parsl, it .+\): .+"):
+        refuse(3, f=print)
+
+
+def test_serializers_of_users_are_classes_and_work_alone() -> None:
+    class Reversed(SerializerBase):
+        def serialize(self, data: bytes) -> bytes:
+            return data[::-1]
+
+        def deserialize(self, payload: bytes) -> bytes:
+            return payload[::-1]
+
+    assert Reversed().deserialize(Reversed().serialize(b"abc")) == b"abc"
+    assert Reversed().identifier == f"{__name__} Reversed".encode()
+    for kind in (PickleSerializer, DillSerializer, DillCallableSerializer):
+        assert isinstance(kind(), SerializerBase)
+        assert kind().deserialize(kind().serialize({"a": lambda x: x + 1}))["a"](2) == 3
+    assert unpack_buffers(pack_buffers([b"a", b"", b"bc"])) == [b"a", b"", b"bc"]
+
+
+def test_names_of_memoization_are_those_of_parsl() -> None:
+    class Point:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+    id_for_memo.register(Point)(id_for_memo_pickle)
+    try:
+        assert id_for_memo(Point(1)) == id_for_memo(Point(1)) != id_for_memo(Point(2))
+    finally:
+        id_for_memo.register(Point)(id_for_memo.dispatch(object))
+    assert id_for_memo_list([1]) == id_for_memo([1]) != id_for_memo_tuple((1,))
+    assert id_for_memo_dict({1: 2}) == id_for_memo({1: 2})
+    assert id_for_memo_function(find) == id_for_memo(find)
+
+
+def test_the_measurement_is_a_command_under_parsls_name() -> None:
+    program = [sys.executable, "-m", "trellis.benchmark.perf", "--help"]
+    assert "usage: trellis perf" in subprocess.run(program, check=True, capture_output=True, text=True).stdout
 
 
 def test_modules_are_reachable_as_attributes_after_the_import_of_the_root() -> None:
@@ -358,7 +406,7 @@ def ignore_the_end() -> None:
 
 
 def test_monitoring_messages_have_their_types() -> None:
-    assert [kind.value for kind in MessageType] == [0, 1, 2, 3, 4]
+    assert [kind.value for kind in MessageType] == [0, 1, 2, 3, 4, 5]
     assert typing.get_args(TaggedMonitoringMessage) == (MessageType, dict[str, Any])
 
 

@@ -2,6 +2,8 @@
 
 from trellis.app.exception_wrapping import wrap_error
 from trellis.apps import AppBase, BashApp
+from trellis.dataflow.dflow import DataFlowKernelLoader
 from trellis.remote.bash_runner import BashRunner
+from trellis.staging.files import File
 
-__all__ = ["AppBase", "BashApp", "BashRunner", "wrap_error"]
+__all__ = ["AppBase", "BashApp", "BashRunner", "DataFlowKernelLoader", "File", "wrap_error"]

@@ -1,5 +1,7 @@
 """Public name of staging for shared file systems."""
 
+from trellis.staging.base import Staging
 from trellis.staging.noop import NoOpFileStaging
+from trellis.utils import RepresentationMixin
 
-__all__ = ["NoOpFileStaging"]
+__all__ = ["NoOpFileStaging", "RepresentationMixin", "Staging"]

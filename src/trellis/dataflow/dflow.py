@@ -9,11 +9,46 @@ from typing import ClassVar
 from trellis.config import Config
 from trellis.core.validation import check_type
 from trellis.core.whereabouts import in_forked_child, no_kernel_here
+from trellis.dataflow.checkpoint import get_all_checkpoints
+from trellis.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_RESOLVER
 from trellis.dataflow.kernel import DataFlowKernel
+from trellis.dataflow.memoization import BasicMemoizer, Memoizer
 from trellis.dataflow.rundirs import make_rundir
-from trellis.errors import ConfigurationError, NoDataFlowKernelError
+from trellis.dataflow.states import FINAL_FAILURE_STATES, FINAL_STATES, States
+from trellis.dataflow.taskrecord import TaskRecord
+from trellis.errors import (
+    BadCheckpoint,
+    ConfigurationError,
+    DependencyError,
+    InternalConsistencyError,
+    JoinError,
+    NoDataFlowKernelError,
+)
+from trellis.futures import AppFuture, DataFuture
+from trellis.staging.base import DataManager
+from trellis.staging.files import File
 
-__all__ = ["DataFlowKernel", "DataFlowKernelLoader", "make_rundir"]
+__all__ = [
+    "FINAL_FAILURE_STATES",
+    "FINAL_STATES",
+    "SHALLOW_DEPENDENCY_RESOLVER",
+    "AppFuture",
+    "BadCheckpoint",
+    "BasicMemoizer",
+    "DataFlowKernel",
+    "DataFlowKernelLoader",
+    "DataFuture",
+    "DataManager",
+    "DependencyError",
+    "File",
+    "InternalConsistencyError",
+    "JoinError",
+    "Memoizer",
+    "States",
+    "TaskRecord",
+    "get_all_checkpoints",
+    "make_rundir",
+]
 
 
 class DataFlowKernelLoader:

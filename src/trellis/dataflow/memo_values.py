@@ -81,7 +81,7 @@ def id_for_memo(obj: object, output_ref: bool = False) -> bytes:
     return b"p" + hasher.digest()
 
 
-_by_pickle = id_for_memo.dispatch(object)
+by_pickle = id_for_memo.dispatch(object)
 # Left to pickle when they are inside an object: they have no identity of their own that could differ.
 _PLAIN = frozenset({int, float, bool, type(None), bytes, list, tuple, dict})
 
@@ -112,7 +112,7 @@ class _CanonicalPickler(pickle.Pickler):
             return None  # mostly the reconstructing functions of libraries: their code says nothing about the value
         handler = id_for_memo.dispatch(kind)
         # A string goes through its handler as well: pickle tells one string, met twice, from two equal ones.
-        return None if handler is _by_pickle else identity(obj)
+        return None if handler is by_pickle else identity(obj)
 
 
 def _importable(function: FunctionType) -> bool:
@@ -135,43 +135,43 @@ def _(obj: bool, output_ref: bool = False) -> bytes:
 @id_for_memo.register(int)
 def _(obj: int, output_ref: bool = False) -> bytes:
     if type(obj) is not int:
-        return _by_pickle(obj)
+        return by_pickle(obj)
     return b"i" + obj.to_bytes(obj.bit_length() // 8 + 1, "little", signed=True)
 
 
 @id_for_memo.register(float)
 def _(obj: float, output_ref: bool = False) -> bytes:
-    return b"f" + struct.pack("<d", obj) if type(obj) is float else _by_pickle(obj)
+    return b"f" + struct.pack("<d", obj) if type(obj) is float else by_pickle(obj)
 
 
 @id_for_memo.register(str)
 def _(obj: str, output_ref: bool = False) -> bytes:
-    return b"s" + obj.encode("utf-8", "surrogatepass") if type(obj) is str else _by_pickle(obj)
+    return b"s" + obj.encode("utf-8", "surrogatepass") if type(obj) is str else by_pickle(obj)
 
 
 @id_for_memo.register(bytes)
 def _(obj: bytes, output_ref: bool = False) -> bytes:
-    return digest(b"b", (obj,)) if type(obj) is bytes else _by_pickle(obj)
+    return digest(b"b", (obj,)) if type(obj) is bytes else by_pickle(obj)
 
 
 @id_for_memo.register(list)
 def _(obj: list[Any], output_ref: bool = False) -> bytes:
     if type(obj) is not list:
-        return _by_pickle(obj)
+        return by_pickle(obj)
     return digest(b"l", (identity(item, output_ref=output_ref) for item in obj))
 
 
 @id_for_memo.register(tuple)
 def _(obj: tuple[Any, ...], output_ref: bool = False) -> bytes:
     if type(obj) is not tuple:
-        return _by_pickle(obj)
+        return by_pickle(obj)
     return digest(b"t", (identity(item, output_ref=output_ref) for item in obj))
 
 
 @id_for_memo.register(dict)
 def _(obj: dict[Any, Any], output_ref: bool = False) -> bytes:
     if type(obj) is not dict:
-        return _by_pickle(obj)
+        return by_pickle(obj)
     pairs = []
     for key, value in obj.items():
         with _branch():
@@ -189,12 +189,12 @@ def _set_id(obj: set[Any] | frozenset[Any]) -> bytes:
 
 @id_for_memo.register(set)
 def _(obj: set[Any], output_ref: bool = False) -> bytes:
-    return _set_id(obj) if type(obj) is set else _by_pickle(obj)
+    return _set_id(obj) if type(obj) is set else by_pickle(obj)
 
 
 @id_for_memo.register(frozenset)
 def _(obj: frozenset[Any], output_ref: bool = False) -> bytes:
-    return _set_id(obj) if type(obj) is frozenset else _by_pickle(obj)
+    return _set_id(obj) if type(obj) is frozenset else by_pickle(obj)
 
 
 @id_for_memo.register(PurePath)

@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
 
 from trellis.core.kinds import Flag
+from trellis.core.missing import Missing
 from trellis.core.parameters import CHECKPOINT_KINDS
 from trellis.core.validation import check, check_all
 from trellis.core.values import Span
@@ -23,10 +24,15 @@ from trellis.dataflow.checkpoint import (
     load_result,
 )
 from trellis.dataflow.memo_keys import RememberedCall, memo_key, task_key
-from trellis.dataflow.memo_values import id_for_memo
+from trellis.dataflow.memo_values import by_pickle, id_for_memo
 from trellis.errors import BadCheckpoint, ConfigurationError, NoDataFlowKernelError
 
-__all__ = ["BasicMemoizer", "Memoizer", "id_for_memo", "memo_key"]
+__all__ = ["BasicMemoizer", "Memoizer", "id_for_memo", "make_hash", "memo_key"]
+
+# Parsl's names, for memoizers and handlers of users' own.
+make_hash = task_key
+id_for_memo_pickle = by_pickle
+id_for_memo_list = id_for_memo_tuple = id_for_memo_dict = id_for_memo_function = id_for_memo
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +40,11 @@ CHECKPOINT_MODES = (None, "task_exit", "periodic", "dfk_exit", "manual")
 _DEFAULT_PERIOD = "00:30:00"
 # A loaded result up to this size stays in memory after its first use: reading it again costs more than keeping it.
 _KEEP_LIMIT_BYTES = 64 * 1024
+
+
+class CheckpointCommand(
+    Missing, was="tells a memoizer's thread to write", instead="call checkpoint() of the memoizer or of the kernel"
+): ...
 
 
 class MemoTask(RememberedCall, Protocol):

@@ -9,6 +9,7 @@ from trellis.errors import (
     ScalingFailed,
     UnsupportedFeatureError,
 )
+from trellis.executors.base import ParslExecutor
 
 __all__ = [
     "BadMessage",
@@ -16,6 +17,7 @@ __all__ = [
     "ExecutorError",
     "InvalidResourceSpecification",
     "ParslError",
+    "ParslExecutor",
     "ScalingFailed",
     "UnsupportedFeatureError",
 ]

@@ -4,6 +4,7 @@ from trellis.core.missing import Missing, missing_function
 
 _TASKVINE = "use TaskVineExecutor, whose workers keep files as those of Work Queue do"
 _BLOCKS = "use HighThroughputExecutor, or MPIExecutor for programs of MPI, with the provider of your batch system"
+_SEARCH = "managers search by themselves; address_probe_timeout of HighThroughputExecutor says how long"
 _PART = "it was a part of Parsl's own process for TaskVine; here TaskVineExecutor has other parts, none of them public"
 
 WORK_QUEUE_DEFAULT_PORT = 0
@@ -42,6 +43,16 @@ class GlobusComputeExecutor(
 ): ...
 
 
+class HTEXFuture(
+    Missing,
+    was="is the future of a task in HighThroughputExecutor",
+    instead="all executors give futures of concurrent.futures; cancel() and parsl_executor_task_id are there",
+): ...
+
+
+class TestWorker(Missing, was="tries which address of the interchange can be reached", instead=_SEARCH): ...
+
+
 class ParslTaskToVine(Missing, was="carries a task to TaskVine's process", instead=_PART): ...
 
 
@@ -51,6 +62,9 @@ class VineTaskToParsl(Missing, was="carries an outcome from TaskVine's process",
 class ParslFileToVine(Missing, was="tells TaskVine's process of a file", instead=_PART): ...
 
 
+probe_addresses = missing_function(
+    "probe_addresses", __name__, was="tries which address of the interchange can be reached", instead=_SEARCH
+)
 run_parsl_function = missing_function(
     "run_parsl_function", __name__, was="runs a task on a worker of TaskVine", instead=_PART
 )
@@ -61,13 +75,16 @@ __all__ = [
     "FluxExecutor",
     "FluxFutureWrapper",
     "GlobusComputeExecutor",
+    "HTEXFuture",
     "MPIWorker",
     "ParslFileToVine",
     "ParslTaskToVine",
     "ParslWorker",
     "RadicalPilotExecutor",
     "ResourceConfig",
+    "TestWorker",
     "VineTaskToParsl",
     "WorkQueueExecutor",
+    "probe_addresses",
     "run_parsl_function",
 ]

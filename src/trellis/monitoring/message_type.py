@@ -11,3 +11,4 @@ class MessageType(Enum):
     WORKFLOW_INFO = 2
     NODE_INFO = 3
     BLOCK_INFO = 4
+    WORKER_TASK_INFO = 5

@@ -1,5 +1,8 @@
 """Stand-ins for Parsl's monitoring, which Trellis does not have yet."""
 
+from collections.abc import Callable
+from typing import Any
+
 from trellis.core.missing import Missing, missing_function
 
 _HUB = (
@@ -93,10 +96,39 @@ class Node(Missing, was="is a node in the database, for the pages of parsl-visua
 class Resource(Missing, was="is a measurement of a task in the database, for parsl-visualize", instead=_DATABASE): ...
 
 
-monitor_wrapper = missing_function(
-    "monitor_wrapper", __name__, was="makes an app measure itself on its worker", instead=_HUB
-)
+def _measured(name: str) -> Callable[..., Any]:
+    return missing_function(name, __name__, was="tells of a task from its worker", instead=_HUB)
+
+
+def _starter(name: str) -> Callable[..., Any]:
+    return missing_function(name, __name__, was="starts what receives monitoring messages", instead=_HUB)
+
+
+def _query(name: str) -> Callable[..., Any]:
+    return missing_function(name, __name__, was="reads tables of the database", instead=_DATABASE)
+
+
+monitor_wrapper = _measured("monitor_wrapper")
+monitor = _measured("monitor")
+send_first_message = _measured("send_first_message")
+send_last_message = _measured("send_last_message")
+send_first_last_message = _measured("send_first_last_message")
 get_radio = missing_function("get_radio", __name__, was="makes the radio of a task", instead=_RADIO)
-dbm_starter = missing_function(
-    "dbm_starter", __name__, was="is the process that writes the database", instead=_DATABASE
-)
+
+dbm_starter = missing_function("dbm_starter", __name__, was="starts what writes the database", instead=_DATABASE)
+filesystem_receiver = _starter("filesystem_receiver")
+filesystem_router_starter = _starter("filesystem_router_starter")
+router_starter = _starter("router_starter")
+start_udp_receiver = _starter("start_udp_receiver")
+udp_router_starter = _starter("udp_router_starter")
+start_zmq_receiver = _starter("start_zmq_receiver")
+zmq_router_starter = _starter("zmq_router_starter")
+
+app_counts_for_workflow = _query("app_counts_for_workflow")
+completion_times_for_workflow = _query("completion_times_for_workflow")
+nodes_for_workflow = _query("nodes_for_workflow")
+resources_for_task = _query("resources_for_task")
+resources_for_workflow = _query("resources_for_workflow")
+status_for_workflow = _query("status_for_workflow")
+tasks_for_workflow = _query("tasks_for_workflow")
+tries_for_workflow = _query("tries_for_workflow")

@@ -1,5 +1,7 @@
-"""Public path of a stand-in; it is made in ``trellis.monitoring.missing``."""
+"""Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
 
-from trellis.monitoring.missing import MonitoringHub
+from trellis.monitoring.errors import MonitoringHubStartError
+from trellis.monitoring.missing import MonitoringHub, filesystem_receiver
+from trellis.monitoring.types import TaggedMonitoringMessage
 
-__all__ = ["MonitoringHub"]
+__all__ = ["MonitoringHub", "MonitoringHubStartError", "TaggedMonitoringMessage", "filesystem_receiver"]

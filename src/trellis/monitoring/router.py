@@ -1,5 +1,5 @@
-"""Public path of a stand-in; it is made in ``trellis.monitoring.missing``."""
+"""Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
 
-from trellis.monitoring.missing import MonitoringRouter
+from trellis.monitoring.missing import MonitoringRouter, router_starter
 
-__all__ = ["MonitoringRouter"]
+__all__ = ["MonitoringRouter", "router_starter"]

@@ -1,5 +1,5 @@
 """Public path of the exceptions of serialization; they are defined in ``trellis.errors``."""
 
-from trellis.errors import DeserializationError, DeserializerPluginError, SerializationError
+from trellis.errors import DeserializationError, DeserializerPluginError, ParslError, SerializationError
 
-__all__ = ["DeserializationError", "DeserializerPluginError", "SerializationError"]
+__all__ = ["DeserializationError", "DeserializerPluginError", "ParslError", "SerializationError"]

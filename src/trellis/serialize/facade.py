@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trellis.core.missing import missing_function
 from trellis.errors import DeserializationError, SerializationError
 from trellis.wire.payload import dumps, loads
 
@@ -89,9 +90,32 @@ def unpack_and_deserialize(packed_buffer: bytes) -> list[Any]:
     return [deserialize(part) for part in _parts(packed_buffer)]
 
 
+def pack_buffers(buffers: Sequence[bytes]) -> bytes:
+    """Several texts of bytes as one, for ``unpack_buffers``."""
+    return b"".join(piece for buffer in buffers for piece in (_LENGTH.pack(len(buffer)), buffer))
+
+
+def unpack_buffers(packed_buffer: bytes) -> list[bytes]:
+    """What ``pack_buffers`` took.
+
+    Raises:
+        DeserializationError: the bytes are cut off.
+    """
+    return list(_parts(packed_buffer))
+
+
+# Functions and arguments travel as Trellis's own pickles; nobody can put another serializer in their place.
+_OWN = "give the object a __reduce__, or register it with copyreg: what travels is pickled, or cloudpickled"
+register_method_for_code = missing_function(
+    "register_method_for_code", __name__, was="sets the serializer of functions", instead=_OWN
+)
+register_method_for_data = missing_function(
+    "register_method_for_data", __name__, was="sets the serializer of arguments and results", instead=_OWN
+)
+
+
 def _pack(*objects: Any, buffer_threshold: int) -> bytes:
-    parts = [serialize(obj, buffer_threshold) for obj in objects]
-    return b"".join(piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
+    return pack_buffers([serialize(obj, buffer_threshold) for obj in objects])
 
 
 def _unpack(packed: bytes, expected: int) -> list[Any]:

@@ -30,6 +30,9 @@ _INSTEAD = "managers of MPIExecutor give nodes to tasks themselves"
 class TaskScheduler(Missing, was="passes tasks to the workers of a node", instead=_INSTEAD): ...
 
 
+class PrioritizedTask(Missing, was="is a task that waits for nodes", instead=_INSTEAD): ...
+
+
 class MPITaskScheduler(Missing, was="gives nodes of a job to tasks", instead=_INSTEAD): ...
 
 

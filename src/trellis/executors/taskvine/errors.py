@@ -1,5 +1,5 @@
 """Public path of TaskVineExecutor's exceptions."""
 
-from trellis.errors import TaskVineFactoryFailure, TaskVineManagerFailure, TaskVineTaskFailure
+from trellis.errors import AppException, ParslError, TaskVineFactoryFailure, TaskVineManagerFailure, TaskVineTaskFailure
 
-__all__ = ["TaskVineFactoryFailure", "TaskVineManagerFailure", "TaskVineTaskFailure"]
+__all__ = ["AppException", "ParslError", "TaskVineFactoryFailure", "TaskVineManagerFailure", "TaskVineTaskFailure"]

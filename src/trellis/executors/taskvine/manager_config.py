@@ -14,6 +14,7 @@ from trellis.errors import ParameterValueError
 from trellis.executors.taskvine.library import LIBRARY_KINDS, Library
 
 DEFAULT_PORT = 9123
+VINE_DEFAULT_PORT = DEFAULT_PORT  # Parsl's name
 SCHEDULERS = ("files", "time", "worst", "rand")
 ALGORITHMS = ("max-xput", "bucketing", "max")
 _LIBRARY_KEYS = ("num_slots", "cores", "memory", "disk", "gpus", "exec_mode", "context_timeout_s")

@@ -1,5 +1,5 @@
-"""Public path of a stand-in; it is made in ``trellis.monitoring.missing``."""
+"""Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
 
-from trellis.monitoring.missing import FilesystemRadioReceiver
+from trellis.monitoring.missing import FilesystemRadioReceiver, filesystem_router_starter
 
-__all__ = ["FilesystemRadioReceiver"]
+__all__ = ["FilesystemRadioReceiver", "filesystem_router_starter"]

@@ -1,0 +1,9 @@
+"""Where Parsl has its measurement of tasks per second; here it is the command ``trellis perf``."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)

@@ -1,0 +1,9 @@
+"""Where Parsl's programs look for queries of its monitoring; see ``trellis.monitoring.missing``."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)
