@@ -10,7 +10,6 @@ from trellis.executors.missing import HTEXFuture
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.process_loggers import wrap_with_logs
 from trellis.serialize.facade import deserialize, pack_apply_message, pack_res_spec_apply_message
-from trellis.staging.base import Staging
 from trellis.utils import RepresentationMixin
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "RandomManagerSelector",
     "RepresentationMixin",
     "ScalingFailed",
-    "Staging",
     "deserialize",
     "get_all_addresses",
     "pack_apply_message",
