@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import pathlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from trellis.dataflow.taskrecord import TaskRecord
 
 LOG_NAME = "trellis.log"
+PROGRAM_LOG = "parsl"  # what configurations of logging know the program's log by
 
 _MOST_EXECUTORS = 1_000
 _COUNT = Number(least=0, most=MOST_COUNTED, whole=True)
@@ -105,6 +107,7 @@ class Config:
         project_name: a name for the program, for its log.
         initialize_logging: True writes ``trellis.log`` (level INFO) into the run directory, False nothing; an object
             with ``initialize_logging(log_dir=..., log_name=...)`` does it its own way, and gives a function to undo it.
+            A ``LogConfig`` (see ``trellis.logconfigs``) does so in all processes of HighThroughputExecutor.
 
     Raises:
         ParameterTypeError: a parameter has the wrong type.
@@ -208,8 +211,18 @@ class Config:
             return _nothing
         if self.initialize_logging is True:
             return set_file_logger(os.path.join(run_dir, LOG_NAME), level=logging.INFO)
-        undo = self.initialize_logging.initialize_logging(log_dir=run_dir, log_name=LOG_NAME)
+        undo = self.initialize_logging.initialize_logging(log_dir=pathlib.Path(run_dir), log_name=PROGRAM_LOG)
         return undo if callable(undo) else _nothing
+
+    @property
+    def log_config(self) -> Any:
+        """The way of logging for all processes, if ``initialize_logging`` is one: a ``LogConfig``."""
+        given = self.initialize_logging
+        if isinstance(given, bool):
+            return None
+        from trellis.logconfigs.base import LogConfig
+
+        return given if isinstance(given, LogConfig) else None
 
     def __repr__(self) -> str:
         return f"Config(executors={list(self._executors)!r}, run_dir={self.run_dir!r})"

@@ -14,7 +14,7 @@ DEFAULT_FORMAT = "%(asctime)s.%(msecs)03d %(name)s:%(lineno)d [%(levelname)s] %(
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
-class _FileHandler(logging.FileHandler):
+class FileHandler(logging.FileHandler):
     """A handler that says once that it cannot write (the disk is full), and then goes on without."""
 
     _failed = False
@@ -68,7 +68,7 @@ def set_stream_logger(
     Returns:
         A function that takes the handler away again; the stream stays open. A second call does nothing.
     """
-    return _attach(logging.StreamHandler(stream), name, level, format_string)
+    return attach(logging.StreamHandler(stream), name, level, format_string)
 
 
 def set_file_logger(
@@ -79,10 +79,11 @@ def set_file_logger(
     Returns:
         A function that takes the handler away again and closes the file.
     """
-    return _attach(_FileHandler(filename, encoding="utf-8"), name, level, format_string)
+    return attach(FileHandler(filename, encoding="utf-8"), name, level, format_string)
 
 
-def _attach(handler: logging.Handler, name: str, level: int, format_string: str | None) -> Callable[[], None]:
+def attach(handler: logging.Handler, name: str, level: int, format_string: str | None = None) -> Callable[[], None]:
+    """Give records to a handler; see ``set_stream_logger``."""
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter(format_string or DEFAULT_FORMAT, _DATE_FORMAT))
     target = logging.getLogger(name)

@@ -130,9 +130,9 @@ def test_a_log_of_the_users_own(tmp_path: Path) -> None:
     calls: list[Any] = []
 
     class OwnLog:
-        def initialize_logging(self, *, log_dir: str, log_name: str) -> Callable[[], None]:
+        def initialize_logging(self, *, log_dir: Path, log_name: str) -> Callable[[], None]:
             calls.append((log_dir, log_name))
             return lambda: calls.append("undone")
 
     Config(initialize_logging=OwnLog()).start_logging(str(tmp_path))()
-    assert calls == [(str(tmp_path), "trellis.log"), "undone"]
+    assert calls == [(tmp_path, "parsl"), "undone"]

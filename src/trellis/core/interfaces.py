@@ -174,6 +174,8 @@ class ExecutorContext:
     strategy_period_s: float = 5.0
     max_idletime_s: float = 120.0
     lost_block_timeout_s: float | None = 120.0  # None: a block without managers keeps its place
+    # A user's own way of logging, for all processes; None: each has a log as the executor makes it.
+    log_config: Any = field(default=None, compare=False)
     # Told of things the user should know of (a warning on the console); the default is the logger only.
     notify: Callable[[str], None] | None = field(default=None, compare=False)
 

@@ -9,11 +9,13 @@ import contextlib
 import itertools
 import logging
 import os
+import platform
 import random
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from trellis.core.interfaces import INTERNAL_EXECUTOR, Executor, ExecutorContext
@@ -21,8 +23,8 @@ from trellis.core.kinds import Instance
 from trellis.core.places import explained
 from trellis.core.validation import check
 from trellis.dataflow.attempts import RetryPolicy
-from trellis.dataflow.calls import is_simple_call, prepare
-from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER
+from trellis.dataflow.calls import autolog_path, is_simple_call, prepare
+from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER, DependencyResolver
 from trellis.dataflow.exits import clean_up_at_exit, forget
 from trellis.dataflow.left_behind import LeftBehind
 from trellis.dataflow.observers import Observer, Observers
@@ -30,11 +32,13 @@ from trellis.dataflow.rundirs import make_rundir
 from trellis.dataflow.runner import TaskRunner
 from trellis.dataflow.spec import GETATTR, GETITEM, AppSpec
 from trellis.dataflow.states import States
+from trellis.dataflow.task_log import TaskLog, is_listened_to
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import ConfigurationError, DataFlowException
 from trellis.executors.adapter import adapt, bypassed, start, stop
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.futures import AppFuture
+from trellis.version import VERSION
 
 if TYPE_CHECKING:
     from trellis.config import Config
@@ -59,6 +63,10 @@ class DataFlowKernel:
         self._config = config
         self.run_dir = make_rundir(config.run_dir)
         self.run_id = str(uuid.uuid4())
+        self.time_began = datetime.now()
+        self.time_completed: datetime | None = None  # when cleaning up has begun
+        self.workflow_name = os.path.basename(sys.argv[0]) if sys.argv else ""  # of the program
+        self.workflow_version = str(self.time_began.replace(microsecond=0))
         self.cleanup_called = False
         self.when_ended: Callable[[DataFlowKernel], object] | None = None  # called once, at the end of cleanup()
         self.executors: dict[str, Any] = {}  # as they were given; the runner has them as it calls them
@@ -81,8 +89,10 @@ class DataFlowKernel:
             garbage_collect=config.garbage_collect,
             observers=self._observers,
         )
+        if is_listened_to():
+            self._observers.add(TaskLog(self.run_id))
         of_project = f" of {config.project_name}" if config.project_name else ""
-        logger.info("run %s%s starts in %s", self.run_id, of_project, self.run_dir)
+        self._log_run("run %s%s starts in %s", self.run_id, of_project, self.run_dir)
         try:
             self.memoizer.start(run_dir=self.run_dir, config_run_dir=config.run_dir)
             internal = ThreadPoolExecutor(INTERNAL_EXECUTOR, config.internal_tasks_max_threads)
@@ -98,6 +108,26 @@ class DataFlowKernel:
     @property
     def config(self) -> Config:
         return self._config
+
+    @property
+    def checkpoint_mode(self) -> str | None:
+        """When results are written to disk by themselves; None: they are not, or the memoizer is a user's own."""
+        mode: str | None = getattr(self.memoizer, "checkpoint_mode", None)
+        return mode
+
+    @property
+    def dependency_resolver(self) -> DependencyResolver:
+        """How futures are found in arguments."""
+        return self.resolver
+
+    @property
+    def log_config(self) -> Any:
+        """The way of logging for all processes; None: there is a log for each as usual."""
+        return self._config.log_config
+
+    def default_std_autopath(self, taskrecord: TaskRecord, kw: str) -> str:
+        """The file for ``kw``, ``"stdout"`` or ``"stderr"``, of a task with ``AUTO_LOGNAME``."""
+        return str(autolog_path(taskrecord, kw, self.run_dir, None))
 
     @property
     def task_count(self) -> int:
@@ -138,6 +168,7 @@ class DataFlowKernel:
             strategy_period_s=config.strategy_period,
             max_idletime_s=config.max_idletime,
             lost_block_timeout_s=config.lost_block_timeout,
+            log_config=config.log_config,
             notify=_notify,
         )
         for given in executors:
@@ -149,6 +180,9 @@ class DataFlowKernel:
             warning = bypassed(given)
             if warning:
                 _notify(warning)
+            kind = f"{type(given).__module__}.{type(given).__qualname__}"
+            about = {"parsl.dfk": self.run_id, "parsl.executor.label": executor.label, "parsl.executor.type": kind}
+            logger.info("executor %s of type %s", executor.label, kind, extra=about)
             start(given, context)
             self._labels = tuple(label for label in self.executors if label != INTERNAL_EXECUTOR)
 
@@ -268,13 +302,34 @@ class DataFlowKernel:
         counts = self.task_state_counts
         logger.info("tasks: %s", ", ".join(f"{count} {state.name}" for state, count in counts.items() if count))
 
+    def _log_run(self, message: str, *values: object) -> None:
+        """Log what becomes of the run, and what it is, for programs that read the log."""
+        if logger.isEnabledFor(logging.INFO):
+            counts = self.task_state_counts
+            about = {
+                "run_id": self.run_id,
+                "rundir": self.run_dir,
+                "workflow_name": self.workflow_name,
+                "workflow_version": self.workflow_version,
+                "time_began": str(self.time_began),
+                "time_completed": None if self.time_completed is None else str(self.time_completed),
+                "tasks_completed_count": sum(counts[state] for state in (States.exec_done, States.memo_done)),
+                "tasks_failed_count": sum(counts[state] for state in (States.failed, States.dep_fail)),
+                "host": platform.node(),
+                "python_version": platform.python_version(),
+                "parsl_version": VERSION,
+            }
+            extra = {f"parsl.workflow_info.{name}": value for name, value in about.items()}
+            logger.info(message, *values, extra={"parsl.dfk": self.run_id, **extra})
+
     def cleanup(self) -> None:
         """End the run: executors stop, and futures that are not done fail. A second call does nothing."""
         self.cleanup_called = True
         if not self._runner.close():
             return
         forget(self)
-        logger.info("run %s is cleaned up", self.run_id)
+        self.time_completed = datetime.now()
+        self._log_run("run %s is cleaned up", self.run_id)
         self._shut_down_executors()
         self._runner.end()
         self._observers.close()

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from trellis.executors.common.log_configs import start_logging
 from trellis.executors.common.process_title import show_as
 
 logger = logging.getLogger("trellis.service")
@@ -41,6 +42,14 @@ def read_settings(fd: int, kind: type[S]) -> S:
     return msgspec.json.decode(line, type=kind)
 
 
+def begin_log(directory: Path, name: str, log_config: str | None, debug: bool) -> None:
+    """Log as the file ``log_config`` says, or, without one, to a file in the directory."""
+    if log_config is None:
+        open_log(directory / f"{name}.log", debug)
+    else:
+        start_logging(Path(log_config), directory, name)
+
+
 def open_log(path: Path | None, debug: bool) -> None:
     """Log to a file from now on; None: to standard error."""
     handler = logging.StreamHandler() if path is None else logging.FileHandler(path)
@@ -68,7 +77,8 @@ def run_service(title: str, name: str, kind: type[T], serve: Callable[[T, int], 
     show_as(title)
     lifeline = sys.stdin.fileno()
     settings = read_settings(lifeline, kind)
-    open_log(Path(settings.logdir) / f"{name}.log", getattr(settings, "debug", False))
+    log_config: str | None = getattr(settings, "log_config", None)
+    begin_log(Path(settings.logdir), name, log_config, getattr(settings, "debug", False))
     try:
         blame = serve(settings, lifeline)
     except Exception as error:

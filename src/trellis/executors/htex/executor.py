@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trellis.core.count import CallableCount
@@ -21,6 +22,7 @@ from trellis.errors import (
     VersionMismatch,
 )
 from trellis.executors.block_executor import BlockExecutor
+from trellis.executors.common.log_configs import write_log_config
 from trellis.executors.common.loopback import check_loopback
 from trellis.executors.htex.interchange.selection import ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.launch import (
@@ -141,6 +143,7 @@ class HighThroughputExecutor(HtexParameters, BlockExecutor, RepresentationMixin)
             given["manager_selector"] = RandomManagerSelector()
         keep_arguments(self, given)
         self._cert_dir: str | None = None
+        self._log_config_path: str | None = None
         self._started_with: HtexOptions | None = None
         self._ports = Ports(0, 0)
         self._client: InterchangeClient | None = None
@@ -169,6 +172,7 @@ class HighThroughputExecutor(HtexParameters, BlockExecutor, RepresentationMixin)
             logdir=self.logdir,
             worker_logdir=self.worker_logdir,
             cert_dir=self.cert_dir,
+            log_config=self._log_config_path,
             enable_mpi_mode=self.enable_mpi_mode,
             mpi_launcher=self.mpi_launcher,
             parameters=self,
@@ -229,11 +233,14 @@ class HighThroughputExecutor(HtexParameters, BlockExecutor, RepresentationMixin)
         if self._client is not None:
             return
         context = self._told(context)
+        self._log_config_path = None if context.log_config is None else os.path.join(self.logdir, "log_config.json")
         options = self._started_with = self._read_options()
         self._notify = context.notify or logger.warning
         self._joined = {}
         check_loopback(options.label, options.loopback_address, "; with IPv6 only, give loopback_address='::1'")
         os.makedirs(options.logdir, exist_ok=True)
+        if options.log_config is not None:
+            write_log_config(Path(options.log_config), context.log_config)
         provide_keys(options, given=self._cert_dir is not None)
         command = with_our_interchange(options.interchange_launch_cmd or DEFAULT_INTERCHANGE_LAUNCH_CMD)
         callbacks = InterchangeCallbacks(

@@ -25,7 +25,8 @@ DEFAULT_LAUNCH_CMD = (
     "{max_workers_per_node} --prefetch_capacity {prefetch_capacity} "
     "--hb_period {heartbeat_period} --hb_threshold {heartbeat_threshold} --drain_period {drain_period} "
     "{address_probe_timeout_string} --poll_period {poll_period} --cpu_affinity {cpu_affinity} "
-    "--available_accelerators {accelerators} {enable_mpi_mode} --mpi_launcher {mpi_launcher} --walltime_s {walltime_s}"
+    "--available_accelerators {accelerators} {enable_mpi_mode} --mpi_launcher {mpi_launcher} --walltime_s {walltime_s} "
+    "--logconf {logconf}"
 )
 
 DEFAULT_INTERCHANGE_LAUNCH_CMD = (sys.executable, "-P", "-m", "trellis.executors.htex.interchange.service")
@@ -71,13 +72,13 @@ def _launch_values(options: HtexOptions, worker_port: int, block_id: str) -> dic
         "logdir": options.worker_logdir,
         "nodes_per_block": 1 if provider is None else provider.nodes_per_block,
         "mpi_launcher": options.mpi_launcher,
+        "logconf": options.log_config,
         "walltime_s": getattr(provider, "walltime_s", None),
         "block_id": block_id,
     }
     return {
         **{name: shlex.quote(str(value)) for name, value in quoted.items()},
         "debug": "--debug" if options.worker_debug else "",
-        "logconf": "None",  # Parsl's, for logging of one's own: there is none
         "max_workers_per_node": "" if most is None else f"--max_workers_per_node={most}",
         "address_probe_timeout_string": f"--address_probe_timeout={probe_timeout_s}",
         "accelerators": " ".join(map(shlex.quote, options.available_accelerators)),
@@ -128,6 +129,7 @@ def interchange_settings(options: HtexOptions) -> Settings:
         cert_dir=options.cert_dir,
         logdir=options.logdir,
         debug=options.worker_debug,
+        log_config=options.log_config,
         client_name=secrets.token_hex(16),
         heartbeat_threshold_s=float(options.heartbeat_threshold),
         heartbeat_period_s=float(options.heartbeat_period),

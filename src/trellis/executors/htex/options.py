@@ -132,6 +132,7 @@ class HtexOptions(HtexParameters):
     logdir: str
     worker_logdir: str
     cert_dir: str | None  # None: no encryption
+    log_config: str | None  # file with a user's own way of logging
     enable_mpi_mode: bool
     mpi_launcher: str
     parameters: InitVar[HtexParameters]

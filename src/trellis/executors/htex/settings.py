@@ -31,6 +31,7 @@ class Settings(msgspec.Struct):
     heartbeat_period_s: float = 30.0  # how often the submit side looks whether a silent interchange lives
     resuming: bool = False  # another interchange was there before: its tasks come first, then ``ResumeEnd``
     client_name: str = ""  # the submit side's; nobody else is listened to at its port. Empty: whoever speaks
+    log_config: str | None = None  # file with a user's own way of logging; None: a log in ``logdir``
     selector: bytes | None = None  # a user's own ManagerSelector, serialized; it takes the place of ``selection``
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trellis.executors.common import capacity, host
 from trellis.executors.common.placement import worker_count
-from trellis.executors.common.service_main import open_log
+from trellis.executors.common.service_main import begin_log
 from trellis.executors.htex.manager.backlog import NodeSize
 from trellis.executors.htex.manager.mpi_environment import MPI_LAUNCHERS, is_open_mpi
 from trellis.executors.htex.manager.slots import Slot, count_accelerators, plan_slots, worker_variables
@@ -38,7 +38,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("-p", "--port", type=int, required=True, help="port of the interchange")
     parser.add_argument("--cert_dir", default="None", help="directory of the encryption keys; None: no encryption")
     parser.add_argument("-l", "--logdir", required=True, help="logs go to a directory below this one")
-    parser.add_argument("-L", "--logconf", default="None", help="file with a pickled LogConfig; None: there is none")
+    parser.add_argument("-L", "--logconf", default="None", help="file that says how to log; None: to manager.log")
     parser.add_argument("-u", "--uid", default="", help="name of this manager; none: a new one")
     parser.add_argument("-b", "--block_id", default="", help="block that this manager belongs to")
     parser.add_argument("-c", "--cores_per_worker", type=float, default=1.0)
@@ -132,10 +132,22 @@ def worker_environment(
         "PARSL_WORKER_BLOCK_ID": registration.block,
         "TRELLIS_IMPORT_PATHS": os.pathsep.join(welcome.import_paths),
         "TRELLIS_SHARED_DIR": welcome.shared_dir,
+        "TRELLIS_LOG_CONFIG": log_config_path(options) or "",
+        "TRELLIS_LOG_DIR": str(log_directory(options, registration.manager)),
     }
 
 
 def start_log(options: argparse.Namespace, name: str) -> None:
-    directory = Path(options.logdir) / f"block-{options.block_id}" / name
+    directory = log_directory(options, name)
     directory.mkdir(parents=True, exist_ok=True)
-    open_log(directory / "manager.log", options.debug)
+    begin_log(directory, "manager", log_config_path(options), options.debug)
+
+
+def log_directory(options: argparse.Namespace, name: str) -> Path:
+    """Where the logs of a manager and its workers are."""
+    return Path(options.logdir).absolute() / f"block-{options.block_id}" / name
+
+
+def log_config_path(options: argparse.Namespace) -> str | None:
+    """The file that says how to log, if there is one."""
+    return None if options.logconf == "None" else os.path.abspath(options.logconf)

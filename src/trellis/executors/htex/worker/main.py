@@ -222,6 +222,17 @@ def _use_stderr(fd: int) -> None:
     os.close(fd)
 
 
+def _start_log(log_config: str, log_dir: str, rank: int) -> None:
+    """Log as the user wants it; else a worker has no log."""
+    import logging
+    from pathlib import Path
+
+    from trellis.executors.common.log_configs import start_logging
+
+    start_logging(Path(log_config), Path(log_dir), f"worker_{rank}")
+    logging.getLogger("trellis.worker").info("worker %d starts, process %d", rank, os.getpid())
+
+
 def main() -> None:
     """Entry point: ``python -m trellis.executors.htex.worker.main RANK SOCKET LIFELINE QUEUE BOARD STDERR WORKERS``.
 
@@ -239,6 +250,9 @@ def main() -> None:
         if path not in sys.path:
             sys.path.append(path)
     shared_dir = os.environ.pop("TRELLIS_SHARED_DIR", "")
+    log_config, log_dir = os.environ.pop("TRELLIS_LOG_CONFIG", ""), os.environ.pop("TRELLIS_LOG_DIR", "")
+    if log_config:
+        _start_log(log_config, log_dir, rank)
     # Programs that tasks start must not hold these open.
     for fd in (connection_fd, lifeline_fd, queue_fd, board_fd):
         os.set_inheritable(fd, False)

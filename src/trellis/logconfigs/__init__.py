@@ -1,0 +1,9 @@
+"""How a run is logged: what ``Config(initialize_logging=...)`` may be given."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    from trellis.core.submodules import submodule
+
+    return submodule(__name__, name)
