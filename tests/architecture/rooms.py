@@ -59,6 +59,7 @@ ROOMS = (
     "launchers",
     "cli",
     "jobs",
+    "logconfigs",
     "configs",
     "data_provider",
     "monitoring",
