@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from trellis.core.interfaces import Kernel
+from trellis.core.values import shown
 from trellis.dataflow.dependency_resolvers import ATOMIC_TYPES, DependencyResolver
 from trellis.futures import AppFuture, DataFuture
 
@@ -81,7 +82,7 @@ def failures(
         exception = CancelledError("it was cancelled") if future.cancelled() else future.exception()
         if exception is not None:
             place = f", {places[future]} of task {task_id}" if future in places else ""
-            found.append((exception, (describe(future) or f"a {type(future).__name__}") + place))
+            found.append((exception, (describe(future) or shown(future)) + place))
     return found
 
 

@@ -62,7 +62,6 @@ def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: At
     if kwargs and record.resolved:  # results of futures take the same ways as what was given in the call
         kwargs = check_values(record.func_name, kwargs, is_bash=spec.is_bash)
     func = record.func
-    assert func is not None
     resources = record.resource_specification
     validate = getattr(executor, "validate_resource_spec", None)
     if validate is not None:

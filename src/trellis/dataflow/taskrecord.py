@@ -94,7 +94,7 @@ class TaskRecord:
         fail_count: int
         fail_history: list[str]
         from_memo: bool | None
-        func: Callable[..., Any] | None
+        func: Callable[..., Any]
         func_name: str
         hashsum: str | None
         id: int
@@ -169,12 +169,12 @@ class TaskRecord:
         return f"<task {self.id} (app {self.func_name}): {self.status.name}>"
 
     def forget_call(self) -> None:
-        """Let go of arguments, function and future: they may be big, and this record may live on in the future."""
+        """Let go of arguments, files and future: they may be big, and this record may live on in the future."""
         self.args = ()
         self.kwargs = {}
         self.attempt = None
         self.depends = ()
-        self.func = None
+        self.func = self.spec.func  # without what staging has put around it
         self.joins = None
         self.outcome = None
         self.app_fu = None

@@ -41,7 +41,9 @@ class WrappedLauncher(Launcher):
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
         if nodes_per_block > 1 or tasks_per_node > 1:
             logger.warning(
-                "WrappedLauncher runs the command once, not %d times on %d nodes", tasks_per_node, nodes_per_block
+                "WrappedLauncher runs the command once, though there are %d tasks per node and %d nodes per block",
+                tasks_per_node,
+                nodes_per_block,
             )
         return f"{self.prepend} {command}"
 

@@ -306,7 +306,15 @@ def test_a_future_lets_go_of_arguments_when_it_is_done(dfk: DataFlowKernel, exec
     executor.end(executor.attempts[0], 2)
     future.result(TIMEOUT_S)
     dfk.wait_for_current_tasks()
-    assert (future.task_record.args, future.task_record.func) == ((), None) or not dfk.tasks
+    assert future.task_record.args == () or not dfk.tasks
+
+
+def test_a_task_that_is_done_still_tells_its_function(dfk: DataFlowKernel, executor: Manual) -> None:
+    future = dfk.submit(app, (1,))
+    executor.end(executor.attempts[0], 2)
+    future.result(TIMEOUT_S)
+    dfk.wait_for_current_tasks()
+    assert future.task_record["func"] is app
 
 
 def test_a_call_of_an_app_reaches_its_own_kernel(dfk: DataFlowKernel, executor: Manual) -> None:
@@ -375,8 +383,8 @@ def test_a_dependency_that_failed_is_named_with_its_place(dfk: DataFlowKernel) -
     error = future.exception(TIMEOUT_S)
     assert isinstance(error, DependencyError)
     assert [name for _, name in error.dependent_exceptions_tids] == [
-        "a Future, argument 0 of task 0",
-        "a Future, argument right of task 0",
+        f"{bad!r}, argument 0 of task 0",
+        f"{worse!r}, argument right of task 0",
     ]
 
 
@@ -386,7 +394,7 @@ def test_an_element_of_a_join_that_failed_is_named(dfk: DataFlowKernel) -> None:
     future = dfk.submit(lambda: [Future(), bad][1:], (), executors="_parsl_internal", join=True)
     error = future.exception(TIMEOUT_S)
     assert isinstance(error, JoinError)
-    assert [name for _, name in error.dependent_exceptions_tids] == ["a Future, element 0 of task 0"]
+    assert [name for _, name in error.dependent_exceptions_tids] == [f"{bad!r}, element 0 of task 0"]
 
 
 def test_failures_for_good_are_in_the_log(

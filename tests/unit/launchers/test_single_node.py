@@ -29,7 +29,7 @@ def test_debug_traces_what_stands_in_the_script_as_it_is(launcher: Callable[...,
 
 def test_wrapped_launcher_warns_about_copies_that_it_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
     WrappedLauncher("nice")("true", 2, 3)
-    assert "not 2 times on 3 nodes" in caplog.text
+    assert "2 tasks per node and 3 nodes per block" in caplog.text
 
 
 def test_who_reaches_loopback() -> None:
