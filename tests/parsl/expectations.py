@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.architecture.source import ROOT
+from tests.architecture.test_coming_from_parsl import PAGE as DIFFERENCES
+from tests.architecture.test_coming_from_parsl import rows as table_rows
 
 FILE = Path(__file__).with_name("expected.toml")
-DIFFERENCES = ROOT / "docs" / "coming-from-parsl.md"
-CONFIGURATIONS = ("local_threads", "htex_local", "taskvine_ex", "local")
+_OWN = "local"
+CONFIGURATIONS = ("local_threads", "htex_local", "taskvine_ex", _OWN)
 KINDS = ("internal", "deliberate", "environment")
-_HEADING = "## What differs on purpose"
+_ABSENT = "Not there yet"
 
 
 class ExpectationError(Exception):
@@ -47,10 +48,8 @@ class Expectations(NamedTuple):
 
 
 def rows(page: str) -> set[str]:
-    """The first cells of the table of differences, without marks of code."""
-    table = page.partition(_HEADING)[2].partition("\n## ")[0]
-    cells = [line.split("|")[1].strip().replace("`", "") for line in table.splitlines() if line.startswith("| ")]
-    return set(filter(None, cells))
+    """What a deliberate difference may name: a row of the table of differences, or the chapter of what is absent."""
+    return {*table_rows(page), *([_ABSENT] if f"## {_ABSENT}\n" in page else [])}
 
 
 def read(text: str, known_rows: set[str]) -> Expectations:
@@ -64,10 +63,7 @@ def read(text: str, known_rows: set[str]) -> Expectations:
     except tomllib.TOMLDecodeError as error:
         raise ExpectationError(f"it is not TOML: {error}") from None
     slow = tuple(content.pop("slow", ()))
-    tables = {
-        release: {name: _table(f"{release} {name}", table, known_rows) for name, table in configurations.items()}
-        for release, configurations in content.items()
-    }
+    tables = {release: _tables(release, dict(each), known_rows) for release, each in content.items()}
     for release, configurations in tables.items():
         if unknown := configurations.keys() - set(CONFIGURATIONS):
             raise ExpectationError(f"{release}: no configuration is called {', '.join(sorted(unknown))}")
@@ -78,18 +74,26 @@ def load() -> Expectations:
     return read(FILE.read_text(encoding="utf-8"), rows(DIFFERENCES.read_text(encoding="utf-8")))
 
 
-def _table(where: str, table: Mapping[str, Any], known_rows: set[str]) -> Table:
-    tests = table.get("tests", {})
-    if unknown := table.keys() - {"run", "tests"}:
-        raise ExpectationError(f"{where}: {', '.join(sorted(unknown))} means nothing; there are run and tests")
-    if list(tests) != sorted(tests):
-        raise ExpectationError(f"{where}: the tests must be sorted")
-    reasons = {}
-    for name, entry in tests.items():
+def _tables(release: str, content: dict[str, Any], known_rows: set[str]) -> dict[str, Table]:
+    modules = _reasons(f"{release} modules", content.pop("modules", {}), known_rows)
+    tables = {}
+    for name, table in content.items():
+        if unknown := table.keys() - {"run", "tests"}:
+            raise ExpectationError(f"{release} {name}: {', '.join(sorted(unknown))}: there are run and tests only")
+        # All tests of these modules bring configurations of their own.
+        absent = modules if name == _OWN else {each: reason._replace(tests=0) for each, reason in modules.items()}
+        reasons = _reasons(f"{release} {name}", table.get("tests", {}), known_rows)
+        tables[name] = Table(table["run"], {**absent, **reasons})
+    return tables
+
+
+def _reasons(where: str, entries: Mapping[str, Mapping[str, Any]], known_rows: set[str]) -> dict[str, Reason]:
+    if list(entries) != sorted(entries):
+        raise ExpectationError(f"{where}: the lines must be sorted")
+    for name, entry in entries.items():
         for complaint in _complaints(name, entry, known_rows):
             raise ExpectationError(f"{where}: {name}: {complaint}")
-        reasons[name] = Reason(**entry)
-    return Table(table["run"], reasons)
+    return {name: Reason(**entry) for name, entry in entries.items()}
 
 
 def _complaints(name: str, entry: Mapping[str, Any], known_rows: set[str]) -> Iterator[str]:

@@ -68,7 +68,10 @@ def judge(outcomes: Mapping[str, Outcome], table: Table, *, whole: bool, slow: S
                 complaints.append(f"{test} {what}, and is not listed:\n{outcome.words}")
             else:
                 counts[reason.kind] += reason.tests
-        elif outcome.kind != "left out":
+        elif outcome.kind == "left out":
+            if whole and reason is not None and not _is_slow(test, slow):
+                counts[reason.kind] += 1  # this machine cannot run it
+        else:
             counts[outcome.kind] += 1
             if reason is not None and not reason.sometimes:
                 complaints.append(f"{test} is listed, and was {outcome.kind}: remove its line")
@@ -94,7 +97,8 @@ def _too_few(outcomes: Mapping[str, Outcome], table: Table, slow: Sequence[str])
     ran = sum(
         table.reasons[test].tests if outcome.kind == "unimportable" and test in table.reasons else 1
         for test, outcome in outcomes.items()
-        if outcome.kind in ("passed", "failed", "unimportable") or _is_slow(test, slow)
+        if outcome.kind in ("passed", "failed", "unimportable")
+        or (outcome.kind == "left out" and (test in table.reasons or _is_slow(test, slow)))
     )
     if ran != table.run:
         return [f"{ran} tests were run, and {table.run} are expected: are some not found, or skipped?"]
