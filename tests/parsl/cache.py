@@ -69,6 +69,18 @@ def suite(cache: Path, release: str) -> Path:
     return place
 
 
+def source(cache: Path, release: str) -> Path:
+    """The package ``parsl`` of this release, to be read: nothing imports it."""
+    place = cache / f"source-{release}"
+    if not place.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            with zipfile.ZipFile(_wheel(Path(scratch), f"parsl=={release}")) as wheel:
+                names = [name for name in wheel.namelist() if name.startswith("parsl/") and _TESTS not in name]
+                wheel.extractall(Path(scratch) / "made", names)
+            (Path(scratch) / "made").rename(place)
+    return place / "parsl"
+
+
 def newest() -> str:
     """The newest release that can be had."""
     with tempfile.TemporaryDirectory() as scratch:

@@ -21,6 +21,7 @@ from tests.architecture.source import ROOT
 from tests.parsl import cache, expectations
 from tests.parsl.expectations import CONFIGURATIONS, ExpectationError, Expectations
 from tests.parsl.verdict import COLUMNS, Record, Verdict, judge, read_record
+from tests.parsl_names.write import held
 from tests.real.bed import Bed, BedError, say
 
 # Some of theirs wait for half a minute.
@@ -162,6 +163,7 @@ def _prepare(expected: Expectations) -> None:
         cache.environment(place)
         for release in expected.releases:
             cache.suite(place, release)
+            cache.source(place, release)
 
 
 def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
@@ -190,8 +192,19 @@ def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
             if options.lines:
                 _tell_lines(ran, release, configuration, expected)
             _tell_slowest(ran, options.slowest)
+    if wanted.whole and not wanted.on_parsl:
+        good &= all([_hold_names(release) for release in releases])
     _show(shown)
     return 0 if good else 1
+
+
+def _hold_names(release: str) -> bool:
+    """Whether what ``docs/parsl-names.md`` is made of is what this release has."""
+    with cache.locked() as place:
+        said = held(cache.source(place, release))
+    if said is not None:
+        print(f"Parsl {release}, names: {said}", flush=True)
+    return said is None
 
 
 def _list(ran: Ran) -> None:

@@ -17,7 +17,7 @@ PACKAGES = "TRELLIS_PARSL_PACKAGES"
 
 
 # Modules that are still being made.
-PENDING = ("parsl.logconfigs.", "parsl.providers.cluster_provider", "parsl.jobs.strategy")
+PENDING = ("parsl.providers.cluster_provider", "parsl.jobs.strategy")
 
 
 def packages() -> list[Path]:
@@ -32,10 +32,7 @@ def packages() -> list[Path]:
 def test_the_facts_are_those_of_the_release(package: Path | None) -> None:
     if package is None:
         pytest.skip(f"no Parsl is installed, and {PACKAGES} names none")
-    known = compare.data_file(write.number(package))
-    if not known.exists():
-        pytest.skip(f"nothing is known of {write.number(package)}: python -m tests.parsl_names.write --from {package}")
-    assert known.read_text(encoding="utf-8") == write.dumped(write.facts(package)), f"--from {package} reads it anew"
+    assert write.held(package) is None
 
 
 def test_the_page_is_as_trellis_is() -> None:
@@ -147,3 +144,6 @@ def test_a_tree_of_source_is_read(tmp_path: Path) -> None:
         "parsl.version": {"VERSION": {"kind": "constant", "value": "'1'"}},
     }
     assert write.number(package) == "1"
+    assert "1.json is not there: python -m tests.parsl_names.write --from" in str(write.held(package))
+    (package / "version.py").write_text(f"VERSION = {compare.RELEASES[0]!r}\n")
+    assert f"{compare.RELEASES[0]}.json says something else: " in str(write.held(package))

@@ -97,6 +97,17 @@ def facts(package: Path) -> dict[str, Names]:
     return Release(package).names()
 
 
+def held(package: Path) -> str | None:
+    """What is wrong with the facts beside this file, held against a tree of Parsl's source."""
+    known = compare.data_file(number(package))
+    again = f"python -m tests.parsl_names.write --from {package}"
+    if not known.exists():
+        return f"{known.name} is not there: {again}, and name the release in tests/parsl_names/compare.py"
+    if known.read_text(encoding="utf-8") != dumped(facts(package)):
+        return f"{known.name} says something else: {again}"
+    return None
+
+
 def dumped(names: dict[str, Names]) -> str:
     """A line for each name, so that changes can be read."""
     modules = []
