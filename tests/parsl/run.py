@@ -193,7 +193,7 @@ def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
                 _tell_lines(ran, release, configuration, expected)
             _tell_slowest(ran, options.slowest)
     if wanted.whole and not wanted.on_parsl:
-        good &= all([_hold_names(release) for release in releases])
+        good &= all(_hold_names(release) for release in releases)
     _show(shown)
     return 0 if good else 1
 
