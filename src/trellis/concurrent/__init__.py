@@ -15,6 +15,7 @@ from trellis.core.kinds import Function, Instance, OrNone
 from trellis.core.parameters import EXECUTORS, ITERABLES, KERNEL
 from trellis.core.validation import check
 from trellis.core.values import MOST_COUNTED, Duration, Number
+from trellis.dataflow.dflow import DataFlowKernelLoader
 from trellis.dataflow.kernel import DataFlowKernel
 from trellis.errors import ParameterValueError
 from trellis.futures import AppFuture
@@ -35,7 +36,8 @@ class ParslPoolExecutor(Executor):
     Arguments may be futures, as for apps.
 
     Args:
-        config: start a run with it now, and end it with ``shutdown()`` or at the end of ``with``.
+        config: start a run with it now, and end it with ``shutdown()`` or at the end of ``with``. It is the program's
+            run, as if it had been loaded, unless that goes on with another one.
         dfk: use a kernel that exists; it goes on when this pool is shut down.
         executors: labels to choose from, or ``"all"``.
 
@@ -56,11 +58,17 @@ class ParslPoolExecutor(Executor):
         check(owner, "dfk", dfk, OrNone(KERNEL))
         self.executors = check(owner, "executors", executors, EXECUTORS)
         self._owns_kernel = config is not None
-        self._dfk = DataFlowKernel(config) if config is not None else dfk
+        self._dfk = DataFlowKernelLoader.load_or_start(config) if config is not None else dfk
         self._apps: dict[Callable[..., Any], PythonApp[..., Any]] = {}
         self._lock = threading.Lock()  # over the two below
         self._outstanding: set[AppFuture[Any]] = set()
         self._is_shut_down = False
+
+    @property
+    def dfk(self) -> DataFlowKernel:
+        """The kernel that runs the functions."""
+        assert self._dfk is not None
+        return self._dfk
 
     @property
     def app_count(self) -> int:

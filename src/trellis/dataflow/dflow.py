@@ -67,14 +67,28 @@ class DataFlowKernelLoader:
         """
         check_type("load", "config", config, Config, None)
         with cls._lock:
-            if cls._dfk is not None and not cls._dfk.cleanup_called and not cls._dfk.left_behind:
+            if cls._goes_on():
                 raise ConfigurationError(
                     "a Config has already been loaded: call trellis.dfk().cleanup() before the next load(), "
                     "or use `with trellis.load(...):`"
                 )
-            cls._dfk = kernel = DataFlowKernel(Config() if config is None else config)
-            kernel.when_ended = cls._forget
-            return kernel
+            return cls._start(Config() if config is None else config)
+
+    @classmethod
+    def load_or_start(cls, config: Config) -> DataFlowKernel:
+        """Start a run: the program's, or, while that has one, another one beside it."""
+        with cls._lock:
+            return DataFlowKernel(config) if cls._goes_on() else cls._start(config)
+
+    @classmethod
+    def _goes_on(cls) -> bool:
+        return cls._dfk is not None and not cls._dfk.cleanup_called and not cls._dfk.left_behind
+
+    @classmethod
+    def _start(cls, config: Config) -> DataFlowKernel:
+        cls._dfk = kernel = DataFlowKernel(config)
+        kernel.when_ended = cls._forget
+        return kernel
 
     @classmethod
     def _forget(cls, ended: DataFlowKernel) -> None:
