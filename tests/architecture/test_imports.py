@@ -213,8 +213,8 @@ def test_machine_reads_no_global_chance(machine: str) -> None:
 
 @pytest.mark.parametrize("package", ["trellis.cli", "trellis.testing"])
 def test_nobody_needs_the_command_line_or_the_testing_helpers(package: str) -> None:
-    # ``python -m trellis`` is the command line, and Parsl's name for one of its commands.
-    commands = ("trellis.__main__", "trellis.benchmark.perf")
+    # ``python -m trellis`` is the command line, and so are Parsl's name for one of its commands, and ``trellis run``.
+    commands = ("trellis.__main__", "trellis.benchmark.perf", "trellis.as_parsl.__main__")
     outside = [module for module in modules() if not is_within(module, (package, *commands))]
     users = [
         module

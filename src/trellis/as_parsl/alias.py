@@ -8,39 +8,42 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import InspectLoader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from pathlib import Path
+from importlib.machinery import ModuleSpec, PathFinder
 from types import CodeType, ModuleType
+from typing import Any
+
+from trellis.core.alias_path import ALIAS_PATH, variables_of
 
 THEIRS, OURS = "parsl", "trellis"
 
-# A directory whose only module, ``parsl``, turns the alias on: for processes that start with their own ``sys.path``.
-ON_PATH = str(Path(__file__).parent / "on_path")
-
-_SAID = "TRELLIS_AS_PARSL"  # set in the environment of a program that has been told
+_STAND_IN = "STANDS_FOR_TRELLIS"  # in a module that is found by ``import parsl``, and gives its place to Trellis
+SAID = "TRELLIS_AS_PARSL"  # set in the environment of a program that has been told
 
 
 def turn_on() -> None:
     """Make ``import parsl`` give Trellis, here and in processes started from now on. A second call does nothing.
+
+    Says so on standard error, once for a program and all that it starts.
 
     Raises:
         ImportError: the real Parsl has been imported already; a program can have one of them only.
     """
     present = sys.modules.get(THEIRS)
     ours = import_module(OURS)
-    if present is not None and present is not ours:
+    if present is not None and present is not ours and not getattr(present, _STAND_IN, False):
         where = getattr(present, "__file__", None) or "an unknown place"
         raise ImportError(
             f"parsl has been imported from {where} already, so it cannot be Trellis any more: "
-            "say `import trellis.as_parsl` before the first `import parsl`, or run the program by `trellis run`"
+            "say `import trellis.as_parsl` before the first `import parsl`, or run the program by `trellis run`",
+            name=THEIRS,
         )
     sys.modules[THEIRS] = ours
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, FINDER)
     _share_logger()
     _tell_children()
-    if not os.environ.get(_SAID):
-        os.environ[_SAID] = "1"
+    if not os.environ.get(SAID):
+        os.environ[SAID] = "1"
         print(f"trellis: `import parsl` gives Trellis {ours.__version__} in this program", file=sys.stderr)
 
 
@@ -54,55 +57,61 @@ def _share_logger() -> None:
 
 
 def _tell_children() -> None:
-    """Processes started from now on find the module in ``ON_PATH``; workers are told of ``sys.path``."""
-    if ON_PATH not in sys.path:
-        sys.path.insert(1, ON_PATH)  # the first place is the program's own
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if ON_PATH not in paths:
-        os.environ["PYTHONPATH"] = os.pathsep.join([ON_PATH, *filter(None, paths)])
+    """Processes started from now on find the module in ``ALIAS_PATH``; workers are told of ``sys.path``."""
+    if ALIAS_PATH not in sys.path:
+        sys.path.insert(1, ALIAS_PATH)  # the first place is the program's own
+    os.environ.update(variables_of([ALIAS_PATH], os.environ))
 
 
 class _Finder(MetaPathFinder):
-    """Finds ``parsl.x.y`` where ``trellis.x.y`` is."""
+    """Finds ``parsl.x.y`` where ``trellis.x.y`` is. Imports nothing: Python holds the lock of all imports meanwhile."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != THEIRS and not fullname.startswith(f"{THEIRS}."):
+        if fullname == THEIRS:
+            found = sys.modules[OURS].__spec__
+        elif fullname.startswith(f"{THEIRS}."):
+            name = OURS + fullname.removeprefix(THEIRS)
+            found = getattr(sys.modules.get(name), "__spec__", None) or PathFinder.find_spec(name, path)
+        else:
             return None
-        name = OURS + fullname.removeprefix(THEIRS)
-        try:
-            module = import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise  # it is there, and lacks something itself
+        if found is None:
             return None
-        spec = ModuleSpec(fullname, _Loader(module), origin=getattr(module, "__file__", None))
-        spec.submodule_search_locations = getattr(module, "__path__", None)
+        spec = ModuleSpec(fullname, Loader(found), origin=found.origin)
+        spec.submodule_search_locations = found.submodule_search_locations
         return spec
 
 
-class _Loader(InspectLoader):
-    """Gives a module that has been loaded under its own name."""
+class Loader(InspectLoader):
+    """Gives a module of ours, which is loaded under its own name."""
 
-    def __init__(self, module: ModuleType) -> None:
-        self._module = module
-        self._spec = module.__spec__
+    def __init__(self, ours: ModuleSpec) -> None:
+        self._ours = ours
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return self._module
+        module = import_module(self._ours.name)
+        self._ours = module.__spec__ or self._ours
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # which the import has replaced; pickles and reloads go by it
+        module.__spec__ = self._ours  # which the import has replaced; pickles and reloads go by it
 
     def is_package(self, fullname: str) -> bool:
-        return hasattr(self._module, "__path__")
+        return self._ours.submodule_search_locations is not None
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Give the code that ``python -m parsl.x.y`` runs."""
-        loader = self._spec.loader if self._spec is not None else None
-        return loader.get_code(self._module.__name__) if isinstance(loader, InspectLoader) else None
+        found: CodeType | None = self._ask("get_code")
+        return found
 
     def get_source(self, fullname: str) -> str | None:
-        loader = self._spec.loader if self._spec is not None else None
-        return loader.get_source(self._module.__name__) if isinstance(loader, InspectLoader) else None
+        found: str | None = self._ask("get_source")
+        return found
+
+    def _ask(self, method: str) -> Any:
+        ask = getattr(self._ours.loader, method, None)
+        return ask(self._ours.name) if ask is not None else None
+
+
+FINDER = _Finder()

@@ -7,17 +7,20 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trellis.cli import doctor, perf, vine
+from trellis.cli import doctor, perf, program, vine
 from trellis.cli.arguments import positive
 from trellis.version import VERSION
 
 _WORKER = "vine-worker"
+_RUN = "run"
 EXIT_INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` (None: of this process); gives the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == [_RUN]:  # all words are the program's, and so is an interruption
+        return program.run(words[1:], "trellis run")
     try:
         if words[:1] == [_WORKER]:  # has a parser of its own, which hosts without this command use as well
             return vine.run_worker(words[1:])
@@ -64,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_arguments(examine)
     examine.set_defaults(run=doctor.run)
 
+    commands.add_parser(
+        _RUN, help="run a program written for Parsl as it is: PROGRAM ARGUMENTS, or -m MODULE ARGUMENTS"
+    )
     commands.add_parser(_WORKER, help="offer this host to a TaskVine manager: HOST PORT, or --project NAME")
 
     status = commands.add_parser(

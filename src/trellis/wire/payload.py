@@ -84,11 +84,12 @@ class Prelude(NamedTuple):
     """What a worker does before it has a function.
 
     Where to look for modules, too; and modules that it has to load anew if it has them: their names, and the number of
-    the version, since each is loaded once.
+    the version, since each is loaded once. ``first`` are paths to look at before all others.
     """
 
     paths: Sequence[str] = ()
     reloads: Sequence[tuple[str, int]] = ()
+    first: Sequence[str] = ()
 
 
 _NOTHING_BEFORE = Prelude()
@@ -96,6 +97,7 @@ _NOTHING_BEFORE = Prelude()
 # Only names of the standard library: workers need no Trellis for it.
 _PRELUDE = """
 import importlib, sys
+sys.path[:0] = [path for path in {first!r} if path not in sys.path]
 sys.path += [path for path in {paths!r} if path not in sys.path]
 importlib.invalidate_caches()
 versions = vars(sys).setdefault("_trellis_versions", {{}})
@@ -132,7 +134,7 @@ def dump_function(func: Callable[..., Any], prelude: Prelude = _NOTHING_BEFORE) 
     """
     obj: object = func
     if prelude != _NOTHING_BEFORE:
-        code = _PRELUDE.format(paths=list(prelude.paths), reloads=list(prelude.reloads))
+        code = _PRELUDE.format(first=list(prelude.first), paths=list(prelude.paths), reloads=list(prelude.reloads))
         obj = _After(_Running(code), func)
     try:
         return bytes(cloudpickle.dumps(obj, _PROTOCOL))

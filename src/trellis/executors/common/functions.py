@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from trellis.core.alias_path import is_alias_path
 from trellis.executors.common.import_paths import AddedPaths
 from trellis.executors.common.users_modules import ReloadedModules
 from trellis.executors.common.watch import Watch, is_watched
@@ -80,7 +81,8 @@ class FunctionTable:
         watch = Watch(func)
         with self._lock:
             paths = self._paths.added
-            prelude = Prelude(paths, tuple(self._reloaded.note(watch.modules)))
+            reloads = tuple(self._reloaded.note(watch.modules))
+            prelude = Prelude(paths, reloads, tuple(filter(is_alias_path, paths)))
         data = dump_function(func, prelude)
         digest = hashlib.blake2b(data, digest_size=16).digest()
         with self._lock:

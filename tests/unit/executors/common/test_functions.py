@@ -457,6 +457,16 @@ def test_paths_that_were_added_travel_with_the_function(told: Told, directory: P
     assert told.table.intern(cell.f) == new
 
 
+def test_what_stands_for_parsl_comes_before_what_is_installed(told: Told, directory: Path) -> None:
+    cell = notebook("def f():\n    import parsl; return parsl.x")
+    for name, value in (("installed", 1), ("trellis/as_parsl/on_path", 2)):
+        (directory / name).mkdir(parents=True)
+        write(directory / name / "parsl.py", f"x = {value}\n")
+    sys.path.append(str(directory / "trellis/as_parsl/on_path"))
+    number = told.table.intern(cell.f)
+    assert loads_in_worker(told, number, directory / "installed") == "2"
+
+
 def test_archives_are_import_paths_and_what_is_not_there_is_none(directory: Path) -> None:
     (directory / "program.pyz").touch()
     sys.path += [str(directory / "program.pyz"), str(directory / "not there")]

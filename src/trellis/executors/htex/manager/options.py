@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trellis.core.alias_path import as_here, variables_of
 from trellis.executors.common import capacity, host
 from trellis.executors.common.placement import worker_count
 from trellis.executors.common.service_main import begin_log
@@ -123,14 +124,16 @@ def worker_environment(
     options: argparse.Namespace, plan: NodePlan, registration: Register, welcome: Welcome, worker: int
 ) -> dict[str, str]:
     """The environment of the worker with this rank."""
+    paths = as_here(welcome.import_paths)
     return {
         **os.environ,
+        **variables_of(paths, os.environ),
         **worker_variables(plan.slots[worker], options.cpu_affinity),
         "PARSL_WORKER_RANK": str(worker),
         "PARSL_WORKER_COUNT": str(registration.workers),
         "PARSL_WORKER_POOL_ID": registration.manager,
         "PARSL_WORKER_BLOCK_ID": registration.block,
-        "TRELLIS_IMPORT_PATHS": os.pathsep.join(welcome.import_paths),
+        "TRELLIS_IMPORT_PATHS": os.pathsep.join(paths),
         "TRELLIS_SHARED_DIR": welcome.shared_dir,
         "TRELLIS_LOG_CONFIG": log_config_path(options) or "",
         "TRELLIS_LOG_DIR": str(log_directory(options, registration.manager)),

@@ -28,6 +28,8 @@ _LENGTH = Struct("<Q")
 RESULT, ERROR, CALL = b"R", b"E", b"C"
 # Smaller buffers stay within the pickle.
 _INLINE_BYTES = 65_536
+# How the directory's path ends that ``trellis.core.alias_path`` tells of.
+_ALIAS_PATH = "/trellis/as_parsl/on_path"
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
@@ -366,10 +368,31 @@ def add_import_paths() -> None:
     What has them runs tasks: this is marked as ``trellis.core.whereabouts`` says, should an app be called there.
     """
     vars(sys.modules["__main__"])["_trellis_worker"] = True
-    for path in filter(None, os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep)):
-        if path not in sys.path:
-            sys.path.append(path)
+    paths = [path for path in os.environ.pop("TRELLIS_IMPORT_PATHS", "").split(os.pathsep) if path]
+    sys.path += [path for path in paths if path not in sys.path]
     sys.path[:0] = filter(None, os.environ.pop("TRELLIS_PACKS", "").split(os.pathsep))
+    for path in paths:
+        if path.endswith(_ALIAS_PATH):
+            _use_alias(path)
+
+
+def _use_alias(path: str) -> None:
+    """Have ``import parsl`` find Trellis, here and in programs that are started here: before what is installed.
+
+    Where Trellis is not, neither is Parsl: a program must not get the one in one process, and the other in another.
+    """
+    sys.path.remove(path)
+    if not os.path.isdir(path):  # of another host
+        from importlib.util import find_spec
+
+        trellis = find_spec("trellis")
+        if trellis is None or trellis.origin is None:
+            sys.modules["parsl"] = None  # type: ignore[assignment]
+            return
+        path = os.path.dirname(os.path.dirname(os.path.abspath(trellis.origin))) + _ALIAS_PATH
+    sys.path.insert(0, path)
+    others = [other for other in os.environ.get("PYTHONPATH", "").split(os.pathsep) if other and other != path]
+    os.environ["PYTHONPATH"] = os.pathsep.join([path, *others])
 
 
 def main(settle: Callable[..., Any] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -14,6 +15,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from trellis.core.alias_path import ALIAS_PATH
 from trellis.errors import RemoteError
 from trellis.executors.taskvine.remote import runner
 from trellis.wire.payload import dump_call, load_exception, load_result
@@ -180,6 +182,40 @@ def test_import_paths_come_last_and_packs_first(monkeypatch: pytest.MonkeyPatch)
     runner.add_import_paths()
     assert sys.path == ["/pack", "/here", "/user"]
     assert "TRELLIS_PACKS" not in os.environ
+
+
+@pytest.fixture
+def paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", ["/here", ALIAS_PATH])
+    monkeypatch.setenv("PYTHONPATH", f"/here{os.pathsep}{ALIAS_PATH}")
+    monkeypatch.delitem(sys.modules, "parsl", raising=False)
+
+
+@pytest.mark.usefixtures("paths")
+def test_what_stands_for_parsl_comes_before_all_else_here_and_in_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRELLIS_IMPORT_PATHS", f"/user{os.pathsep}{ALIAS_PATH}")
+    monkeypatch.setenv("TRELLIS_PACKS", "/pack")
+    runner.add_import_paths()
+    assert sys.path == [ALIAS_PATH, "/pack", "/here", "/user"]
+    assert os.environ["PYTHONPATH"] == f"{ALIAS_PATH}{os.pathsep}/here"
+    assert "parsl" not in sys.modules
+
+
+@pytest.mark.usefixtures("paths")
+def test_what_stands_for_parsl_is_found_where_trellis_is_on_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRELLIS_IMPORT_PATHS", "/elsewhere/trellis/as_parsl/on_path")
+    runner.add_import_paths()
+    assert sys.path[0] == ALIAS_PATH
+    assert os.environ["PYTHONPATH"].startswith(ALIAS_PATH)
+
+
+@pytest.mark.usefixtures("paths")
+def test_where_trellis_is_not_parsl_is_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRELLIS_IMPORT_PATHS", "/elsewhere/trellis/as_parsl/on_path")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    runner.add_import_paths()
+    assert sys.modules["parsl"] is None
+    assert "/elsewhere/trellis/as_parsl/on_path" not in sys.path
 
 
 def test_runner_imports_little() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from trellis.core.alias_path import as_here
 from trellis.executors.common.accelerators import accelerator_variables, visible_accelerators
 from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.wire.vine import Resources
@@ -115,7 +116,7 @@ class TaskEnvironments:
         """
         variables = {**self._base, **dict(given)}
         variables |= resource_variables(resources, self._devices.take(owner, resources.gpus), slots, variables)
-        variables["TRELLIS_IMPORT_PATHS"] = os.pathsep.join(self.import_paths)
+        variables["TRELLIS_IMPORT_PATHS"] = os.pathsep.join(as_here(self.import_paths))
         if imports:
             variables["TRELLIS_PACKS"] = os.pathsep.join(str(self._cache.mounted(name)) for name in imports)
         return variables

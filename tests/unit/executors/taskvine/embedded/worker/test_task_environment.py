@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trellis.core.alias_path import ALIAS_PATH
 from trellis.executors.common.accelerators import accelerator_variables
 from trellis.executors.taskvine.embedded.worker.cache import Cache
 from trellis.executors.taskvine.embedded.worker.task_environment import Devices, TaskEnvironments, resource_variables
@@ -57,14 +58,14 @@ def test_worker_without_devices_hides_none() -> None:
 def test_environment_is_the_workers_with_what_the_user_says_and_the_task_is_given(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     it = TaskEnvironments({"BASE": "1", "CUDA_VISIBLE_DEVICES": "7"}, 1, cache)
-    it.import_paths = ["/user", "/more"]
+    it.import_paths = ["/user", "/elsewhere/trellis/as_parsl/on_path"]
     found = it.begin(("task", 1), Resources(gpus=1), [("OWN", "2"), ("BASE", "3")], ["p", "q"])
     assert found == {
         "BASE": "3",
         "OWN": "2",
         "GPUS": "1",
         **accelerator_variables(["7"]),
-        "TRELLIS_IMPORT_PATHS": "/user:/more",
+        "TRELLIS_IMPORT_PATHS": f"/user:{ALIAS_PATH}",
         "TRELLIS_PACKS": f"{cache.path('p')}:{cache.path('q')}",
     }
     assert it.begin(("task", 2), Resources(gpus=1), (), ())["CUDA_VISIBLE_DEVICES"] == "7"  # shared if need be
