@@ -34,16 +34,14 @@ class WithWalltime:
         if walltime_s <= 0:
             raise AppTimeout(f"{self.__name__} has a walltime of {walltime_s} s")
         state = _LimitedCall(threading.get_ident())
-        timer = threading.Timer(walltime_s, state.interrupt)
-        timer.daemon = True
-        timer.name = "trellis-walltime"
-        timer.start()
+        watch = threading.Thread(target=state.watch, args=(walltime_s,), name="trellis-walltime", daemon=True)
         try:
             try:
+                watch.start()
+                state.begin()
                 return self.func(*args, **kwargs)
             finally:
                 state.end()
-                timer.cancel()
         except _WalltimeReached:
             raise AppTimeout(f"{self.__name__} ran for longer than its walltime of {walltime_s} s") from None
 
@@ -69,16 +67,25 @@ class _LimitedCall:
     def __init__(self, thread_id: int) -> None:
         self._thread_id = thread_id
         self._lock = threading.Lock()
-        self._over = False
+        self._begun = threading.Event()
+        self._over = threading.Event()
 
-    def interrupt(self) -> None:
-        with self._lock:
-            if not self._over:
-                self._over = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread_id), ctypes.py_object(_WalltimeReached)
-                )
+    def begin(self) -> None:
+        """From now on the time counts: that a thread has started takes some of it on a busy machine."""
+        self._begun.set()
 
     def end(self) -> None:
         with self._lock:
-            self._over = True
+            self._over.set()
+        self._begun.set()
+
+    def watch(self, limit_s: float) -> None:
+        self._begun.wait()
+        if self._over.wait(limit_s):
+            return
+        with self._lock:
+            if not self._over.is_set():
+                self._over.set()
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread_id), ctypes.py_object(_WalltimeReached)
+                )
