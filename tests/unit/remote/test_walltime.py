@@ -24,7 +24,7 @@ def test_what_takes_longer_is_interrupted() -> None:
         while True:
             time.sleep(0.001)
 
-    with pytest.raises(AppTimeout, match="forever ran for longer than its walltime of 0.01 s"):
+    with pytest.raises(AppTimeout, match=r"forever ran for longer than its walltime of 0\.01 s"):
         timeout(forever, 0.01)()
 
 
