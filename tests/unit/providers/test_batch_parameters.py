@@ -338,6 +338,13 @@ def test_the_launcher_is_told_of_the_nodes(tmp_path: Path, provider: type[BatchP
     assert "export WORKERCOUNT=6\n" in script(provider, tmp_path, 2, **settings)
 
 
+@pytest.mark.parametrize(("more", "select"), [("", "select=2"), ("ncpus=8:mpiprocs=8", "select=2:ncpus=8:mpiprocs=8")])
+def test_pbspro_may_say_itself_how_many_processors_a_node_gives(tmp_path: Path, more: str, select: str) -> None:
+    written = script(PBSProProvider, tmp_path, nodes_per_block=2, cpus_per_node=None, select_options=more)
+
+    assert f"#PBS -l {select}\n" in written
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_torque_has_a_name_for_messages(named: bool) -> None:
     assert (TorqueProvider(label="maui") if named else TorqueProvider()).label == ("maui" if named else "torque")

@@ -9,7 +9,7 @@ from trellis.core.kinds import Text
 from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.launchers.base import Launcher
 from trellis.launchers.single_node import SingleNodeLauncher
-from trellis.providers.base import FORMER_NAMES, Count
+from trellis.providers.base import FORMER_NAMES, CountOrNone
 from trellis.providers.batch import BatchProvider
 from trellis.providers.script import JobRequest
 from trellis.providers.torque.torque import TorqueProvider
@@ -23,7 +23,7 @@ class PBSProProvider(TorqueProvider):
         account: Account to charge.
         queue: Queue to submit to.
         select_options: Appended to ``select=NODES:ncpus=N``, such as ``"ngpus=4"``.
-        cpus_per_node: Processors to ask for on each node.
+        cpus_per_node: Processors to ask for on each node; ``None`` leaves it to PBS, or to ``select_options``.
 
     The others are those of ``BatchProvider``.
 
@@ -36,7 +36,7 @@ class PBSProProvider(TorqueProvider):
     qstat_options: ClassVar[Sequence[str]] = ("-x", "-f")
 
     select_options: Annotated[str, Text(lines=False)]
-    cpus_per_node: Count
+    cpus_per_node: CountOrNone
 
     @knows_former_names(**FORMER_NAMES)
     def __init__(
@@ -47,7 +47,7 @@ class PBSProProvider(TorqueProvider):
         select_options: str = "",
         worker_init: str = "",
         nodes_per_block: int = 1,
-        cpus_per_node: int = 1,
+        cpus_per_node: int | None = 1,
         init_blocks: int = 1,
         min_blocks: int = 0,
         max_blocks: int = 1,
@@ -61,4 +61,5 @@ class PBSProProvider(TorqueProvider):
 
     def resources(self, request: JobRequest) -> str:
         more = f":{self.select_options.lstrip(':')}" if self.select_options else ""
-        return f"select={self.nodes_per_block}:ncpus={self.cpus_per_node}{more}"
+        cpus = "" if self.cpus_per_node is None else f":ncpus={self.cpus_per_node}"
+        return f"select={self.nodes_per_block}{cpus}{more}"
