@@ -16,7 +16,7 @@ from trellis.blocks import pool_events as events
 from trellis.blocks.overrides import NO_OVERRIDES, Overrides, UsersWord
 from trellis.blocks.polling import PollSchedule
 from trellis.blocks.pool import STEADY_S, BlockPool
-from trellis.blocks.questions import Questions
+from trellis.blocks.questions import Questions, most_blocks
 from trellis.blocks.scaling import ScalingPlan, ScalingSnapshot, choose_blocks, is_drained, plan_scaling
 from trellis.blocks.user_messages import UserMessages
 from trellis.core.clock import Clock, MonotonicClock
@@ -64,10 +64,8 @@ class BlockController:
         self._clock = clock or MonotonicClock()
         self._polls = PollSchedule(provider.status_polling_interval, self._clock.now())
         self._questions = Questions(executor.label, provider, self._polls, self._clock)
-        # init_blocks above max_blocks, as in LocalProvider(init_blocks=2), means that many from the start.
-        limit = max(provider.max_blocks, provider.init_blocks)
         # A provider whose blocks are short by nature may say after how long one of them has worked.
-        self._pool = BlockPool(limit, getattr(provider, "steady_s", STEADY_S), tells_managers)
+        self._pool = BlockPool(most_blocks(provider), getattr(provider, "steady_s", STEADY_S), tells_managers)
         # Guards the provider and the pool. Held during calls of the provider, so readers use the copies below.
         self._lock = threading.RLock()
         self._statuses: dict[str, JobStatus] = {}
@@ -427,6 +425,7 @@ class BlockController:
 
     def _handle(self, event: events.Event) -> list[str]:
         """Pass an event to the pool and do what it asks for; give the blocks this was about."""
+        self._pool.limit = most_blocks(self._provider)  # which programs may change while they run
         actions = self._pool.handle(event, self._clock.now())
         self._publish()
         submits: list[events.SubmitJob] = []
@@ -451,8 +450,9 @@ class BlockController:
             if self._closing:
                 raise ScalingFailed(self._executor, "it is shutting down")
             job_id = self._executor.launch_block(block_id)
-            if job_id is None:
-                raise ScalingFailed(self._executor, "its provider gave no job id")
+            if not job_id:  # None, or whatever else is false: Parsl's way to say that it failed
+                raise ScalingFailed(self._executor, f"its provider gave no job id but {job_id!r}")
+            hash(job_id)
             event = events.JobSubmitted(block_id, job_id)
         except Exception as error:
             logger.warning("%s: block %s was not started: %s", self._executor.label, block_id, error)
@@ -464,7 +464,9 @@ class BlockController:
 
     def _cancel(self, cancels: Sequence[events.CancelJob]) -> None:
         try:
-            results = self._provider.cancel([cancel.job_id for cancel in cancels])
+            results = list(self._provider.cancel([cancel.job_id for cancel in cancels]))
+            if len(results) != len(cancels):
+                raise ValueError(f"{self._provider.label} gave {len(results)} results for {len(cancels)} jobs")
         except Exception as error:
             # The pool asks again at the next look at the jobs.
             logger.warning("%s: cannot cancel jobs: %s", self._executor.label, error)

@@ -29,6 +29,8 @@ class Questions:
             statuses = self._provider.status(job_ids) if job_ids else []
             if len(statuses) != len(job_ids):
                 raise ValueError(f"it gave {len(statuses)} statuses for {len(job_ids)} jobs")
+            if odd := [status for status in statuses if not isinstance(status, JobStatus)]:
+                raise TypeError(f"it must give JobStatus objects, not {odd[0]!r}")
         except Exception as error:
             self._schedule.asked(self._clock.now(), answered=False)
             if not unanswered:
@@ -38,3 +40,8 @@ class Questions:
         if unanswered:
             logger.info("%s: %s answers again", self._label, self._provider.label)
         return dict(zip(job_ids, statuses, strict=True))
+
+
+def most_blocks(provider: Provider) -> int:
+    """How many blocks there may be: init_blocks above max_blocks, as in LocalProvider(init_blocks=2), means that many."""
+    return max(provider.max_blocks, provider.init_blocks)

@@ -101,7 +101,21 @@ class Iterables(Kind):
         return "an iterable"
 
 
-PROVIDER = Instance("an ExecutionProvider", methods=("submit", "status", "cancel"))
+PROVIDER = Instance(
+    "an ExecutionProvider",
+    methods=(
+        "submit",
+        "status",
+        "cancel",
+        "label",
+        "status_polling_interval",
+        "nodes_per_block",
+        "init_blocks",
+        "min_blocks",
+        "max_blocks",
+        "parallelism",
+    ),
+)
 KERNEL = Instance("a DataFlowKernel", methods=("submit_app",))
 ITERABLES = Items(Iterables(), "iterables")
 STORAGE_ACCESS = OrNone(Items(Instance("a Staging", methods=("can_stage_in", "can_stage_out")), "Staging objects"))

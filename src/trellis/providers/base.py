@@ -49,11 +49,12 @@ class ExecutionProvider(ABC):
         mem_per_node: Memory in GB that a block has on each node; None when that is not known before it runs.
     """
 
-    nodes_per_block: Count
-    init_blocks: Annotated[int, _BLOCKS]
-    min_blocks: Annotated[int, _BLOCKS]
-    max_blocks: Annotated[int, _BLOCKS]
-    parallelism: Annotated[float, Number(least=0)]
+    # What a provider of a user's leaves out is as in Trellis's own.
+    nodes_per_block: Count = 1
+    init_blocks: Annotated[int, _BLOCKS] = 1
+    min_blocks: Annotated[int, _BLOCKS] = 0
+    max_blocks: Annotated[int, _BLOCKS] = 1
+    parallelism: Annotated[float, Number(least=0)] = 1
     cores_per_node: CountOrNone = None
     mem_per_node: Gigabytes = None
 
@@ -120,7 +121,7 @@ class ScriptProvider(ExecutionProvider):
     default_launcher: ClassVar[type[Launcher]] = SingleNodeLauncher
 
     launcher: Annotated[Launcher, Function()]
-    worker_init: Annotated[str, Text()]
+    worker_init: Annotated[str, Text()] = ""
     cmd_timeout: Annotated[float, Duration(above=0)]
 
     def _keep_parameters(self, given: Mapping[str, Any]) -> None:

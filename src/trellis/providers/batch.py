@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
+import subprocess
 import sys
 import time
 from abc import abstractmethod
@@ -14,13 +16,14 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
 from trellis.core.clock import Clock, MonotonicClock
+from trellis.core.foreign import is_foreign
 from trellis.core.interfaces import CommandResult, CommandRunner
 from trellis.core.jobs import JobState, JobStatus
 from trellis.core.kinds import Text
 from trellis.core.validation import arguments, check, declares_parameters
 from trellis.errors import ExecutionProviderException, ScriptPathError, SubmitException
 from trellis.launchers.base import Launcher, block_script, stays_here
-from trellis.providers.base import ScriptProvider
+from trellis.providers.cluster_provider import ClusterProvider
 from trellis.providers.command import CommandTimeout, SubprocessRunner
 from trellis.providers.orphans import OrphanGuard
 from trellis.providers.reports import Hint, JobReport, find_advice, read_exit_file
@@ -47,7 +50,7 @@ class _BatchJob:
 
 
 @declares_parameters
-class BatchProvider(ScriptProvider):
+class BatchProvider(ClusterProvider):
     """Gets blocks from a batch system: one job each.
 
     Subclasses give the texts (script, commands, what the answers mean). What holds for all:
@@ -107,7 +110,9 @@ class BatchProvider(ScriptProvider):
         del given["own"], given["label"]
         self._label: str = check(type(self).__name__, "label", label, Text(empty=False, lines=False))
         self._keep_parameters(given)
-        self._walltime_s = self.walltime_in(self.scheduler_options) or parse_walltime(self.walltime)
+        # Each ends its line, so that programs may add others: provider.worker_init += "module load gcc"
+        self.scheduler_options = _whole_lines(self.scheduler_options)
+        self.worker_init = _whole_lines(self.worker_init)
         self._runner: CommandRunner = SubprocessRunner()
         self._clock: Clock = MonotonicClock()
         self._orphans = OrphanGuard()
@@ -171,16 +176,16 @@ class BatchProvider(ScriptProvider):
         """Whether the launcher starts the command on one node only, however many there are."""
         return stays_here(self.launcher)
 
-    # -- what executors read -----------------------------------------------------------------------------------
+    def launched(self, command: str, tasks_per_node: int) -> str:
+        """Give what a block's script runs: what the launcher makes of the command."""
+        return block_script(self.launcher, command, tasks_per_node, self.nodes_per_launch, self.script_dir or "")
 
-    @property
-    def label(self) -> str:
-        return self._label
+    # -- what executors read -----------------------------------------------------------------------------------
 
     @property
     def walltime_s(self) -> int:
         """The walltime in seconds."""
-        return self._walltime_s
+        return self.walltime_in(self.scheduler_options) or parse_walltime(self.walltime)
 
     @property
     def status_polling_interval(self) -> float:
@@ -201,7 +206,7 @@ class BatchProvider(ScriptProvider):
         name = unique_name(job_name, time.time_ns())
         request = JobRequest(
             name,
-            block_script(self.launcher, command, tasks_per_node, self.nodes_per_launch, self.script_dir),
+            self.launched(command, tasks_per_node),
             tasks_per_node,
             os.path.join(self.script_dir, f"{name}.sh"),
             render_environment(sys.executable, os.environ),
@@ -217,6 +222,7 @@ class BatchProvider(ScriptProvider):
         job_id = self._submit(request)
         status = JobStatus(JobState.PENDING, stdout_path=request.stdout_path, stderr_path=request.stderr_path)
         self._jobs[job_id] = _BatchJob(request, status)
+        self.resources[job_id] = {"job_id": job_id, "status": status} | _output_paths(status)
         return job_id
 
     def status(self, job_ids: list[Any]) -> list[JobStatus]:
@@ -226,8 +232,19 @@ class BatchProvider(ScriptProvider):
             ExecutionProviderException: the batch system does not answer.
         """
         self.cancel_unheard()
-        self._refresh(job_ids)
-        return [self._status(job_id) for job_id in job_ids]
+        if is_foreign(self, "_status"):
+            if job_ids:
+                self._status()
+            self._believe_resources()
+        else:
+            self._believe_resources()
+            self._refresh(job_ids)
+        return [self._status_of(job_id) for job_id in job_ids]
+
+    def _status(self) -> None:
+        """Bring ``resources`` up to date, for subclasses that do it in a way of their own, or look at it afterwards."""
+        self._believe_resources()
+        self._refresh(list(self._jobs))
 
     def cancel(self, job_ids: list[Any]) -> list[bool]:
         """Cancel jobs; False for one that was never submitted here, or that the batch system did not let go.
@@ -235,6 +252,7 @@ class BatchProvider(ScriptProvider):
         Raises:
             ExecutionProviderException: the batch system does not answer.
         """
+        self._believe_resources()
         # Many have ended by now, because their managers were told to: a cancel of those would fail.
         with contextlib.suppress(ExecutionProviderException):
             self._refresh(job_ids)
@@ -267,8 +285,24 @@ class BatchProvider(ScriptProvider):
 
     # -- commands ----------------------------------------------------------------------------------------------
 
+    def execute_wait(self, cmd: str, timeout: float | None = None) -> tuple[int, str, str]:
+        """Run a shell command as those of the batch system are run, for ``cmd_timeout`` at most.
+
+        A subclass that changes it, say to have the commands run on another host, changes all of them.
+
+        Raises:
+            CommandTimeout: it took longer.
+        """
+        return self._runner.run(["/bin/sh", "-c", cmd], self.cmd_timeout if timeout is None else timeout)
+
     def _run(self, argv: Sequence[str]) -> CommandResult:
-        return self._runner.run(argv, self.cmd_timeout)
+        if not is_foreign(self, "execute_wait"):
+            return self._runner.run(argv, self.cmd_timeout)
+        try:
+            code, stdout, stderr = self.execute_wait(shlex.join(argv))
+        except subprocess.TimeoutExpired as error:
+            raise CommandTimeout(f"{argv[0]} has not ended after {error.timeout:g} s") from error
+        return CommandResult(code, stdout, stderr)
 
     def _ask(self, argv: Sequence[str]) -> str:
         """Run a command and give its output.
@@ -338,7 +372,7 @@ class BatchProvider(ScriptProvider):
         """Jobs of these that are ours and have not ended, each once."""
         return [id_ for id_ in dict.fromkeys(job_ids) if (job := self._jobs.get(id_)) and not job.status.terminal]
 
-    def _status(self, job_id: Any) -> JobStatus:
+    def _status_of(self, job_id: Any) -> JobStatus:
         job = self._jobs.get(job_id)
         return JobStatus(JobState.MISSING, f"no job {job_id} was submitted here") if job is None else job.status
 
@@ -355,8 +389,20 @@ class BatchProvider(ScriptProvider):
                 job.status = JobStatus(
                     report.state, report.message, report.exit_code, request.stdout_path, request.stderr_path
                 )
+                if job_id in self.resources:
+                    self.resources[job_id]["status"] = job.status
             if job.status.terminal:
                 self._orphans.forget(job_id)
+
+    def _believe_resources(self) -> None:
+        """Take over what a subclass, or a program, has written into ``resources``: statuses, and jobs of its own."""
+        for job_id, entry in self.resources.items():
+            job = self._jobs.get(job_id)
+            if job is None:
+                request = JobRequest(str(job_id), "", 1, os.path.join(self.script_dir or "", str(job_id)))
+                self._jobs[job_id] = _BatchJob(request, entry["status"])
+            else:
+                job.status = entry["status"]
 
     def _judge(self, job_id: str, report: JobReport | None) -> JobReport:
         """Weigh what the sources say of a job."""
@@ -391,3 +437,11 @@ class BatchProvider(ScriptProvider):
                 return read_exit_file(file.read(), self.walltime_s)
         except OSError:
             return None
+
+
+def _output_paths(status: JobStatus) -> dict[str, str | None]:
+    return {"job_stdout_path": status.stdout_path, "job_stderr_path": status.stderr_path}
+
+
+def _whole_lines(text: str) -> str:
+    return f"{text}\n" if text and not text.endswith("\n") else text

@@ -870,3 +870,44 @@ def test_blocks_that_end_when_their_managers_are_dismissed_have_not_failed() -> 
     house.provider.finish("job-0")
     house.step(60)
     assert judged == []
+
+
+# -- providers of users' own ---------------------------------------------------------------------------------------
+
+
+def test_max_blocks_may_be_changed_while_the_program_runs() -> None:
+    house = House(init_blocks=0, max_blocks=1)
+    house.step()
+    assert len(house.controller.scale_out(3)) == 1
+    house.provider.max_blocks = 3
+    assert len(house.controller.scale_out(3)) == 2
+    house.provider.max_blocks = 1
+    assert house.controller.scale_out(3) == []
+
+
+@pytest.mark.parametrize("job_id", [None, "", 0, False, ["a list"]])
+def test_what_is_no_job_id_is_a_failed_submission(job_id: object) -> None:
+    house = House(init_blocks=1, max_blocks=1)
+    house.provider.submit = lambda *args, **kwargs: job_id  # type: ignore[method-assign]
+    house.step()
+    assert house.states == {"0": "FAILED"}
+
+
+@pytest.mark.parametrize("answer", [None, [], ["RUNNING"], [None], [JobState.RUNNING], 3])
+def test_odd_answers_are_no_answers(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    house = House(init_blocks=1, max_blocks=1)
+    house.step()
+    house.provider.status = lambda job_ids: answer  # type: ignore[method-assign]
+    house.step(10)
+    assert house.states == {"0": "PENDING"}
+    assert "cannot ask" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [None, [], [True, True], 3])
+def test_odd_answers_to_a_cancel_end_nothing_but_the_attempt(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    house = House(init_blocks=1, max_blocks=1)
+    house.step()
+    house.provider.cancel = lambda job_ids: answer  # type: ignore[method-assign]
+    house.controller.scale_in(1)
+    assert house.states == {"0": "PENDING"}
+    assert "cannot cancel jobs" in caplog.text

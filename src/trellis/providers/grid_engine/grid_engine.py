@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from trellis.core.jobs import JobState
 from trellis.core.validation import arguments, declares_parameters, knows_former_names
@@ -55,15 +55,35 @@ class GridEngineProvider(BatchProvider):
         queue: str | None = None,
     ) -> None:
         super().__init__("grid_engine", **arguments(locals()))
+        self._configs: dict[str, Any] = {}  # of the job that is being submitted
+
+    def get_configs(self, command: str, tasks_per_node: int) -> dict[str, Any]:
+        """Give what a job's script is made of; a subclass may change it, as those for Parsl do."""
+        return {
+            "submit_script_dir": self.script_dir,
+            "nodes": self.nodes_per_block,
+            "walltime": self.walltime,
+            "scheduler_options": self.scheduler_options,
+            "worker_init": self.worker_init,
+            "user_script": super().launched(command, tasks_per_node),
+        }
+
+    def launched(self, command: str, tasks_per_node: int) -> str:
+        self._configs = self.get_configs(command, tasks_per_node)
+        return str(self._configs["user_script"])
 
     def render_script(self, request: JobRequest) -> str:
         """Give the script for ``qsub``."""
+        asked = self._configs.get
         options = [
             f"-l h_rt={format_walltime(self.walltime_s)}",
             None if self.queue is None else f"-q {self.queue}",
         ]
         return text.render_script(
-            request, options=options, scheduler_options=self.scheduler_options, worker_init=self.worker_init
+            request,
+            options=options,
+            scheduler_options=asked("scheduler_options", self.scheduler_options),
+            worker_init=asked("worker_init", self.worker_init),
         )
 
     @staticmethod

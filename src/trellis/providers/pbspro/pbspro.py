@@ -59,7 +59,7 @@ class PBSProProvider(TorqueProvider):
         # Not its base's, which takes Torque's parameters only, and does no more with them.
         BatchProvider.__init__(self, "pbspro", **arguments(locals()))
 
-    def resources(self, request: JobRequest) -> str:
+    def asked_resources(self, request: JobRequest) -> str:
         more = f":{self.select_options.lstrip(':')}" if self.select_options else ""
         cpus = "" if self.cpus_per_node is None else f":ncpus={self.cpus_per_node}"
         return f"select={self.nodes_per_block}{cpus}{more}"

@@ -62,7 +62,7 @@ class TorqueProvider(BatchProvider):
     ) -> None:
         super().__init__(**arguments(locals()))
 
-    def resources(self, request: JobRequest) -> str:
+    def asked_resources(self, request: JobRequest) -> str:
         """Give what ``-l`` asks for, beside the walltime."""
         return f"nodes={self.nodes_per_block}:ppn={request.tasks_per_node}"
 
@@ -70,7 +70,7 @@ class TorqueProvider(BatchProvider):
         """Give the script for ``qsub``."""
         options = [
             f"-l walltime={format_walltime(self.walltime_s)}",
-            f"-l {self.resources(request)}",
+            f"-l {self.asked_resources(request)}",
             None if self.account is None else f"-A {self.account}",
             None if self.queue is None else f"-q {self.queue}",
         ]

@@ -279,7 +279,7 @@ def test_each_batch_type_has_its_provider(batch_type: str, provider: type, prefi
     made: Any = executor(factory_config=config).provider
     assert type(made) is provider
     assert (made.init_blocks, made.min_blocks, made.max_blocks, made.nodes_per_block) == (2, 2, 8, 1)
-    assert made.scheduler_options == f"{prefix}-q long"
+    assert made.scheduler_options.splitlines() == [f"{prefix}-q long"]
 
 
 def test_jobs_ask_for_what_workers_offer() -> None:
