@@ -166,7 +166,6 @@ def use(made: Any, name: str) -> None:
                 assert not os.path.exists(os.path.join("/no such directory", made.filepath.lstrip("/")))
     if isinstance(made, ExecutionProvider) and not isinstance(made, FakeProvider):
         assert made.min_blocks <= made.max_blocks
-        assert made.init_blocks <= made.max_blocks
         _check_script(block_script(made.launcher, "run", 1, made.nodes_per_block))  # type: ignore[attr-defined]
 
 

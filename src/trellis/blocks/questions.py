@@ -43,5 +43,5 @@ class Questions:
 
 
 def most_blocks(provider: Provider) -> int:
-    """How many blocks there may be: init_blocks above max_blocks, as in LocalProvider(init_blocks=2), means that many."""
+    """How many blocks there may be: init_blocks above max_blocks, as in LocalProvider(init_blocks=2), are meant so."""
     return max(provider.max_blocks, provider.init_blocks)
