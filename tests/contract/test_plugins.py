@@ -23,7 +23,7 @@ import pytest
 import trellis
 
 PARSL_RELEASE = "2025.1.13"
-TIME_LIMIT_S = 90
+TIME_LIMIT_S = 90  # of one program; the test has room for two
 
 _PROGRAMS = Path(__file__).parent / "plugins"
 _SOURCE = Path(trellis.__file__).parents[1]
@@ -98,10 +98,20 @@ def test_on_trellis(program: str, tmp_path: Path) -> None:
     assert outcome(program, sys.executable, environment, tmp_path) == said_in(program)["EXPECTED"]
 
 
+@pytest.mark.timeout(3 * TIME_LIMIT_S)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_on_parsl(program: str, tmp_path: Path) -> None:
     python = parsl_python()
     if python is None:
         pytest.skip(f"no Parsl {PARSL_RELEASE}: TRELLIS_TEST_PARSL names an interpreter that has it")
     said = said_in(program)
-    assert outcome(program, python, bare_environment(python), tmp_path) == said.get("ON_PARSL", said["EXPECTED"])
+    for attempt in ("first", "second"):
+        folder = tmp_path / attempt
+        folder.mkdir()
+        try:
+            got = outcome(program, python, bare_environment(python), folder)
+            break
+        except AssertionError as error:  # Parsl's workers give up soon on a host that has much to do
+            if attempt == "second" or "failed to register" not in str(error):
+                raise
+    assert got == said.get("ON_PARSL", said["EXPECTED"])

@@ -17,14 +17,14 @@ from typing import Annotated, Any, ClassVar
 
 from trellis.core.clock import Clock, MonotonicClock
 from trellis.core.foreign import is_foreign
-from trellis.core.interfaces import CommandResult, CommandRunner
+from trellis.core.interfaces import CommandResult
 from trellis.core.jobs import JobState, JobStatus
 from trellis.core.kinds import Text
 from trellis.core.validation import arguments, check, declares_parameters
 from trellis.errors import ExecutionProviderException, ScriptPathError, SubmitException
 from trellis.launchers.base import Launcher, block_script, stays_here
 from trellis.providers.cluster_provider import ClusterProvider
-from trellis.providers.command import CommandTimeout, SubprocessRunner
+from trellis.providers.command import CommandTimeout
 from trellis.providers.orphans import OrphanGuard
 from trellis.providers.reports import Hint, JobReport, find_advice, read_exit_file
 from trellis.providers.script import JobRequest, Walltime, parse_walltime, render_environment, unique_name
@@ -113,7 +113,6 @@ class BatchProvider(ClusterProvider):
         # Each ends its line, so that programs may add others: provider.worker_init += "module load gcc"
         self.scheduler_options = _whole_lines(self.scheduler_options)
         self.worker_init = _whole_lines(self.worker_init)
-        self._runner: CommandRunner = SubprocessRunner()
         self._clock: Clock = MonotonicClock()
         self._orphans = OrphanGuard()
         self._jobs: dict[str, _BatchJob] = {}
@@ -284,16 +283,6 @@ class BatchProvider(ClusterProvider):
         return not self._unheard
 
     # -- commands ----------------------------------------------------------------------------------------------
-
-    def execute_wait(self, cmd: str, timeout: float | None = None) -> tuple[int, str, str]:
-        """Run a shell command as those of the batch system are run, for ``cmd_timeout`` at most.
-
-        A subclass that changes it, say to have the commands run on another host, changes all of them.
-
-        Raises:
-            CommandTimeout: it took longer.
-        """
-        return self._runner.run(["/bin/sh", "-c", cmd], self.cmd_timeout if timeout is None else timeout)
 
     def _run(self, argv: Sequence[str]) -> CommandResult:
         if not is_foreign(self, "execute_wait"):

@@ -7,11 +7,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from trellis.core.interfaces import CommandRunner
 from trellis.core.jobs import JobStatus
 from trellis.errors import SchedulerMissingArgs, ScriptPathError
 from trellis.launchers.base import Launcher
 from trellis.providers.base import ScriptProvider
-from trellis.utils import execute_wait
+from trellis.providers.command import SubprocessRunner
 
 
 class ClusterProvider(ScriptProvider):
@@ -68,6 +69,7 @@ class ClusterProvider(ScriptProvider):
     def _keep_parameters(self, given: Mapping[str, Any]) -> None:
         super()._keep_parameters(given)
         self.resources = {}
+        self._runner: CommandRunner = SubprocessRunner()
 
     @property
     def label(self) -> str:
@@ -90,10 +92,12 @@ class ClusterProvider(ScriptProvider):
     def execute_wait(self, cmd: str, timeout: float | None = None) -> tuple[int, str, str]:
         """Run a shell command, for ``cmd_timeout`` at most; give its exit code, standard output and standard error.
 
+        A subclass that changes it, say to have the commands run on another host, changes all of them.
+
         Raises:
-            subprocess.TimeoutExpired: it took longer.
+            CommandTimeout: it took longer.
         """
-        return execute_wait(cmd, self.cmd_timeout if timeout is None else timeout)
+        return self._runner.run(["/bin/sh", "-c", cmd], self.cmd_timeout if timeout is None else timeout)
 
     def _write_submit_script(
         self, template: str, script_filename: str, job_name: str, configs: Mapping[str, Any]

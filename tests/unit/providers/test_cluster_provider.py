@@ -12,6 +12,7 @@ from trellis.core.jobs import JobState, JobStatus
 from trellis.errors import SchedulerMissingArgs, ScriptPathError
 from trellis.providers import GridEngineProvider, SlurmProvider
 from trellis.providers.cluster_provider import ClusterProvider
+from trellis.providers.command import CommandTimeout
 
 ANSWERS = {"sbatch": "Submitted batch job 7\n", "squeue": "7|RUNNING|None\n", "scancel": ""}
 
@@ -60,7 +61,7 @@ def test_commands_run_as_long_as_they_may() -> None:
     provider = Mine()
     assert provider.execute_wait("echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
     provider.cmd_timeout = 0.1
-    with pytest.raises(Exception, match=r"timed out after 0\.1"):
+    with pytest.raises(CommandTimeout, match=r"has not ended after 0\.1 s"):
         provider.execute_wait("sleep 20")
     assert provider.execute_wait("true", timeout=20)[0] == 0
 
