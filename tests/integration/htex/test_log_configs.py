@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,22 @@ def test_a_class_of_ones_own(tmp_path: Path) -> None:
     found = logs(run(tmp_path, OwnWay()), ".mark")
     assert sorted(found) == ["interchange", "manager", "parsl", "worker_0"]
     assert len({path.read_text() for path in found.values()}) == 4
+
+
+class ToStdout(LogConfig):
+    """Writes where the interchange tells its ports."""
+
+    def initialize_logging(self, *, log_dir: Path, log_name: str) -> Callable[[], None]:
+        handler = logging.StreamHandler(sys.stdout)
+        root = logging.getLogger("trellis")
+        root.addHandler(handler)
+        logging.getLogger("trellis.service").error("here")
+        return lambda: root.removeHandler(handler)
+
+
+def test_one_that_writes_to_standard_output(tmp_path: Path) -> None:
+    run_dir = run(tmp_path, ToStdout())
+    assert (run_dir / "htex" / "interchange.stderr").read_text().startswith("here\n")
 
 
 class Broken(LogConfig):

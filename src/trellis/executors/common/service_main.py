@@ -16,6 +16,8 @@ from trellis.executors.common.process_title import show_as
 
 logger = logging.getLogger("trellis.service")
 
+_STDOUT = 1
+
 
 class ServiceSettings(Protocol):
     """What each service is told, besides what it does."""
@@ -61,8 +63,7 @@ def open_log(path: Path | None, debug: bool) -> None:
 
 def announce(ports: msgspec.Struct) -> None:
     """Tell whoever has started this process that it serves, and where."""
-    sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
-    sys.stdout.flush()
+    os.write(_STDOUT, msgspec.json.encode(ports) + b"\n")
 
 
 def run_service(title: str, name: str, kind: type[T], serve: Callable[[T, int], str]) -> int:
@@ -78,6 +79,8 @@ def run_service(title: str, name: str, kind: type[T], serve: Callable[[T, int], 
     lifeline = sys.stdin.fileno()
     settings = read_settings(lifeline, kind)
     log_config: str | None = getattr(settings, "log_config", None)
+    if log_config is not None:
+        sys.stdout = sys.stderr  # where the ports are expected, no handler of the user's shall write
     begin_log(Path(settings.logdir), name, log_config, getattr(settings, "debug", False))
     try:
         blame = serve(settings, lifeline)

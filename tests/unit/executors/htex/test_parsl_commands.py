@@ -93,3 +93,11 @@ def test_what_may_not(without: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         manager_arguments(OLDER.replace(without, "").split())
     assert "required" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".", "two words", "é", "x" * 101])
+def test_a_managers_name_is_one_of_a_directory(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = manager_arguments([*NEWER.split(), f"--uid={name}"])
+    with pytest.raises(SystemExit):
+        parse_arguments(ours)
+    assert "--uid: it must be at most 100 letters" in capsys.readouterr().err

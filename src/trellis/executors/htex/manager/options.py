@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import platform
+import re
 import socket
 import time
 from collections.abc import Sequence
@@ -32,6 +33,13 @@ def _number_or_none(text: str) -> float | None:
     return None if text == "None" else float(text)
 
 
+def _name(text: str) -> str:
+    """A name that directories may have; none is said as an empty one."""
+    if not re.fullmatch(r"[\w+@=:-][\w.+@=:-]{0,99}|", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"it must be at most 100 letters, digits and signs of _.+@=:-, not {text!r}")
+    return text
+
+
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trellis-manager", description="Run the workers of one node.")
     parser.add_argument("-d", "--debug", action="store_true", help="log details")
@@ -40,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cert_dir", default="None", help="directory of the encryption keys; None: no encryption")
     parser.add_argument("-l", "--logdir", required=True, help="logs go to a directory below this one")
     parser.add_argument("-L", "--logconf", default="None", help="file that says how to log; None: to manager.log")
-    parser.add_argument("-u", "--uid", default="", help="name of this manager; none: a new one")
+    parser.add_argument("-u", "--uid", type=_name, default="", help="unique name of this manager; none: a new one")
     parser.add_argument("-b", "--block_id", default="", help="block that this manager belongs to")
     parser.add_argument("-c", "--cores_per_worker", type=float, default=1.0)
     parser.add_argument("-m", "--mem_per_worker", type=_number_or_none, default=None, help="GB")
