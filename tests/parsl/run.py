@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.architecture.source import ROOT
+from tests.contract.test_plugins import PARSL_RELEASE
 from tests.parsl import cache, expectations
 from tests.parsl.expectations import CONFIGURATIONS, ExpectationError, Expectations
 from tests.parsl.verdict import COLUMNS, Record, Verdict, judge, read_record
@@ -164,6 +165,7 @@ def _prepare(expected: Expectations) -> None:
         for release in expected.releases:
             cache.suite(place, release)
             cache.source(place, release)
+        cache.parsl_environment(place, PARSL_RELEASE)
 
 
 def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
@@ -192,10 +194,41 @@ def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
             if options.lines:
                 _tell_lines(ran, release, configuration, expected)
             _tell_slowest(ran, options.slowest)
+    if wanted.whole and not options.config and not wanted.on_parsl:
+        good &= _run_plugins(deadline - time.monotonic())
     if wanted.whole and not wanted.on_parsl:
         good &= all(_hold_names(release) for release in releases)
     _show(shown)
     return 0 if good else 1
+
+
+def _run_plugins(limit_s: float) -> bool:
+    """Whether Parsl, too, does with plug-ins what their programs say; that Trellis does is tested elsewhere."""
+    if limit_s <= 0:
+        print("plug-ins on Parsl: not run, the time being over", flush=True)
+        return False
+    say(f"plug-ins on Parsl {PARSL_RELEASE}")
+    with cache.locked() as place:
+        python = cache.parsl_environment(place, PARSL_RELEASE)
+    with Bed("parsl") as bed:
+        command = [sys.executable, "-m", "pytest", "-q", "tests/contract/test_plugins.py", "-k", "on_parsl"]
+        command += ["-p", "no:cacheprovider", f"--basetemp={bed.directory / 'tests'}"]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env={**bed.environment, "TRELLIS_TEST_PARSL": str(python)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=min(limit_s, _RUN_LIMIT_S),
+                check=False,
+            )
+            said, good = done.stdout, done.returncode == 0 and "skipped" not in done.stdout
+        except subprocess.TimeoutExpired as late:
+            said, good = f"{(late.stdout or b'').decode()}\nit was ended, its time being over", False
+    print(said if not good else said.splitlines()[-1], flush=True)
+    return good
 
 
 def _hold_names(release: str) -> bool:
