@@ -13,7 +13,7 @@ from tests.integration.as_parsl import REAL, SAYS, environment, run
 
 def test_both_names_are_one_module(tmp_path: Path) -> None:
     program = """
-        import importlib, importlib.metadata, importlib.resources, importlib.util, inspect, pickle, pkgutil, sys
+        import importlib, importlib.resources, importlib.util, inspect, pickle, pkgutil, sys
         import parsl.providers.slurm.slurm
         import trellis.executors.threads, parsl.executors.threads
         from parsl.data_provider.files import File as theirs
@@ -45,7 +45,6 @@ def test_both_names_are_one_module(tmp_path: Path) -> None:
         names = {module.name for module in pkgutil.iter_modules(parsl.__path__, "parsl.")}
         assert {"parsl.app", "parsl.config", "parsl.executors"} <= names
         assert pkgutil.resolve_name("parsl.app.errors:AppTimeout") is trellis.app.errors.AppTimeout
-        assert importlib.metadata.version("parsl") == "2025.1.13"
 
         for name in ("parsl.nothing", "parsl.executors.nothing"):
             try:
@@ -61,6 +60,30 @@ def test_both_names_are_one_module(tmp_path: Path) -> None:
         assert again is trellis
     """
     assert run(program, tmp_path) == ""
+
+
+def test_versions(tmp_path: Path) -> None:
+    program = """
+        import importlib.metadata, subprocess, sys, parsl, trellis
+        assert parsl.__version__ == parsl.version.VERSION == trellis.__version__
+        print(importlib.metadata.version("parsl"), flush=True)
+        code = "import importlib.metadata; print(importlib.metadata.version('parsl'))"
+        subprocess.run([sys.executable, "-c", code], check=True)
+    """
+    assert run(program, tmp_path) == "2025.1.13\n2025.1.13\n"
+
+
+def test_the_line_can_be_kept_away(tmp_path: Path) -> None:
+    code = "import trellis.as_parsl, parsl; print(parsl.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(TRELLIS_AS_PARSL="1"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("trellis\n", "")
 
 
 def test_a_module_that_lacks_something_itself_says_so(tmp_path: Path) -> None:
