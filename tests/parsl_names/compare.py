@@ -38,6 +38,7 @@ class Row(NamedTuple):
     releases: tuple[str, ...]
     status: str
     words: str  # which differences, what in its place, or why not
+    stand_in: bool = False  # it can be imported, and refuses to be used
 
     @property
     def path(self) -> str:
@@ -111,6 +112,7 @@ def _row(module: str, name: str, entries: dict[str, Entry], made_in: str) -> Row
     row = Row(module, name, kind, tuple(entries), SAME, "")
     found = ours(path)
     if found is _NOTHING or stands_in(found):
+        row = row._replace(stand_in=found is not _NOTHING)
         replaced = given.words(given.replaced, path)
         if replaced is not None:
             return row._replace(status=REPLACED, words=replaced)

@@ -31,13 +31,13 @@ def _lines() -> Iterator[str]:
     yield f"Each public name of Parsl {old} and of {new}, and what Trellis has at the same place: `parsl.x`"
     yield "is `trellis.x`. How programs run is told in [coming from Parsl](coming-from-parsl.md). Public is"
     yield "what can be imported without an underscore; Parsl's tests are left out. Differences are those of"
-    yield "parameters, defaults and public attributes;"
-    yield "how things behave is not compared here."
+    yield "parameters, defaults and public attributes; how things behave is not compared here."
     yield ""
     yield from _totals()
     yield ""
-    yield f"Of what is *{compare.REPLACED}* or *{compare.ABSENT}*, classes can be imported all the same, and say so"
-    yield "when they are used."
+    yield "A *stand-in* can be imported, and is a class that annotations take; who makes or extends it, or calls it,"
+    yield "is told what it was and what to use. A class that a package passes on is described where it is made."
+    yield ""
     yield "This page is made by `python -m tests.parsl_names.write`; a test compares it with Parsl and with Trellis."
     for module in compare.modules():
         yield from _module(module)
@@ -49,6 +49,8 @@ def _totals() -> Iterator[str]:
     yield f"|---|{'--:|' * len(compare.RELEASES)}"
     for status in compare.STATUSES:
         yield f"| {status} | {' | '.join(str(counts[status, number]) for number in compare.RELEASES)} |"
+    stand_ins = [sum(row.stand_in and number in row.releases for row in compare.rows()) for number in compare.RELEASES]
+    yield f"| of the last two, stand-ins | {' | '.join(map(str, stand_ins))} |"
     totals = [sum(number in row.releases for row in compare.rows()) for number in compare.RELEASES]
     yield f"| names | {' | '.join(map(str, totals))} |"
 
@@ -76,7 +78,7 @@ def _module(module: str) -> Iterator[str]:
 def _row(row: compare.Row) -> str:
     only = "" if len(row.releases) == len(compare.RELEASES) else f" ({row.releases[0]} only)"
     words = {compare.SAME: "", compare.DIFFERS: f": {row.words}", compare.REPLACED: f" by {row.words}"}
-    text = row.status + words.get(row.status, f": {row.words}")
+    text = row.status + (" (stand-in)" if row.stand_in else "") + words.get(row.status, f": {row.words}")
     return f"| `{row.name}`{only} | {row.kind} | {text.replace('|', chr(92) + '|')} |"
 
 

@@ -20,7 +20,9 @@ from trellis import (
     python_app,
 )
 from trellis.app.futures import AppFuture, DataFuture
+from trellis.executors import WorkQueueExecutor
 from trellis.launchers import SimpleLauncher
+from trellis.monitoring import MonitoringHub
 from trellis.providers import LocalProvider
 
 
@@ -95,6 +97,12 @@ def use_futures() -> None:
 async def wait_for_it() -> int:
     assert_type(await double(2), int)
     return await double(2)
+
+
+def settings(monitoring: bool = False, workers: int = 2) -> tuple[MonitoringHub | None, list[WorkQueueExecutor]]:
+    """What is not there is a class for checkers too."""
+    hub = MonitoringHub(hub_address="localhost") if monitoring else None
+    return hub, [WorkQueueExecutor(label="queue", port=9123) for _ in range(workers)]
 
 
 def run() -> None:
