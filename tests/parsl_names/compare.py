@@ -116,7 +116,8 @@ def _row(module: str, name: str, entries: dict[str, Entry], made_in: str) -> Row
         replaced = given.words(given.replaced, path)
         if replaced is not None:
             return row._replace(status=REPLACED, words=replaced)
-        return row._replace(status=ABSENT, words=given.words(given.absent, path) or getattr(found, "_instead", ""))
+        own = given.absent.get(path) or getattr(found, "_instead", "")  # what a stand-in says is said here too
+        return row._replace(status=ABSENT, words=own or given.words(given.absent, path) or "")
     differences = _differences(found, entries)
     why = given.words(given.differs, path)
     if differences and path != made_in:

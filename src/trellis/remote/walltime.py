@@ -71,7 +71,7 @@ class _LimitedCall:
         self._over = threading.Event()
 
     def begin(self) -> None:
-        """From now on the time counts: that a thread has started takes some of it on a busy machine."""
+        """Let the time count from now on: a thread may have taken long to start on a busy machine."""
         self._begun.set()
 
     def end(self) -> None:
