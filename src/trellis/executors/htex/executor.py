@@ -203,6 +203,13 @@ class HighThroughputExecutor(HtexParameters, BlockExecutor, RepresentationMixin)
         check_type(type(self).__name__, "cert_dir", directory, str, os.PathLike, None)
         self._cert_dir = None if directory is None else os.path.abspath(directory)
 
+    @property
+    def worker_task_port(self) -> int:
+        """The port that managers connect to, for tasks and results; 0 before the start."""
+        return self._ports.worker
+
+    worker_result_port = worker_task_port
+
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Raise ``InvalidResourceSpecification`` unless the keys are among these, with values that make sense.
 
