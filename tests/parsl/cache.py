@@ -66,7 +66,16 @@ def suite(cache: Path, release: str) -> Path:
                 raise BedError(f"the wheel of Parsl {release} has no tests")
             (Path(scratch) / "made").rename(place)
     shutil.copyfile(_SERVED, place / "parsl/__init__.py")
+    add_node_files(place / _TESTS)
     return place
+
+
+def add_node_files(tests: Path) -> None:
+    """Add the lists of nodes that tests of MPIExecutor read; the wheels leave out what is no code."""
+    for folder in ("test_mpi_apps", "test_htex/mpi"):
+        if (tests / folder).is_dir():
+            (tests / folder / "mocks").mkdir(exist_ok=True)
+            (tests / folder / "mocks/pbs_nodefile").write_text("node1\nnode2\nnode3\nnode4\n", encoding="utf-8")
 
 
 def source(cache: Path, release: str) -> Path:

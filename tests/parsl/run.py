@@ -61,7 +61,7 @@ def _command(python: Path, tests: Path, configuration: str, wanted: Wanted) -> l
     command = [str(python), "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={tests}", "-m", _MARKS]
     command += ["-p", "no:cacheprovider", "-p", "trellis_parsl_record", f"--timeout={_TEST_LIMIT_S}"]
     command += ["--continue-on-collection-errors", "--show-capture=no", "--tb=short"]
-    command += ["--config", configuration if own else str(tests / "configs" / f"{configuration}.py")]
+    command += ["--config=" + (configuration if own else str(tests / "configs" / f"{configuration}.py"))]
     if wanted.words:
         command += ["-k", wanted.words]
     return command + ([str(tests / file) for file in wanted.files] or [str(tests)])
@@ -89,6 +89,7 @@ def _run(release: str, configuration: str, wanted: Wanted, slow: Sequence[str], 
         if wanted.on_parsl:
             python = cache.parsl_environment(place, release)
             (tests,) = python.parents[1].glob("lib/python3*/site-packages/parsl/tests")
+            cache.add_node_files(tests)
             path = []
         else:
             python = cache.environment(place)

@@ -73,6 +73,8 @@ class _Finder(MetaPathFinder):
             found = sys.modules[OURS].__spec__
         elif fullname.startswith(f"{THEIRS}."):
             name = OURS + fullname.removeprefix(THEIRS)
+            if name.rpartition(".")[0] not in sys.modules:  # in a package of somebody else's below parsl
+                return None
             found = getattr(sys.modules.get(name), "__spec__", None) or PathFinder.find_spec(name, path)
         else:
             return None

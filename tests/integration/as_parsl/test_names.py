@@ -73,6 +73,24 @@ def test_versions(tmp_path: Path) -> None:
     assert run(program, tmp_path) == "2025.1.13\n2025.1.13\n"
 
 
+def test_packages_of_somebody_else_below_parsl_stay_theirs(tmp_path: Path) -> None:
+    package = tmp_path / "theirs"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "part.py").write_text("from parsl.config import Config")
+    program = """
+        import importlib.util, os, sys
+        import parsl
+        spec = importlib.util.spec_from_file_location("parsl.theirs", "theirs/__init__.py")
+        sys.modules["parsl.theirs"] = package = importlib.util.module_from_spec(spec)
+        package.__path__ = [os.path.abspath("theirs")]
+        import parsl.theirs.part
+        assert sys.modules["parsl.theirs.part"].__name__ == "parsl.theirs.part"
+        assert sys.modules["parsl.theirs.part"].Config is parsl.Config
+    """
+    assert run(program, tmp_path) == ""
+
+
 def test_the_line_can_be_kept_away(tmp_path: Path) -> None:
     code = "import trellis.as_parsl, parsl; print(parsl.__name__)"
     done = subprocess.run(

@@ -5,6 +5,7 @@ A line of JSON for each thing, so that it is known how far a run came that never
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -12,9 +13,11 @@ _END_CHARACTERS = 3000
 
 
 class _Record:
-    def __init__(self, path, slow):
+    def __init__(self, path, slow, each_has_its_own):
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  for the whole process
         self._slow = slow
+        self._each_has_its_own = each_has_its_own  # each file of tests loads its own kernel, if any
+        self._file_before = ""
         self._outcome = self._words = ""
         self._seconds = 0.0
 
@@ -37,8 +40,20 @@ class _Record:
         items[:] = kept
 
     def pytest_runtest_logstart(self, nodeid):
+        file = nodeid.partition("::")[0]
+        if file != self._file_before:
+            self._file_before = file
+            self._end_kernel()
         self._write("begun", nodeid)
         self._outcome, self._words, self._seconds = "passed", "", 0.0
+
+    def _end_kernel(self):
+        """End what tests that failed have left: it would make all others fail."""
+        module = sys.modules.get("trellis.dataflow.dflow") if self._each_has_its_own else None
+        kernel = module and module.DataFlowKernelLoader._dfk
+        if kernel:
+            kernel.cleanup()
+            module.DataFlowKernelLoader.clear()
 
     def pytest_runtest_logreport(self, report):
         self._seconds += report.duration
@@ -57,4 +72,5 @@ class _Record:
 
 def pytest_configure(config):
     slow = set(filter(None, os.environ["TRELLIS_PARSL_SLOW"].split("\n")))
-    config.pluginmanager.register(_Record(os.environ["TRELLIS_PARSL_RECORD"], slow))
+    each_has_its_own = config.getoption("config", None) == ["local"]
+    config.pluginmanager.register(_Record(os.environ["TRELLIS_PARSL_RECORD"], slow, each_has_its_own))
