@@ -19,7 +19,8 @@ config = Config(
                 # Yours: modules to load, the environment of Python to activate.
                 worker_init="",
                 walltime="00:30:00",
-                launcher=JsrunLauncher(),
+                # The manager has the whole node; otherwise jsrun gives it one core.
+                launcher=JsrunLauncher(overrides="-c ALL_CPUS -g ALL_GPUS"),
             ),
         )
     ]
