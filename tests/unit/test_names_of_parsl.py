@@ -20,6 +20,7 @@ import pytest
 
 import trellis
 from trellis import HighThroughputExecutor, ThreadPoolExecutor
+from trellis.app.bash import remote_side_bash_executor
 from trellis.app.errors import RemoteExceptionWrapper, wrap_error
 from trellis.app.python import PythonApp, timeout
 from trellis.dataflow.memoization import (
@@ -64,6 +65,7 @@ SECOND_PLACES = [
     "dataflow.errors.ParslError",
     "dataflow.futures.DataFuture",
     "dataflow.futures.Future",
+    "dataflow.futures.PENDING",
     "dataflow.futures.TaskRecord",
     "executors.errors.ParslError",
     "executors.high_throughput.interchange.ManagerLost",
@@ -364,6 +366,14 @@ def test_usage_tracking_tells_what_a_configuration_consists_of_and_nobody_else()
     assert [levels.DISABLED, levels.LEVEL_1, levels.LEVEL_2, levels.LEVEL_3] == [0, 1, 2, 3]
     with pytest.raises(NotImplementedError, match=r"UsageInformation has no get_usage_information\(\)"):
         UsageInformation().get_usage_information()
+
+
+def test_a_command_line_can_be_run_as_a_bash_app_does(tmp_path: Path) -> None:
+    def greet(name: str, stdout: str) -> str:
+        return f"echo hello {name}"
+
+    assert remote_side_bash_executor(greet, "you", stdout=str(tmp_path / "out")) == 0
+    assert (tmp_path / "out").read_text() == "hello you\n"
 
 
 def test_a_packed_call_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,15 @@
 from trellis.app.exception_wrapping import wrap_error
 from trellis.apps import AppBase, BashApp
 from trellis.dataflow.dflow import DataFlowKernelLoader
-from trellis.remote.bash_runner import BashRunner
+from trellis.remote.bash_runner import BashRunner, remote_side_bash_executor
 from trellis.staging.files import File
 
-__all__ = ["AppBase", "BashApp", "BashRunner", "DataFlowKernelLoader", "File", "wrap_error"]
+__all__ = [
+    "AppBase",
+    "BashApp",
+    "BashRunner",
+    "DataFlowKernelLoader",
+    "File",
+    "remote_side_bash_executor",
+    "wrap_error",
+]

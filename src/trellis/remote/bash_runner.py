@@ -106,3 +106,8 @@ def _open_stream(name: str, target: Any, stack: ExitStack) -> IO[str] | None:
         return stack.enter_context(open(path, mode.replace("b", "")))  # the command is written above what it says
     except (OSError, TypeError, ValueError) as e:
         raise BadStdStreamFile(f"{name} {target!r} cannot be opened: {e}") from e
+
+
+def remote_side_bash_executor(func: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
+    """Run the command line that ``func`` gives, as a task of a bash app does: Parsl's name for it."""
+    return BashRunner(func)(*args, **kwargs)
