@@ -78,7 +78,7 @@ class PoolModel(RuleBasedStateMachine):
             self.handle(JobSubmitted(block, self.jobs[block]))
             assert (block in self.to_cancel) == (block in self.unwanted)
         else:
-            self.ended[block] = JobState.FAILED
+            self.ended[block] = JobState.MISSING
             self.handle(JobRejected(block, "no"))
 
     @rule(data=st.data(), state=st.sampled_from(OBSERVABLE), reason=st.sampled_from(REASONS))

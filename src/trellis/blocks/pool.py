@@ -140,7 +140,9 @@ class BlockPool:
                 block = self._blocks[block_id]
                 self.rejected += 1
                 self._rejections.add(block, now)
-                self._end(block, JobStatus(JobState.FAILED, reason))
+                # As in Parsl: whatever ends without a manager is MISSING, where managers are known.
+                state = JobState.MISSING if self._tells_managers else JobState.FAILED
+                self._end(block, JobStatus(state, reason))
             case BlockAdopted(block_id, job_id):
                 self._adopt(block_id, job_id, now)
             case StatusSaid(block_id, status):

@@ -67,7 +67,7 @@ def test_a_rejected_block_has_failed_with_the_providers_words() -> None:
     house = House()
     house.provider.submit_error = SubmitException("x", "no such queue")
     house.step()
-    assert house.states == {"0": "FAILED"}
+    assert house.states == {"0": "MISSING"}
     assert "no such queue" in (house.controller.status()["0"].message or "")
 
 
@@ -113,7 +113,7 @@ def test_a_launch_command_that_cannot_be_made_is_a_failed_block() -> None:
     house = House()
     house.executor.launch_error = ValueError("bad template")
     house.step()
-    assert house.states == {"0": "FAILED"}
+    assert house.states == {"0": "MISSING"}
 
 
 def test_when_all_first_blocks_are_rejected_the_executor_fails_at_once() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from trellis.blocks.pool import BACKOFF_LIMIT_S, BACKOFF_S, MOST_AT_ONCE, STEADY_S, YOUNG_S, BlockPool
 from trellis.blocks.pool_events import (
+    BlockAdopted,
     BlocksWanted,
     CancelJob,
     DrainWanted,
@@ -18,6 +19,7 @@ from trellis.blocks.pool_events import (
     ReplaceWanted,
     ScaleInWanted,
     StatusesObserved,
+    StatusSaid,
     SubmitJob,
 )
 from trellis.core.jobs import JobState, JobStatus
@@ -59,13 +61,45 @@ def test_blocks_are_numbered_and_limited() -> None:
     assert pool.handle(BlocksWanted(5), 0) == [SubmitJob("2")]
 
 
-def test_a_rejected_block_has_failed() -> None:
-    pool = BlockPool(1)
+@pytest.mark.parametrize(("tells_managers", "state"), [(True, JobState.MISSING), (False, JobState.FAILED)])
+def test_a_rejected_block_has_failed(tells_managers: bool, state: JobState) -> None:
+    pool = BlockPool(1, tells_managers=tells_managers)
     pool.handle(BlocksWanted(1), 0)
     pool.handle(JobRejected("0", "queue closed"), 0)
     status = pool.statuses()["0"]
-    assert (status.state, status.message) == (JobState.FAILED, "queue closed")
+    assert (status.state, status.message, pool.rejected) == (state, "queue closed", 1)
     assert pool.jobs() == {}
+
+
+def test_where_managers_are_not_known_a_job_that_ends_is_not_missing() -> None:
+    pool = BlockPool(1, tells_managers=False)
+    pool.handle(BlocksWanted(1), 0)
+    pool.handle(JobSubmitted("0", "job-0"), 0)
+    observe(pool, job_0=JobState.COMPLETED)
+    assert states(pool) == [JobState.COMPLETED]
+
+
+def test_a_block_that_somebody_else_has_started_is_taken_in_once_and_its_number_is_not_used_again() -> None:
+    pool = BlockPool(1)
+    pool.handle(BlockAdopted("0", "theirs"), 0)
+    pool.handle(BlockAdopted("mine", "also theirs"), 0)
+    pool.handle(BlockAdopted("mine", "another"), 0)
+    assert pool.live() == {"0": "theirs", "mine": "also theirs"}
+    pool.handle(StatusesObserved({"theirs": JobStatus(JobState.COMPLETED)}), 1)
+    pool.handle(StatusesObserved({"also theirs": JobStatus(JobState.RUNNING)}), 1)
+    pool.check_invariants()
+    pool.handle(ScaleInWanted(["mine"]), 2)
+    pool.handle(JobCancelled("mine"), 2)
+    assert pool.handle(BlocksWanted(1), 2) == [SubmitJob("2")]
+
+
+def test_whoever_says_that_a_block_has_ended_is_believed_and_its_job_is_cancelled() -> None:
+    pool = pool_of(1)
+    assert pool.handle(StatusSaid("0", JobStatus(JobState.FAILED, "too hot")), 1) == [CancelJob("0", "job-0")]
+    assert pool.handle(StatusSaid("0", JobStatus(JobState.FAILED, "again")), 1) == []
+    pool.handle(JobCancelled("0"), 1)
+    status = pool.statuses()["0"]
+    assert (status.state, status.message) == (JobState.FAILED, "too hot")
 
 
 def test_unknown_is_not_gone() -> None:

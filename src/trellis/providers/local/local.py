@@ -37,6 +37,7 @@ class _LocalJob:
     process: ScriptProcess
     script_path: str
     status: JobStatus
+    being_cancelled: bool = False
 
 
 class LocalProvider(ScriptProvider):
@@ -127,6 +128,8 @@ class LocalProvider(ScriptProvider):
         Returns when they have ended, after ``cmd_timeout`` or 5 seconds at the latest.
         """
         running = [job for job_id in job_ids if (job := self._jobs.get(job_id)) and not self._status(job_id).terminal]
+        for job in running:
+            job.being_cancelled = True  # whoever looks meanwhile shall not take its end for a failure
         end_scripts([job.process for job in running], min(self.cmd_timeout, TERM_GRACE_S))
         for job in running:
             self._record_end(job, JobState.CANCELLED, None)
@@ -139,7 +142,9 @@ class LocalProvider(ScriptProvider):
         if not job.status.terminal and job.process.has_ended():
             # Like a batch system, leave nothing running of a job that is over.
             code = job.process.reap()
-            if code == 0:
+            if job.being_cancelled:
+                self._record_end(job, JobState.CANCELLED, None)
+            elif code == 0:
                 self._record_end(job, JobState.COMPLETED, None)
             else:
                 self._record_end(job, JobState.FAILED, _describe_exit(code))
