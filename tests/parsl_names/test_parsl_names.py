@@ -17,7 +17,7 @@ PACKAGES = "TRELLIS_PARSL_PACKAGES"
 
 
 # Modules that are still being made.
-PENDING = ("parsl.providers.cluster_provider", "parsl.jobs.strategy")
+PENDING = ("parsl.providers.cluster_provider",)
 
 
 def packages() -> list[Path]:

@@ -91,7 +91,6 @@ MISSING = [
     "executors.radical.executor.RadicalPilotExecutor",
     "executors.workqueue.WorkQueueExecutor",
     "executors.workqueue.executor.WorkQueueExecutor",
-    "jobs.job_status_poller.JobStatusPoller",
     "monitoring.MonitoringHub",
     "monitoring.monitoring.MonitoringHub",
     "providers.AWSProvider",

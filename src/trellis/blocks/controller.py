@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -217,6 +218,8 @@ class BlockController:
         return min(self._next_poll(), self._next_plan)
 
     def _next_poll(self) -> float:
+        if not self.judges:  # managers are dismissed: blocks that end now are still to be cancelled
+            return math.inf
         with self._lock:
             young_since = self._pool.young_since(self._clock.now())
         return self._polls.next(young_since, soon=self._poll_soon)

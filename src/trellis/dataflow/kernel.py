@@ -6,6 +6,7 @@ How tasks run is in ``trellis.dataflow.runner``, what a call means in ``trellis.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import logging
 import os
@@ -75,6 +76,7 @@ class DataFlowKernel:
         self.memoizer = config.make_memoizer()
         self.monitoring = None
         self._data_manager: DataManager | None = None
+        self._job_status_poller: Any = None
         self._labels: tuple[str, ...] = ()  # what executors="all" stands for
         self._task_ids = itertools.count()
         self._undo_logging = config.start_logging(self.run_dir)
@@ -153,6 +155,20 @@ class DataFlowKernel:
 
             self._data_manager = DataManager(self, default_staging)
         return self._data_manager
+
+    @property
+    def job_status_poller(self) -> Any:
+        """Parsl's poller, for programs that ask it; the executors look after their blocks without it."""
+        if self._job_status_poller is None:
+            # By its name: a kernel knows nothing of blocks.
+            module = importlib.import_module("trellis.jobs.job_status_poller")
+            config = self._config
+            self._job_status_poller = module.JobStatusPoller(
+                strategy=config.strategy, max_idletime=config.max_idletime, strategy_period=config.strategy_period
+            )
+            scaling = [executor for executor in self.executors.values() if hasattr(executor, "status_polling_interval")]
+            self._job_status_poller.add_executors(scaling)
+        return self._job_status_poller
 
     def add_executors(self, executors: Iterable[Any]) -> None:
         """Start executors, and give them tasks from now on.
@@ -349,6 +365,8 @@ class DataFlowKernel:
         self._observers = Observers(_notify)  # the thread of the others is the parent's
 
     def _shut_down_executors(self) -> None:
+        if self._job_status_poller is not None:
+            self._job_status_poller.stop()
         for executor in reversed(self._adapted.values()):
             try:
                 stop(executor)

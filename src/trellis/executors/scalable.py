@@ -156,6 +156,17 @@ class BlockProviderExecutor(ParslExecutor):
     def _overrides(self) -> Overrides:
         return overrides_of(self)
 
+    def scale_by(self, strategy: str, period_s: float, max_idletime_s: float) -> None:
+        """Scale the blocks by this strategy from now on, and begin to look after them if nobody does.
+
+        Raises:
+            ScalingFailed: there is no provider, or the executor is not started.
+        """
+        controller = self._need_controller()
+        controller.follow(strategy, period_s, max_idletime_s)
+        if not controller.is_started:
+            controller.start()
+
     def stop_judging_blocks(self) -> None:
         """Take no end of a block for a failure any more: a subclass is about to end what runs in them."""
         if self._controller is not None:

@@ -62,6 +62,7 @@ def executor_of(handler, provider, **settings):
         address="127.0.0.1",
         encrypted=False,
         max_workers_per_node=1,
+        worker_port_range=(20000, 32000),
         provider=provider,
         block_error_handler=handler,
         **settings,
@@ -73,7 +74,7 @@ def load(executor):
 
 
 def seen_by_handler(until, launch_cmd=None, provider=Often, exit_code="same"):
-    """The states of a block that a handler is told of, one after the other; whether the last is an end, and its code."""
+    """States of a block that a handler is told of, in their order; whether the last is an end, and its exit code."""
     seen, last = [], {}
 
     def handler(executor, status):

@@ -184,6 +184,7 @@ def executor_of(cls, **settings):
         label="htex",
         address="127.0.0.1",
         max_workers_per_node=1,
+        worker_port_range=(20000, 32000),
         encrypted=False,
         provider=LocalProvider(**settings),
     )

@@ -175,3 +175,32 @@ def test_they_are_told_of_when_the_configuration_is_loaded(load: Load, capsys: p
 
     load(Inside(label="inside"))
     assert "executor inside: Inside overrides _result_queue_worker" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["hub_address", "hub_zmq_port", "submit_monitoring_radio", "monitoring_messages"])
+def test_what_is_set_for_monitoring_is_kept_and_has_no_effect(name: str) -> None:
+    here = Here()
+    assert getattr(here, name) is None
+    with pytest.warns(UserWarning, match=f"executor here: {name} has no effect.*no monitoring"):
+        setattr(here, name, "x")
+    setattr(here, name, "x")  # once
+    setattr(here, name, None)
+    assert getattr(here, name) is None
+
+
+def test_parsls_base_class_takes_its_parameters(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="hub_zmq_port"):
+        here = Here(hub_zmq_port=7, run_dir=str(tmp_path / ".." / "x"), run_id="id")
+    assert (here.hub_zmq_port, here.run_dir, here.run_id) == (7, str(tmp_path.parent / "x"), "id")
+    assert (here.radio_mode, here.get_usage_information()) == ("udp", {})
+
+
+class Launching(Here):
+    label = "launching"
+
+    def launch(self) -> None:
+        """A method of its own, which happens to have the name of one of ours."""
+
+
+def test_a_method_of_an_executor_on_parsls_base_class_is_not_taken_for_ours(load: Load) -> None:
+    assert load(Launching()).submit(abs, (-1,)).result(10) == ({}, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, PoolLoa
 from trellis.core.jobs import JobState, JobStatus
 from trellis.errors import BadStateException, ParameterTypeError, ScalingFailed
 from trellis.executors.block_executor import BlockExecutor
+from trellis.executors.status_handling import BlockProviderExecutor
 from trellis.testing import FakeProvider
 
 
@@ -242,3 +244,100 @@ def test_true_and_false_choose_a_handler(make: Make, setting: bool, fails: bool)
 def test_an_error_handler_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(ParameterTypeError, match="block_error_handler"):
         MinimalExecutor(provider=None, block_error_handler="simple")
+
+
+def test_a_poller_tells_the_executor_how_to_scale(make: Make, tmp_path: Path) -> None:
+    executor, provider = started(make, tmp_path, init_blocks=0, min_blocks=1, max_blocks=1)
+    executor.scale_by("simple", 0.01, 60)
+    assert provider.submitted_one.wait(30)
+
+
+def test_no_strategy_holds_before_the_start(make: Make) -> None:
+    with pytest.raises(ScalingFailed, match="not started"):
+        make(FakeProvider()).scale_by("simple", 1, 60)
+
+
+class Plain(BlockProviderExecutor):
+    """What Parsl's users write: the rest is up to the base class."""
+
+    label = "plain"
+
+    def start(self) -> None: ...
+
+    def submit(self, func: Any, resource_specification: Any, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self.tasks.setdefault(len(self.tasks), Future())
+
+    def shutdown(self) -> None: ...
+
+    def _get_launch_command(self, block_id: str) -> str:
+        return f"begin {block_id}"
+
+    def outstanding(self) -> int:  # type: ignore[override]
+        return len(self.tasks)
+
+    workers_per_node = 2
+
+
+def test_blocks_of_an_executor_without_a_kernel_are_looked_at_when_it_is_asked(tmp_path: Path) -> None:
+    provider = ScriptedProvider(max_blocks=2)
+    executor = Plain(provider=provider)
+    executor.run_dir = str(tmp_path)
+    assert executor.status() == executor.status_facade == {}
+    assert executor.scale_out_facade(1) == ["0"]
+    assert provider.submitted == {"job-0": "begin 0"}
+    assert provider.script_dir == str(tmp_path / "submit_scripts")
+    provider.run()
+    assert executor.status()["0"].state is executor.status_facade["0"].state is JobState.RUNNING
+    provider.finish("job-0")
+    executor.poll_facade()
+    assert executor.status_facade["0"].state is JobState.COMPLETED
+    executor.stop_blocks()
+
+
+def test_what_plain_executors_tell_of_their_load() -> None:
+    provider = FakeProvider(max_blocks=2)
+    executor = Plain(provider=provider)
+    executor.scale_out_facade(2)
+    provider.run("job-0")
+    executor.poll_facade()
+    assert executor.load() == PoolLoad(0, 2, {"0": BlockLoad(1, 0, float("inf"))})
+    executor.submit(print, {})
+    assert executor.load() == PoolLoad(1, 2, {"0": BlockLoad(1, 1, 0.0)})
+    executor.release(["0"])
+    executor.drain(["0"])
+    executor.stop_blocks()
+    assert sorted(provider.cancelled) == ["job-0", "job-1"]
+
+
+def test_the_tasks_of_a_plain_executor_that_failed_have_failed() -> None:
+    executor = Plain(provider=None)
+    done, waiting = executor.submit(print, {}), executor.submit(print, {})
+    done.set_result(1)
+    executor.set_bad_state_and_fail_all(RuntimeError("enough"))
+    assert done.result() == 1
+    assert isinstance(waiting.exception(), BadStateException)
+    assert executor._executor_bad_state.is_set()
+
+
+def test_jobs_and_statuses_that_a_subclass_writes_down_stay(make: Make, tmp_path: Path) -> None:
+    executor = Plain(provider=FakeProvider(max_blocks=1))
+    executor.scale_out_facade(1)
+    executor.blocks_to_job_id["mine"] = "theirs"
+    executor.job_ids_to_block["theirs"] = "mine"
+    executor._simulated_status["mine"] = JobStatus(JobState.HELD)
+    assert executor.blocks_to_job_id == {"0": "job-0", "mine": "theirs"}
+    assert executor.job_ids_to_block == {"job-0": "0", "theirs": "mine"}
+    assert executor._status["mine"].state is JobState.HELD
+    assert executor._get_block_and_job_ids() == (["0", "mine"], ["job-0", "theirs"])
+    executor.blocks_to_job_id, executor.job_ids_to_block = {}, {}
+    assert executor.blocks_to_job_id == {"0": "job-0"}
+    executor.stop_blocks()
+
+
+def test_a_provider_that_gives_no_job_id_has_refused_the_block() -> None:
+    provider = FakeProvider()
+    provider.submit = lambda *args: None  # type: ignore[method-assign, assignment, return-value]
+    executor = Plain(provider=provider)
+    assert executor.scale_out_facade(1) == []
+    assert executor.status_facade["0"].state is JobState.FAILED
+    assert "no job id" in str(executor.status_facade["0"].message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import subprocess
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -207,6 +208,11 @@ class ServiceClient(SubmitThread, Generic[P, T]):
         self._clean_up()
 
     # -- any thread --------------------------------------------------------------------------------------------
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The service as it runs now: another one may take its place."""
+        return self._process.process
 
     def fail_all(self, cause: TrellisError) -> None:
         """Fail what is outstanding, and from now on everything."""

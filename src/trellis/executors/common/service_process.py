@@ -52,6 +52,10 @@ class ServiceProcess(Generic[P]):
         self._kill_reason = ""
 
     @property
+    def process(self) -> subprocess.Popen[bytes]:
+        return self._process
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 

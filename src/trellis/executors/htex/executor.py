@@ -33,6 +33,7 @@ from trellis.executors.htex.launch import (
     provide_keys,
 )
 from trellis.executors.htex.options import FORMER_NAMES, HtexOptions, HtexParameters, warn_of_idle_nodes
+from trellis.executors.htex.parsl_attributes import ParslAttributes
 from trellis.executors.htex.parsl_commands import with_our_interchange
 from trellis.executors.htex.resources import Request, read_specification
 from trellis.executors.htex.settings import Ports
@@ -51,7 +52,7 @@ logger = logging.getLogger(__name__)
 _STATUS_TIMEOUT_S = 5.0
 
 
-class HighThroughputExecutor(HtexParameters, BlockExecutor, RepresentationMixin):
+class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, RepresentationMixin):
     """Runs tasks on workers of many nodes: this process, an interchange, a manager on each node, its workers.
 
     Args:

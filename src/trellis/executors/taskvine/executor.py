@@ -72,6 +72,7 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         ConfigurationError: a value cannot work; the message names the parameter.
     """
 
+    radio_mode = "filesystem"
     checks_outputs = True
     enforces_walltime = True
     # Silence of the manager for longer than the threshold is its end; the manager judges its workers by the same.
