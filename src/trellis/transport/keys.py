@@ -18,6 +18,8 @@ from trellis.transport.held_directory import is_private
 
 _SERVER_FILE = "server.json"
 _CLIENT_FILE = "client.json"
+# What zmq's own tools write, and Parsl.
+_CERTIFICATES = ("server.key_secret", "client.key_secret")
 # Not a secret: it only keeps tables of keys that were made for other programs from being of use here.
 _SALT = b"trellis: keys from a password, 1"
 # A megabyte is no password, but somebody's file of data.
@@ -64,14 +66,13 @@ def check_keys(directory: Path) -> None:
         ConfigurationError: they are not there, do not fit together, or others could read or replace them.
     """
     server, client = load_server_keys(directory), load_client_keys(directory)
+    server_file, client_file = _CERTIFICATES if _has_certificates(directory) else (_SERVER_FILE, _CLIENT_FILE)
     if (client.server_public, server.client_public) != (server.public, client.public):
-        raise ConfigurationError(
-            f"{_SERVER_FILE} and {_CLIENT_FILE} in {directory} are not of one pair: copy both again"
-        )
+        raise ConfigurationError(f"{server_file} and {client_file} in {directory} are not of one pair: copy both again")
     for path, forbidden, whom in (
         (directory, 0o022, "can be written to"),
-        (directory / _SERVER_FILE, 0o077, "can be read"),
-        (directory / _CLIENT_FILE, 0o077, "can be read"),
+        (directory / server_file, 0o077, "can be read"),
+        (directory / client_file, 0o077, "can be read"),
     ):
         found = path.stat()
         mode = stat.S_IMODE(found.st_mode)
@@ -151,6 +152,9 @@ def load_server_keys(directory: Path) -> ServerKeys:
     """Raises:
     ConfigurationError: the file cannot be read.
     """
+    if _has_certificates(directory):
+        (public, secret), (client_public, _) = _read_certificates(directory)
+        return ServerKeys(public, secret, client_public)
     return ServerKeys(*_read(directory / _SERVER_FILE, ("public", "secret", "client_public")))
 
 
@@ -158,6 +162,9 @@ def load_client_keys(directory: Path) -> ClientKeys:
     """Raises:
     ConfigurationError: the file cannot be read.
     """
+    if _has_certificates(directory):
+        (server_public, _), (public, secret) = _read_certificates(directory)
+        return ClientKeys(public, secret, server_public)
     return ClientKeys(*_read(directory / _CLIENT_FILE, ("public", "secret", "server_public")))
 
 
@@ -178,6 +185,21 @@ def _read(path: Path, names: Sequence[str]) -> list[bytes]:
             f"cannot read the encryption keys in {path}: {error} (the run directory must be on a file system that the "
             "workers share; with encrypted=False no keys are needed)"
         ) from None
+
+
+def _has_certificates(directory: Path) -> bool:
+    """Whether these are not keys as they are made here, but certificates of ``curve_context.create_certificates``."""
+    return not (directory / _SERVER_FILE).exists() and all((directory / name).exists() for name in _CERTIFICATES)
+
+
+def _read_certificates(directory: Path) -> list[tuple[bytes, bytes]]:
+    from trellis.transport.curve_context import load_certificate
+
+    try:
+        pairs = [load_certificate(directory, name) for name in ("server", "client")]
+        return [(_checked(public), _checked(secret)) for public, secret in pairs]
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot use the certificates in {directory}: {error}") from None
 
 
 def _checked(key: bytes) -> bytes:

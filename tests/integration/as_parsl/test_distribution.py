@@ -131,6 +131,17 @@ def test_what_requires_parsl_is_content_and_runs(env: Installation) -> None:
     assert env.installed() == before
 
 
+def test_launch_commands_find_the_programs_of_parsl(env: Installation) -> None:
+    env.install("trellis-as-parsl")
+    scripts = [Path(env.python).with_name(name) for name in ("process_worker_pool.py", "interchange.py")]
+    done = env.run(str(scripts[0]), "--help")
+    assert (done.returncode, done.stdout.partition(" [")[0]) == (0, "usage: process_worker_pool.py"), done.stderr
+    done = env.run("sh", "-c", f"{scripts[1]} < /dev/null")
+    assert "no settings came" in done.stderr
+    env.pip("uninstall", "-y", "trellis-as-parsl")
+    assert not any(script.exists() for script in scripts)
+
+
 def test_trellis_alone_is_not_parsl(env: Installation) -> None:
     found = env.ask("import trellis, importlib.util as u; print(u.find_spec('parsl'))")
     assert "trellis" not in found.stdout

@@ -11,6 +11,8 @@ import pytest
 from tests.integration.htex.conftest import StartExecutor
 from trellis.core.alias_path import ALIAS_PATH
 from trellis.core.interfaces import ExecutorContext
+from trellis.curvezmq import create_certificates
+from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.mpi import MPIExecutor
 from trellis.launchers import SimpleLauncher
 from trellis.providers import LocalProvider
@@ -65,3 +67,13 @@ def test_a_name_for_the_manager(start_htex: StartExecutor) -> None:
     assert executor.submit(os.getenv, {}, "PARSL_WORKER_POOL_ID").result(WAIT_S) == "the-one"
     assert [manager["manager"] for manager in executor.connected_managers()] == ["the-one"]
     assert os.path.exists(os.path.join(executor.logdir, "block-0", "the-one", "manager.log"))
+
+
+def test_certificates_that_a_program_has_made(tmp_path: Path) -> None:
+    executor = HighThroughputExecutor(max_workers_per_node=1)
+    executor.cert_dir = create_certificates(tmp_path / "mine")
+    executor.start(ExecutorContext(run_dir=str(tmp_path)))
+    try:
+        assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
+    finally:
+        executor.shutdown()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from trellis.errors import ConfigurationError
+from trellis.transport.curve_context import create_certificates
 from trellis.transport.keys import (
     check_keys,
     create_keys,
@@ -164,3 +165,35 @@ def test_a_pipe_or_a_directory_is_no_password_file(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(ConfigurationError, match="cannot read the password file"):
             read_password(path)
+
+
+def test_certificates_of_zmq_serve_as_keys(tmp_path: Path) -> None:
+    directory = Path(create_certificates(tmp_path))
+    server, client = load_server_keys(directory), load_client_keys(directory)
+    assert (server.client_public, client.server_public) == (client.public, server.public)
+    check_keys(directory)
+
+
+def test_certificates_that_others_can_read_are_refused(tmp_path: Path) -> None:
+    directory = Path(create_certificates(tmp_path))
+    (directory / "client.key_secret").chmod(0o640)
+    with pytest.raises(ConfigurationError, match=r"client\.key_secret has mode 0640"):
+        check_keys(directory)
+    directory.chmod(0o750)
+    with pytest.raises(ConfigurationError, match="must be private"):
+        check_keys(directory)
+
+
+def test_a_certificate_that_is_damaged_is_named(tmp_path: Path) -> None:
+    directory = Path(create_certificates(tmp_path))
+    (directory / "server.key_secret").write_text("nothing")
+    with pytest.raises(ConfigurationError, match="cannot use the certificates in"):
+        load_client_keys(directory)
+
+
+def test_keys_come_before_certificates(tmp_path: Path) -> None:
+    directory = Path(create_certificates(tmp_path))
+    certificate = load_client_keys(directory)
+    create_keys(directory)
+    assert load_client_keys(directory) != certificate
+    check_keys(directory)
