@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from types import ModuleType
+
+# What only a statement loads: it changes what imports give, and who looks around means no such thing.
+_NEVER = frozenset({"trellis.as_parsl"})
 
 
 def submodule(package: str, name: str) -> ModuleType:
@@ -13,10 +17,20 @@ def submodule(package: str, name: str) -> ModuleType:
         AttributeError: there is none.
     """
     path = f"{package}.{name}"
-    if not name.startswith("_"):
+    if not name.startswith("_") and path not in _NEVER:
         try:
             return import_module(path)
         except ModuleNotFoundError as error:
             if error.name != path:  # it is there, and lacks something itself
                 raise
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
+def names(package: str) -> list[str]:
+    """What a package's ``__dir__`` gives: its own names, and those of the modules in it, loaded or not."""
+    from pkgutil import iter_modules
+
+    module = sys.modules[package]
+    found = {name for _, name, _ in iter_modules(module.__path__) if not name.startswith("_")}
+    found = {name for name in found if f"{package}.{name}" not in _NEVER}
+    return sorted({*vars(module), *getattr(module, "__all__", ()), *found})

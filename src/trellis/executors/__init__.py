@@ -55,4 +55,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    from trellis.core.submodules import names
+
+    return names(__name__)
