@@ -94,7 +94,7 @@ def _run(release: str, configuration: str, wanted: Wanted, slow: Sequence[str], 
         else:
             python = cache.environment(place)
             served = cache.suite(place, release)
-            tests, path = served / "parsl/tests", [served, ROOT / "src/trellis/as_parsl/on_path", ROOT / "src"]
+            tests, path = served / "parsl/tests", [served, ROOT / "src"]
     begin = time.monotonic()
     with Bed("parsl") as bed:
         (bed.directory / "record").touch()

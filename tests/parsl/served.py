@@ -10,6 +10,7 @@ from importlib.machinery import PathFinder
 del sys.modules[__name__]
 
 from trellis.as_parsl.alias import turn_on  # noqa: E402
+from trellis.core.alias_path import is_alias_path  # noqa: E402
 
 
 class _Tests:
@@ -18,5 +19,13 @@ class _Tests:
         return PathFinder.find_spec(name, [os.path.dirname(__file__)]) if name == "parsl.tests" else None
 
 
+def _come_first():
+    """Have processes started from now on, and workers, find this package, and not the alias alone."""
+    sys.path[:] = [path for path in sys.path if not is_alias_path(path)]
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path and not is_alias_path(path))
+
+
 turn_on()
+_come_first()
 sys.meta_path.insert(0, _Tests)

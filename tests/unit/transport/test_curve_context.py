@@ -134,3 +134,4 @@ def test_a_context_ends_when_its_sockets_are_closed(certificates: str) -> None:
     socket.close()
     server.term()
     assert server.closed
+    assert server.auth_thread is None
