@@ -31,8 +31,8 @@ for module, names in json.load(sys.stdin).items():
             for part in module.split(".")[1:]:
                 found = getattr(found, part)
             wrong = [name for name in names if not hasattr(found, name)]
-            listed = set(dir(found))
-            wrong += [f"{name} in dir()" for name in names if name not in wrong and name not in listed]
+            if hasattr(found, "__path__"):  # a package
+                wrong += [f"{name} in dir()" for name in sorted({*names} - {*dir(found), *wrong})]
         except BaseException as error:
             wrong = [repr(error)]
         finally:
