@@ -16,10 +16,6 @@ from trellis.core.missing import Missing
 PACKAGES = "TRELLIS_PARSL_PACKAGES"
 
 
-# Modules that are still being made.
-PENDING = ("parsl.providers.cluster_provider",)
-
-
 def packages() -> list[Path]:
     """Trees of Parsl's source on this host."""
     named = [Path(path) for path in os.environ.get(PACKAGES, "").split(os.pathsep) if path]
@@ -54,7 +50,7 @@ def test_the_totals_are_those_of_all_names() -> None:
 @pytest.mark.parametrize("module", compare.modules())
 def test_classes_and_exceptions_can_be_imported_from_where_parsl_has_them(module: str) -> None:
     for row in compare.rows():
-        if row.module == module and row.kind in ("class", "exception") and not row.path.startswith(PENDING):
+        if row.module == module and row.kind in ("class", "exception"):
             found = compare.ours(row.path)
             assert isinstance(found, type), row.path
             assert (row.kind == "exception") == (issubclass(found, BaseException) and not issubclass(found, Missing))
@@ -62,7 +58,7 @@ def test_classes_and_exceptions_can_be_imported_from_where_parsl_has_them(module
 
 def test_what_is_absent_has_a_reason_and_what_is_replaced_a_successor() -> None:
     bare = [row.path for row in compare.rows() if row.status in (compare.ABSENT, compare.REPLACED) and not row.words]
-    assert [path for path in bare if not path.startswith(PENDING)] == []
+    assert bare == []
 
 
 @pytest.mark.parametrize("status", ["differs", "replaced", "absent"])
