@@ -152,7 +152,11 @@ class AppBase(Generic[P, R]):
         module, name = getattr(self, "__module__", None), getattr(self, "__qualname__", "")
         if module and module != "__main__" and _find(module, name) is self:
             return (_find, (module, name))
-        return (type(self), (self.func, None, self.executors, self.cache, self.ignore_for_cache))
+        return (functools.partial(type(self), **self._parameters()), (self.func,))
+
+    def _parameters(self) -> dict[str, Any]:
+        """What the constructor was given, but for function and kernel."""
+        return {"executors": self.executors, "cache": self.cache, "ignore_for_cache": self.ignore_for_cache}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.__name__}>"
@@ -182,11 +186,51 @@ class _BoundApp:
 
 
 class PythonApp(AppBase[P, R]):
-    """An app that runs its function on an executor; see ``AppBase`` for the parameters."""
+    """An app that runs its function on an executor; see ``AppBase`` for the parameters, which have another order here.
+
+    Args:
+        join: the function gives a future or a list of futures, whose results count; see ``join_app``.
+    """
+
+    @knows_former_names(**_FORMER_NAMES)
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        data_flow_kernel: Kernel | None = None,
+        cache: bool = False,
+        executors: str | Sequence[str] = "all",
+        ignore_for_cache: Sequence[str] | None = None,
+        join: bool = False,
+    ) -> None:
+        self.join: bool = check(type(self).__name__, "join", join, Flag())
+        super().__init__(func, data_flow_kernel, executors, cache, ignore_for_cache)
+
+    def _make_spec(self) -> AppSpec:
+        return AppSpec(
+            self.func,
+            executors=self.executors,
+            cache=self.cache,
+            ignore_for_cache=self.ignore_for_cache or (),
+            join=self.join,
+        )
+
+    def _parameters(self) -> dict[str, Any]:
+        return {**super()._parameters(), "join": self.join}
 
 
 class BashApp(AppBase[P, int]):
     """An app that runs, on an executor, the command line that its function gives; see ``AppBase``."""
+
+    @knows_former_names(**_FORMER_NAMES)
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        data_flow_kernel: Kernel | None = None,
+        cache: bool = False,
+        executors: str | Sequence[str] = "all",
+        ignore_for_cache: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(func, data_flow_kernel, executors, cache, ignore_for_cache)
 
     def _make_spec(self) -> AppSpec:
         _, undeclared, _ = special_keywords(self.func)
@@ -211,16 +255,10 @@ class JoinApp(PythonApp[P, R]):
         cache: bool = False,
         ignore_for_cache: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(func, data_flow_kernel, executors, cache, ignore_for_cache)
+        super().__init__(func, data_flow_kernel, cache, executors, ignore_for_cache, join=True)
 
-    def _make_spec(self) -> AppSpec:
-        return AppSpec(
-            self.func,
-            executors=self.executors,
-            cache=self.cache,
-            ignore_for_cache=self.ignore_for_cache or (),
-            join=True,
-        )
+    def _parameters(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._parameters().items() if name != "join"}
 
 
 def _find(module: str, qualified_name: str) -> Any:
@@ -282,7 +320,7 @@ def python_app(
     """Make an app of a Python function; with or without parentheses. See ``AppBase`` for the parameters."""
 
     def decorate(func: Callable[..., Any]) -> PythonApp[Any, Any]:
-        return PythonApp(func, data_flow_kernel, executors, cache, ignore_for_cache)
+        return PythonApp(func, data_flow_kernel, cache, executors, ignore_for_cache)
 
     return decorate if function is None else decorate(check("an app", "function", function, PlainFunction()))
 
@@ -317,7 +355,7 @@ def bash_app(
     """
 
     def decorate(func: Callable[..., Any]) -> BashApp[Any]:
-        return BashApp(func, data_flow_kernel, executors, cache, ignore_for_cache)
+        return BashApp(func, data_flow_kernel, cache, executors, ignore_for_cache)
 
     return decorate if function is None else decorate(check("an app", "function", function, PlainFunction()))
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import functools
 import pickle
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import pytest
 
-from trellis import Config, HighThroughputExecutor, ThreadPoolExecutor
+import trellis
+from trellis import AppFuture, Config, HighThroughputExecutor, ThreadPoolExecutor
 from trellis.apps import BashApp, JoinApp, PythonApp, bash_app, join_app, python_app
 from trellis.dataflow.spec import AppSpec
 from trellis.errors import ConfigurationError, NoDataFlowKernelError, ParameterTypeError
@@ -84,6 +86,27 @@ def test_join_apps_run_on_the_internal_threads() -> None:
     JoinApp(list, kernel, cache=True)()
     ((spec, _, _),) = kernel.calls
     assert (spec.executors, spec.join, spec.cache) == (("_parsl_internal",), True, True)
+
+
+@pytest.mark.parametrize("kind", [PythonApp, BashApp])
+def test_parameters_without_names_have_parsls_order(kind: Any) -> None:
+    app = kind(len, None, True, ["a"], ["x"])
+    assert (app.data_flow_kernel, app.cache, app.executors, app.ignore_for_cache) == (None, True, ["a"], ["x"])
+
+
+def give_future(x: int) -> AppFuture[int]:
+    return PythonApp(abs)(x)
+
+
+def test_an_app_that_joins(tmp_path: Path) -> None:
+    app: PythonApp[..., int] = PythonApp(give_future, executors=["_parsl_internal"], join=True)
+    with trellis.load(trellis.Config(run_dir=str(tmp_path), initialize_logging=False)):
+        assert app(-3).result() == 3
+    assert pickle.loads(cloudpickle.dumps(app)).join
+    assert isinstance(pickle.loads(cloudpickle.dumps(JoinApp(len))), JoinApp)
+    assert (app.join, JoinApp(len).join, PythonApp(len).join) == (True, True, False)
+    with pytest.raises(ParameterTypeError, match="PythonApp: join must be True or False"):
+        PythonApp(len, join=1)  # type: ignore[arg-type]
 
 
 def test_calling_without_a_kernel_says_what_to_do() -> None:
