@@ -59,7 +59,9 @@ def _share_logger() -> None:
 def _tell_children() -> None:
     """Processes started from now on find the module in ``ALIAS_PATH``; workers are told of ``sys.path``."""
     if ALIAS_PATH not in sys.path:
-        sys.path.insert(1, ALIAS_PATH)  # the first place is the program's own
+        # The first place is the program's own; spawned processes get the list, and must not find a Parsl there.
+        first = PathFinder.find_spec(THEIRS, sys.path[:1])
+        sys.path.insert(0 if first is not None else 1, ALIAS_PATH)
     os.environ.update(variables_of([ALIAS_PATH], os.environ))
 
 

@@ -50,7 +50,9 @@ def run(words: Sequence[str], command: str) -> int:
     sys.argv = rest
     sys.excepthook = _without_our_frames
     try:
-        if not is_module:
+        if is_module:
+            _set_first_path(os.getcwd())
+        else:
             code = _program(main, name)
         importlib.import_module("trellis.as_parsl")
         if is_module:  # the packages that it is in are imported
@@ -111,8 +113,7 @@ def _program(main: ModuleType, path: str) -> CodeType:
 
 
 def _module(main: ModuleType, name: str) -> CodeType:
-    """The code of a module, as ``python -m`` finds it; ``main``, ``sys.path`` and ``sys.argv`` are made as it wants."""
-    _set_first_path(os.getcwd())
+    """The code of a module, as ``python -m`` finds it; ``main`` and ``sys.argv`` are made as it wants."""
     try:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations is not None:

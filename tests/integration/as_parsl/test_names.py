@@ -242,6 +242,64 @@ def test_what_is_installed_or_comes_later_on_the_path_is_not_found(tmp_path: Pat
     assert json.loads(run(CHILDREN, tmp_path, PYTHONPATH=str(later)))
 
 
+def test_a_program_beside_a_parsl_has_trellis(tmp_path: Path) -> None:
+    # As in a clone of Parsl.
+    (tmp_path / "parsl").mkdir()
+    (tmp_path / "parsl" / "__init__.py").write_text(REAL)
+    (tmp_path / "parsl" / "config.py").write_text(REAL)
+    program = """
+        import concurrent.futures, multiprocessing, sys
+
+        def who():
+            import parsl.config
+            return parsl.__name__, str(__spec__ and __spec__.name)
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+                print(*who(), *pool.submit(who).result())
+    """
+    assert run(program, tmp_path) == "trellis None trellis None\n"
+    words = [sys.executable, "-m", "trellis", "run", "-m", "program"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout == "trellis program trellis program\n", done.stderr
+
+
+def test_first_cell_of_a_notebook(tmp_path: Path) -> None:
+    cells = [
+        "import trellis.as_parsl",
+        "import parsl\nfrom parsl import python_app",
+        "from parsl.executors import HighThroughputExecutor\nfrom parsl.config import Config",
+        "parsl.load(Config(executors=[HighThroughputExecutor(max_workers_per_node=1)]))",
+        "@python_app\ndef who(x):\n    import parsl\n    return parsl.__name__, parsl.app.errors.AppTimeout is x",
+        "print(*who(parsl.app.errors.AppTimeout).result())",
+        "@python_app\ndef who(x):\n    from parsl import File\n    return type(File(x)).__module__",
+        "print(who('x').result())",
+        "import subprocess, sys",
+        "subprocess.run([sys.executable, '-c', 'import parsl; print(parsl.__name__)'])",
+        "parsl.clear()",
+    ]
+    # As a kernel does it: cells are compiled one after another in one __main__, which has no file.
+    program = """
+        import linecache, sys, types
+
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        sys.path[0] = ""
+        for number, text in enumerate(CELLS):
+            name = f"<ipython-input-{number}>"
+            linecache.cache[name] = len(text), None, text.splitlines(True), name
+            exec(compile(text, name, "exec"), vars(main))
+            sys.stdout.flush()
+    """
+    (tmp_path / "kernel.py").write_text(dedent(program).replace("CELLS", repr(cells)))
+    done = subprocess.run(
+        [sys.executable, "kernel.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "trellis True\ntrellis.staging.files\ntrellis\n", done.stderr
+    assert done.stderr.startswith(SAYS)
+    assert done.stderr.count("\n") == 1
+
+
 def test_first_line_of_a_program(tmp_path: Path) -> None:
     code = "import trellis.as_parsl; import parsl; from parsl.app.errors import AppTimeout; print(parsl.__name__)"
     done = subprocess.run(
