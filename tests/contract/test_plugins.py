@@ -111,7 +111,7 @@ def test_on_parsl(program: str, tmp_path: Path) -> None:
         try:
             got = outcome(program, python, bare_environment(python), folder)
             break
-        except AssertionError as error:  # Parsl's workers give up soon on a host that has much to do
-            if attempt == "second" or "failed to register" not in str(error):
+        except AssertionError:  # its processes may not find each other on a host that has much to do
+            if attempt == "second":
                 raise
     assert got == said.get("ON_PARSL", said["EXPECTED"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from trellis.core.interfaces import Kernel
 from trellis.core.values import shown
-from trellis.dataflow.dependency_resolvers import ATOMIC_TYPES, DependencyResolver
+from trellis.dataflow.dependency_resolvers import ATOMIC_TYPES, DependencyResolver, is_users
 from trellis.futures import AppFuture, DataFuture
 
 
@@ -25,17 +25,23 @@ def are_plain(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
 def gather_futures(resolver: DependencyResolver, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Future[Any]]:
     """All futures that a call waits for, each once."""
     gather = resolver.traverse_to_gather
+    passed_over = _passed_over(resolver)
     found: list[Future[Any]] = []
     for value in args:
-        if type(value) not in ATOMIC_TYPES:
+        if type(value) not in passed_over:
             found.extend(gather(value))
     for name, value in kwargs.items():
-        if type(value) not in ATOMIC_TYPES:
+        if type(value) not in passed_over:
             found.extend(gather(value))
             if name == "inputs" and type(value) in (list, tuple):  # looked into whatever the resolver
                 for element in value:
                     found.extend(gather(element))
     return list(dict.fromkeys(found)) if len(found) > 1 else found
+
+
+def _passed_over(resolver: DependencyResolver) -> frozenset[Any]:
+    """Types that a resolver need not see; one of a user's may take a text for a future's name."""
+    return frozenset() if is_users(resolver) else ATOMIC_TYPES
 
 
 def unwrap_arguments(
@@ -49,13 +55,15 @@ def unwrap_arguments(
     new_args = tuple([_unwrapped(resolver, str(place), value) for place, value in enumerate(args)])
     new_kwargs = {name: _unwrapped(resolver, name, value) for name, value in kwargs.items()}
     inputs = new_kwargs.get("inputs")
-    if isinstance(inputs, list | tuple) and any(isinstance(element, Future) for element in inputs):
+    if isinstance(inputs, list | tuple) and (
+        is_users(resolver) or any(isinstance(element, Future) for element in inputs)
+    ):
         new_kwargs["inputs"] = type(inputs)([resolver.traverse_to_unwrap(element) for element in inputs])
     return new_args, new_kwargs
 
 
 def _unwrapped(resolver: DependencyResolver, name: str, value: Any) -> Any:
-    if type(value) in ATOMIC_TYPES:
+    if type(value) in _passed_over(resolver):
         return value
     try:
         return resolver.traverse_to_unwrap(value)

@@ -103,6 +103,7 @@ def note_failure(
     if not may_retry:
         cost = NEVER_RETRY
     elif policy.handler is not None:
+        record.args = list(record.args)  # handlers written for Parsl change them where they are
         try:
             cost = float(policy.handler(exception, record))
         except BaseException as e:  # a handler that exits ends nobody's program

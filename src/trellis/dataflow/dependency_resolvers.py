@@ -28,8 +28,8 @@ class DependencyResolver:
     """How futures are found in an argument, and how their results are put in their places.
 
     ``traverse_to_gather(argument)`` gives the futures in an argument. ``traverse_to_unwrap(argument)`` gives the
-    argument with each of these futures replaced by its result; it is called when all of them are done, and may raise
-    what a failed future raises.
+    argument with each of these futures replaced by its result; it is called when all of them are done. One of a user's
+    decides what becomes of a future that has failed: raises what it raises, or puts something else in its place.
     """
 
     traverse_to_gather: Callable[[object], Sequence[Future[Any]]]
@@ -84,3 +84,8 @@ def _deep_unwrap(argument: Any) -> Any:
 
 SHALLOW_DEPENDENCY_RESOLVER = DependencyResolver(_shallow_gather, _shallow_unwrap)
 DEEP_DEPENDENCY_RESOLVER = DependencyResolver(_deep_gather, _deep_unwrap)
+
+
+def is_users(resolver: DependencyResolver) -> bool:
+    """Whether it is none of these: then nobody knows which values stand for futures, or what becomes of failed ones."""
+    return resolver is not SHALLOW_DEPENDENCY_RESOLVER and resolver is not DEEP_DEPENDENCY_RESOLVER

@@ -25,7 +25,7 @@ from trellis.core.places import explained
 from trellis.core.validation import check
 from trellis.dataflow.attempts import RetryPolicy
 from trellis.dataflow.calls import autolog_path, is_simple_call, prepare
-from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER, DependencyResolver
+from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER, DependencyResolver, is_users
 from trellis.dataflow.exits import clean_up_at_exit, forget
 from trellis.dataflow.left_behind import LeftBehind
 from trellis.dataflow.observers import Observer, Observers
@@ -73,6 +73,7 @@ class DataFlowKernel:
         self.executors: dict[str, Any] = {}  # as they were given; the runner has them as it calls them
         self._adapted: dict[str, Executor] = {}
         self.resolver = config.dependency_resolver or DEEP_DEPENDENCY_RESOLVER
+        self._resolver_is_users = is_users(self.resolver)
         self.memoizer = config.make_memoizer()
         self.monitoring = None
         self._data_manager: DataManager | None = None
@@ -240,7 +241,7 @@ class DataFlowKernel:
         record.app_fu = future
         record.executor = self._choose_executor(spec)
         broken: Exception | None = None
-        if not is_simple_call(args, kwargs):
+        if self._resolver_is_users or not is_simple_call(args, kwargs):
             try:
                 prepare(record, future, self)
             except Exception as e:  # a fault of this call: its future says so

@@ -35,7 +35,7 @@ from trellis.dataflow.arguments import (
 )
 from trellis.dataflow.attempts import RetryPolicy, give_up, make_attempt, note_failure
 from trellis.dataflow.completion import CompletionThread
-from trellis.dataflow.dependency_resolvers import DependencyResolver
+from trellis.dataflow.dependency_resolvers import DependencyResolver, is_users
 from trellis.dataflow.failure_log import FailureLog
 from trellis.dataflow.observers import Observers
 from trellis.dataflow.open_futures import OpenFutures
@@ -81,6 +81,8 @@ class TaskRunner:
         self._executors = executors
         self._memoizer = memoizer
         self._resolver = resolver
+        # A user's resolver sees failed futures, too, and says what becomes of them.
+        self._fails_dependents = not is_users(resolver)
         self._retries = retries
         self._garbage_collect = garbage_collect
         self._observers = observers
@@ -121,7 +123,7 @@ class TaskRunner:
             self.tasks[record.id] = record
             if record.depends and broken is None:
                 keys, failed = self._open.keys_of(record.depends, new_futures)
-            actions = self._graph.handle(graph.TaskSubmitted(record.id, keys, failed))
+            actions = self._graph.handle(graph.TaskSubmitted(record.id, keys, failed and self._fails_dependents))
             if broken is not None:
                 record.outcome = Outcome(None, broken)
                 actions = self._graph.handle(graph.TaskAbandoned(record.id))
@@ -186,7 +188,13 @@ class TaskRunner:
             return self._abandon(record)
         try:
             if record.depends and not record.resolved:
-                record.args, record.kwargs = unwrap_arguments(self._resolver, record.args, record.kwargs)
+                try:
+                    record.args, record.kwargs = unwrap_arguments(self._resolver, record.args, record.kwargs)
+                except Exception:
+                    if any(has_failed(future) for future in record.depends):
+                        self._handle(graph.TaskAbandoned(record.id))
+                        return self._fail_dependent(record)
+                    raise
                 record.resolved = True
             if record.memoize:
                 memo = self._memoizer.check_memo(record)
@@ -238,7 +246,9 @@ class TaskRunner:
 
     def _fail_dependent(self, record: TaskRecord) -> Sequence[graph.Action]:
         causes = failures(record.depends, places_in_call(self._resolver, record.args, record.kwargs), record.id)
-        return self._finish(record, States.dep_fail, None, DependencyError(causes, record.id))
+        error = DependencyError(causes, record.id)
+        note_failure(record, error, self._retries)  # the retry handler hears of it; nothing is tried again
+        return self._finish(record, States.dep_fail, None, error)
 
     def _finish_join(self, record: TaskRecord) -> Sequence[graph.Action]:
         causes = failures(futures_of_join(record.joins), places_in_join(record.joins), record.id)
@@ -263,7 +273,7 @@ class TaskRunner:
         if record.app_fu is None:  # it was final already
             return ()
         if record.app_fu.done():
-            return self._handle(graph.DependencyDone(record.id, has_failed(record.app_fu)))
+            return self._handle(self._done(record.id, has_failed(record.app_fu)))
         return self._finish(record, States.failed, None, exception)
 
     def _finish(
@@ -295,7 +305,7 @@ class TaskRunner:
             record.forget_call()
         record.attempt = None  # what comes of it is too late now
         with self._lock:
-            return self._graph.handle(graph.DependencyDone(record.id, exception is not None))
+            return self._graph.handle(self._done(record.id, exception is not None))
 
     # -- outcomes, on the runner's thread ----------------------------------------------------------------------
 
@@ -369,10 +379,14 @@ class TaskRunner:
             logger.info("%s failed and is tried again: %s", record.describe(), record.fail_history[-1])
         return actions
 
+    def _done(self, key: int, failed: bool) -> graph.DependencyDone:
+        """The event that something which tasks may wait for is done."""
+        return graph.DependencyDone(key, failed and self._fails_dependents)
+
     def _on_foreign_done(self, future: Future[Any]) -> None:
         with self._lock:
             key = self._open.done(future)
-            actions = self._graph.handle(graph.DependencyDone(key, has_failed(future)))
+            actions = self._graph.handle(self._done(key, has_failed(future)))
         self._perform(actions)
 
     def _on_memo_done(self, waiting: tuple[TaskRecord, Future[Any]]) -> None:

@@ -1,7 +1,8 @@
 """What is known of one task. Holds facts; the kernel changes them, and users' retry handlers and memoizers may.
 
 A field is an attribute, ``record.func_name``, and also an item, ``record["func_name"]``, as Parsl's users write it.
-Parsl's ``exec_fu``, ``task_launch_lock`` and ``join_lock`` are inner parts of its kernel and have no counterpart.
+Parsl's ``exec_fu`` is always None here, as it is there between attempts; its ``task_launch_lock`` and ``join_lock`` are
+inner parts of its kernel and have no counterpart.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _DEFAULTS: dict[str, Any] = {
     "attempt": None,
     "checkpoint": False,
+    "exec_fu": None,
     "fail_cost": 0.0,
     "fail_count": 0,
     "from_memo": None,
@@ -53,6 +55,7 @@ class TaskRecord:
         "checkpoint",
         "depends",
         "dfk",
+        "exec_fu",
         "executor",
         "fail_cost",
         "fail_count",
@@ -89,6 +92,7 @@ class TaskRecord:
         checkpoint: bool
         depends: Sequence[Future[Any]]
         dfk: Kernel
+        exec_fu: None
         executor: str
         fail_cost: float
         fail_count: int

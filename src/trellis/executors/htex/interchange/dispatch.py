@@ -9,6 +9,7 @@ there until all are, so that small tasks cannot keep it out for ever.
 from __future__ import annotations
 
 import heapq
+from datetime import datetime
 from random import Random
 
 from trellis.executors.htex.interchange.candidates import Candidates, Tier, room_for
@@ -30,8 +31,10 @@ class TaskDispatcher:
         infeasible: InfeasibleKinds,
         selection: Selection,
         rng: Random,
+        epoch_s: float = 0.0,
     ) -> None:
         self._table = managers
+        self._epoch_s = epoch_s
         self._managers = managers.entries
         self._queue = queue
         self._infeasible = infeasible
@@ -75,7 +78,7 @@ class TaskDispatcher:
         if not (self._table.ready or self._table.eager):
             return []
         actions: list[SendTasks | WarnOfSelector] = []
-        candidates = Candidates(self._managers, self._ranks(now, actions), self._selection == "random", now)
+        candidates = Candidates(self._managers, self._ranks(actions), self._selection == "random", now)
         heads = self._queue.heads()
         heapq.heapify(heads)  # no two have the same head, so kinds are never compared
         while heads and (self._table.ready or self._table.eager):
@@ -93,12 +96,12 @@ class TaskDispatcher:
                 heapq.heappush(heads, (head, kind))
         return actions
 
-    def _ranks(self, now: float, warnings: list[SendTasks | WarnOfSelector]) -> dict[str, float]:
+    def _ranks(self, warnings: list[SendTasks | WarnOfSelector]) -> dict[str, float]:
         """The order of managers that can take something."""
         names = [*self._table.ready, *self._table.eager]
         if self._selector is not None:
             try:
-                ordered = self._ordered(self._selector, names, now)
+                ordered = self._ordered(self._selector, names)
                 return {name: float(rank) for rank, name in enumerate(ordered)}
             except Exception as error:  # foreign code
                 if not self._warned:
@@ -110,12 +113,15 @@ class TaskDispatcher:
             return {name: float(rank) for rank, name in enumerate(names)}
         return {name: self._rng.random() for name in names}
 
-    def _ordered(self, selector: ManagerSelector, names: list[str], now: float) -> list[str]:
-        records = {name.encode(): _record(self._managers[name], now) for name in names}
-        answer = [id_.decode() for id_ in selector.sort_managers(records, set(records))]
-        if len(set(answer)) < len(answer) or not set(answer) <= set(names):
+    def _ordered(self, selector: ManagerSelector, names: list[str]) -> list[str]:
+        records = {name.encode(): _record(entry, self._epoch_s) for name, entry in self._managers.items()}
+        answer = [id_.decode() for id_ in selector.sort_managers(records, {name.encode() for name in names})]
+        if not set(answer) <= set(self._managers):
             raise ValueError(f"it gave {answer}, and was given {names}")
-        return [*reversed(answer), *(name for name in names if name not in answer)]
+        # What is there twice counts where it is served first; who can take nothing is passed over.
+        able = set(names)
+        order = [name for name in dict.fromkeys(reversed(answer)) if name in able]
+        return [*order, *(name for name in names if name not in order)]
 
     # -- tasks that wait at the wrong manager ------------------------------------------------------------------
 
@@ -166,7 +172,7 @@ class TaskDispatcher:
             assert not any(rooms), f"{kind} waits beside a manager that has room"
 
 
-def _record(manager: ManagerEntry, now: float) -> ManagerRecord:
+def _record(manager: ManagerEntry, epoch_s: float) -> ManagerRecord:
     hello = manager.registration
     return ManagerRecord(
         block_id=hello.block,
@@ -177,9 +183,9 @@ def _record(manager: ManagerEntry, now: float) -> ManagerRecord:
         active=manager.takes_tasks,
         draining=manager.draining,
         hostname=hello.hostname,
-        last_heartbeat=manager.last_heard,
-        idle_since=manager.idle_since,
-        timestamp=now,
+        last_heartbeat=epoch_s + manager.last_heard,
+        idle_since=None if manager.idle_since is None else epoch_s + manager.idle_since,
+        timestamp=datetime.fromtimestamp(hello.start_time),
         parsl_version=hello.trellis_version,
         python_version=hello.python_version,
         packages={},

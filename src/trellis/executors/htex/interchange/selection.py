@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from random import Random
 from typing import Any, TypedDict
 
@@ -13,10 +14,10 @@ from trellis.utils import RepresentationMixin
 
 
 class ManagerRecord(TypedDict):
-    """What a selector is told of a manager. Times are seconds by the interchange's own clock, but for its start."""
+    """What a selector is told of a manager. Times are seconds since the epoch, by the interchange's host."""
 
     block_id: str
-    start_time: float  # since the epoch
+    start_time: float  # by the manager's host
     tasks: list[int]
     worker_count: int
     max_capacity: int
@@ -25,7 +26,7 @@ class ManagerRecord(TypedDict):
     hostname: str
     last_heartbeat: float
     idle_since: float | None  # None: it has tasks
-    timestamp: float  # now
+    timestamp: datetime  # of its start
     parsl_version: str  # Trellis's
     python_version: str
     packages: dict[str, str]  # empty: the interchange does not know them
@@ -39,7 +40,7 @@ class ManagerSelector(ABC):
 
     @abstractmethod
     def sort_managers(self, ready_managers: Mapping[bytes, Any], manager_list: Iterable[bytes]) -> list[bytes]:
-        """Order the ids in ``manager_list``; ``ready_managers`` has a ``ManagerRecord`` for each.
+        """Order the ids in ``manager_list``; ``ready_managers`` has a ``ManagerRecord`` for each that there is.
 
         The favourite is the last, as it is for Parsl. This is called once for each round of tasks, in the interchange's
         process. Those that are left out get tasks when all others are full.

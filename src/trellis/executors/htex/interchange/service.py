@@ -59,7 +59,9 @@ class InterchangeService:
         self._loop = Loop()
         self._protocol = protocol.InterchangeProtocol(
             settings,
-            InterchangeState(settings.heartbeat_threshold_s, selection_of(settings), random.Random()),
+            InterchangeState(
+                settings.heartbeat_threshold_s, selection_of(settings), random.Random(), time.time() - time.monotonic()
+            ),
             memory_id(),
             lambda payload: bring(payload, settings.shared_dir or ""),
         )

@@ -31,14 +31,15 @@ class InterchangeState:
     Args:
         heartbeat_threshold_s: a manager that sends nothing for so long is lost.
         selection: which manager gets the next task; ``rng`` is the chance in it.
+        epoch_s: seconds since the epoch when the clock of the events says 0, for selectors that users have written.
     """
 
-    def __init__(self, heartbeat_threshold_s: float, selection: Selection, rng: Random) -> None:
+    def __init__(self, heartbeat_threshold_s: float, selection: Selection, rng: Random, epoch_s: float = 0.0) -> None:
         self._managers = ManagerTable(heartbeat_threshold_s, by_block=selection == "block_id")
         self._tasks = TaskTable(self._managers)
         self._queue = self._tasks.queue
         self._infeasible = InfeasibleKinds(self._managers)
-        self._dispatcher = TaskDispatcher(self._managers, self._queue, self._infeasible, selection, rng)
+        self._dispatcher = TaskDispatcher(self._managers, self._queue, self._infeasible, selection, rng, epoch_s)
         self._rebalance_at: float | None = None
         self._now = 0.0  # of the latest event
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -45,7 +46,7 @@ class House:
     """A machine, a time, and short words for events."""
 
     def __init__(self, selection: Selection = "block_id") -> None:
-        self.state = InterchangeState(1000.0, selection, Random(0))
+        self.state = InterchangeState(1000.0, selection, Random(0), epoch_s=1000.0)
         self.now = 100.0
 
     def __call__(self, event: Event) -> list[Action]:
@@ -331,10 +332,13 @@ def test_tasks_with_walltimes_are_not_asked_back_where_nodes_end(house: House) -
 # -- the user's own order ----------------------------------------------------------------------------------------
 
 
+SORTED = object()
+
+
 class Own(ManagerSelector):
     """By name, so that the first by name is the last; or what a test wants."""
 
-    def __init__(self, answer: object = None) -> None:
+    def __init__(self, answer: object = SORTED) -> None:
         self.answer = answer
         self.calls: list[tuple[Mapping[bytes, Any], Iterable[bytes]]] = []
 
@@ -342,7 +346,7 @@ class Own(ManagerSelector):
         self.calls.append((ready_managers, manager_list))
         if isinstance(self.answer, Exception):
             raise self.answer
-        return sorted(manager_list, reverse=True) if self.answer is None else self.answer  # type: ignore[return-value]
+        return sorted(manager_list, reverse=True) if self.answer is SORTED else self.answer  # type: ignore[return-value]
 
 
 def test_tasks_go_to_the_last_until_it_is_full_then_to_the_one_before() -> None:
@@ -374,14 +378,27 @@ def test_a_selector_is_told_what_there_is_to_know() -> None:
             "active": True,
             "draining": False,
             "hostname": "host-a",
-            "last_heartbeat": 100.0,
+            "last_heartbeat": 1100.0,
             "idle_since": None,
-            "timestamp": 110.0,
+            "timestamp": datetime.fromtimestamp(0),
             "parsl_version": "",
             "python_version": "",
             "packages": {},
         }
     }
+
+
+def test_a_selector_sees_full_managers_too_and_what_it_says_of_them_is_passed_over() -> None:
+    selector = Own([b"b", b"a", b"b", b"a"])
+    house = House(selector)
+    house.register("a", workers=1)
+    house.register("b", workers=1)
+    assert house.submit(1) == [SendTasks("a", [1])]
+    assert house.submit(2) == [SendTasks("b", [2])]
+    assert [(set(records), set(names)) for records, names in selector.calls] == [
+        ({b"a", b"b"}, {b"a", b"b"}),
+        ({b"a", b"b"}, {b"b"}),
+    ]
 
 
 def test_who_is_left_out_comes_last() -> None:
@@ -395,11 +412,12 @@ def test_who_is_left_out_comes_last() -> None:
     ("answer", "reason"),
     [
         (ZeroDivisionError("oh"), "Own.sort_managers: ZeroDivisionError: oh"),
-        ([b"a", b"a"], "Own.sort_managers: ValueError: it gave ['a', 'a'], and was given ['a']"),
         ([b"x"], "Own.sort_managers: ValueError: it gave ['x'], and was given ['a']"),
         (7, "Own.sort_managers: TypeError: 'int' object is not iterable"),
+        (None, "Own.sort_managers: TypeError: 'NoneType' object is not iterable"),
+        (["a"], "Own.sort_managers: AttributeError: 'str' object has no attribute 'decode'"),
     ],
-    ids=["raises", "doubles", "stranger", "no list"],
+    ids=["raises", "stranger", "no list", "nothing", "texts"],
 )
 def test_a_selector_that_fails_is_told_of_once_and_tasks_go_anywhere(answer: object, reason: str) -> None:
     house = House(Own(answer))
