@@ -201,10 +201,14 @@ def _other_parameters(theirs: Parameters, found: Any) -> Iterator[str]:
     defaults = {one[0]: one[1] for one in theirs if len(one) > 1}
     mine = {one.name: one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
     takes_any = {one.kind for one in parameters} & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
-    gone = [name for name in names if name not in mine and not takes_any]
+    renamed = {name: other for name, other in zip(names, mine, strict=False) if name not in mine and other not in names}
+    for name, other in renamed.items():
+        yield f"`{name}` is called `{other}`"
+    gone = [name for name in names if name not in mine and name not in renamed and not takes_any]
     if gone:
         yield f"without {_listed(gone)}"
-    more = [name for name in mine if name not in names and not any(one[0].startswith("*") for one in theirs)]
+    others = {*names, *renamed.values()}
+    more = [name for name in mine if name not in others and not any(one[0].startswith("*") for one in theirs)]
     if more:
         yield f"also {_listed(more)}"
     for name, default in defaults.items():

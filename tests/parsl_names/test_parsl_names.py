@@ -101,8 +101,7 @@ def test_values_and_attributes_are_compared() -> None:
     members = {"there": "value", "made": "value", "gone": "property", "call": [["y"]]}
     assert list(compare._differing(Ours, {"kind": "class", "members": members})) == [
         "no attributes `gone`",
-        "`call()` without `y`",
-        "`call()` also `x`",
+        "`call()` `y` is called `x`",
     ]
     assert list(compare._differing(3, {"kind": "constant", "value": "4"})) == ["is `3`"]
 

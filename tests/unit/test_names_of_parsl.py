@@ -24,12 +24,14 @@ from trellis.app.bash import remote_side_bash_executor
 from trellis.app.errors import RemoteExceptionWrapper, wrap_error
 from trellis.app.python import PythonApp, timeout
 from trellis.dataflow.memoization import (
+    BasicMemoizer,
     id_for_memo,
     id_for_memo_dict,
     id_for_memo_function,
     id_for_memo_list,
     id_for_memo_pickle,
     id_for_memo_tuple,
+    make_hash,
 )
 from trellis.errors import AppException, AppTimeout, NotInTrellis, ParslError
 from trellis.executors.base import ParslExecutor
@@ -235,7 +237,7 @@ def test_serializers_of_users_are_classes_and_work_alone() -> None:
     assert unpack_buffers(pack_buffers([b"a", b"", b"bc"])) == [b"a", b"", b"bc"]
 
 
-def test_names_of_memoization_are_those_of_parsl() -> None:
+def test_names_of_memoization_are_those_of_parsl(tmp_path: Path) -> None:
     class Point:
         def __init__(self, x: int) -> None:
             self.x = x
@@ -248,6 +250,17 @@ def test_names_of_memoization_are_those_of_parsl() -> None:
     assert id_for_memo_list([1]) == id_for_memo([1]) != id_for_memo_tuple((1,))
     assert id_for_memo_dict({1: 2}) == id_for_memo({1: 2})
     assert id_for_memo_function(find) == id_for_memo(find)
+    keys = []
+
+    class Noting(BasicMemoizer):
+        def check_memo(self, task: Any) -> Any:
+            keys.append(make_hash(task))
+            return super().check_memo(task)
+
+    with trellis.load(trellis.Config(memoizer=Noting(), run_dir=str(tmp_path))):
+        app = trellis.python_app(abs, cache=True)
+        assert [app(x).result(30) for x in (-1, -1, -2)] == [1, 1, 2]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_the_measurement_is_a_command_under_parsls_name() -> None:

@@ -30,7 +30,6 @@ from trellis.errors import BadCheckpoint, ConfigurationError, NoDataFlowKernelEr
 __all__ = ["BasicMemoizer", "Memoizer", "id_for_memo", "make_hash", "memo_key"]
 
 # Parsl's names, for memoizers and handlers of users' own.
-make_hash = task_key
 id_for_memo_pickle = by_pickle
 id_for_memo_list = id_for_memo_tuple = id_for_memo_dict = id_for_memo_function = id_for_memo
 
@@ -40,6 +39,11 @@ CHECKPOINT_MODES = (None, "task_exit", "periodic", "dfk_exit", "manual")
 _DEFAULT_PERIOD = "00:30:00"
 # A loaded result up to this size stays in memory after its first use: reading it again costs more than keeping it.
 _KEEP_LIMIT_BYTES = 64 * 1024
+
+
+def make_hash(task: RememberedCall) -> str:
+    """The key of a task's call, for memoizers of users' own; its arguments must be final."""
+    return task_key(task)
 
 
 class CheckpointCommand(
