@@ -109,6 +109,8 @@ def test_nothing(tmp_path: Path) -> None:
     [
         (lambda: FileLogging(level="DEBUG"), ParameterTypeError, "FileLogging: level"),  # type: ignore[arg-type]
         (lambda: FileLogging(format_string=3), ParameterTypeError, "FileLogging: format_string"),  # type: ignore[arg-type]
+        (lambda: FileLogging(format_string="%(nope"), ParameterValueError, "FileLogging: format_string"),
+        (lambda: FileLogging(format_string="%(nope)s"), ParameterValueError, "'nope'"),
         (lambda: JSONLogging(level=-1), ParameterValueError, "JSONLogging: level"),
     ],
 )

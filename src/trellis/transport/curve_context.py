@@ -15,6 +15,7 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
+from trellis.core.validation import check_type
 from trellis.transport.context import Context, new_context
 
 Directory = str | os.PathLike[str]
@@ -28,6 +29,7 @@ def create_certificates(base_dir: Directory) -> str:
 
     It is for its owner alone. What was there is replaced.
     """
+    check_type("create_certificates", "base_dir", base_dir, str, os.PathLike)
     directory = Path(base_dir) / "certificates"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
@@ -62,6 +64,7 @@ class CurveContext:
     """
 
     def __init__(self, cert_dir: Directory | None) -> None:
+        check_type(type(self).__name__, "cert_dir", cert_dir, str, os.PathLike, None)
         self.cert_dir = cert_dir
         self._ctx: Context = new_context()
 

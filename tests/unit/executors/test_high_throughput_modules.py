@@ -17,7 +17,7 @@ from trellis.errors import (
     DeserializationError,
     InvalidResourceSpecification,
     NotInTrellis,
-    ParameterValueError,
+    ParameterTypeError,
 )
 from trellis.executors.execute_task import execute_task
 from trellis.executors.high_throughput import mpi_prefix_composer as composer
@@ -67,11 +67,21 @@ def test_counts_that_are_not_said_are_worked_out() -> None:
     assert prefix == PREFIXES["srun"].removesuffix(" -x")
 
 
-def test_prefixes_that_cannot_be() -> None:
-    with pytest.raises(ParameterValueError, match="mpi_launcher must be one of mpiexec, srun, aprun, not 'ssh'"):
-        composer.compose_all("ssh", SPECIFICATION, HOSTS)
-    with pytest.raises(ParameterValueError, match="node_hostnames"):
-        composer.compose_all("srun", SPECIFICATION, [])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("ssh", SPECIFICATION, HOSTS), "mpi_launcher must be .*'mpiexec', 'srun'.*, not 'ssh'"),
+        (("srun", SPECIFICATION, []), "node_hostnames must be .*names of nodes"),
+        (("srun", SPECIFICATION, "h1"), "node_hostnames must be .*names of nodes"),
+        (("srun", {"num_ranks": "many"}, HOSTS), "resource_spec: num_ranks must be a whole number"),
+        (("srun", {"ranks_per_node": 0}, HOSTS), "resource_spec: ranks_per_node must be a whole number"),
+        (("srun", {"launcher_options": 3}, HOSTS), "resource_spec: launcher_options must be a text"),
+        (("srun", None, HOSTS), "resource_spec must be "),
+    ],
+)
+def test_prefixes_that_cannot_be(values: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"compose_all: {message}"):
+        composer.compose_all(*values)
 
 
 def test_a_specification_gets_the_count_that_is_missing() -> None:
@@ -99,6 +109,8 @@ def test_nodes_of_a_job_of_slurm(variable: str, monkeypatch: pytest.MonkeyPatch)
     assert management.identify_scheduler() is management.Scheduler.Unknown
     with pytest.raises(RuntimeError, match="not known"):
         management.get_nodes_in_batchjob(management.Scheduler.Unknown)
+    with pytest.raises(ParameterTypeError, match="scheduler must be Scheduler"):
+        management.get_nodes_in_batchjob("PBS")  # type: ignore[arg-type]
     monkeypatch.setenv(variable, "n[1-2]")
     assert management.identify_scheduler() is management.Scheduler.Slurm
     with mock.patch("subprocess.check_output", return_value=b"n1\nn2\n") as asked:

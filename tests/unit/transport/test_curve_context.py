@@ -10,6 +10,7 @@ import pytest
 import zmq
 
 from trellis.curvezmq import BaseContext, ClientContext, ServerContext, _load_certificate, create_certificates
+from trellis.errors import ParameterTypeError
 
 HOST = "tcp://127.0.0.1"
 # Long for a loaded host; a message that must not come is waited for as long as one that comes at once needs many times.
@@ -135,3 +136,11 @@ def test_a_context_ends_when_its_sockets_are_closed(certificates: str) -> None:
     server.term()
     assert server.closed
     assert server.auth_thread is None
+
+
+@pytest.mark.parametrize("make", [ClientContext, ServerContext])
+def test_a_directory_is_a_path(make: type[BaseContext]) -> None:
+    with pytest.raises(ParameterTypeError, match=f"{make.__name__}: cert_dir must be"):
+        make(3)  # type: ignore[arg-type]
+    with pytest.raises(ParameterTypeError, match="base_dir must be"):
+        create_certificates(None)  # type: ignore[arg-type]

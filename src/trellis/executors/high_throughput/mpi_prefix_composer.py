@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from trellis.errors import InvalidResourceSpecification, ParameterValueError
+from trellis.core.kinds import Choice, Items, OrNone, Text
+from trellis.core.validation import check, check_type
+from trellis.core.values import Count, Kind
+from trellis.errors import InvalidResourceSpecification
 from trellis.executors.htex.manager.mpi_environment import MPI_LAUNCHERS, mpi_variables
 from trellis.executors.htex.resources import read_mpi_specification
 from trellis.wire.messages import Demand
@@ -24,6 +27,12 @@ __all__ = [
     "compose_srun_launch_cmd",
     "validate_resource_spec",
 ]
+
+_KINDS: dict[str, Kind] = {
+    "ranks_per_node": OrNone(Count()),
+    "num_ranks": OrNone(Count()),
+    "launcher_options": OrNone(Text(lines=False)),
+}
 
 
 def validate_resource_spec(resource_spec: MutableMapping[str, Any]) -> None:
@@ -48,15 +57,21 @@ def compose_all(mpi_launcher: str, resource_spec: Mapping[str, Any], node_hostna
         node_hostnames: where the ranks are put.
 
     Raises:
-        ParameterValueError: there is no such launcher, or there are no nodes.
+        ParameterTypeError, ParameterValueError: a value cannot be; the message names it.
     """
-    if mpi_launcher not in VALID_LAUNCHERS:
-        raise ParameterValueError(f"mpi_launcher must be one of {', '.join(VALID_LAUNCHERS)}, not {mpi_launcher!r}")
-    if not node_hostnames:
-        raise ParameterValueError("node_hostnames must hold the name of at least one node")
-    per_node, ranks = (int(resource_spec.get(name) or 0) for name in ("ranks_per_node", "num_ranks"))
-    options = resource_spec.get("launcher_options") or ""
-    demand = Demand(nodes=len(node_hostnames), ranks_per_node=per_node, ranks=ranks, launcher_options=options)
+    owner = "compose_all"
+    check(owner, "mpi_launcher", mpi_launcher, Choice(*VALID_LAUNCHERS))
+    check(owner, "node_hostnames", node_hostnames, Items(Text(empty=False), "names of nodes", least=1))
+    check_type(owner, "resource_spec", resource_spec, Mapping)
+    given = {
+        name: check(owner, f"resource_spec: {name}", resource_spec.get(name), kind) for name, kind in _KINDS.items()
+    }
+    demand = Demand(
+        nodes=len(node_hostnames),
+        ranks_per_node=given["ranks_per_node"] or 0,
+        ranks=given["num_ranks"] or 0,
+        launcher_options=given["launcher_options"] or "",
+    )
     variables = mpi_variables(demand, node_hostnames, mpi_launcher)
     return {name: value for name, value in variables.items() if name.endswith("_PREFIX")}
 

@@ -9,6 +9,7 @@ import enum
 import os
 
 from trellis.core.missing import Missing
+from trellis.core.validation import check_type
 from trellis.executors.common.host import node_file_names, slurm_node_names
 from trellis.executors.high_throughput.mpi_prefix_composer import VALID_LAUNCHERS
 
@@ -69,8 +70,10 @@ def get_nodes_in_batchjob(scheduler: Scheduler) -> list[str]:
     """The names of this job's nodes.
 
     Raises:
+        ParameterTypeError: ``scheduler`` is none.
         RuntimeError: the batch system is not known.
     """
+    check_type("get_nodes_in_batchjob", "scheduler", scheduler, Scheduler)
     if scheduler is Scheduler.PBS:
         return get_pbs_hosts_list()
     if scheduler is Scheduler.Slurm:
