@@ -890,7 +890,7 @@ def test_what_is_no_job_id_is_a_failed_submission(job_id: object) -> None:
     house = House(init_blocks=1, max_blocks=1)
     house.provider.submit = lambda *args, **kwargs: job_id  # type: ignore[method-assign]
     house.step()
-    assert house.states == {"0": "FAILED"}
+    assert house.states == {"0": "MISSING"}  # no manager came
 
 
 @pytest.mark.parametrize("answer", [None, [], ["RUNNING"], [None], [JobState.RUNNING], 3])
