@@ -22,7 +22,8 @@ from tests.real.bed import BedError, say
 
 VARIABLE = "TRELLIS_PARSL_CACHE"
 _HERE = Path(__file__).parent
-_SERVED = _HERE / "served.py"
+_SERVED = _HERE / "served"
+_FINDER = "trellis_parsl_tests"
 _REQUIREMENTS = _HERE / "requirements.txt"
 _TESTS = "parsl/tests/"
 _LIMIT_S = 600.0
@@ -65,7 +66,7 @@ def suite(cache: Path, release: str) -> Path:
             if not names:
                 raise BedError(f"the wheel of Parsl {release} has no tests")
             (Path(scratch) / "made").rename(place)
-    shutil.copyfile(_SERVED, place / "parsl/__init__.py")
+    shutil.copyfile(_SERVED / "parsl.py", place / "parsl/__init__.py")
     add_node_files(place / _TESTS)
     return place
 
@@ -106,7 +107,11 @@ def _wheel(place: Path, requirement: str) -> Path:
 def environment(cache: Path) -> Path:
     """The interpreter that runs Parsl's tests on Trellis: it has what both need, and neither of them."""
     needs = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    return _venv(cache, "trellis", needs)
+    python = _venv(cache, "trellis", needs)
+    (packages,) = python.parents[1].glob("lib/python3*/site-packages")
+    shutil.copy(_SERVED / f"{_FINDER}.py", packages)
+    (packages / f"{_FINDER}.pth").write_text(f"import {_FINDER}\n", encoding="utf-8")
+    return python
 
 
 def parsl_environment(cache: Path, release: str) -> Path:
