@@ -36,8 +36,10 @@ class TaskLog:
 
     def _say(self, seen: Observation) -> None:
         match seen:
-            case TaskChanged(task, app, States.pending):
+            case TaskChanged(task, app, States.pending, depends=depends):
                 self._log(seen, "task %d (app %s): pending", (task, app), state=States.pending)
+                for needed in depends:
+                    self._log(seen, "task %d (app %s): depends on task %d", (task, app, needed), dependency=needed)
             case TaskChanged(task, app, state):
                 self._log(seen, "task %d (app %s): now %s", (task, app, state.name), state=state)
             case AttemptLaunched(task, app, try_id, executor):
@@ -55,6 +57,7 @@ class TaskLog:
         try_id: int | None = None,
         executor: str | None = None,
         state: States | None = None,
+        dependency: int | None = None,
     ) -> None:
         extra: dict[str, Any] = {
             "parsl.dfk": self._run_id,
@@ -62,6 +65,7 @@ class TaskLog:
             "parsl.app_name": seen.app,
             "parsl.try": try_id,
             "parsl.executor": executor,
+            "parsl.dependency_task": dependency,
             "parsl.task_state": None if state is None else state.name,
         }
         handle(message, values, {name: value for name, value in extra.items() if value is not None}, seen.at)

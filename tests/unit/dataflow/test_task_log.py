@@ -50,6 +50,15 @@ def test_a_task_that_succeeds(caplog: pytest.LogCaptureFixture, tmp_path: Path) 
     assert times == sorted(times)
 
 
+def test_a_task_that_waits_for_others(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    caplog.set_level(logging.DEBUG)
+    with trellis.load(config(tmp_path, initialize_logging=False)):
+        first = divide(1, 2)
+        divide(first, divide(first, 1)).result()
+    found = [values(record) for record in caplog.records if hasattr(record, "parsl.dependency_task")]
+    assert [(each["task"], each["dependency_task"]) for each in found] == [(1, 0), (2, 0), (2, 1)]
+
+
 def test_a_task_that_fails_and_is_tried_again(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     caplog.set_level(logging.DEBUG)
     _, records = run(caplog, 1, 0, run_dir=tmp_path, initialize_logging=False, retries=1)
