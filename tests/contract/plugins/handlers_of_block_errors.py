@@ -24,7 +24,7 @@ EXPECTED = {
         ["simple_error_handler", "noop_error_handler"],
         {"simple": [False, True], "noop": [False, False], "windowed": [False, True]},
     ],
-    "status": ["FAILED", True, "gone", 7, "0123456789", "x" * 1024 + "\n...\n" + "x" * 1024, None, "JobState.FAILED"],
+    "status": ["FAILED", True, "gone", 7, "0123456789", [2053, 2], None, "JobState.FAILED"],
     "terminal": ["CANCELLED", "COMPLETED", "FAILED", "MISSING", "SCALED_IN", "TIMEOUT"],
 }
 
@@ -166,7 +166,8 @@ def status_of_a_job():
         long.write("x" * 5000)
     job = JobStatus(JobState.FAILED, message="gone", exit_code=7, stdout_path="short", stderr_path="long")
     nothing = JobStatus(JobState.FAILED).stdout_summary
-    summaries = [job.stdout_summary, job.stderr_summary, nothing]
+    long_one = [len(job.stderr_summary), job.stderr_summary.count("\n")]
+    summaries = [job.stdout_summary, long_one, nothing]
     return [job.status_name, job.terminal, job.message, job.exit_code, *summaries, str(job.state)]
 
 
