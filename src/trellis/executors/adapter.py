@@ -13,6 +13,7 @@ from typing import Any
 
 from trellis.core.foreign import can_call, is_foreign, overridden
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
+from trellis.errors import ExecutorError
 from trellis.executors.base import ParslExecutor, TrellisExecutor
 
 # What is inside of Parsl's own executors, and Trellis does in another way: overriding it changes nothing unless the
@@ -62,6 +63,8 @@ class ForeignExecutor(Executor):
             if not _PARAMETERS_OF_SUBMIT.isdisjoint(kwargs):  # they would be taken for its own
                 func, kwargs = partial(func, **kwargs), {}
             future = self.inner.submit(func, dict(attempt.resources or {}), *attempt.args, **kwargs)
+            if not hasattr(future, "add_done_callback"):
+                raise ExecutorError(self.inner, f"its submit gave {future!r}, which is no future")
             future.add_done_callback(on_done)
         except Exception as e:
             attempt.sink.deliver(((attempt, Outcome(None, e)),))

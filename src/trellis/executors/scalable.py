@@ -26,11 +26,14 @@ from trellis.core.jobs import JobState, JobStatus
 from trellis.core.kinds import Either, Flag, Function, OrNone
 from trellis.core.parameters import PROVIDER
 from trellis.core.validation import check
+from trellis.core.values import Duration, Number
 from trellis.errors import BadStateException, ScalingFailed
 from trellis.executors.base import ParslExecutor
 from trellis.utils import AtomicIDCounter
 
 logger = logging.getLogger(__name__)
+
+_BLOCKS = Number(least=0, whole=True)
 
 
 class BlockProviderExecutor(ParslExecutor):
@@ -266,8 +269,9 @@ class BlockProviderExecutor(ParslExecutor):
 
         Raises:
             ScalingFailed: there is no provider, or the executor is not started.
+            ConfigurationError: ``n`` is no number of blocks.
         """
-        return self._need_controller().scale_out(n)
+        return self._need_controller().scale_out(check(self.label, "n", n, _BLOCKS))
 
     def scale_in(self, blocks: int, max_idletime: float | None = None, force: bool = True) -> list[str]:
         """End some blocks, idle ones first; give the ids of those chosen.
@@ -280,6 +284,8 @@ class BlockProviderExecutor(ParslExecutor):
         Raises:
             ScalingFailed: there is no provider, or the executor is not started.
         """
+        blocks = check(self.label, "blocks", blocks, _BLOCKS)
+        max_idletime = check(self.label, "max_idletime", max_idletime, OrNone(Duration(least=0)))
         return self._need_controller().scale_in(blocks, force, max_idletime)
 
     def scale_in_facade(self, n: int, max_idletime: float | None = None) -> list[str]:

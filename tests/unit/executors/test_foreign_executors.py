@@ -204,3 +204,14 @@ class Launching(Here):
 
 def test_a_method_of_an_executor_on_parsls_base_class_is_not_taken_for_ours(load: Load) -> None:
     assert load(Launching()).submit(abs, (-1,)).result(10) == ({}, 1)
+
+
+def test_a_submit_that_gives_no_future_fails_the_task_with_the_executors_name(load: Load) -> None:
+    class Forgetful(Here):
+        label = "forgetful"
+
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            return None
+
+    error = load(Forgetful()).submit(abs, (-1,)).exception(10)
+    assert "forgetful: its submit gave None, which is no future" in str(error)

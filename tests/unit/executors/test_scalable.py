@@ -12,7 +12,7 @@ import pytest
 
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, PoolLoad, ScalableExecutor
 from trellis.core.jobs import JobState, JobStatus
-from trellis.errors import BadStateException, ParameterTypeError, ScalingFailed
+from trellis.errors import BadStateException, ConfigurationError, ParameterTypeError, ScalingFailed
 from trellis.executors.block_executor import BlockExecutor
 from trellis.executors.status_handling import BlockProviderExecutor
 from trellis.testing import FakeProvider
@@ -348,3 +348,13 @@ def test_a_provider_that_gives_no_job_id_has_refused_the_block() -> None:
     assert executor.scale_out_facade(1) == []
     assert executor.status_facade["0"].state is JobState.FAILED
     assert "no job id" in str(executor.status_facade["0"].message)
+
+
+@pytest.mark.parametrize("wrong", ["2", -1, 1.5, None])
+def test_numbers_of_blocks_are_checked(wrong: Any) -> None:
+    executor = Plain(provider=FakeProvider())
+    for scale in (executor.scale_out_facade, executor.scale_in, executor.scale_in_facade):
+        with pytest.raises(ConfigurationError, match=r"plain: (n|blocks) must be a "):
+            scale(wrong)
+    with pytest.raises(ConfigurationError, match="plain: max_idletime"):
+        executor.scale_in(1, max_idletime="1m")  # type: ignore[arg-type]
