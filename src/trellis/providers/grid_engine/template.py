@@ -1,0 +1,20 @@
+"""Text of a job of Grid Engine, for providers of users' own on ``ClusterProvider``; Trellis's own composes its scripts.
+
+Places to fill in: jobname, walltime, submit_script_dir, scheduler_options, worker_init and user_script.
+"""
+
+template_string = """#!/bin/bash
+
+#$$ -S /bin/bash
+#$$ -cwd
+#$$ -l h_rt=${walltime}
+#$$ -o ${submit_script_dir}/${jobname}.submit.stdout
+#$$ -e ${submit_script_dir}/${jobname}.submit.stderr
+${scheduler_options}
+
+${worker_init}
+
+export JOBNAME="${jobname}"
+
+${user_script}
+"""
