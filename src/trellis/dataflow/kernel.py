@@ -98,6 +98,7 @@ class DataFlowKernel:
         self._log_run("run %s%s starts in %s", self.run_id, of_project, self.run_dir)
         try:
             self.memoizer.start(run_dir=self.run_dir, config_run_dir=config.run_dir)
+            self._tell_of_bypassed_memoizer()
             internal = ThreadPoolExecutor(INTERNAL_EXECUTOR, config.internal_tasks_max_threads)
             self.add_executors([internal, *config.executors])
         except OSError as error:
@@ -156,6 +157,12 @@ class DataFlowKernel:
 
             self._data_manager = DataManager(self, default_staging)
         return self._data_manager
+
+    def _tell_of_bypassed_memoizer(self) -> None:
+        from trellis.dataflow.memoization import bypassed  # the configuration has loaded it by now
+
+        if warning := bypassed(self.memoizer):
+            _notify(warning)
 
     @property
     def job_status_poller(self) -> Any:

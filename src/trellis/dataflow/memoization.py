@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
 
+from trellis.core.foreign import overridden
 from trellis.core.kinds import Flag
 from trellis.core.missing import Missing
 from trellis.core.parameters import CHECKPOINT_KINDS
@@ -74,13 +75,13 @@ class Memoizer(ABC):
     def check_memo(self, task: Any) -> Future[Any] | None:
         """A future for the task's result, or None when the task has to run.
 
-        Called from any thread, for apps with ``cache=True``, when the arguments are final. What it raises becomes the
-        task's failure. The kernel never cancels or completes the future.
+        Called from any thread for every task, when its arguments are final; ``task["memoize"]`` says whether its app
+        has ``cache=True``. What it raises becomes the task's failure. The kernel never cancels or completes the future.
         """
 
     @abstractmethod
     def update_memo_result(self, task: Any, result: Any) -> None:
-        """The task has succeeded; called before its own future is completed."""
+        """The task has succeeded, also by ``check_memo``; called before its own future is completed."""
 
     @abstractmethod
     def update_memo_exception(self, task: Any, exception: BaseException) -> None:
@@ -181,6 +182,7 @@ class BasicMemoizer(Memoizer):
             raise ConfigurationError(
                 "a memoizer serves one kernel at a time: close the other one, or make a second one"
             )
+        self.run_dir, self.config_run_dir = run_dir, config_run_dir
         run = _Run(run_dir, self._load(config_run_dir))
         if run.loaded:
             logger.info("Results of %d earlier calls are at hand", len(run.loaded))
@@ -221,12 +223,18 @@ class BasicMemoizer(Memoizer):
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
+    def make_hash(self, task: MemoTask) -> str:
+        """The key of a call; a subclass may say otherwise what makes two calls the same."""
+        return task_key(task, hash_code=self.hash_code)
+
     def check_memo(self, task: MemoTask) -> Future[Any] | None:
         run = self._run
         if run is None or not self.memoize or not task.memoize:
             task.hashsum = None
             return None
-        key = task.hashsum = task_key(task, hash_code=self.hash_code)
+        key = task.hashsum = self.make_hash(task)
+        if not isinstance(key, str):
+            raise TypeError(f"{type(self).__name__}.make_hash must give a text, not {key!r}")
         while True:
             with self._lock:
                 if (known := run.results.get(key)) is not None:
@@ -346,6 +354,34 @@ class BasicMemoizer(Memoizer):
             if not run.write_failed:
                 run.write_failed = True
                 logger.error("Results cannot be written to the checkpoint; tasks go on without: %s", error)
+
+
+# Of Parsl's memoizers, in this release and in others; what they do is done in other ways here.
+_NEVER_CALLED = (
+    "_checkpoint_these_tasks",
+    "_load_checkpoints",
+    "_update_checkpoint",
+    "_update_memo",
+    "check_memo_table",
+    "checkpoint_one",
+    "checkpoint_queue",
+    "hash_lookup",
+    "id_for_memo",
+    "load_checkpoints",
+    "update_checkpoint",
+    "update_memo",
+)
+
+
+def bypassed(memoizer: Memoizer) -> str:
+    """What a user has to know of overrides that nothing calls; empty if there are none."""
+    names = overridden(memoizer, _NEVER_CALLED) if isinstance(memoizer, BasicMemoizer) else []
+    if not names:
+        return ""
+    return (
+        f"memoizer {type(memoizer).__name__} overrides {', '.join(names)}, which nothing calls here: "
+        "override check_memo, make_hash, update_memo_result or update_memo_exception"
+    )
 
 
 def _payload(run: _Run, func_name: str, result: Future[Any] | Record) -> bytes | None:

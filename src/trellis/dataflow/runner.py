@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
 from trellis.core.failures import as_exception
+from trellis.core.foreign import overridden
 from trellis.core.interfaces import Attempt, Executor, Outcome
 from trellis.core.unmade import Unmade
 from trellis.core.users_errors import is_interrupt
@@ -81,6 +82,8 @@ class TaskRunner:
         self._executors = executors
         self._memoizer = memoizer
         self._resolver = resolver
+        # A user's memoizer hears of every task, as Parsl's do; ours has nothing to say of apps without cache=True.
+        self._hears_all = bool(overridden(memoizer, ("check_memo", "update_memo_result", "update_memo_exception")))
         # A user's resolver sees failed futures, too, and says what becomes of them.
         self._fails_dependents = not is_users(resolver)
         self._retries = retries
@@ -196,7 +199,7 @@ class TaskRunner:
                         return self._fail_dependent(record)
                     raise
                 record.resolved = True
-            if record.memoize:
+            if record.memoize or self._hears_all:
                 memo = self._memoizer.check_memo(record)
                 if memo is not None:
                     return self._use_memo(record, memo)
@@ -215,6 +218,8 @@ class TaskRunner:
         return ()
 
     def _use_memo(self, record: TaskRecord, memo: Future[Any]) -> Sequence[graph.Action]:
+        if not isinstance(memo, Future):
+            raise TypeError(f"{type(self._memoizer).__name__}.check_memo must give a future or None, not {memo!r}")
         if not memo.done():  # the same call is going on elsewhere: its end will be this task's
             memo.add_done_callback(lambda _: self._thread.post(self._on_memo_done, (record, memo)))
             return ()
@@ -230,17 +235,16 @@ class TaskRunner:
     def _resolve(self, record: TaskRecord) -> Sequence[graph.Action]:
         outcome = record.outcome
         assert outcome is not None
-        if record.from_memo:
-            return self._finish(record, States.memo_done, outcome.value, None)
-        if record.memoize:
+        if self._hears_all or (record.memoize and not record.from_memo):
             self._memoizer.update_memo_result(record, outcome.value)
-        return self._finish(record, States.exec_done, outcome.value, None)
+        state = States.memo_done if record.from_memo else States.exec_done
+        return self._finish(record, state, outcome.value, None)
 
     def _fail(self, record: TaskRecord) -> Sequence[graph.Action]:
         outcome = record.outcome
         assert outcome is not None
         assert outcome.exception is not None
-        if record.memoize and not record.from_memo:
+        if self._hears_all or (record.memoize and not record.from_memo):
             self._memoizer.update_memo_exception(record, outcome.exception)
         return self._finish(record, States.failed, None, outcome.exception)
 
@@ -248,6 +252,8 @@ class TaskRunner:
         causes = failures(record.depends, places_in_call(self._resolver, record.args, record.kwargs), record.id)
         error = DependencyError(causes, record.id)
         note_failure(record, error, self._retries)  # the retry handler hears of it; nothing is tried again
+        if self._hears_all:
+            self._memoizer.update_memo_exception(record, error)
         return self._finish(record, States.dep_fail, None, error)
 
     def _finish_join(self, record: TaskRecord) -> Sequence[graph.Action]:
@@ -262,7 +268,7 @@ class TaskRunner:
 
     def _set_cancelled(self, record: TaskRecord) -> Sequence[graph.Action]:
         cancelled = CancelledError(f"{record.describe()} was cancelled")
-        if record.memoize:
+        if record.memoize or self._hears_all:
             self._memoizer.update_memo_exception(record, cancelled)
         return self._finish(record, States.cancelled, None, cancelled)
 

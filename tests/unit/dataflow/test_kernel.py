@@ -198,7 +198,7 @@ def test_one_bad_hook_fails_one_task(tmp_path: Path) -> None:
         def check_memo(self, task: Any) -> Future[Any] | None:
             if task.args == ("check",):
                 raise ValueError("cannot check")
-            return None
+            return 3 if task.args == ("odd",) else None  # type: ignore[return-value]
 
         def update_memo_result(self, task: Any, result: Any) -> None:
             if task.args == ("update",):
@@ -209,7 +209,7 @@ def test_one_bad_hook_fails_one_task(tmp_path: Path) -> None:
 
     executor = Manual()
     with DataFlowKernel(Config(executors=[executor], memoizer=Forgetful(), run_dir=str(tmp_path))) as kernel:
-        futures = [kernel.submit(app, (word,), cache=True) for word in ("check", "update", "fine")]
+        futures = [kernel.submit(app, (word,), cache=True) for word in ("check", "update", "fine", "odd")]
         for attempt in executor.attempts:
             executor.end(attempt, "value")
         with pytest.raises(ValueError, match="cannot check"):
@@ -217,6 +217,8 @@ def test_one_bad_hook_fails_one_task(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="cannot update"):
             futures[1].result(TIMEOUT_S)
         assert futures[2].result(TIMEOUT_S) == "value"
+        with pytest.raises(TypeError, match="Forgetful.check_memo must give a future or None, not 3"):
+            futures[3].result(TIMEOUT_S)
 
 
 def test_nothing_waits_for_ever_after_cleanup(dfk: DataFlowKernel, executor: Manual) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.dataflow_memo.fakes import Task
 from trellis.dataflow.checkpoint import CHECKPOINT_FILE, CheckpointWriter, get_last_checkpoint, load_checkpoints
-from trellis.dataflow.memoization import BasicMemoizer, Memoizer
+from trellis.dataflow.memoization import BasicMemoizer, Memoizer, bypassed
 from trellis.errors import BadCheckpoint, ConfigurationError, NoDataFlowKernelError, ParameterTypeError
 
 
@@ -451,3 +451,42 @@ def test_parameters_can_be_read_back() -> None:
 def test_a_period_without_its_mode_is_told(caplog: pytest.LogCaptureFixture) -> None:
     BasicMemoizer(checkpoint_mode="manual", checkpoint_period="00:00:10")
     assert "checkpoint_period has no effect" in caplog.text
+
+
+# -- subclasses of users -----------------------------------------------------------------------------------------
+
+
+class ByFirst(BasicMemoizer):
+    def make_hash(self, task: Any) -> str:
+        return str(task.args[0])
+
+
+def test_a_subclass_says_what_makes_calls_the_same(runs: Runs) -> None:
+    memoizer = runs.start(ByFirst())
+    assert call(memoizer, 1, "a", result="first") == "first"
+    assert call(memoizer, 1, "b", result="second") == "first"
+    assert call(memoizer, 2, "b", result="third") == "third"
+
+
+def test_a_key_that_is_no_text_is_refused(runs: Runs) -> None:
+    class Odd(BasicMemoizer):
+        def make_hash(self, task: Any) -> str:
+            return b"key"  # type: ignore[return-value]
+
+    with pytest.raises(TypeError, match="Odd.make_hash must give a text, not b'key'"):
+        call(runs.start(Odd()), 1)
+
+
+def test_a_memoizer_knows_its_run(runs: Runs) -> None:
+    memoizer = runs.start()
+    assert (memoizer.run_dir, memoizer.config_run_dir) == (str(runs.run_dir(0)), str(runs.directory))
+
+
+def test_overrides_that_nothing_calls_are_told_of() -> None:
+    class Old(BasicMemoizer):
+        def update_memo(self, task: Any, future: Any) -> None: ...
+
+        def checkpoint_queue(self) -> None: ...
+
+    assert "memoizer Old overrides checkpoint_queue, update_memo, which nothing calls" in bypassed(Old())
+    assert bypassed(ByFirst()) == ""
