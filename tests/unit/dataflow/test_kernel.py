@@ -217,7 +217,7 @@ def test_one_bad_hook_fails_one_task(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="cannot update"):
             futures[1].result(TIMEOUT_S)
         assert futures[2].result(TIMEOUT_S) == "value"
-        with pytest.raises(TypeError, match="Forgetful.check_memo must give a future or None, not 3"):
+        with pytest.raises(TypeError, match=r"Forgetful\.check_memo must give a future or None, not 3"):
             futures[3].result(TIMEOUT_S)
 
 

@@ -473,7 +473,7 @@ def test_a_key_that_is_no_text_is_refused(runs: Runs) -> None:
         def make_hash(self, task: Any) -> str:
             return b"key"  # type: ignore[return-value]
 
-    with pytest.raises(TypeError, match="Odd.make_hash must give a text, not b'key'"):
+    with pytest.raises(TypeError, match=r"Odd\.make_hash must give a text, not b'key'"):
         call(runs.start(Odd()), 1)
 
 
