@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.crowd import Crowd, most_in_one_process
 from benchmarks.work import identity
 from trellis.core.interfaces import Attempt, Outcome
-from trellis.executors.htex.launch import DEFAULT_INTERCHANGE_LAUNCH_CMD
+from trellis.executors.htex.parsl_commands import INTERCHANGE_COMMAND
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
 from trellis.transport.keys import create_keys
@@ -80,7 +80,7 @@ class Bench:
             lambda message: self._count("failed", 1),
             lambda error: self._count("failed", 1),
         )
-        self.client = InterchangeClient("bench", DEFAULT_INTERCHANGE_LAUNCH_CMD, settings, callbacks)
+        self.client = InterchangeClient("bench", INTERCHANGE_COMMAND, settings, callbacks)
 
     def start(self) -> Ports:
         before = {child.pid for child in psutil.Process().children()}

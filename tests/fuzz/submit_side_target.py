@@ -12,7 +12,7 @@ from tests.fuzz.frames import Frames
 from tests.fuzz.health import Patient, Vitals
 from tests.simulation.simulated_manager import registration
 from trellis.executors.common.service_process import ServiceProcess
-from trellis.executors.htex.launch import DEFAULT_INTERCHANGE_LAUNCH_CMD
+from trellis.executors.htex.parsl_commands import INTERCHANGE_COMMAND
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.htex.submit.interchange_process import interchange_process
 from trellis.transport.context import new_context
@@ -155,7 +155,7 @@ def running(directory: Path, *, encrypted: bool, seed: int) -> Iterator[SubmitSi
         import_paths=[],
         client_name="the submit side",
     )
-    process = interchange_process("routed", DEFAULT_INTERCHANGE_LAUNCH_CMD, settings)
+    process = interchange_process("routed", INTERCHANGE_COMMAND, settings)
     target: SubmitSideTarget | None = None
     try:
         target = SubmitSideTarget(logdir, process, settings, seed)

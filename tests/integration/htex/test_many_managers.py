@@ -16,7 +16,7 @@ from benchmarks import many_managers
 from tests.simulation.simulated_manager import registration
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.errors import ManagerLost
-from trellis.executors.htex.launch import DEFAULT_INTERCHANGE_LAUNCH_CMD
+from trellis.executors.htex.parsl_commands import INTERCHANGE_COMMAND
 from trellis.executors.htex.settings import Settings
 from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
 from trellis.transport.context import new_context
@@ -237,7 +237,7 @@ class Side:
             lambda message: None,
             lambda error: None,
         )
-        limited = ["sh", "-c", f'ulimit -Sn {FEW_DESCRIPTORS}; exec "$@"', "sh", *DEFAULT_INTERCHANGE_LAUNCH_CMD]
+        limited = ["sh", "-c", f'ulimit -Sn {FEW_DESCRIPTORS}; exec "$@"', "sh", *INTERCHANGE_COMMAND]
         self.client = InterchangeClient("many", limited, settings, callbacks)
         before = set(psutil.Process().children())
         self.port = self.client.start().worker

@@ -40,7 +40,8 @@ PREFIXES = {
 
 def test_the_default_commands_are_the_executors() -> None:
     assert HighThroughputExecutor().launch_cmd == DEFAULT_LAUNCH_CMD
-    assert DEFAULT_INTERCHANGE_LAUNCH_CMD[-1] == "trellis.executors.htex.interchange.service"
+    assert HighThroughputExecutor().interchange_launch_cmd == DEFAULT_INTERCHANGE_LAUNCH_CMD == ["interchange.py"]
+    assert HighThroughputExecutor().interchange_launch_cmd is not DEFAULT_INTERCHANGE_LAUNCH_CMD
 
 
 # -- MPI -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from trellis.core.jobs import TERMINAL_STATES, JobState, JobStatus
 from trellis.errors import BadMessage, InvalidResourceSpecification, ScalingFailed
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.interchange.selection import ManagerSelector, RandomManagerSelector
-from trellis.executors.htex.launch import DEFAULT_INTERCHANGE_LAUNCH_CMD, DEFAULT_LAUNCH_CMD
+from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD
+from trellis.executors.htex.parsl_commands import DEFAULT_INTERCHANGE_LAUNCH_CMD
 from trellis.executors.missing import HTEXFuture
 from trellis.executors.scalable import BlockProviderExecutor
 from trellis.process_loggers import wrap_with_logs

@@ -26,7 +26,6 @@ from trellis.executors.common.log_configs import write_log_config
 from trellis.executors.common.loopback import check_loopback
 from trellis.executors.htex.interchange.selection import ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.launch import (
-    DEFAULT_INTERCHANGE_LAUNCH_CMD,
     DEFAULT_LAUNCH_CMD,
     interchange_settings,
     launch_command,
@@ -34,7 +33,7 @@ from trellis.executors.htex.launch import (
 )
 from trellis.executors.htex.options import FORMER_NAMES, HtexOptions, HtexParameters, warn_of_idle_nodes
 from trellis.executors.htex.parsl_attributes import ParslAttributes
-from trellis.executors.htex.parsl_commands import with_our_interchange
+from trellis.executors.htex.parsl_commands import DEFAULT_INTERCHANGE_LAUNCH_CMD, with_our_interchange
 from trellis.executors.htex.resources import Request, read_specification
 from trellis.executors.htex.settings import Ports
 from trellis.executors.htex.submit.manager_status import block_loads, describe_manager, workers_of_a_node
@@ -140,6 +139,8 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         super().__init__(provider=provider, block_error_handler=block_error_handler)
         if launch_cmd is None:
             given["launch_cmd"] = DEFAULT_LAUNCH_CMD
+        if interchange_launch_cmd is None:
+            given["interchange_launch_cmd"] = list(DEFAULT_INTERCHANGE_LAUNCH_CMD)
         if manager_selector is None:
             given["manager_selector"] = RandomManagerSelector()
         keep_arguments(self, given)

@@ -29,8 +29,6 @@ DEFAULT_LAUNCH_CMD = (
     "--logconf {logconf}"
 )
 
-DEFAULT_INTERCHANGE_LAUNCH_CMD = (sys.executable, "-P", "-m", "trellis.executors.htex.interchange.service")
-
 DEFAULT_PROBE_TIMEOUT_S = 30
 # Where a range of ports is None: any port that users' programs may have.
 _ANY_PORT = (1024, 65536)

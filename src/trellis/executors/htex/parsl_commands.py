@@ -14,7 +14,10 @@ from collections.abc import Sequence
 _MANAGER = "process_worker_pool.py"
 _INTERCHANGE = "interchange.py"
 _MANAGER_MODULE = "trellis.executors.high_throughput.process_worker_pool"
-_INTERCHANGE_MODULE = "trellis.executors.high_throughput.interchange"
+INTERCHANGE_COMMAND = (sys.executable, "-P", "-m", "trellis.executors.htex.interchange.service")
+
+# What ``interchange_launch_cmd`` is unless a user says otherwise: programs put words before it.
+DEFAULT_INTERCHANGE_LAUNCH_CMD = [_INTERCHANGE]
 
 # As a word of its own: a path is a program that the user means.
 _MANAGER_WORD = re.compile(rf"(?<![\w./-]){re.escape(_MANAGER)}(?![\w./-])")
@@ -40,5 +43,4 @@ def with_our_manager(launch_cmd: str) -> str:
 
 def with_our_interchange(command: Sequence[str]) -> list[str]:
     """An ``interchange_launch_cmd`` that starts our interchange where it says ``interchange.py``."""
-    ours = [sys.executable, "-P", "-m", _INTERCHANGE_MODULE]
-    return [word for given in command for word in (ours if given == _INTERCHANGE else [given])]
+    return [word for given in command for word in (INTERCHANGE_COMMAND if given == _INTERCHANGE else (given,))]

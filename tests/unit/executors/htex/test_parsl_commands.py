@@ -37,7 +37,7 @@ def test_the_name_of_parsls_program_stands_for_ours(given: str, started: str) ->
 
 
 def test_the_interchange_too() -> None:
-    ours = [sys.executable, "-P", "-m", "trellis.executors.high_throughput.interchange"]
+    ours = [sys.executable, "-P", "-m", "trellis.executors.htex.interchange.service"]
     assert with_our_interchange(["interchange.py"]) == ours
     assert with_our_interchange(["nice", "interchange.py", "-x"]) == ["nice", *ours, "-x"]
     assert with_our_interchange(("/opt/interchange.py",)) == ["/opt/interchange.py"]
