@@ -66,6 +66,7 @@ class BlockController:
         self._polls = PollSchedule(provider.status_polling_interval, self._clock.now())
         self._questions = Questions(executor.label, provider, self._polls, self._clock)
         # A provider whose blocks are short by nature may say after how long one of them has worked.
+        self._asked_for = 0  # blocks that were to be there at a time because the program said so
         self._pool = BlockPool(most_blocks(provider), getattr(provider, "steady_s", STEADY_S), tells_managers)
         # Guards the provider and the pool. Held during calls of the provider, so readers use the copies below.
         self._lock = threading.RLock()
@@ -95,16 +96,18 @@ class BlockController:
         self._thread = threading.Thread(target=self._run, name=f"trellis-blocks-{self._executor.label}", daemon=True)
         self._thread.start()
 
-    def scale_out(self, blocks: int = 1, *, tries_all: bool = True) -> list[str]:
+    def scale_out(self, blocks: int = 1, *, tries_all: bool = True, by_hand: bool = False) -> list[str]:
         """Start up to ``blocks`` more blocks, but no more than ``max_blocks``; give the ids of those submitted.
 
-        ``tries_all=False``: no more after one that the provider did not take.
+        ``tries_all=False``: no more after one that the provider did not take. ``by_hand``: the program says how many.
         """
         started: list[str] = []
         with self._lock:
             for number in range(blocks):
                 if self._closing:
                     break
+                if by_hand:
+                    self._asked_for = max(self._asked_for, len(self._pool.live()) + 1)
                 new = self._handle(events.BlocksWanted(1))
                 if not new:
                     logger.info("%s: max_blocks allow %d of %d new blocks", self._executor.label, number, blocks)
@@ -428,7 +431,8 @@ class BlockController:
 
     def _handle(self, event: events.Event) -> list[str]:
         """Pass an event to the pool and do what it asks for; give the blocks this was about."""
-        self._pool.limit = most_blocks(self._provider)  # which programs may change while they run
+        # Programs may change the provider while they run, and start more blocks by hand; no plan goes so far.
+        self._pool.limit = max(most_blocks(self._provider), self._asked_for)
         actions = self._pool.handle(event, self._clock.now())
         self._publish()
         submits: list[events.SubmitJob] = []

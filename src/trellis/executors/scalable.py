@@ -265,13 +265,13 @@ class BlockProviderExecutor(ParslExecutor):
             self._controller.poll()
 
     def scale_out_facade(self, n: int) -> list[str]:
-        """Start up to ``n`` more blocks; give the ids of those submitted.
+        """Start ``n`` more blocks, also when these are more than ``max_blocks``; give the ids of those submitted.
 
         Raises:
             ScalingFailed: there is no provider, or the executor is not started.
             ConfigurationError: ``n`` is no number of blocks.
         """
-        return self._need_controller().scale_out(check(self.label, "n", n, _BLOCKS))
+        return self._need_controller().scale_out(check(self.label, "n", n, _BLOCKS), by_hand=True)
 
     def scale_in(self, blocks: int, max_idletime: float | None = None, force: bool = True) -> list[str]:
         """End some blocks, idle ones first; give the ids of those chosen.

@@ -165,11 +165,11 @@ def test_scaling_by_hand(make: Make, tmp_path: Path) -> None:
     assert provider.cancelled == ["job-1", "job-0"]
 
 
-def test_scaling_by_hand_keeps_to_max_blocks(make: Make, tmp_path: Path) -> None:
+def test_a_program_may_start_more_than_max_blocks_by_hand(make: Make, tmp_path: Path) -> None:
     executor, provider = started(make, tmp_path, init_blocks=0, max_blocks=2)
-    assert executor.scale_out_facade(3) == ["0", "1"]
-    assert executor.scale_out_facade(1) == []
-    assert len(provider.submitted) == 2
+    assert executor.scale_out_facade(3) == ["0", "1", "2"]
+    assert executor.scale_out_facade(1) == ["3"]
+    assert len(provider.submitted) == 4
 
 
 def test_scaling_in_can_spare_busy_blocks(make: Make, tmp_path: Path) -> None:
