@@ -54,7 +54,7 @@ def run(words: Sequence[str], command: str) -> int:
             _set_first_path(os.getcwd())
         else:
             code = _program(main, name)
-        importlib.import_module("trellis.as_parsl")
+        _turn_on()
         if is_module:  # the packages that it is in are imported
             code = _module(main, name)
     except _Unusable as error:
@@ -82,6 +82,15 @@ def _parse(words: Sequence[str]) -> tuple[bool, list[str]]:
         case [word, *_] if word.startswith("-"):
             raise _Unusable(f"{word} is no option of this command, and options of the program come after its name")
     return False, list(words)
+
+
+def _turn_on() -> None:
+    try:
+        importlib.import_module("trellis.as_parsl")
+    except ImportError as error:
+        if error.name != "parsl":
+            raise
+        raise _Unusable(str(error)) from None
 
 
 # -- finding it ----------------------------------------------------------------------------------------------------

@@ -157,6 +157,10 @@ def test_the_real_parsl_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import parsl")
     (tmp_path / "program.py").touch()
     done = start(RUN, "program.py", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"trellis run: parsl has been imported from {tmp_path}/parsl/__init__.py already")
+    code = "import parsl, trellis.as_parsl"
+    done = start([sys.executable], "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert f"ImportError: parsl has been imported from {tmp_path}/parsl/__init__.py already" in done.stderr
 

@@ -50,6 +50,8 @@ def needs_of(func: Any, extra: Iterable[str] = ()) -> Needs:
             raise LookupError(f"{name} is neither an installed distribution nor a module")
     modules: set[str] = set()
     seen = {*sys.stdlib_module_names, *_THERE}
+    if sys.modules.get("parsl") is sys.modules["trellis"]:  # where it is installed, too, it must not come along
+        seen.add("parsl")
     while todo:
         name = todo.pop()
         if name in seen:

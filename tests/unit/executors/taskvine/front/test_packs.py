@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import trellis
 from trellis.errors import ConfigurationError
 from trellis.executors.taskvine.front import packs
 from trellis.executors.taskvine.front.imports import Needs, needs_of
@@ -45,6 +47,20 @@ def test_needs_of_what_the_standard_library_has() -> None:
         return json.decoder.__name__
 
     assert needs_of(use) == needs_of(json.dumps) == needs_of(len) == NOTHING
+
+
+def test_parsl_is_no_need_where_it_is_trellis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def use() -> str:
+        import parsl.config
+
+        return parsl.config.__name__
+
+    (tmp_path / "parsl.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "parsl", raising=False)
+    assert needs_of(use) == Needs(frozenset(), frozenset({"parsl"}))
+    monkeypatch.setitem(sys.modules, "parsl", trellis)
+    assert needs_of(use) == NOTHING
 
 
 def test_needs_are_found_in_code_globals_closures_and_wrappers() -> None:
