@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.parsl import expectations
 from tests.parsl.expectations import ExpectationError, Expectations, Reason, Table, read
+from tests.parsl.run import ends
 from tests.parsl.verdict import Outcome, Verdict, judge, read_record
 
 ROWS = {"the log", "Not there yet"}
@@ -109,6 +114,26 @@ def test_a_record_tells_what_was_running_when_it_breaks_off() -> None:
 
 def test_a_record_tells_that_the_run_has_ended() -> None:
     assert read_record(lines({"what": "ended", "test": "", "code": 0})).ended
+
+
+class Process:
+    def __init__(self, turns: float) -> None:
+        self.turns = turns
+
+    def wait(self, timeout: float) -> int:
+        self.turns -= 1
+        if self.turns >= 0:
+            raise subprocess.TimeoutExpired("pytest", timeout)
+        return 0
+
+
+def test_a_run_ends_by_itself_or_is_late_or_stands_still(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    record.touch()
+    assert ends(Process(3), record, 60)  # type: ignore[arg-type]
+    assert not ends(Process(math.inf), record, 0)  # type: ignore[arg-type]
+    os.utime(record, (0, 0))
+    assert not ends(Process(math.inf), record, 60)  # type: ignore[arg-type]
 
 
 def entry(text: str) -> Expectations:
