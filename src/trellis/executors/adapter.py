@@ -102,7 +102,7 @@ def adapt(executor: Any) -> Any:
 
 def start(executor: Any, context: ExecutorContext) -> None:
     """Start an executor whose ``start`` takes the context, or nothing, as in Parsl; and its blocks."""
-    executor.run_dir, executor.run_id = context.run_dir, context.run_id
+    executor.run_dir, executor.run_id, executor.log_config = context.run_dir, context.run_id, context.log_config
     if can_call(executor.start, context):
         executor.start(context)
         return

@@ -90,7 +90,8 @@ class _ForMonitoring:
 class ParslExecutor(ABC):
     """Base of executors that programs bring along, as in Parsl: ``start``, ``submit`` and ``shutdown`` are enough.
 
-    Before ``start()`` the kernel sets ``run_dir`` and ``run_id``. What concerns monitoring is taken, with a warning.
+    Before ``start()`` the kernel sets ``run_dir``, ``run_id`` and ``log_config``. What concerns monitoring is taken,
+    with a warning.
     """
 
     label: str = "undefined"
@@ -101,6 +102,7 @@ class ParslExecutor(ABC):
     working_dir: str | None = None
     run_dir: str = "."
     run_id: str | None = ""
+    log_config: Any = None  # how the processes of this executor are logged, if that is not its own way
     hub_address = _ForMonitoring()
     hub_zmq_port = _ForMonitoring()
     submit_monitoring_radio = _ForMonitoring()
@@ -165,8 +167,10 @@ class TrellisExecutor(ParslExecutor, Executor):
 
     def _told(self, context: ExecutorContext | None) -> ExecutorContext:
         """Give the context that holds for ``start``; ``run_dir`` and ``run_id`` are set from it."""
-        context = context or self.context or ExecutorContext(run_dir=self.run_dir, run_id=self.run_id or "")
-        self.run_dir, self.run_id = context.run_dir, context.run_id
+        context = context or self.context
+        if context is None:
+            context = ExecutorContext(run_dir=self.run_dir, run_id=self.run_id or "", log_config=self.log_config)
+        self.run_dir, self.run_id, self.log_config = context.run_dir, context.run_id, context.log_config
         return context
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:

@@ -116,6 +116,17 @@ def test_one_that_cannot_travel_is_refused(tmp_path: Path) -> None:
     executor.shutdown()
 
 
+def test_an_executor_without_a_kernel_has_its_own(tmp_path: Path) -> None:
+    executor = HighThroughputExecutor(label="htex", max_workers_per_node=1)
+    executor.run_dir, executor.log_config = str(tmp_path), FileLogging(format_string="~ %(message)s")
+    executor.start()
+    try:
+        assert executor.submit(len, {}, "abc").result(WAIT_S) == 3
+        assert logs(tmp_path, ".log")["worker_0"].read_text().startswith("~ worker 0 starts")
+    finally:
+        executor.shutdown()
+
+
 def test_without_one_workers_have_no_log(tmp_path: Path) -> None:
     executor = HighThroughputExecutor(label="htex", max_workers_per_node=1)
     executor.start(ExecutorContext(run_dir=str(tmp_path)))

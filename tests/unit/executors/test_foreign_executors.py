@@ -121,9 +121,10 @@ class Plain(ThreadPoolExecutor):
 
 
 def test_a_start_without_arguments_is_called_and_ours_knows_what_it_would_have_been_told() -> None:
-    plain, context = Plain(), ExecutorContext(run_dir="/r", run_id="id")
+    plain, context = Plain(), ExecutorContext(run_dir="/r", run_id="id", log_config="a way of logging")
     start(plain, context)
     assert (plain.started, plain.run_dir, plain.run_id, plain.context) == (context, "/r", "id", None)
+    assert plain.log_config == "a way of logging"
     plain.shutdown()
 
 
