@@ -74,6 +74,7 @@ class BlockController:
         self._jobs: dict[str, Any] = {}
         self._wakeup = threading.Event()
         self._poll_soon = False
+        self._plan_soon = False
         self._closing = False
         self.judges = True  # False: managers are being dismissed, blocks that end have not failed
         self._thread: threading.Thread | None = None
@@ -153,6 +154,7 @@ class BlockController:
         self._context = replace(
             self._context, strategy=strategy, strategy_period_s=period_s, max_idletime_s=max_idletime_s
         )
+        self._plan_soon = True
         self._wakeup.set()
 
     @property
@@ -215,7 +217,8 @@ class BlockController:
             self._poll_soon = False
             self._poll()
             self._handle_errors()
-        if self._clock.now() >= self._next_plan:
+        if self._plan_soon or self._clock.now() >= self._next_plan:
+            self._plan_soon = False
             self._plan()
             self._next_plan = self._clock.now() + self._context.strategy_period_s
         return min(self._next_poll(), self._next_plan)
