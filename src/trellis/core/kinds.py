@@ -303,7 +303,9 @@ class Instance(Kind):
             raise ValueRefused(self, wrong_type=True)
         missing = [name for name in self.methods if not has(value, name)]
         if missing:
-            raise ValueRefused(self, wrong_type=True, advice=f"it has no {', '.join(missing)}")
+            more = f" and {len(missing) - 3} others" if len(missing) > 4 else ""
+            shown = ", ".join(missing[:3] if more else missing)
+            raise ValueRefused(self, wrong_type=True, advice=f"it has no {shown}{more}")
         return value
 
     def __str__(self) -> str:

@@ -116,12 +116,18 @@ def test_keys_are_set_before_the_start(tmp_path: Path) -> None:
         ({}, (54000, 55000)),
         ({"worker_port_range": (40000, 41000)}, (40000, 41000)),
         ({"worker_port_range": None}, (1024, 65536)),
+        ({"worker_port_range": (0, 0)}, (1024, 65536)),
         ({"worker_port": 50123}, (50123, 50124)),
         ({"worker_ports": (50001, 50002)}, (50001, 50002)),
     ],
 )
 def test_ports_for_managers(parameters: dict[str, Any], ports: tuple[int, int]) -> None:
     assert interchange_settings(HighThroughputExecutor(**parameters).options).worker_ports == ports
+
+
+def test_any_port_for_the_program() -> None:
+    executor = HighThroughputExecutor(interchange_port_range=(0, 0))
+    assert interchange_settings(executor.options).client_ports == (1024, 65536)
 
 
 def test_settings_of_the_interchange(tmp_path: Path) -> None:
@@ -225,6 +231,7 @@ def test_wrong_types_are_told_at_once(parameters: dict[str, Any], message: str) 
         ({"prefetch_capacity": -1}, "prefetch_capacity must be a whole number of at least 0"),
         ({"heartbeat_period": 120}, "heartbeat_period must be above 0 and below heartbeat_threshold"),
         ({"worker_port_range": (55000, 54000)}, "worker_port_range must be"),
+        ({"worker_port_range": (0, 54000)}, "worker_port_range must be"),
         ({"interchange_port_range": (1,)}, "interchange_port_range must be .*two port numbers"),
         ({"poll_period": 0}, "poll_period must be a whole number of at least 1"),
         ({"drain_period": 0}, "drain_period must be a number above 0"),

@@ -65,7 +65,7 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         loopback_address: what this process and the interchange use between them.
         worker_ports: fixed port for managers; the first of the two is used.
         worker_port: newer spelling of the same: one port.
-        worker_port_range: ports (low, high), low <= port < high, to choose the managers' port from.
+        worker_port_range: ports (low, high), low <= port < high, for the managers' port; None or (0, 0): any.
         interchange_port_range: the same for the port between this process and the interchange.
         storage_access: staging providers for this executor; None: the default ones.
         working_dir: directory on the workers into which files are staged.

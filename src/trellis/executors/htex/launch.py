@@ -121,7 +121,7 @@ def interchange_settings(options: HtexOptions) -> Settings:
     selector = options.manager_selector
     return Settings(
         client_address=options.loopback_address,
-        client_ports=options.interchange_port_range or _ANY_PORT,
+        client_ports=_range(options.interchange_port_range),
         worker_address=_listening_address(options),
         worker_ports=_worker_ports(options),
         cert_dir=options.cert_dir,
@@ -148,7 +148,11 @@ def _worker_ports(options: HtexOptions) -> tuple[int, int]:
     fixed = options.worker_port
     if fixed is None and options.worker_ports is not None:
         fixed = options.worker_ports[0]
-    return (fixed, fixed + 1) if fixed else options.worker_port_range or _ANY_PORT
+    return (fixed, fixed + 1) if fixed else _range(options.worker_port_range)
+
+
+def _range(ports: tuple[int, int] | None) -> tuple[int, int]:
+    return ports if ports and any(ports) else _ANY_PORT
 
 
 def _dump(selector: ManagerSelector) -> bytes:

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 _MOST_ACCELERATORS = 1024  # of a node; each has a name in the manager's command
 
 
+ANY_PORTS = (0, 0)  # of ranges: as None, whatever port is free
+
+
 class _Ports(Items):
     """Two port numbers."""
 
@@ -31,11 +34,13 @@ class _Ports(Items):
         self.ordered = ordered
 
     def __call__(self, value: Any) -> Any:
+        if self.ordered and isinstance(value, tuple | list) and list(value) == list(ANY_PORTS):
+            return value
         ports = super().__call__(value)
         if len(ports) != 2:
             raise ValueRefused("two port numbers")
         if self.ordered and not ports[0] < ports[1]:
-            raise ValueRefused("(low, high) with low < high")
+            raise ValueRefused("(low, high) with low < high, or (0, 0) for any port")
         return ports
 
 
