@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from trellis.errors import SchedulerMissingArgs
-from trellis.jobs.states import JobStatus
+from trellis.jobs.states import JobState, JobStatus
 from trellis.launchers import SimpleLauncher
 from trellis.providers.cluster_provider import ClusterProvider
 
@@ -83,3 +83,20 @@ def test_a_description_for_condor() -> None:
     lines = string.Template(template("condor")).substitute(given | rest).splitlines()
     expected = {"arguments = job.sh", 'environment = "A=1"', "output = /scripts/job.stdout", "+own = 1", "queue"}
     assert expected <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "state"),
+    [
+        ("condor.condor.translate_table", "2", JobState.RUNNING),
+        ("lsf.lsf.translate_table", "PEND", JobState.PENDING),
+        ("slurm.slurm.sacct_translate_table", "TIMEOUT", JobState.TIMEOUT),
+        ("slurm.slurm.squeue_translate_table", "CG", JobState.RUNNING),
+        ("torque.torque.translate_table", "C", JobState.COMPLETED),
+        ("torque.torque.translate_table", "Q", JobState.PENDING),
+    ],
+)
+def test_states_have_the_names_of_their_systems(table: str, said: str, state: JobState) -> None:
+    module, _, name = table.rpartition(".")
+    states: dict[str, JobState] = getattr(import_module(f"trellis.providers.{module}"), name)
+    assert states[said] is state

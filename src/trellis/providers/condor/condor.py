@@ -15,6 +15,8 @@ from trellis.providers.condor import text
 from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest
 
+translate_table = text.STATES  # Parsl's name
+
 
 @declares_parameters
 class CondorProvider(BatchProvider):

@@ -32,7 +32,7 @@ HINTS = (
     Hint(r"can't find address|failed to connect|connect to local queue", "no scheduler runs here, or it is down"),
 )
 
-_STATES = {
+STATES = {
     "1": JobState.PENDING,
     "2": JobState.RUNNING,
     "3": JobState.CANCELLED,
@@ -131,7 +131,7 @@ def _exit_code(code: str, signal: str) -> int | None:
 
 
 def _report(status: str, exit_code: int | None, held: str, removed: str, walltime_s: int) -> JobReport:
-    state = _STATES.get(status, JobState.UNKNOWN)
+    state = STATES.get(status, JobState.UNKNOWN)
     if state is JobState.COMPLETED and exit_code is not None:
         return ended(exit_code, None, walltime_s)
     if state is JobState.CANCELLED:

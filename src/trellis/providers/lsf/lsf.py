@@ -16,6 +16,8 @@ from trellis.providers.lsf import text
 from trellis.providers.reports import Hint, JobReport, with_reasons
 from trellis.providers.script import JobRequest, asked_walltime
 
+translate_table = text.STATES  # Parsl's name
+
 
 @declares_parameters
 class LSFProvider(BatchProvider):

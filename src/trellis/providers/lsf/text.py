@@ -27,7 +27,7 @@ HINTS = (
     Hint(r"lsf is down|cannot connect|cannot open", "LSF does not answer; is its environment set up here?"),
 )
 
-_STATES = {
+STATES = {
     "DONE": JobState.COMPLETED,
     "EXIT": JobState.FAILED,
     "PEND": JobState.PENDING,
@@ -86,7 +86,7 @@ def parse_bjobs(text: str) -> dict[str, JobReport]:
 
 
 def _report(stat: str, exit_code: str, reason: str) -> JobReport:
-    state = _STATES.get(stat, JobState.UNKNOWN)
+    state = STATES.get(stat, JobState.UNKNOWN)
     if state is JobState.FAILED:
         return _failure(int(exit_code) if exit_code.isdigit() else None, reason)
     if state is JobState.COMPLETED:

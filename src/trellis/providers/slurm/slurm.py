@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
+from trellis.core.jobs import JobState
 from trellis.core.kinds import Either, Flag, OrNone, Text, Word
 from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.core.values import MOST_COUNTED, Number, ValueRefused
@@ -19,6 +20,22 @@ from trellis.providers.job_environment import ignored_settings, sbatch_defaults
 from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest, asked_walltime, format_walltime
 from trellis.providers.slurm import text
+
+# States by what sacct and squeue call them, under Parsl's names.
+sacct_translate_table = text.STATES
+squeue_translate_table = {
+    "CA": JobState.CANCELLED,
+    "CD": JobState.COMPLETED,
+    "CF": JobState.PENDING,  # the nodes are being started
+    "CG": JobState.RUNNING,  # it is ending
+    "F": JobState.FAILED,
+    "NF": JobState.FAILED,  # of a node
+    "PD": JobState.PENDING,
+    "R": JobState.RUNNING,
+    "RV": JobState.FAILED,  # taken back by its cluster
+    "SE": JobState.FAILED,  # its exit code is a special one
+    "TO": JobState.TIMEOUT,
+}
 
 logger = logging.getLogger(__name__)
 

@@ -43,7 +43,7 @@ HINTS = (
 )
 
 # Names of Slurm's documentation of squeue, "JOB STATE CODES". What is absent is unknown.
-_STATES = {
+STATES = {
     "BOOT_FAIL": JobState.FAILED,
     "CANCELLED": JobState.CANCELLED,
     "COMPLETED": JobState.COMPLETED,
@@ -135,7 +135,7 @@ def _report(state: str, reason: str, exit_code: str | None) -> JobReport:
     name = words[0] if words else ""
     if name == "PENDING" and reason in _HOLDS:
         return JobReport(JobState.HELD, message=reason)
-    known = _STATES.get(name, JobState.UNKNOWN)
+    known = STATES.get(name, JobState.UNKNOWN)
     message = None if known in (JobState.RUNNING, JobState.COMPLETED) else name.lower()
     if message is not None and reason not in ("", "None"):
         message += f": {reason}"

@@ -24,7 +24,7 @@ WALLTIME_OPTION = r"^#PBS\s.*\bwalltime=([\d:]+)"
 # How qstat says that a job is not there any more; nothing else in its complaints is that harmless.
 _GONE = re.compile(r"unknown job ?id|job has finished", re.IGNORECASE)
 
-_STATES = {
+STATES = {
     "B": JobState.RUNNING,
     "E": JobState.RUNNING,  # ending
     "H": JobState.HELD,
@@ -90,7 +90,7 @@ def _report(fields: dict[str, str], walltime_s: int) -> JobReport:
     letter = fields.get("job_state", "")
     if letter in ("C", "F", "X"):
         return _end(fields, walltime_s)
-    state = _STATES.get(letter, JobState.UNKNOWN)
+    state = STATES.get(letter, JobState.UNKNOWN)
     return JobReport(state, message=None if state is JobState.RUNNING else fields.get("comment", f"state {letter}"))
 
 

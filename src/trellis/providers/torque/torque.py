@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from trellis.core.jobs import JobState
 from trellis.core.validation import arguments, declares_parameters, knows_former_names
 from trellis.launchers.base import Launcher
 from trellis.launchers.multi_node import AprunLauncher
@@ -13,6 +14,9 @@ from trellis.providers.batch import BatchProvider
 from trellis.providers.reports import Hint, JobReport
 from trellis.providers.script import JobRequest, asked_walltime, format_walltime, short_name
 from trellis.providers.torque import text
+
+# States by their letters, under Parsl's name.
+translate_table = {**text.STATES, "C": JobState.COMPLETED}
 
 # qdel has no names, so they are looked up first. $0 is the name.
 _DELETE_BY_NAME = 'jobs=$(qselect -N "$0") && [ -n "$jobs" ] && qdel $jobs'
