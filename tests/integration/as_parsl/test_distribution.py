@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,3 +205,12 @@ def test_what_stands_before_it_on_the_path_is_the_programs_own(env: Installation
     env.install("trellis-as-parsl")
     (tmp_path / "parsl.py").write_text(REAL)
     assert "the real Parsl" in env.ask(WHO).stderr
+
+
+def test_an_editable_installation_has_all_of_it(wheels: Path, tmp_path: Path) -> None:
+    code = f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})"
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, cwd=ROOT / "trellis-as-parsl", check=True, capture_output=True, timeout=60)
+    (editable,), (whole,) = tmp_path.iterdir(), wheels.glob("trellis_as_parsl-*.whl")
+    with zipfile.ZipFile(editable) as found, zipfile.ZipFile(whole) as wanted:
+        assert {*wanted.namelist()} <= {*found.namelist()}
