@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,17 @@ def test_a_run_that_it_is_given_goes_on(tmp_path: Path) -> None:
             assert pool.dfk is kernel
             assert pool.submit(pow, 2, 3).result(WAIT_S) == 8
         assert not kernel.cleanup_called
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_an_end_that_is_not_waited_for(cancel: bool, tmp_path: Path) -> None:
+    gate: Future[int] = Future()
+    pool = ParslPoolExecutor(config(tmp_path))
+    future = pool.submit(pow, gate, 2)  # type: ignore[arg-type]
+    pool.shutdown(wait=False, cancel_futures=cancel)
+    assert future.cancelled() == cancel
+    gate.set_result(3)
+    if not cancel:
+        assert future.result(WAIT_S) == 9
+    pool.shutdown()
+    assert pool.dfk.cleanup_called
