@@ -70,6 +70,7 @@ SECOND_PLACES = [
     "dataflow.futures.PENDING",
     "dataflow.futures.TaskRecord",
     "executors.errors.ParslError",
+    "executors.high_throughput.executor.GENERAL_HTEX_PARAM_DOCS",
     "executors.high_throughput.interchange.ManagerLost",
     "executors.high_throughput.mpi_prefix_composer.InvalidResourceSpecification",
     "executors.status_handling.BadStateException",

@@ -6,6 +6,7 @@ from trellis.errors import BadMessage, InvalidResourceSpecification, ScalingFail
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.htex.interchange.selection import ManagerSelector, RandomManagerSelector
 from trellis.executors.htex.launch import DEFAULT_LAUNCH_CMD
+from trellis.executors.htex.options import GENERAL_HTEX_PARAM_DOCS
 from trellis.executors.htex.parsl_commands import DEFAULT_INTERCHANGE_LAUNCH_CMD
 from trellis.executors.missing import HTEXFuture
 from trellis.executors.scalable import BlockProviderExecutor
@@ -16,6 +17,7 @@ from trellis.utils import RepresentationMixin
 __all__ = [
     "DEFAULT_INTERCHANGE_LAUNCH_CMD",
     "DEFAULT_LAUNCH_CMD",
+    "GENERAL_HTEX_PARAM_DOCS",
     "TERMINAL_STATES",
     "BadMessage",
     "BlockProviderExecutor",

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 _MOST_ACCELERATORS = 1024  # of a node; each has a name in the manager's command
 
 
+# For docstrings of subclasses, under the name that Parsl has for it.
+GENERAL_HTEX_PARAM_DOCS = "Parameters are those of HighThroughputExecutor: see its docstring and docs/htex.md."
+
 ANY_PORTS = (0, 0)  # of ranges: as None, whatever port is free
 
 
