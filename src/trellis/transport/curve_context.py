@@ -169,4 +169,3 @@ class ServerContext(CurveContext):
     def _end_authentication(self) -> None:
         if self.auth_thread is not None:
             self.auth_thread.stop()
-            self.auth_thread = None

@@ -135,7 +135,8 @@ def test_a_context_ends_when_its_sockets_are_closed(certificates: str) -> None:
     socket.close()
     server.term()
     assert server.closed
-    assert server.auth_thread is None
+    assert server.auth_thread is not None
+    assert not server.auth_thread.is_alive()
 
 
 @pytest.mark.parametrize("make", [ClientContext, ServerContext])
