@@ -11,8 +11,8 @@ from tests.architecture.test_coming_from_parsl import PAGE as DIFFERENCES
 from tests.architecture.test_coming_from_parsl import rows as table_rows
 
 FILE = Path(__file__).with_name("expected.toml")
-_OWN = "local"
-CONFIGURATIONS = ("local_threads", "htex_local", "taskvine_ex", _OWN)
+OWN = "local"
+CONFIGURATIONS = ("local_threads", "htex_local", "taskvine_ex", OWN)
 KINDS = ("internal", "deliberate", "environment")
 _ABSENT = "Not there yet"
 
@@ -81,7 +81,7 @@ def _tables(release: str, content: dict[str, Any], known_rows: set[str]) -> dict
         if unknown := table.keys() - {"run", "tests"}:
             raise ExpectationError(f"{release} {name}: {', '.join(sorted(unknown))}: there are run and tests only")
         # All tests of these modules bring configurations of their own.
-        absent = modules if name == _OWN else {each: reason._replace(tests=0) for each, reason in modules.items()}
+        absent = modules if name == OWN else {each: reason._replace(tests=0) for each, reason in modules.items()}
         reasons = _reasons(f"{release} {name}", table.get("tests", {}), known_rows)
         tables[name] = Table(table["run"], {**absent, **reasons})
     return tables

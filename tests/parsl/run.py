@@ -20,7 +20,7 @@ from typing import NamedTuple
 from tests.architecture.source import ROOT
 from tests.contract.test_plugins import PARSL_RELEASE
 from tests.parsl import cache, expectations
-from tests.parsl.expectations import CONFIGURATIONS, ExpectationError, Expectations
+from tests.parsl.expectations import CONFIGURATIONS, OWN, ExpectationError, Expectations
 from tests.parsl.verdict import COLUMNS, Record, Verdict, judge, read_record
 from tests.parsl_names.write import held
 from tests.real.bed import Bed, BedError, say
@@ -59,7 +59,7 @@ class Ran(NamedTuple):
 
 
 def _command(python: Path, tests: Path, configuration: str, wanted: Wanted) -> list[str]:
-    own = configuration == "local"
+    own = configuration == OWN
     command = [str(python), "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={tests}", "-m", _MARKS]
     command += ["-p", "no:cacheprovider", "-p", "trellis_parsl_record", f"--timeout={_TEST_LIMIT_S}"]
     command += ["--continue-on-collection-errors", "--show-capture=no", "--tb=short"]
@@ -133,11 +133,15 @@ def ends(process: subprocess.Popen[bytes], record: Path, limit_s: float) -> bool
     return False
 
 
+def _left_out(expected: Expectations, configuration: str, wanted: Wanted) -> Sequence[str]:
+    return expected.slow if wanted.quick and configuration == OWN else ()
+
+
 def _judge(ran: Ran, release: str, configuration: str, expected: Expectations, wanted: Wanted) -> Verdict:
     tables = expected.tables.get(release) or expected.tables[expected.releases[-1]]
     if configuration not in tables:
         raise ExpectationError(f"there is no table for {release} {configuration}")
-    slow = expected.slow if wanted.quick else ()
+    slow = _left_out(expected, configuration, wanted)
     verdict = judge(ran.record.outcomes, tables[configuration], whole=wanted.whole and ran.record.ended, slow=slow)
     complaints = list(verdict.complaints)
     if not ran.record.ended:
@@ -185,7 +189,6 @@ def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
     releases = [cache.newest() if one == _NEWEST else one for one in options.release or expected.releases]
     deadline = time.monotonic() + options.limit if options.limit else float("inf")
     shown, good = [], True
-    slow = expected.slow if wanted.quick else ()
     for configuration in options.config or CONFIGURATIONS:
         for release in releases:
             what = f"Parsl {release}, {configuration}"
@@ -195,6 +198,7 @@ def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
                 good = False
                 continue
             say(what)
+            slow = _left_out(expected, configuration, wanted)
             ran = _run(release, configuration, wanted, slow, min(left_s, _RUN_LIMIT_S))
             if wanted.on_parsl:
                 _list(ran)
