@@ -188,3 +188,11 @@ def test_a_script_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     provider.script_dir = str(tmp_path / "absent")
     with pytest.raises(ScriptPathError, match="absent"):
         provider.submit("true", 1)
+
+
+def test_jobs_are_in_resources_with_their_status(make: Callable[..., LocalProvider]) -> None:
+    provider = make()
+    job_id = provider.submit("sleep 1000", 1)
+    assert provider.resources[job_id]["status"].state is JobState.RUNNING
+    assert provider.cancel([job_id]) == [True]
+    assert provider.resources[job_id]["status"].state is JobState.CANCELLED

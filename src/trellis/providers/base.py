@@ -102,8 +102,8 @@ class ExecutionProvider(ABC):
             )
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
-        return f"{type(self).__name__}({settings})"
+        shown = {name: value for name, value in vars(self).items() if name != "resources" and not name.startswith("_")}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 @declares_parameters
@@ -116,7 +116,10 @@ class ScriptProvider(ExecutionProvider):
         launcher: Starts the command on the block's nodes; a ``default_launcher()`` when None.
         worker_init: Shell commands run before the launched command, for example to load modules.
         cmd_timeout: Seconds that a command of the batch system may take.
+        resources: The jobs by their ids, each a dictionary with ``"job_id"``, ``"status"`` and more.
     """
+
+    resources: dict[Any, dict[str, Any]]
 
     default_launcher: ClassVar[type[Launcher]] = SingleNodeLauncher
 
@@ -131,3 +134,4 @@ class ScriptProvider(ExecutionProvider):
             raise BadLauncher(launcher)
         super()._keep_parameters({**given, "launcher": launcher})
         self.script_dir: str | None = None
+        self.resources = {}

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,6 +111,12 @@ class BatchProvider(ClusterProvider):
         del given["own"], given["label"]
         self._label: str = check(type(self).__name__, "label", label, Text(empty=False, lines=False))
         self._keep_parameters(given)
+        if is_foreign(self, "_write_submit_script") and not is_foreign(self, "submit"):
+            warnings.warn(
+                f"{type(self).__name__} overrides _write_submit_script, which only a submit() of its own would call: "
+                "Trellis's own scripts have no templates; override render_script() instead",
+                stacklevel=3,
+            )
         # Each ends its line, so that programs may add others: provider.worker_init += "module load gcc"
         self.scheduler_options = _whole_lines(self.scheduler_options)
         self.worker_init = _whole_lines(self.worker_init)

@@ -38,7 +38,6 @@ class ClusterProvider(ScriptProvider):
     """
 
     walltime: Any
-    resources: dict[Any, dict[str, Any]]
 
     def __init__(
         self,
@@ -68,7 +67,6 @@ class ClusterProvider(ScriptProvider):
 
     def _keep_parameters(self, given: Mapping[str, Any]) -> None:
         super()._keep_parameters(given)
-        self.resources = {}
         self._runner: CommandRunner = SubprocessRunner()
 
     @property

@@ -11,7 +11,7 @@ from parsl.executors import HighThroughputExecutor
 from parsl.jobs.states import JobState, JobStatus
 from parsl.launchers import SimpleLauncher
 from parsl.launchers.errors import BadLauncher
-from parsl.providers import LocalProvider
+from parsl.providers import CondorProvider, LocalProvider
 from parsl.providers.base import ExecutionProvider
 from parsl.providers.cluster_provider import ClusterProvider
 from parsl.providers.errors import SchedulerMissingArgs, ScriptPathError
@@ -26,6 +26,7 @@ EXPECTED = {
     "bare was called": ["parsl.bare.block-0", 1],
     "wrapped runs": "wrapped",
     "subclass runs": "subclass",
+    "table of jobs": [{}, ["job_id", "remote_pid", "script_path", "status"], "RUNNING", [], ["more"]],
     "set afterwards": [3, "export A=1\n", 2],
 }
 
@@ -162,6 +163,20 @@ def seen_by_a_task(label, provider, name):
         return found(name).result(timeout=80)
 
 
+def seen_by_a_block(name, provider):
+    """What the command of a block finds, when a program asks a provider by itself."""
+    provider.script_dir = os.path.abspath(name)
+    os.makedirs(provider.script_dir)
+    said = os.path.join(provider.script_dir, "said")
+    # Not quoted, so that what is put before it counts.
+    job = provider.submit(f"printenv PROVIDED_BY > {said}", 1, name)
+    end = time.monotonic() + 30
+    while provider.status([job])[0].state != JobState.COMPLETED and time.monotonic() < end:
+        time.sleep(0.05)
+    with open(said) as file:
+        return file.read().strip()
+
+
 def error_of(call):
     try:
         call()
@@ -190,9 +205,21 @@ def main():
     bare = Bare()
     outcome["bare runs"] = seen_by_a_task("bare", bare, "PROVIDED_BY")
     outcome["bare was called"] = bare.calls
-    outcome["wrapped runs"] = seen_by_a_task("wrapped", Wrapped(LocalProvider()), "PROVIDED_BY")
-    outcome["subclass runs"] = seen_by_a_task("subclass", Subclass(), "PROVIDED_BY")
-    provider = LocalProvider()
+    outcome["wrapped runs"] = seen_by_a_block("wrapped", Wrapped(LocalProvider()))
+    outcome["subclass runs"] = seen_by_a_block("subclass", Subclass())
+    provider = LocalProvider(launcher=SimpleLauncher())
+    provider.script_dir = os.path.abspath("scripts")
+    os.makedirs(provider.script_dir)
+    table = [dict(provider.resources)]
+    job = provider.submit("exec sleep 100", 1, "job")
+    entry = provider.resources[job]
+    table += [sorted(name for name in entry if name != "cancelled"), entry["status"].state.name]
+    provider.cancel([job])
+    condor = CondorProvider()
+    table.append(list(condor.transfer_input_files))
+    condor.transfer_input_files.append("more")
+    table.append(condor.transfer_input_files)
+    outcome["table of jobs"] = table
     provider.max_blocks = 3
     provider.worker_init += "export A=1\n"
     provider.launcher = SimpleLauncher()

@@ -141,6 +141,14 @@ def test_a_subclass_changes_what_grid_engines_script_is_made_of(tmp_path: Path) 
     assert {"#$ -V", "#$ -P project", "export A=1", "module load mine", "echo before"} <= set(lines)
 
 
+def test_an_override_that_nothing_calls_is_told_of() -> None:
+    class Templated(SlurmProvider):
+        def _write_submit_script(self, *args: Any) -> None: ...
+
+    with pytest.warns(UserWarning, match="Templated overrides _write_submit_script, which only a submit"):
+        Templated()
+
+
 # -- what programs set afterwards ----------------------------------------------------------------------------------
 
 

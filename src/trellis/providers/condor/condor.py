@@ -76,6 +76,7 @@ class CondorProvider(BatchProvider):
     ) -> None:
         given = arguments(locals())
         super().__init__("condor", **{**given, "environment": {} if environment is None else environment})
+        self.transfer_input_files = list(self.transfer_input_files)  # programs and executors add others
         self.cores_per_node, self.mem_per_node = self.cores_per_slot, self.mem_per_slot
         if nodes_per_block > 1:
             self.output_suffix = ".0"

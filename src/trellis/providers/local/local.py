@@ -115,8 +115,10 @@ class LocalProvider(ScriptProvider):
         except OSError as error:
             raise SubmitException(job_name, f"cannot start {script_path}: {error}") from error
         status = JobStatus(JobState.RUNNING, stdout_path=stdout_path, stderr_path=stderr_path)
-        self._jobs[str(process.pid)] = _LocalJob(process, script_path, status)
-        return str(process.pid)
+        job_id = str(process.pid)
+        self._jobs[job_id] = _LocalJob(process, script_path, status)
+        self.resources[job_id] = {"job_id": job_id, "status": status, "remote_pid": job_id, "script_path": script_path}
+        return job_id
 
     def status(self, job_ids: list[Any]) -> list[JobStatus]:
         """Give the jobs' status; a job that was never submitted here is ``MISSING``."""
@@ -153,6 +155,7 @@ class LocalProvider(ScriptProvider):
     def _record_end(self, job: _LocalJob, state: JobState, message: str | None) -> None:
         code = job.process.reap()
         job.status = JobStatus(state, message, code, job.status.stdout_path, job.status.stderr_path)
+        self.resources[str(job.process.pid)]["status"] = job.status
         # For people who look at the run afterwards; nobody here reads it, so a full disk is no reason to fail.
         with contextlib.suppress(OSError), open(f"{job.script_path}.ec", "w") as file:
             file.write(f"{code}\n")

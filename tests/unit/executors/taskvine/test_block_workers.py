@@ -26,7 +26,8 @@ def test_worker_and_password_are_brought_along_once(
     (tmp_path / "vine_worker").write_text("")
     (tmp_path / "vine_worker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    provider = CondorProvider(transfer_input_files=["/own/data"])
+    assert brings_files(CondorProvider())  # also one that was given none
+    provider = CondorProvider(transfer_input_files=("/own/data",))
     for _ in range(2):
         bring_along(provider, engine, access(tmp_path / "password"), TaskVineFactoryConfig())
     worker = [str(tmp_path / "vine_worker")] if engine is NDCCTOOLS else []
