@@ -13,8 +13,8 @@ _theirs = sorted(
 if _theirs:
     raise ImportError(
         f"both Parsl ({', '.join(_theirs)}) and trellis-as-parsl are installed in {_site}, and `import parsl` can mean "
-        "one of them only. `pip uninstall trellis-as-parsl` keeps Parsl; `pip uninstall parsl`, until there is none, "
-        "and then `pip install --force-reinstall trellis-as-parsl` keeps Trellis",
+        "one of them only, and some commands of theirs have the same names: say `pip uninstall parsl trellis-as-parsl` "
+        "until neither is there, and install the one that you want again",
         name="parsl",
     )
 
