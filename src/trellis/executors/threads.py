@@ -10,7 +10,9 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Annotated, Any
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
@@ -36,6 +38,16 @@ class _PoolRun:
         self.idle = 0  # threads that wait, minus attempts on their way to them
         self.closed = False
         self.running: dict[int, Attempt] = {}  # by the worker's number; each worker has its own entry
+
+
+class _Threads(Executor):
+    """The threads as the standard library's pool: a subclass for Parsl gives its tasks to ``self.executor``."""
+
+    def __init__(self, owner: ThreadPoolExecutor) -> None:
+        self._owner = owner
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return TrellisExecutor.submit(self._owner, partial(fn, *args, **kwargs), {})
 
 
 @declares_parameters
@@ -80,6 +92,11 @@ class ThreadPoolExecutor(TrellisExecutor):
         self._told(context)
         if self._run is None:
             self._run = _PoolRun()
+
+    @property
+    def executor(self) -> Executor:
+        """The threads alone, without a resource specification: ``executor.submit(function, *args)``."""
+        return _Threads(self)
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Threads take no resource specification.
