@@ -140,7 +140,7 @@ def main():
     refused = NoBlocks(Recording(init_blocks=1, max_blocks=1))
     refused.block_error_handler = lambda executor, statuses: None
     with parsl.load(config(refused)):
-        wait_for(lambda: names(refused))
+        wait_for(lambda: names(refused) == ["FAILED"])
         message = refused.status_facade["0"].message
         said["refused block"] = [*names(refused), "no more blocks" in message]
     print(json.dumps(said))
