@@ -227,7 +227,7 @@ def _run_plugins(limit_s: float) -> bool:
     with cache.locked() as place:
         python = cache.parsl_environment(place, PARSL_RELEASE)
     with Bed("parsl") as bed:
-        command = [sys.executable, "-m", "pytest", "-q", "tests/contract/test_plugins.py", "-k", "on_parsl"]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "tests/contract/test_plugins.py", "-k", "on_parsl"]
         command += ["-p", "no:cacheprovider", f"--basetemp={bed.directory / 'tests'}"]
         try:
             done = subprocess.run(
