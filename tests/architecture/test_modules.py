@@ -151,7 +151,7 @@ print(json.dumps(failed))
 
 @pytest.mark.parametrize("module", modules())
 def test_every_exported_name_exists(module: str) -> None:
-    if module.endswith("__main__"):
+    if module.endswith("__main__") or module.startswith("trellis.as_parsl"):  # whose import changes what imports give
         return
     loaded = import_module(module)
     names = getattr(loaded, "__all__", [])

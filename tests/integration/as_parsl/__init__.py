@@ -14,7 +14,8 @@ SAYS = "trellis: `import parsl` gives Trellis "
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Of a shell in which nobody has spoken of Parsl."""
+    """Of a shell in which nobody has spoken of Parsl; that of the tests is one."""
+    assert "as_parsl" not in os.environ.get("PYTHONPATH", ""), "a test has turned the alias on in its own process"
     return {**{name: value for name, value in os.environ.items() if name != "TRELLIS_AS_PARSL"}, **more}
 
 

@@ -91,6 +91,12 @@ def test_packages_of_somebody_else_below_parsl_stay_theirs(tmp_path: Path) -> No
     assert run(program, tmp_path) == ""
 
 
+def test_what_it_exports_is_there() -> None:
+    code = "import trellis.as_parsl as it; print([name for name in it.__all__ if not hasattr(it, name)])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_the_line_can_be_kept_away(tmp_path: Path) -> None:
     code = "import trellis.as_parsl, parsl; print(parsl.__name__)"
     done = subprocess.run(
