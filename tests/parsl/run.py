@@ -181,7 +181,8 @@ def _prepare(expected: Expectations) -> None:
         for release in expected.releases:
             cache.suite(place, release)
             cache.source(place, release)
-        cache.parsl_environment(place, PARSL_RELEASE)
+        for release in {PARSL_RELEASE, expected.releases[-1]}:
+            cache.parsl_environment(place, release)
 
 
 def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
@@ -211,21 +212,21 @@ def _run_all(options: argparse.Namespace, expected: Expectations) -> int:
                 _tell_lines(ran, release, configuration, expected)
             _tell_slowest(ran, options.slowest)
     if wanted.whole and not options.config and not wanted.on_parsl:
-        good &= _run_plugins(deadline - time.monotonic())
+        good &= _run_plugins(expected.releases[-1], deadline - time.monotonic())
     if wanted.whole and not wanted.on_parsl:
         good &= all(_hold_names(release) for release in releases)
     _show(shown)
     return 0 if good else 1
 
 
-def _run_plugins(limit_s: float) -> bool:
+def _run_plugins(newer: str, limit_s: float) -> bool:
     """Whether Parsl, too, does with plug-ins what their programs say; that Trellis does is tested elsewhere."""
     if limit_s <= 0:
         print("plug-ins on Parsl: not run, the time being over", flush=True)
         return False
-    say(f"plug-ins on Parsl {PARSL_RELEASE}")
+    say(f"plug-ins on Parsl {PARSL_RELEASE}, and on {newer} what came later")
     with cache.locked() as place:
-        python = cache.parsl_environment(place, PARSL_RELEASE)
+        python, newer_python = (str(cache.parsl_environment(place, release)) for release in (PARSL_RELEASE, newer))
     with Bed("parsl") as bed:
         command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "tests/contract/test_plugins.py", "-k", "on_parsl"]
         command += ["-p", "no:cacheprovider", f"--basetemp={bed.directory / 'tests'}"]
@@ -233,7 +234,7 @@ def _run_plugins(limit_s: float) -> bool:
             done = subprocess.run(
                 command,
                 cwd=ROOT,
-                env={**bed.environment, "TRELLIS_TEST_PARSL": str(python)},
+                env={**bed.environment, "TRELLIS_TEST_PARSL": python, "TRELLIS_TEST_NEWER_PARSL": newer_python},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
