@@ -209,7 +209,7 @@ class BlockController:
     def step(self) -> float:
         """Do what is due; give the time at which something will be due again. Called by the thread, and by tests."""
         if self._next_plan is None:
-            self._start_blocks(self._provider.init_blocks)
+            self._start_first_blocks()
             self._next_plan = self._clock.now() + self._context.strategy_period_s
             # Submission may have failed: the handler shall hear of it now, not an interval later.
             self._handle_errors()
@@ -274,6 +274,15 @@ class BlockController:
                 if block_id in live and status.terminal:
                     scaled_in = status.state is JobState.SCALED_IN
                     self._end_blocks([block_id], None if scaled_in else events.StatusSaid(block_id, status))
+
+    def _start_first_blocks(self) -> None:
+        first, limit = self._provider.init_blocks, self._provider.max_blocks
+        if first > limit:
+            self._messages.tell(
+                f"{limit} blocks are started, not {first}: init_blocks ({first}) of its provider is above max_blocks "
+                f"({limit}), which is the most there may be; raise max_blocks for more"
+            )
+        self._start_blocks(min(first, limit))
 
     def _start_blocks(self, number: int, *, tries_all: bool = True) -> bool:
         """Start blocks; False when the provider did not take all of them."""

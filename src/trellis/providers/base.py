@@ -94,7 +94,7 @@ class ExecutionProvider(ABC):
             ConfigurationError: a parameter makes no sense.
         """
         keep_arguments(self, given)
-        # init_blocks may exceed it, as in LocalProvider(init_blocks=2): that many are started, and no more.
+        # init_blocks may exceed it, as in LocalProvider(init_blocks=2): then max_blocks are started, with a warning.
         if self.min_blocks > self.max_blocks:
             raise ParameterValueError(
                 f"{type(self).__name__}: min_blocks ({self.min_blocks}) must not exceed max_blocks "

@@ -57,10 +57,13 @@ def test_the_first_step_submits_the_first_blocks() -> None:
     assert house.states == {"0": "PENDING", "1": "PENDING"}
 
 
-def test_init_blocks_above_max_blocks_are_started() -> None:
-    house = House(init_blocks=2, max_blocks=1)
+def test_init_blocks_above_max_blocks_are_not_started_and_that_is_told() -> None:
+    told: list[str] = []
+    house = House(init_blocks=3, max_blocks=1, context=ExecutorContext(notify=told.append))
     house.step()
-    assert len(house.provider.submitted) == 2
+    assert len(house.provider.submitted) == 1
+    (text,) = told
+    assert "1 blocks are started, not 3: init_blocks (3) of its provider is above max_blocks (1)" in text
 
 
 def test_a_rejected_block_has_failed_with_the_providers_words() -> None:
