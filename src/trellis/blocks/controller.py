@@ -17,7 +17,7 @@ from trellis.blocks import pool_events as events
 from trellis.blocks.overrides import NO_OVERRIDES, Overrides, UsersWord
 from trellis.blocks.polling import PollSchedule
 from trellis.blocks.pool import STEADY_S, BlockPool
-from trellis.blocks.questions import Questions, most_blocks
+from trellis.blocks.questions import Questions
 from trellis.blocks.scaling import ScalingPlan, ScalingSnapshot, choose_blocks, is_drained, plan_scaling
 from trellis.blocks.user_messages import UserMessages
 from trellis.core.clock import Clock, MonotonicClock
@@ -67,7 +67,7 @@ class BlockController:
         self._questions = Questions(executor.label, provider, self._polls, self._clock)
         # A provider whose blocks are short by nature may say after how long one of them has worked.
         self._asked_for = 0  # blocks that were to be there at a time because the program said so
-        self._pool = BlockPool(most_blocks(provider), getattr(provider, "steady_s", STEADY_S), tells_managers)
+        self._pool = BlockPool(provider.max_blocks, getattr(provider, "steady_s", STEADY_S), tells_managers)
         # Guards the provider and the pool. Held during calls of the provider, so readers use the copies below.
         self._lock = threading.RLock()
         self._statuses: dict[str, JobStatus] = {}
@@ -248,7 +248,7 @@ class BlockController:
             job_ids = [job_id for job_id in self._pool.live().values() if job_id is not None]
             observed = self._questions.ask(job_ids)
             if not job_ids:  # else it was part of the question
-                self._poll_soon |= not self._cancel_unheard()
+                self._poll_soon |= not self._questions.cancel_unheard()
         # After the question, so that a manager which has connected before its job ended is known by now.
         load = self._executor.load()
         with self._lock:
@@ -278,10 +278,7 @@ class BlockController:
     def _start_first_blocks(self) -> None:
         first, limit = self._provider.init_blocks, self._provider.max_blocks
         if first > limit:
-            self._messages.tell(
-                f"{limit} blocks are started, not {first}: init_blocks ({first}) of its provider is above max_blocks "
-                f"({limit}), which is the most there may be; raise max_blocks for more"
-            )
+            self._messages.tell_of_fewer(first, limit)
         self._start_blocks(min(first, limit))
 
     def _start_blocks(self, number: int, *, tries_all: bool = True) -> bool:
@@ -400,7 +397,7 @@ class BlockController:
             self._end_blocks(list(self._pool.live()))
             for pause_s in LAST_PAUSES_S:
                 left = [events.CancelJob(block, job) for block, job in self._pool.live().items() if job is not None]
-                if self._cancel_unheard() and not left:
+                if self._questions.cancel_unheard() and not left:
                     return
                 time.sleep(pause_s)
                 self._cancel(left)
@@ -444,7 +441,7 @@ class BlockController:
     def _handle(self, event: events.Event) -> list[str]:
         """Pass an event to the pool and do what it asks for; give the blocks this was about."""
         # Programs may change the provider while they run, and start more blocks by hand; no plan goes so far.
-        self._pool.limit = max(most_blocks(self._provider), self._asked_for)
+        self._pool.limit = max(self._provider.max_blocks, self._asked_for)
         actions = self._pool.handle(event, self._clock.now())
         self._publish()
         submits: list[events.SubmitJob] = []
@@ -493,11 +490,6 @@ class BlockController:
         for cancel, done in zip(cancels, results, strict=True):
             if done:
                 self._handle(events.JobCancelled(cancel.block_id))
-
-    def _cancel_unheard(self) -> bool:
-        """Let the provider cancel jobs whose ids it never heard; False when there may still be one."""
-        cancel_unheard = getattr(self._provider, "cancel_unheard", None)  # ours have it, users' need not
-        return cancel_unheard is None or bool(cancel_unheard())
 
     def _publish(self) -> None:
         before, self._statuses = self._statuses, self._pool.statuses()

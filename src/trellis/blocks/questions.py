@@ -41,7 +41,7 @@ class Questions:
             logger.info("%s: %s answers again", self._label, self._provider.label)
         return dict(zip(job_ids, statuses, strict=True))
 
-
-def most_blocks(provider: Provider) -> int:
-    """How many blocks there may be: init_blocks above max_blocks, as in LocalProvider(init_blocks=2), are meant so."""
-    return max(provider.max_blocks, provider.init_blocks)
+    def cancel_unheard(self) -> bool:
+        """Let the provider cancel jobs whose ids it never heard; False when there may still be one."""
+        cancel_unheard = getattr(self._provider, "cancel_unheard", None)  # ours have it, users' need not
+        return cancel_unheard is None or bool(cancel_unheard())

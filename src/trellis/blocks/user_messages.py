@@ -96,6 +96,13 @@ class UserMessages:
             self._notify(f"{self._label}: {text}")
         self._told.add(topic or text)
 
+    def tell_of_fewer(self, init_blocks: int, max_blocks: int) -> None:
+        """Say that not all of the first blocks are started."""
+        self.tell(
+            f"{max_blocks} blocks are started, not {init_blocks}: init_blocks ({init_blocks}) of its provider is above "
+            f"max_blocks ({max_blocks}), which is the most there may be; raise max_blocks for more"
+        )
+
     def tell_of_failures(self, statuses: Mapping[str, JobStatus]) -> None:
         """Look through all blocks for such as have failed since the last time."""
         new = [(block_id, job) for block_id, job in statuses.items() if job.terminal and block_id not in self._ended]
