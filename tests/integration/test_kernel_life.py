@@ -164,6 +164,28 @@ def test_a_program_that_forgets_to_clean_up_ends(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\nDataFlowException\n", "")
 
 
+def test_a_program_that_ends_waits_for_no_thread(tmp_path: Path) -> None:
+    done = run_program(
+        tmp_path,
+        """
+        import threading, time, trellis
+
+        trellis.load()
+        began = threading.Event()
+
+        @trellis.python_app
+        def f():
+            began.set()
+            time.sleep(1000)
+
+        running = f()
+        running.add_done_callback(lambda future: print(type(future.exception()).__name__))
+        began.wait()
+        """,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "DataFlowException\n", "")
+
+
 def test_a_kernel_that_is_dropped_is_cleaned_up_at_the_end(tmp_path: Path) -> None:
     done = run_program(
         tmp_path,
