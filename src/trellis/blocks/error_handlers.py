@@ -38,13 +38,12 @@ def noop_error_handler(executor: FailingExecutor, status: Mapping[str, JobStatus
 
 
 def simple_error_handler(executor: HasProvider, status: Mapping[str, JobStatus], threshold: int = 3) -> None:
-    """Gives the executor up when all blocks that there were have failed, and at least as many as there were first.
+    """Gives the executor up when all blocks that there were have failed, and at least ``init_blocks`` of them.
 
     ``threshold`` is there for handlers that are called by Parsl's programs; it does not count here.
     """
     failed = _failures(status.values())
-    first = min(executor.provider.init_blocks, executor.provider.max_blocks)
-    if len(failed) == len(status) and len(failed) >= max(1, first):
+    if len(failed) == len(status) and len(failed) >= max(1, executor.provider.init_blocks):
         executor.set_bad_state_and_fail_all(too_many_failures(status))
 
 
