@@ -45,7 +45,7 @@ def test_checkpoints_of_parsl_are_not_read(tmp_path: Path, caplog: pytest.LogCap
     of_parsl = folder / "tasks.pkl"
     of_parsl.write_bytes(pickle.dumps({"hash": "00", "exception": None, "result": 3}))
     assert load_checkpoints([folder]) == {}
-    assert f"no results in checkpoint {folder}" in caplog.text
+    assert f"Checkpoint {folder} is of Parsl, which cannot be read: its calls run again" in caplog.text
     with pytest.raises(BadCheckpoint, match=str(of_parsl)):
         load_checkpoints([of_parsl])
 

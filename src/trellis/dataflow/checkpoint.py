@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_DIRECTORY = "checkpoint"
 CHECKPOINT_FILE = "tasks.ckpt"
+_PARSLS_FILE = "tasks.pkl"
 
 _MAGIC = b"trellis checkpoint 1\n"
 _ANY_MAGIC = b"trellis checkpoint "
@@ -140,7 +141,10 @@ def load_checkpoints(checkpoints: Sequence[str | os.PathLike[str]]) -> dict[str,
     for checkpoint in checkpoints:
         path = os.fspath(checkpoint)
         if _is_of_a_run_without_results(path):
-            logger.warning("There are no results in checkpoint %s: its run has written none", path)
+            if os.path.exists(os.path.join(path, _PARSLS_FILE)):
+                logger.warning("Checkpoint %s is of Parsl, which cannot be read: its calls run again", path)
+            else:
+                logger.warning("There are no results in checkpoint %s: its run has written none", path)
             continue
         if os.path.isdir(path):
             path = os.path.join(path, CHECKPOINT_FILE)
