@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import gc
 import json
 import os
 import pickle
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import time
 import typing
+from collections.abc import Iterator
 from importlib import import_module
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +402,15 @@ def put_seven(queue: Any) -> None:
     queue.put(7)
 
 
+@pytest.fixture
+def no_tracker_is_left() -> Iterator[None]:
+    """Ends the process by which Python keeps account of semaphores: it would be a stranger to the tests that follow."""
+    yield
+    gc.collect()
+    resource_tracker._resource_tracker._stop()
+
+
+@pytest.mark.usefixtures("no_tracker_is_left")
 def test_queues_and_processes_have_parsls_names() -> None:
     queue = MacSafeQueue(ctx=SpawnContext)
     assert (queue.qsize(), queue.empty()) == (0, True)
