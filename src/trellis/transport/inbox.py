@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections import deque
 from typing import Generic, TypeVar
@@ -23,10 +24,20 @@ class Inbox(Generic[T]):
         self._turn = 0
         self._woken = -1
         self._closed = False
+        self._hears_signals = False
         self._closing = threading.RLock()  # a signal handler or a finalizer may put while its thread is in here
 
     def fileno(self) -> int:
         return self._read_fd
+
+    def hear_signals(self) -> None:
+        """Have every signal of this process wake the owner, which must be the main thread.
+
+        Python runs handlers between two steps of the main thread: when a signal comes just before that begins to wait,
+        its handler would run when the wait is over, perhaps half a minute later.
+        """
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        self._hears_signals = True
 
     def put(self, item: T) -> None:
         """Add an item; after ``close`` it is kept for the last ``drain`` only."""
@@ -69,5 +80,7 @@ class Inbox(Generic[T]):
         with self._closing:
             if not self._closed:
                 self._closed = True
+                if self._hears_signals:
+                    signal.set_wakeup_fd(-1)
                 os.close(self._read_fd)
                 os.close(self._write_fd)

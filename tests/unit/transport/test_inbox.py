@@ -106,6 +106,21 @@ def test_a_signal_handler_may_put_while_its_thread_puts(inbox: Inbox[int], monke
     assert inbox.drain() == [1, 2]
 
 
+def test_a_signal_wakes_the_owner_before_its_handler_has_run() -> None:
+    inbox: Inbox[int] = Inbox()
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        inbox.hear_signals()
+        signal.raise_signal(signal.SIGUSR1)
+        assert select.select([inbox.fileno()], [], [], 0)[0]
+        assert inbox.drain() == []
+        assert not select.select([inbox.fileno()], [], [], 0)[0]
+    finally:
+        inbox.close()
+        signal.signal(signal.SIGUSR1, before)
+    assert signal.set_wakeup_fd(-1) == -1  # what has its number next shall not be written to
+
+
 def test_no_wake_up_is_lost_when_threads_hammer(inbox: Inbox[int]) -> None:
     putters, each = 4, 5_000
     turns = threading.Semaphore(0)

@@ -95,6 +95,7 @@ class ManagerService:
         self._loop.add_source(monitor, self._on_connection)
         self._loop.add_source(self._endpoint, self._on_messages)
         self._loop.add_fd(self._inbox.fileno(), self._on_inbox)
+        self._inbox.hear_signals()
         deadline = time.monotonic() + timeout_s
         while not self._protocol.welcomed and time.monotonic() < deadline:
             self._loop.run_once(deadline - time.monotonic())

@@ -101,6 +101,7 @@ class WorkerService:
         try:
             self._loop.add_source(self._endpoint, self._on_messages)
             self._loop.add_fd(self._inbox.fileno(), self._on_inbox)
+            self._inbox.hear_signals()
             self._perform_all()
             self._wait_for_welcome(timeout_s)
             monitor = self._endpoint.monitor()
