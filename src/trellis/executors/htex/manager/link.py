@@ -135,7 +135,7 @@ class ManagerLink:
         return ()
 
     def say_goodbye(self, reason: str) -> None:
-        if self.welcomed:
+        if self.welcomed or self._awaits_welcome:  # who has introduced itself is known, though the answer was not read
             self.send(Goodbye(self._registration.manager, reason))
 
     # -- reports -----------------------------------------------------------------------------------------------

@@ -113,7 +113,15 @@ def test_what_need_not_be_kept_is_not_said_without_a_connection(link: ManagerLin
     assert interchange.frames == []
 
 
-def test_who_was_never_welcome_says_no_goodbye(interchange: Interchange) -> None:
+def test_who_has_registered_says_goodbye_though_the_answer_was_not_read(interchange: Interchange) -> None:
+    link = ManagerLink(registration("m", "0", workers=1, prefetch=0), interchange.frames.append, now=0.0)
+    link.note([True])
+    link.register([], [], draining=False, now=0.0)
+    link.say_goodbye("enough")
+    assert interchange.take()[-1:] == [Goodbye("m", "enough")]
+
+
+def test_who_has_not_registered_says_no_goodbye(interchange: Interchange) -> None:
     link = ManagerLink(registration("m", "0", workers=1, prefetch=0), interchange.frames.append, now=0.0)
     link.note([True])
     link.say_goodbye("enough")
