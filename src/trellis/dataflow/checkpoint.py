@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -142,7 +143,8 @@ def load_checkpoints(checkpoints: Sequence[str | os.PathLike[str]]) -> dict[str,
         path = os.fspath(checkpoint)
         if _is_of_a_run_without_results(path):
             if os.path.exists(os.path.join(path, _PARSLS_FILE)):
-                logger.warning("Checkpoint %s is of Parsl, which cannot be read: its calls run again", path)
+                # On the console, too: who expects results of Parsl's would wait for hours without them.
+                warnings.warn(f"Checkpoint {path} is of Parsl, which cannot be read: its calls run again", stacklevel=2)
             else:
                 logger.warning("There are no results in checkpoint %s: its run has written none", path)
             continue

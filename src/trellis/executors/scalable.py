@@ -101,10 +101,7 @@ class BlockProviderExecutor(ParslExecutor):
         """Do the same, by the name under which a subclass changes it that was written for Parsl."""
         assert self._provider is not None
         command = self.launch_command(block_id)
-        job_id = self._provider.submit(command, 1, f"parsl.{self.label}.block-{block_id}")
-        if not job_id and job_id != 0:
-            raise ScalingFailed(self, f"its provider gave no job id for block {block_id}")
-        return job_id
+        return self._provider.submit(command, 1, f"parsl.{self.label}.block-{block_id}")
 
     def load(self) -> PoolLoad:
         """What there is to do, and with what. Called often, from several threads."""

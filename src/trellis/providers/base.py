@@ -43,7 +43,7 @@ class ExecutionProvider(ABC):
         nodes_per_block: Nodes of one job.
         init_blocks: Blocks at the start.
         min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
+        max_blocks: The most blocks at a time, also at the start.
         parallelism: Worker slots wanted per outstanding task.
         cores_per_node: Processors that a block has on each node; None when that is not known before it runs.
         mem_per_node: Memory in GB that a block has on each node; None when that is not known before it runs.

@@ -69,7 +69,7 @@ class BatchProvider(ClusterProvider):
         nodes_per_block: Nodes of one job.
         init_blocks: Blocks at the start.
         min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
+        max_blocks: The most blocks at a time, also at the start.
         parallelism: Worker slots wanted per outstanding task.
         walltime: Longest life of a block, ``HH:MM:SS`` or ``D-HH:MM:SS``, or a ``timedelta``.
         launcher: Starts the command on the block's nodes; mostly a ``SingleNodeLauncher()`` when None.

@@ -26,7 +26,7 @@ class ClusterProvider(ScriptProvider):
         nodes_per_block: Nodes of one job.
         init_blocks: Blocks at the start.
         min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
+        max_blocks: The most blocks at a time, also at the start.
         parallelism: Worker slots wanted per outstanding task.
         walltime: Longest life of a block, in the words of the batch system.
         launcher: Starts the command on the block's nodes; a ``SingleNodeLauncher()`` when None.

@@ -51,7 +51,7 @@ class LocalProvider(ScriptProvider):
         launcher: Starts the command; a ``SingleNodeLauncher()`` when None.
         init_blocks: Blocks at the start.
         min_blocks: Blocks that are always kept.
-        max_blocks: No more blocks than this are added to those of the start.
+        max_blocks: The most blocks at a time, also at the start.
         worker_init: Shell commands run before the launched command, for example to activate an environment.
         cmd_timeout: Seconds that a cancelled job may take to end after SIGTERM, 5 at most; then it is killed.
         parallelism: Worker slots wanted per outstanding task.
