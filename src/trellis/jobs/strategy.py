@@ -66,7 +66,7 @@ class Strategy:
         for executor in executors:
             state = self.executors[executor.label]
             if state["first"]:
-                executor.scale_out_facade(executor.provider.init_blocks)
+                executor.scale_out_facade(min(executor.provider.init_blocks, executor.provider.max_blocks))
                 state["first"] = False
 
     def _strategize(self, executors: Iterable[Any]) -> None:

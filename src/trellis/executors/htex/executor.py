@@ -205,13 +205,6 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         check_type(type(self).__name__, "cert_dir", directory, str, os.PathLike, None)
         self._cert_dir = None if directory is None else os.path.abspath(directory)
 
-    @property
-    def worker_task_port(self) -> int:
-        """The port that managers connect to, for tasks and results; 0 before the start."""
-        return self._ports.worker
-
-    worker_result_port = worker_task_port
-
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Raise ``InvalidResourceSpecification`` unless the keys are among these, with values that make sense.
 
@@ -219,10 +212,6 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         without one has; ``walltime_s``, seconds that one attempt may take.
         """
         self._read_specification(resource_specification)
-
-    def get_usage_information(self) -> dict[str, Any]:
-        """What Parsl gives here, for programs that ask; nothing is ever sent."""
-        return {"mpi": self.enable_mpi_mode}
 
     def _read_specification(self, specification: Mapping[str, Any] | None) -> Request:
         return read_specification(specification)
