@@ -11,7 +11,7 @@ venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . \
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[monitoring,postgresql,dashboard]' \
 		--requirement requirements-dev.txt
 	touch $(STAMP)
 

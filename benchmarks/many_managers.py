@@ -105,6 +105,9 @@ class Bench:
             self._count("failed", wrong)
         self._count("ended", len(outcomes))
 
+    def begun(self, attempts: object) -> None:
+        """Not of interest here."""
+
     def submit(self, count: int) -> None:
         for i in range(count):
             self.client.submit(Attempt(identity, (i,), {}, sink=self), 0)

@@ -53,6 +53,10 @@ _KINDS: dict[str, Kind] = {
     "lost_block_timeout": OrNone(Duration(above=0)),
     "usage_tracking": Either(Flag(), Number(least=0, most=3, whole=True)),
     "project_name": OrNone(Text(lines=False)),
+    "report_failures": Flag(),
+    "stall_warning_s": OrNone(Duration(above=0)),
+    "progress": Flag(),
+    "dashboard": Flag(),
     "initialize_logging": Either(
         Flag(), Instance("an object with a method initialize_logging", methods=("initialize_logging",))
     ),
@@ -108,6 +112,11 @@ class Config:
         initialize_logging: True writes ``trellis.log`` (level INFO) into the run directory, False nothing; an object
             with ``initialize_logging(log_dir=..., log_name=...)`` does it its own way, and gives a function to undo it.
             A ``LogConfig`` (see ``trellis.logconfigs``) does so in all processes of HighThroughputExecutor.
+        report_failures: say on stderr, when the program ends, that tasks have failed or were abandoned whose errors
+            nobody has looked at.
+        stall_warning_s: say why when tasks wait and nothing has moved for so many seconds; None: never.
+        progress: show bars of the apps while tasks run, on a terminal or in a notebook.
+        dashboard: serve the pages of this run, and print the link.
 
     Raises:
         ParameterTypeError: a parameter has the wrong type.
@@ -141,6 +150,10 @@ class Config:
         memoizer: Memoizer | None = None,
         infrastructure_retries: int | None = None,
         lost_block_timeout: float | None = 120.0,
+        report_failures: bool = True,
+        stall_warning_s: float | None = 30.0,
+        progress: bool = False,
+        dashboard: bool = False,
     ) -> None:
         self._executors = _checked_executors(executors)
         self.app_cache = app_cache
@@ -166,6 +179,10 @@ class Config:
         self.lost_block_timeout = lost_block_timeout
         self.usage_tracking = usage_tracking
         self.project_name = project_name
+        self.report_failures = report_failures
+        self.stall_warning_s = stall_warning_s
+        self.progress = progress
+        self.dashboard = dashboard
         self.initialize_logging = initialize_logging
         check_all(self, _KINDS)
         if memoizer is not None and not (

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from trellis.core.jobs import JobStatus
+from trellis.core.measurements import Measurements, Usage
+from trellis.core.reports import Begun, ExecutorReport, Standing
 
 # -- a kernel and its tasks ------------------------------------------------------------------------------------
 
@@ -96,6 +98,7 @@ class RunInfo(NamedTuple):
     worker: int  # rank of the worker at its manager
     started_at: float  # seconds since the epoch, by that host's clock
     duration_s: float
+    usage: Usage | None = None  # when the run is recorded, and the executor can tell
 
 
 class Attempt:
@@ -162,6 +165,9 @@ class AttemptSink(Protocol):
     def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
         """Take the outcomes of attempts. Called from any thread; returns at once and never raises."""
 
+    def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        """Take note that attempts run; of short ones nobody need say so. As ``deliver``, and perhaps after it."""
+
 
 @dataclass(frozen=True)
 class ExecutorContext:
@@ -176,6 +182,8 @@ class ExecutorContext:
     lost_block_timeout_s: float | None = 120.0  # None: a block without managers keeps its place
     # A user's own way of logging, for all processes; None: each has a log as the executor makes it.
     log_config: Any = field(default=None, compare=False)
+    # Who records the run; None: nobody does, so nothing is to be measured.
+    measurements: Measurements | None = field(default=None, compare=False)
     # Told of things the user should know of (a warning on the console); the default is the logger only.
     notify: Callable[[str], None] | None = field(default=None, compare=False)
 
@@ -211,6 +219,17 @@ class Executor(ABC):
         self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Future[Any]:
         """Run ``func(*args, **kwargs)`` without a kernel."""
+
+    # What people ask while it works. Called from any thread, also when a service of the executor hangs: an answer
+    # that takes longer than ``timeout_s`` is given up for what is known without it.
+
+    def report(self, timeout_s: float = 1.0) -> ExecutorReport:
+        """Tell how the executor is now."""
+        return ExecutorReport(self.label, type(self).__name__, workers=0)
+
+    def standing(self, attempt: Attempt, timeout_s: float = 1.0) -> Standing:
+        """Tell where an attempt is that was launched here, and why it does not run."""
+        return Standing("unknown", f"executor {self.label} has it, and cannot tell more")
 
 
 # -- blocks and batch systems ----------------------------------------------------------------------------------

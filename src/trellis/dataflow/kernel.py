@@ -40,6 +40,7 @@ from trellis.executors.adapter import adapt, bypassed, start, stop
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.futures import AppFuture
 from trellis.version import VERSION
+from trellis.watching.run_watch import RunWatch
 
 if TYPE_CHECKING:
     from trellis.config import Config
@@ -82,6 +83,7 @@ class DataFlowKernel:
         self._task_ids = itertools.count()
         self._undo_logging = config.start_logging(self.run_dir)
         self._observers = Observers(_notify)
+        self.notify = _notify
         self.left_behind = False  # in a forked child of the process that made it
         self._runner: TaskRunner | LeftBehind = TaskRunner(
             f"trellis-kernel-{os.path.basename(self.run_dir)}",
@@ -96,6 +98,8 @@ class DataFlowKernel:
             self._observers.add(TaskLog(self.run_id))
         of_project = f" of {config.project_name}" if config.project_name else ""
         self._log_run("run %s%s starts in %s", self.run_id, of_project, self.run_dir)
+        self._watch = RunWatch(self)
+        self._watch.begin()
         try:
             self.memoizer.start(run_dir=self.run_dir, config_run_dir=config.run_dir)
             self._tell_of_bypassed_memoizer()
@@ -149,6 +153,11 @@ class DataFlowKernel:
         return self._runner.state_counts
 
     @property
+    def running_executors(self) -> Mapping[str, Executor]:
+        """The executors as the kernel calls them: those of other people are adapted."""
+        return self._adapted
+
+    @property
     def data_manager(self) -> DataManager:
         """Moves files for tasks; made when it is first needed."""
         if self._data_manager is None:
@@ -193,6 +202,7 @@ class DataFlowKernel:
             max_idletime_s=config.max_idletime,
             lost_block_timeout_s=config.lost_block_timeout,
             log_config=config.log_config,
+            measurements=self._watch.measurements,
             notify=_notify,
         )
         for given in executors:
@@ -357,6 +367,7 @@ class DataFlowKernel:
         self._shut_down_executors()
         self._runner.end()
         self._observers.close()
+        self._watch.end()
         try:
             self.memoizer.close()
         except Exception:

@@ -40,5 +40,8 @@ class LeftBehind:
     def deliver(self, outcomes: Any) -> None:
         return None
 
+    def begun(self, attempts: Any) -> None:
+        return None
+
     def end(self) -> None:
         return None

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from trellis.core.interfaces import RunInfo
+from trellis.core.reports import Begun
 from trellis.core.users_errors import is_interrupt
 from trellis.dataflow.arguments import tasks_behind
 from trellis.dataflow.states import States
@@ -55,6 +56,17 @@ class AttemptLaunched(NamedTuple):
     at: float
 
 
+class AttemptBegun(NamedTuple):
+    """An attempt runs. Told of those only that run for a while; ``AttemptEnded.run_info`` has it for all."""
+
+    task_id: int
+    app: str
+    try_id: int
+    executor: str
+    at: float  # when this was noticed; ``begun.started_at`` is when it began
+    begun: Begun
+
+
 class AttemptEnded(NamedTuple):
     """The outcome of an attempt has come, or does not count any more because its task was cancelled or given up."""
 
@@ -67,7 +79,7 @@ class AttemptEnded(NamedTuple):
     run_info: RunInfo | None = None  # host, block, manager, worker, start and duration, if the executor tells
 
 
-Observation = TaskChanged | AttemptLaunched | AttemptEnded
+Observation = TaskChanged | AttemptLaunched | AttemptBegun | AttemptEnded
 
 
 class Observer(Protocol):
@@ -108,6 +120,12 @@ class Observers:
         now = time.time()
         self._note(TaskChanged(record.id, record.func_name, record.status, now))
         self._note(AttemptLaunched(record.id, record.func_name, record.try_id, record.executor, now))
+
+    def begun(self, record: TaskRecord, begun: Begun) -> None:
+        """The task has the state running."""
+        now = time.time()
+        self._note(TaskChanged(record.id, record.func_name, record.status, now))
+        self._note(AttemptBegun(record.id, record.func_name, record.try_id, record.executor, now, begun))
 
     def ended(self, record: TaskRecord, exception: BaseException | None, run_info: RunInfo | None = None) -> None:
         """The attempt of a task has ended, and is the task's no more; nothing is told if there is none."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from trellis.core.failures import as_exception
 from trellis.core.foreign import overridden
 from trellis.core.interfaces import Attempt, Executor, Outcome
+from trellis.core.reports import Begun
 from trellis.core.unmade import Unmade
 from trellis.core.users_errors import is_interrupt
 from trellis.dataflow import graph
@@ -318,6 +319,21 @@ class TaskRunner:
     def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
         """Take outcomes from an executor; see ``trellis.core.interfaces.AttemptSink``."""
         self._thread.post(self._on_outcomes, outcomes)
+
+    def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        """Take note that attempts run; see ``trellis.core.interfaces.AttemptSink``."""
+        self._thread.post(self._on_begun, attempts)
+
+    def _on_begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        for attempt, begun in attempts:
+            record: TaskRecord = attempt.key
+            with self._lock:  # it may be cancelled at the same time
+                if record.attempt is not attempt or record.status is not States.launched:
+                    continue  # it has ended meanwhile
+                record.begun = begun
+                record.status = States.running
+                if self._observers.watching:
+                    self._observers.begun(record, begun)
 
     def _on_outcomes(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
         for attempt, outcome in outcomes:

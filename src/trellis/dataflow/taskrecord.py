@@ -16,6 +16,7 @@ from trellis.dataflow.states import States
 
 if TYPE_CHECKING:
     from trellis.core.interfaces import Attempt, Kernel, Outcome, RunInfo
+    from trellis.core.reports import Begun
     from trellis.dataflow.spec import AppSpec
     from trellis.futures import AppFuture
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # gives these values.
 _DEFAULTS: dict[str, Any] = {
     "attempt": None,
+    "begun": None,
     "checkpoint": False,
     "exec_fu": None,
     "fail_cost": 0.0,
@@ -52,6 +54,7 @@ class TaskRecord:
         "app_fu",
         "args",
         "attempt",
+        "begun",
         "checkpoint",
         "depends",
         "dfk",
@@ -89,6 +92,7 @@ class TaskRecord:
         app_fu: AppFuture[Any] | None  # None when the task is final and dfk.config.garbage_collect
         args: Sequence[Any]
         attempt: Attempt | None  # under way; None before one is handed to an executor, and when its outcome has come
+        begun: Begun | None  # where the last attempt began to run, if that was told before its end
         checkpoint: bool
         depends: Sequence[Future[Any]]
         dfk: Kernel

@@ -14,6 +14,7 @@ from trellis.core.failures import as_exception
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
 from trellis.core.kinds import Function
 from trellis.core.light_future import LightFuture
+from trellis.core.reports import Begun
 from trellis.core.resources import SPECIFICATION
 from trellis.core.validation import check
 
@@ -30,6 +31,9 @@ class _FutureSink:
                     attempt.key.set_result(outcome.value)
             except InvalidStateError:  # cancelled meanwhile: the outcome does not count any more
                 continue
+
+    def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        """Nobody looks at a state of these futures."""
 
 
 _FUTURE_SINK = _FutureSink()
