@@ -31,8 +31,10 @@ ALLOWED = {
     "trellis.wire",
     "trellis.wire.codec",
     "trellis.wire.exceptions",
+    "trellis.wire.message",
     "trellis.wire.messages",
     "trellis.wire.numbers",
+    "trellis.wire.questions",
     "trellis.wire.payload",
     "trellis.wire.stream",
 }

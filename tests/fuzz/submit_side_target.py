@@ -26,13 +26,12 @@ from trellis.wire.messages import (
     Message,
     Results,
     Shutdown,
-    StatusReply,
-    StatusRequest,
     Tasks,
     ToManager,
     ToSubmitSide,
     Welcome,
 )
+from trellis.wire.questions import StatusReply, StatusRequest
 
 _MANAGER, _BLOCK = "worker-0", "home"
 _FUZZ_IDS = range(200)

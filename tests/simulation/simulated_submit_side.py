@@ -31,7 +31,6 @@ from trellis.wire.messages import (
     ManagerLoss,
     Message,
     Results,
-    StatusRequest,
     Tasks,
     TasksCancelled,
     TasksOverMemory,
@@ -41,6 +40,7 @@ from trellis.wire.messages import (
     ToSubmitSide,
     WorkerLoss,
 )
+from trellis.wire.questions import StatusRequest
 
 
 class SubmitSide:

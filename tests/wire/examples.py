@@ -6,7 +6,6 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from trellis.wire import messages
 from trellis.wire.codec import PAIRS, PER_TASK
 from trellis.wire.messages import (
     CancelTasks,
@@ -26,7 +25,6 @@ from trellis.wire.messages import (
     ManagerLoss,
     ManagerPutAside,
     ManagerRefused,
-    ManagerStatus,
     Message,
     Notice,
     Packages,
@@ -40,14 +38,13 @@ from trellis.wire.messages import (
     ResumeEnd,
     ReturnTasks,
     Shutdown,
-    StatusReply,
-    StatusRequest,
     Tasks,
     TasksCancelled,
     TasksMissing,
     TasksOverMemory,
     TasksRefused,
     TasksReturned,
+    TasksRunning,
     TasksStarted,
     TasksTimedOut,
     TasksUnfit,
@@ -57,6 +54,15 @@ from trellis.wire.messages import (
     Welcome,
     WitnessReport,
     WorkerLoss,
+)
+from trellis.wire.questions import (
+    ManagerStatus,
+    Obstacle,
+    StandingAtManager,
+    StandingReply,
+    StandingRequest,
+    StatusReply,
+    StatusRequest,
 )
 
 DIRECTIONS: dict[str, Any] = {
@@ -91,6 +97,7 @@ EXAMPLES: list[Message] = [
     ResumeEnd(managers=["a1b2c3"], held_managers=[], held_blocks=["1"]),
     PackagesRequest(request=6),
     DrainBlocks(blocks=["1"]),
+    StandingRequest(request=7, id=70_000),
     Register(
         protocol=3,
         manager="a1b2c3",
@@ -139,7 +146,16 @@ EXAMPLES: list[Message] = [
     RegisterAgain(),
     CheckTasks(ids=[1, 2]),
     ReceivedUpTo(sequence=64),
-    ManagerJoined(manager="a1b2c3", block="0", hostname="nid0042", workers=32),
+    ManagerJoined(
+        manager="a1b2c3",
+        block="0",
+        hostname="nid0042",
+        workers=32,
+        cpus=64,
+        memory_bytes=2**37,
+        python_version="3.12.1",
+        start_time=1_700_000_000.5,
+    ),
     ManagerLoss("a1b2c3", block="0", hostname="nid0042", ids=[1, 2], reason="its connection closed", requeued=3),
     ManagerRefused(manager="a1b2c3", hostname="nid0042", reason="versions", versions=("0.1.0", "0.2.0")),
     StatusReply(
@@ -161,6 +177,9 @@ EXAMPLES: list[Message] = [
                 start_time=1_700_000_000.5,
                 trellis_version="0.1.0",
                 python_version="3.12.1",
+                busy=1,
+                begun=1,
+                state="held",
             )
         ],
         blocks=["0"],
@@ -169,11 +188,30 @@ EXAMPLES: list[Message] = [
     ManagerPutAside(manager="a1b2c3", block="0", hostname="nid0042", reason="its workers die"),
     Notice(text="the user's own manager selector fails"),
     TasksRefused(ids=[1, 2], reason="a walltime of inf", manager="a1b2c3", sequence=5),
+    StandingReply(
+        request=7,
+        stage="queued",
+        text="2 tasks are before it",
+        position=2,
+        queue=10,
+        manager="",
+        obstacles=[Obstacle("manager a1b2c3", "all workers are busy", "when one of its tasks has ended")],
+    ),
     TasksMissing(manager="a1b2c3", ids=[2]),
     TasksOverMemory(manager="a1b2c3", ids=[1], limits_mb=[100.0], peaks_mb=[120.5], sequence=4),
     Packages(manager="a1b2c3", request=6, names=["numpy"], versions=["2.1.0"]),
     TasksWithdrawn(manager="a1b2c3", ids=[4, 70_001]),
     WitnessReport(manager="a1b2c3", running=[3], unstarted=[4, 5]),
+    TasksRunning(manager="a1b2c3", ids=[1, 70_000], workers=[0, 31], started=[1_700_000_001.25, 1_700_000_002.0]),
+    StandingAtManager(
+        manager="a1b2c3",
+        request=7,
+        stage="running",
+        text="worker 31 runs it",
+        worker=31,
+        started=1_700_000_002.0,
+        obstacles=[],
+    ),
 ]
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -220,11 +258,13 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "int": _INTEGERS,
     "float": _FLOATS,
     "Count": _COUNTS,
+    "Finite": _FINITE,
     "Finite | None": st.none() | _FINITE,
     "bool": st.booleans(),
     "str": st.text(),
     "list[int]": st.lists(_INTEGERS),
     "list[str]": st.lists(st.text()),
     "tuple[str, str] | None": st.none() | st.tuples(st.text(), st.text()),
-    "list[ManagerStatus]": st.deferred(lambda: st.lists(any_message(messages.ManagerStatus), max_size=3)),
+    "list[ManagerStatus]": st.deferred(lambda: st.lists(any_message(ManagerStatus), max_size=3)),
+    "list[Obstacle]": st.lists(st.builds(Obstacle, st.text(), st.text(), st.text()), max_size=3),
 }

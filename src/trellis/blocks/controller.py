@@ -14,10 +14,12 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from trellis.blocks import pool_events as events
+from trellis.blocks.book import BlockBook
 from trellis.blocks.overrides import NO_OVERRIDES, Overrides, UsersWord
 from trellis.blocks.polling import PollSchedule
 from trellis.blocks.pool import STEADY_S, BlockPool
 from trellis.blocks.questions import Questions
+from trellis.blocks.reports import KnownBlocks
 from trellis.blocks.scaling import ScalingPlan, ScalingSnapshot, choose_blocks, is_drained, plan_scaling
 from trellis.blocks.user_messages import UserMessages
 from trellis.core.clock import Clock, MonotonicClock
@@ -70,8 +72,7 @@ class BlockController:
         self._pool = BlockPool(provider.max_blocks, getattr(provider, "steady_s", STEADY_S), tells_managers)
         # Guards the provider and the pool. Held during calls of the provider, so readers use the copies below.
         self._lock = threading.RLock()
-        self._statuses: dict[str, JobStatus] = {}
-        self._jobs: dict[str, Any] = {}
+        self._book = BlockBook(executor.label)
         self._wakeup = threading.Event()
         self._poll_soon = False
         self._plan_soon = False
@@ -113,7 +114,7 @@ class BlockController:
                 if not new:
                     logger.info("%s: max_blocks allow %d of %d new blocks", self._executor.label, number, blocks)
                     break
-                started += [block for block in new if block in self._jobs]
+                started += [block for block in new if block in self._book.jobs]
                 if not tries_all and len(started) <= number:
                     break
         return started
@@ -143,11 +144,11 @@ class BlockController:
 
     def status(self) -> dict[str, JobStatus]:
         """Status of every block there has been, by block id, as it was at the last look. They are the caller's own."""
-        return {block_id: copy(status) for block_id, status in self._statuses.items()}
+        return {block_id: copy(status) for block_id, status in self._book.statuses.items()}
 
     def said_status(self) -> dict[str, JobStatus]:
         """The same, as the user's executor says."""
-        return self._user.statuses(self._statuses)
+        return self._user.statuses(self._book.statuses)
 
     def follow(self, strategy: str, period_s: float, max_idletime_s: float) -> None:
         """Scale by another strategy from now on."""
@@ -159,7 +160,12 @@ class BlockController:
 
     @property
     def blocks_to_job_id(self) -> dict[str, Any]:
-        return dict(self._jobs)
+        return dict(self._book.jobs)
+
+    def known(self) -> KnownBlocks:
+        """What is known of all blocks, as it was at the last look."""
+        book, strategy = self._book, self._context.strategy
+        return KnownBlocks(self.status(), book.jobs, book.made_at, self._provider.max_blocks, strategy)
 
     def wake(self) -> None:
         """Look at the jobs soon, not only when the interval is over. For example: a manager has disconnected."""
@@ -189,7 +195,9 @@ class BlockController:
                 self._executor.label,
                 self._provider.label,
                 CLOSE_TIMEOUT_S,
-                ", ".join(str(self._jobs.get(block)) for block, job in self._statuses.items() if not job.terminal),
+                ", ".join(
+                    str(self._book.jobs.get(block)) for block, job in self._book.statuses.items() if not job.terminal
+                ),
             )
 
     # -- the thread --------------------------------------------------------------------------------------------
@@ -262,12 +270,12 @@ class BlockController:
     def _adopt(self) -> None:
         """Take in blocks that the executor has started by itself."""
         for block_id, job_id in self._user.own_jobs().items():
-            if block_id not in self._jobs:
+            if block_id not in self._book.jobs:
                 self._handle(events.BlockAdopted(block_id, job_id))
 
     def _hear_user(self) -> None:
         """Ask the executor for its statuses, and believe it when it says that a block has ended."""
-        said = self._user.hear(self._statuses)
+        said = self._user.hear(self._book.statuses)
         with self._lock:
             live = self._pool.live()
             for block_id, status in said.items():
@@ -303,7 +311,7 @@ class BlockController:
         if not self._executor.bad_state_is_set:
             self._user.call("block error handler", self._executor.handle_errors, statuses)
         if not self._executor.bad_state_is_set:
-            self._messages.tell_of_failures(self._statuses)
+            self._messages.tell_of_failures(self._book.statuses)
         elif not self._gave_up:
             # What still runs cannot do anything for anybody.
             self._gave_up = True
@@ -321,13 +329,13 @@ class BlockController:
 
     def _was_rejected(self, block_id: str) -> bool:
         """Whether this block has failed without a job that we know of."""
-        status = self._statuses.get(block_id)
-        return status is not None and status.terminal and self._jobs.get(block_id) is None
+        status = self._book.statuses.get(block_id)
+        return status is not None and status.terminal and self._book.jobs.get(block_id) is None
 
     def _look_after_live_blocks(self) -> None:
         with self._lock:
             troubles = self._pool.troubles(self._clock.now(), self._context.lost_block_timeout_s)
-            jobs = {block: (self._jobs[block], self._statuses[block]) for block in itertools.chain(*troubles)}
+            jobs = {block: (self._book.jobs[block], self._book.statuses[block]) for block in itertools.chain(*troubles)}
             self._end_drained()
             reason = "its managers had all gone while its job ran"
             self._end_blocks(troubles.deserted, events.ReplaceWanted(troubles.deserted, reason))
@@ -349,7 +357,7 @@ class BlockController:
             plan = plan_scaling(self._snapshot(load, now))
         refused = self._follow_plan(plan, load)
         with self._lock:
-            none_left = self._context.strategy == "none" and self._jobs and not self._pool.staying()
+            none_left = self._context.strategy == "none" and self._book.jobs and not self._pool.staying()
         if refused:
             self._handle_errors()
         if none_left and load.outstanding:
@@ -443,7 +451,7 @@ class BlockController:
         # Programs may change the provider while they run, and start more blocks by hand; no plan goes so far.
         self._pool.limit = max(self._provider.max_blocks, self._asked_for)
         actions = self._pool.handle(event, self._clock.now())
-        self._publish()
+        self._book.publish(self._pool)
         submits: list[events.SubmitJob] = []
         cancels: list[events.CancelJob] = []
         for action in actions:
@@ -490,11 +498,3 @@ class BlockController:
         for cancel, done in zip(cancels, results, strict=True):
             if done:
                 self._handle(events.JobCancelled(cancel.block_id))
-
-    def _publish(self) -> None:
-        before, self._statuses = self._statuses, self._pool.statuses()
-        self._jobs = self._pool.jobs()
-        for block_id, status in self._statuses.items():
-            old = before.get(block_id)
-            if status is not old and (old is None or old.state is not status.state):
-                logger.info("%s: block %s is %s", self._executor.label, block_id, status)

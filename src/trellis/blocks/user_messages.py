@@ -39,7 +39,7 @@ def by_cause(jobs: Iterable[tuple[str, JobStatus]]) -> dict[str, list[str]]:
     first: dict[object, str] = {}
     blocks: dict[str, list[str]] = {}
     for block_id, job in jobs:
-        hint = _hint(job)
+        hint = likely_cause(job)
         text = describe_failure(job)
         text = first.setdefault((job.state, job.exit_code, hint) if hint else text, text)
         blocks.setdefault(text, []).append(block_id)
@@ -56,7 +56,8 @@ def _first(names: Sequence[Any]) -> str:
     return ", ".join(map(str, names[:MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
-def _hint(job: JobStatus) -> str | None:
+def likely_cause(job: JobStatus) -> str | None:
+    """What a job's output and message point to; None when that is not known."""
     return diagnose("\n".join(filter(None, (job.stderr_summary, job.stdout_summary, job.message))))
 
 
@@ -65,7 +66,7 @@ def _outputs(job: JobStatus) -> list[str]:
     for name, output in (("stderr", job.stderr_summary), ("stdout", job.stdout_summary)):
         if output and output.strip():
             lines += [f"  {name}:", *(f"    {line}" for line in output.strip().splitlines())]
-    hint = _hint(job)
+    hint = likely_cause(job)
     return [*lines, f"  likely cause: {hint}"] if hint else lines
 
 
@@ -109,7 +110,7 @@ class UserMessages:
         self._ended.update(block_id for block_id, _ in new)
         failed = {block_id: job for block_id, job in new if has_failed(job)}
         for cause, blocks in by_cause(failed.items()).items():
-            self.tell(f"{name_blocks(blocks)} failed: {cause}", _hint(failed[blocks[0]]) or cause)
+            self.tell(f"{name_blocks(blocks)} failed: {cause}", likely_cause(failed[blocks[0]]) or cause)
 
     def tell_of_troubles(self, troubles: Troubles, jobs: Mapping[str, tuple[Any, JobStatus]]) -> None:
         """Tell of live blocks that are not well; ``jobs`` has the job's id and status of each."""
@@ -167,5 +168,5 @@ class UserMessages:
                 f"{text}; its job says:\n{words}"
                 if words
                 else f"{text}, and its job has written nothing: slow to start, or unable to reach this host?",
-                f"silence: {_hint(running[blocks[0]][1]) or words}",
+                f"silence: {likely_cause(running[blocks[0]][1]) or words}",
             )

@@ -14,17 +14,20 @@ import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
+from dataclasses import replace
 from itertools import compress
 from typing import Any
 
 from trellis.blocks.controller import BlockController
 from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
 from trellis.blocks.overrides import Overrides, overrides_of
+from trellis.blocks.reports import KnownBlocks, block_hindrances, block_reports
 from trellis.core.count import number_of
 from trellis.core.interfaces import BlockLoad, ExecutorContext, PoolLoad, Provider
 from trellis.core.jobs import JobState, JobStatus
 from trellis.core.kinds import Either, Flag, Function, OrNone
 from trellis.core.parameters import PROVIDER
+from trellis.core.reports import BlockReport, Hindrance
 from trellis.core.validation import check
 from trellis.core.values import Duration, Number
 from trellis.errors import BadStateException, ScalingFailed
@@ -326,6 +329,25 @@ class BlockProviderExecutor(ParslExecutor):
 
     def send_monitoring_info(self, status: Mapping[str, JobStatus]) -> None:
         """Called with the blocks whose states have changed; there is no monitoring to pass them on to."""
+
+    # -- for people who ask ------------------------------------------------------------------------------------
+
+    def block_reports(self, managers: Mapping[str, int] | None = None) -> list[BlockReport]:
+        """Every block there has been, oldest first; ``managers``: how many are connected of each block."""
+        known = self._known_blocks()
+        return [] if known is None else block_reports(known, managers or {})
+
+    def block_hindrances(self, managers: Mapping[str, int] | None = None) -> list[Hindrance]:
+        """Why a task that waits does not run in blocks without managers, and why there are no other blocks."""
+        known = self._known_blocks()
+        if known is None:
+            known = KnownBlocks({}, {}, {}, 0, "none")
+        return block_hindrances(known, managers or {}, self._provider is not None)
+
+    def _known_blocks(self) -> KnownBlocks | None:
+        """None without a provider, and before the start."""
+        controller = self._controller
+        return None if controller is None else replace(controller.known(), statuses=self._known_statuses())
 
     # -- failure -----------------------------------------------------------------------------------------------
 

@@ -19,10 +19,13 @@ from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
 from trellis.core.interruption import interrupt
 from trellis.core.kinds import OrNone, Path, Text
 from trellis.core.parameters import STORAGE_ACCESS, Label
+from trellis.core.reports import Begun, ExecutorReport, Standing
 from trellis.core.validation import arguments, declares_parameters, keep_arguments, knows_former_names
 from trellis.core.values import Number
 from trellis.errors import ExecutorError, InvalidResourceSpecification
 from trellis.executors.base import TrellisExecutor
+from trellis.executors.thread_begun import BegunTeller, Runs
+from trellis.executors.thread_report import BusyThread, all_stuck, look_at_threads, queued_standing
 
 # How long shutdown() waits for threads that are idle or about to be: they need microseconds.
 _JOIN_TIMEOUT_S = 1.0
@@ -37,7 +40,9 @@ class _PoolRun:
         self.threads: list[threading.Thread] = []
         self.idle = 0  # threads that wait, minus attempts on their way to them
         self.closed = False
-        self.running: dict[int, Attempt] = {}  # by the worker's number; each worker has its own entry
+        self.put = 0  # attempts that ever were
+        self.running: dict[int, Runs] = {}  # by the worker's number; each worker has its own entry
+        self.teller: BegunTeller | None = None  # made when there is work
 
 
 class _Threads(Executor):
@@ -126,8 +131,12 @@ class ThreadPoolExecutor(TrellisExecutor):
                 closed = True
             else:
                 closed = False
+                attempt.executor_note = run.put  # its place among all that were put
+                run.put += 1
                 run.inbox.put(attempt)
                 run.idle -= 1
+                if run.teller is None or run.teller.sleeps:
+                    self._wake_teller(run)
                 if run.idle < 0 and len(run.threads) < self.max_threads:
                     self._add_thread(run)
         if closed:
@@ -135,17 +144,34 @@ class ThreadPoolExecutor(TrellisExecutor):
 
     def _add_thread(self, run: _PoolRun) -> None:
         number = len(run.threads)
-        name = f"{self.thread_name_prefix}-{number}"
+        name = self._thread_name(number)
         thread = threading.Thread(target=self._work, args=(run, number, name), name=name, daemon=True)
         run.threads.append(thread)
         run.idle += 1
         thread.start()
 
+    def _wake_teller(self, run: _PoolRun) -> None:
+        if run.teller is None:
+
+            def is_idle() -> bool:
+                with run.lock:
+                    return run.idle >= len(run.threads)
+
+            run.teller = BegunTeller(f"{self.thread_name_prefix}-begun", run.running, self._begun, is_idle)
+        run.teller.wake()
+
+    def _begun(self, number: int, started_at: float) -> Begun:
+        return Begun(self._hostname, "", self._thread_name(number), number, started_at)
+
+    def _thread_name(self, number: int) -> str:
+        return f"{self.thread_name_prefix}-{number}"
+
     def _work(self, run: _PoolRun, number: int, name: str) -> None:
         while (attempt := run.inbox.get()) is not None:
             if _claim(attempt):
-                run.running[number] = attempt
-                outcome = self._run_one(attempt, number, name)
+                started_at, begin = time.time(), time.perf_counter()
+                run.running[number] = attempt, started_at, begin
+                outcome = self._run_one(attempt, number, name, started_at, begin)
                 # Absent: shutdown() has already said that this attempt failed.
                 if run.running.pop(number, None) is not None:
                     attempt.sink.deliver(((attempt, outcome),))
@@ -154,9 +180,7 @@ class ThreadPoolExecutor(TrellisExecutor):
             with run.lock:
                 run.idle += 1
 
-    def _run_one(self, attempt: Attempt, number: int, name: str) -> Outcome:
-        started_at, begin = time.time(), time.perf_counter()
-
+    def _run_one(self, attempt: Attempt, number: int, name: str, started_at: float, begin: float) -> Outcome:
         def run_info() -> RunInfo:
             return RunInfo(self._hostname, "", name, number, started_at, time.perf_counter() - begin)
 
@@ -183,6 +207,7 @@ class ThreadPoolExecutor(TrellisExecutor):
         with run.lock:
             run.closed = True
             threads = list(run.threads)
+            teller = run.teller
         lost: list[Attempt] = []
         while not run.inbox.empty():
             try:
@@ -198,13 +223,52 @@ class ThreadPoolExecutor(TrellisExecutor):
             running = run.running.pop(number, None)
             if running is not None:
                 busy.add(number)
-                lost.append(running)
+                lost.append(running[0])
         self._refuse(lost, "it was shut down before the task ended")
+        if teller is not None:
+            teller.end()
         for number, thread in enumerate(threads):
             # A command that a thread waits for ends, and then so does the thread.
             free = number not in busy or interrupt(thread)
             if block and free and thread is not threading.current_thread():
                 thread.join(_JOIN_TIMEOUT_S)
+        if teller is not None and block:
+            teller.join(_JOIN_TIMEOUT_S)
+
+    # -- for people who ask ------------------------------------------------------------------------------------
+
+    def report(self, timeout_s: float = 1.0) -> ExecutorReport:
+        """Tell how the pool is now."""
+        run = self._run
+        kind = type(self).__name__
+        if run is None:
+            return ExecutorReport(self.label, kind, 0, error="it is not running")
+        threads = self._look(run)
+        stuck = all_stuck(threads, self.max_threads)
+        running = len(threads)
+        notes = [stuck] if stuck and run.inbox.qsize() else []
+        return ExecutorReport(
+            self.label, kind, self.max_threads, queued=run.inbox.qsize(), assigned=0, running=running, notes=notes
+        )
+
+    def standing(self, attempt: Attempt, timeout_s: float = 1.0) -> Standing:
+        """Tell which thread runs an attempt, and what it waits for there; or what keeps the threads from it."""
+        run = self._run
+        if run is None or attempt.executor_id is None:
+            return Standing("unknown", f"executor {self.label} does not have it: it is not running, or refused it")
+        threads = self._look(run)
+        for thread in threads:
+            if thread.attempt is attempt:
+                return Standing("running", thread.words, begun=self._begun(thread.number, thread.started_at))
+        if not attempt.executor_id:  # somebody has claimed it
+            return Standing("unknown", "it has just ended, or is about to run, or was cancelled")
+        queue = run.inbox.qsize()
+        return queued_standing(threads, self.max_threads, queue - (run.put - attempt.executor_note), queue)
+
+    def _look(self, run: _PoolRun) -> list[BusyThread]:
+        """What each thread does that runs something."""
+        running = list(run.running.items())
+        return look_at_threads(self.label, running, run.threads, time.perf_counter())
 
     def _refuse(self, attempts: Sequence[Attempt], reason: str) -> None:
         for attempt in attempts:

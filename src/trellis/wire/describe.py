@@ -15,7 +15,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from trellis.wire.messages import Demand, FromManager, FromSubmitSide, ManagerStatus, ToManager, ToSubmitSide
+from trellis.wire.messages import Demand, FromManager, FromSubmitSide, ToManager, ToSubmitSide
+from trellis.wire.questions import ManagerStatus, Obstacle
 
 BEGIN = "<!-- begin of what trellis.wire.describe writes -->"
 END = "<!-- end of what trellis.wire.describe writes -->"
@@ -33,7 +34,7 @@ def render_tables() -> str:
     """Markdown: for each message its tag, its ways, its meaning, and its fields in their order."""
     types = {type_ for union in _ROUTES.values() for type_ in get_args(union)}
     ordered = sorted(types, key=lambda type_: int(type_.__struct_config__.tag))
-    return "\n".join(line for type_ in [*ordered, Demand, ManagerStatus] for line in _render(type_))
+    return "\n".join(line for type_ in [*ordered, Demand, ManagerStatus, Obstacle] for line in _render(type_))
 
 
 def _render(type_: type[msgspec.Struct]) -> Iterator[str]:

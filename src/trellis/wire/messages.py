@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import msgspec
 
+from trellis.wire.message import Message as Message
 from trellis.wire.numbers import Amount, Count, Finite, Number
+from trellis.wire.questions import StandingAtManager, StandingReply, StandingRequest, StatusReply, StatusRequest
 
 # Both sides of a connection must have the same number; it changes when a message changes its meaning.
 PROTOCOL_VERSION = 3
-
-
-class Message(msgspec.Struct, array_like=True, gc=False):
-    """Base of all messages. Treated as values: nobody changes one."""
 
 
 class Demand(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -80,12 +78,6 @@ class HoldManagers(Message, tag=10):
 
     managers: list[str]
     blocks: list[str]
-
-
-class StatusRequest(Message, tag=11):
-    """Ask for a ``StatusReply`` with the same request id."""
-
-    request: int
 
 
 class Shutdown(Message, tag=12):
@@ -276,6 +268,18 @@ class Packages(Message, tag=52):
     versions: list[str]
 
 
+class TasksRunning(Message, tag=55):
+    """Tasks that have been running for a second or more, each said once; passed on to the submit side.
+
+    Nothing is said of shorter ones: their ``Results`` tell when they began.
+    """
+
+    manager: str
+    ids: list[int]
+    workers: list[int]
+    started: list[Finite]  # seconds since the epoch, by the manager's host
+
+
 # -- interchange -> manager ------------------------------------------------------------------------------------
 
 
@@ -330,6 +334,10 @@ class ManagerJoined(Message, tag=40):
     block: str
     hostname: str
     workers: int
+    cpus: int = 0
+    memory_bytes: int = 0
+    python_version: str = ""
+    start_time: float = 0.0
 
 
 class ManagerLoss(Message, tag=41):
@@ -387,37 +395,17 @@ class ManagerRefused(Message, tag=42):
     versions: tuple[str, str] | None = None  # of the interchange and of the manager, when they are the reason
 
 
-class ManagerStatus(Message):
-    """A manager, as the interchange knows it. Times in seconds."""
-
-    manager: str
-    block: str
-    hostname: str
-    workers: int
-    capacity: int
-    tasks: int
-    idle_s: float
-    active: bool  # takes tasks; False when held or draining
-    draining: bool
-    last_heard_s: float
-    start_time: float
-    trellis_version: str
-    python_version: str
-
-
-class StatusReply(Message, tag=43):
-    """Answer to ``StatusRequest``."""
-
-    request: int
-    pending: int  # tasks in the queue
-    running: int  # tasks at managers
-    managers: list[ManagerStatus]
-    blocks: list[str]  # of all managers that ever registered
-
-
 TaskMessage = DefineFunctions | ForgetFunctions | Tasks | CancelTasks
 FromSubmitSide = (
-    TaskMessage | HoldManagers | StatusRequest | Shutdown | Received | ResumeEnd | PackagesRequest | DrainBlocks
+    TaskMessage
+    | HoldManagers
+    | StatusRequest
+    | Shutdown
+    | Received
+    | ResumeEnd
+    | PackagesRequest
+    | DrainBlocks
+    | StandingRequest
 )
 # Reports of how tasks ended: numbered, and kept by the manager until the submit side has them.
 Report = Results | WorkerLoss | TasksTimedOut | TasksCancelled | TasksOverMemory
@@ -434,6 +422,8 @@ FromManager = (
     | TasksRefused
     | Packages
     | WitnessReport
+    | TasksRunning
+    | StandingAtManager
 )
 ToManager = (
     TaskMessage
@@ -446,6 +436,7 @@ ToManager = (
     | CheckTasks
     | ReceivedUpTo
     | PackagesRequest
+    | StandingRequest
 )
 ToSubmitSide = (
     Report
@@ -458,4 +449,7 @@ ToSubmitSide = (
     | ManagerPutAside
     | Notice
     | Packages
+    | TasksRunning
+    | StandingReply
+    | StandingAtManager
 )

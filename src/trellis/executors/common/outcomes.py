@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from trellis.core.interfaces import Attempt, AttemptSink, Outcome, RunInfo
+from trellis.core.reports import Begun
 from trellis.wire.codec import Payload
 from trellis.wire.payload import load_exception, load_result
 
@@ -27,3 +28,13 @@ def deliver(outcomes: Iterable[tuple[Attempt, Outcome]]) -> None:
         sinks.setdefault(id(sink), (sink, []))[1].append(pair)
     for sink, pairs in sinks.values():
         sink.deliver(pairs)
+
+
+def tell_begun(attempts: Iterable[tuple[Attempt, Begun]]) -> None:
+    """Each sink hears of all of its attempts at once."""
+    sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Begun]]]] = {}
+    for pair in attempts:
+        sink = pair[0].sink
+        sinks.setdefault(id(sink), (sink, []))[1].append(pair)
+    for sink, pairs in sinks.values():
+        sink.begun(pairs)

@@ -225,10 +225,13 @@ class ServiceClient(SubmitThread, Generic[P, T]):
         """No task names these functions any more."""
         self._put(Send([encode_header(ForgetFunctions(numbers))]))
 
-    def _ask(self, message: Callable[[int], Message]) -> Future[Any]:
-        """Ask the service; ``message`` makes the question with a number, by which the answer is known."""
+    def _ask(self, message: Callable[[int], Message], reply: Future[Any] | None = None) -> Future[Any]:
+        """Ask the service; ``message`` makes the question with a number, by which the answer is known.
+
+        Who waits no more may cancel the reply: then the question is forgotten when the next one comes.
+        """
         request = next(self._requests)
-        reply: Future[Any] = Future()
+        reply = Future() if reply is None else reply
         self._put(Ask(request, message(request), reply))
         return reply
 
@@ -339,6 +342,8 @@ class ServiceClient(SubmitThread, Generic[P, T]):
         if self._cause is not None:
             item.reply.set_exception(self._unanswered(self._cause))
             return
+        for request in [request for request, asked in self._asked.items() if asked.reply.cancelled()]:
+            del self._asked[request]
         self._asked[item.request] = item
         self._send([encode_header(item.message)])
 
@@ -366,7 +371,8 @@ class ServiceClient(SubmitThread, Generic[P, T]):
         # The tasks first: they get their outcomes even when the socket is broken.
         self._fail_outstanding(self._cause)
         for item in self._asked.values():
-            item.reply.set_exception(self._unanswered(self._cause))
+            if not item.reply.cancelled():
+                item.reply.set_exception(self._unanswered(self._cause))
         self._asked.clear()
         if is_first and not self._dead:
             self._endpoint.send([encode_header(Shutdown())])

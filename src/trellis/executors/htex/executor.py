@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trellis.core.count import CallableCount
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
 from trellis.core.places import absolute
+from trellis.core.reports import ExecutorReport, Standing
 from trellis.core.validation import arguments, check_type, keep_arguments, knows_former_names
 from trellis.errors import (
     BadStateException,
@@ -34,13 +37,15 @@ from trellis.executors.htex.launch import (
 from trellis.executors.htex.options import FORMER_NAMES, HtexOptions, HtexParameters, warn_of_idle_nodes
 from trellis.executors.htex.parsl_attributes import ParslAttributes
 from trellis.executors.htex.parsl_commands import DEFAULT_INTERCHANGE_LAUNCH_CMD, with_our_interchange
+from trellis.executors.htex.reporting import executor_report, managers_by_block, task_standing
 from trellis.executors.htex.resources import Request, read_specification
 from trellis.executors.htex.settings import Ports
 from trellis.executors.htex.submit.manager_status import block_loads, describe_manager, workers_of_a_node
 from trellis.executors.htex.worker.payload_calls import run_payload
 from trellis.transport.shared_directory import make_directory
 from trellis.utils import RepresentationMixin
-from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLoss, ManagerPutAside, ManagerRefused, StatusReply
+from trellis.wire.messages import HoldManagers, ManagerJoined, ManagerLoss, ManagerPutAside, ManagerRefused
+from trellis.wire.questions import StatusReply
 
 if TYPE_CHECKING:
     from trellis.executors.htex.submit.client import InterchangeClient
@@ -398,6 +403,47 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
             except (CommandClientTimeoutError, CommandClientBadError) as error:
                 logger.debug("no status of executor %s: %s", self.label, error)
         return self._last_status
+
+    def report(self, timeout_s: float = 1.0) -> ExecutorReport:
+        """Tell how the executor is now; of managers what was known last, when the interchange does not answer."""
+        client = self._client
+        status, is_new = self._last_status if client is not None else None, False
+        if client is not None:
+            with contextlib.suppress(CommandClientTimeoutError, CommandClientBadError):
+                status = self._last_status = client.status(timeout_s)
+                is_new = True
+        error = self._executor_exception
+        return executor_report(
+            self.label,
+            type(self).__name__,
+            status,
+            is_new,
+            self.outstanding(),
+            self.block_reports(managers_by_block(status)),
+            None if self.provider is None else self.provider.max_blocks,
+            ("" if client else "it is not running") if error is None else str(error),
+        )
+
+    def standing(self, attempt: Attempt, timeout_s: float = 1.0) -> Standing:
+        """Tell where an attempt is that was launched here, and why it does not run."""
+        client, id_ = self._client, attempt.executor_id
+        if client is None or id_ is None:
+            return Standing("unknown", f"executor {self.label} does not have it: it is not running, or refused it")
+        known = answer = None
+        with contextlib.suppress(CommandClientBadError):
+            known, answer = client.standing(id_, timeout_s)
+        managers = Counter(joined.block for joined in list(self._joined.values()))
+        return task_standing(
+            known,
+            answer,
+            client.where_it_runs(id_),
+            self._place_of("" if answer is None else answer.manager),
+            self.block_hindrances(managers),
+        )
+
+    def _place_of(self, manager: str) -> tuple[str, str]:
+        joined = self._joined.get(manager)
+        return ("", "") if joined is None else (joined.hostname, joined.block)
 
     @property
     def connected_workers(self) -> int:

@@ -22,17 +22,8 @@ from trellis.executors.common.service_client import (
 from trellis.executors.htex.settings import Ports
 from trellis.transport.service import TURN
 from trellis.wire.codec import BATCH, Buffer, Decoder, encode_header
-from trellis.wire.messages import (
-    CancelTasks,
-    FromSubmitSide,
-    Message,
-    Notice,
-    Shutdown,
-    StatusReply,
-    StatusRequest,
-    TasksCancelled,
-    ToSubmitSide,
-)
+from trellis.wire.messages import CancelTasks, FromSubmitSide, Message, Notice, Shutdown, TasksCancelled, ToSubmitSide
+from trellis.wire.questions import StatusReply, StatusRequest
 
 PING = StatusRequest(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trellis.core.interfaces import BlockLoad
 from trellis.executors.htex.submit.manager_status import block_loads
-from trellis.wire.messages import ManagerStatus, StatusReply
+from trellis.wire.questions import ManagerStatus, StatusReply
 
 
 def manager(block: str, tasks: int, idle_s: float, *, active: bool = True) -> ManagerStatus:

@@ -59,8 +59,13 @@ def describe_demand(demand: Demand) -> str:
 
 def describe_node(node: Register) -> str:
     """Words for people: all that a task may ask of the node."""
+    return f"{node.hostname} has {describe_size(node)}"
+
+
+def describe_size(node: Register) -> str:
+    """Words for people: all that a task may ask of a node."""
     return (
-        f"{node.hostname} has {_counted(node.cpus, 'core')}, {node.memory_bytes // _MB} MB of memory, "
+        f"{_counted(node.cpus, 'core')}, {node.memory_bytes // _MB} MB of memory, "
         f"{_counted(node.gpus, 'GPU')}, and {_counted(node.nodes, 'node')} for tasks that spread over nodes"
     )
 

@@ -69,6 +69,11 @@ class ManagerEntry:
         return self._idle_since
 
     @property
+    def ends_at(self) -> float | None:
+        """When its node's job ends, if that is known."""
+        return self._ends_at
+
+    @property
     def tasks(self) -> Set[int]:
         return self._tasks
 
@@ -98,6 +103,15 @@ class ManagerEntry:
     def deaths(self) -> int:
         """Workers that died since the last task that ran to its end."""
         return self._deaths
+
+    @property
+    def put_aside(self) -> bool:
+        """Whether it is held because its workers died one after the other."""
+        return self._put_aside
+
+    @property
+    def connected(self) -> bool:
+        return self._closed_at is None
 
     @property
     def takes_tasks(self) -> bool:

@@ -1,4 +1,4 @@
-"""Reports of managers cut down to the tasks that they may tell the ends of. Pure; payloads are not opened."""
+"""Reports of managers cut down to the tasks that they may tell of. Pure; payloads are not opened."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TypeVar
 import msgspec
 
 from trellis.wire.codec import PER_TASK, Buffer, encode_header, pack, unpack
-from trellis.wire.messages import Results, TasksOverMemory, TasksTimedOut
+from trellis.wire.messages import Results, TasksOverMemory, TasksRunning, TasksTimedOut
 
-R = TypeVar("R", bound=Results | TasksTimedOut | TasksOverMemory)
+R = TypeVar("R", bound=Results | TasksTimedOut | TasksOverMemory | TasksRunning)
 
 
 def narrowed(report: R, frames: list[Buffer], positions: Sequence[int]) -> tuple[R, list[Buffer]]:

@@ -51,13 +51,13 @@ from trellis.wire.messages import (
     ResumeEnd,
     ReturnTasks,
     Shutdown,
-    StatusRequest,
     Tasks,
     TasksCancelled,
     TasksMissing,
     TasksOverMemory,
     TasksRefused,
     TasksReturned,
+    TasksRunning,
     TasksStarted,
     TasksTimedOut,
     TasksUnfit,
@@ -67,6 +67,7 @@ from trellis.wire.messages import (
     WorkerLoss,
     witness_of,
 )
+from trellis.wire.questions import StandingAtManager, StandingRequest, StatusRequest
 
 logger = logging.getLogger("trellis.interchange")
 
@@ -236,6 +237,11 @@ class InterchangeProtocol:
                 self._handle(events.DrainRequested(blocks))
             case StatusRequest():
                 self._to_client(status_of(self.state, message.request, self._now))
+            case StandingRequest(request, id_):
+                standing = self.state.standing(request, id_, self._now)
+                self._to_client(standing)
+                if standing.manager:
+                    self._to_manager(standing.manager, message)
             case PackagesRequest():
                 for manager in self.state.managers:
                     self._to_manager(manager, message)
@@ -273,6 +279,10 @@ class InterchangeProtocol:
                 self._handle(events.TasksStarted(name, ids))
             case TasksWithdrawn(ids=ids):
                 self._handle(events.TasksWithdrawn(name, ids))
+            case TasksRunning():
+                news, frames = narrowed(message, frames, self.state.had_by(name, message.ids))
+                self._forward(frames)
+                self._handle(events.TasksStarted(name, news.ids))  # a sign of life, too
             case Heartbeat():
                 self._handle(events.HeartbeatReceived(name))
             case WorkerLoss():
@@ -291,7 +301,7 @@ class InterchangeProtocol:
                 self._handle(events.TasksMissing(name, ids))
             case TasksRefused():
                 self._on_refusal(name, message)
-            case Packages():
+            case Packages() | StandingAtManager():
                 self._forward(frames)
             case Register():
                 if not message.manager:
@@ -403,7 +413,18 @@ class InterchangeProtocol:
         self._payloads.welcome(manager, far=not near)
         shared_dir = self._settings.shared_dir if near else None
         self._to_manager(manager, Welcome(self._settings.import_paths, shared_dir or ""))
-        self._to_client(ManagerJoined(manager, registration.block, registration.hostname, registration.workers))
+        self._to_client(
+            ManagerJoined(
+                manager,
+                registration.block,
+                registration.hostname,
+                registration.workers,
+                registration.cpus,
+                registration.memory_bytes,
+                registration.python_version,
+                registration.start_time,
+            )
+        )
 
     def _to_manager(self, manager: str, message: Message) -> None:
         self._effects.append(SendToManager(manager.encode(), [encode_header(message)]))

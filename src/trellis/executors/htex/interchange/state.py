@@ -17,9 +17,11 @@ from trellis.executors.htex.interchange.events import Action, Event
 from trellis.executors.htex.interchange.infeasible import InfeasibleKinds
 from trellis.executors.htex.interchange.manager_table import ManagerEntry, ManagerTable
 from trellis.executors.htex.interchange.selection import Selection
+from trellis.executors.htex.interchange.standing import standing_of
 from trellis.executors.htex.interchange.task_table import TaskTable
 from trellis.version import VERSION
 from trellis.wire.messages import PROTOCOL_VERSION, Register
+from trellis.wire.questions import StandingReply
 
 # When workers have been idle at one manager for so long while tasks wait at another, they are asked back.
 REBALANCE_S = 0.02
@@ -84,6 +86,10 @@ class InterchangeState:
         Not those that wait here or are at another manager: it was told to drop what somebody else has.
         """
         return self._tasks.may_report(manager, ids)
+
+    def standing(self, request: int, id_: int, now: float) -> StandingReply:
+        """Where a task is, and why it does not run."""
+        return standing_of(self._tasks, self._managers, self._infeasible, request, id_, now)
 
     def next_deadline(self) -> float | None:
         due = self._managers.next_deadline()

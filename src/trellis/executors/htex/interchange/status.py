@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from trellis.executors.htex.interchange.manager_words import begun, busy, state_of
 from trellis.executors.htex.interchange.state import InterchangeState
-from trellis.wire.messages import ManagerStatus, StatusReply
+from trellis.wire.questions import ManagerStatus, StatusReply
 
 
 def status_of(state: InterchangeState, request: int, now: float) -> StatusReply:
@@ -22,6 +23,9 @@ def status_of(state: InterchangeState, request: int, now: float) -> StatusReply:
             start_time=manager.registration.start_time,
             trellis_version=manager.registration.trellis_version,
             python_version=manager.registration.python_version,
+            busy=busy(manager),
+            begun=begun(manager),
+            state=state_of(manager),
         )
         for name, manager in state.managers.items()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence, Set
 
@@ -43,6 +44,17 @@ class PriorityQueue:
             if bucket:
                 return bucket.popleft()
             del self._buckets[heapq.heappop(self._order)]
+
+    def before(self, id_: int, priority: float, among: Collection[int]) -> int:
+        """How many of these would come before this id of this priority, which may be another queue's.
+
+        Ids count up: of another queue's tasks those come first that have been there for longer.
+        """
+        count = sum(other in among for p, bucket in self._buckets.items() if p < priority for other in bucket)
+        same = self._buckets.get(priority, ())
+        if id_ in same:
+            return count + sum(other in among for other in itertools.takewhile(id_.__ne__, same))
+        return count + sum(other < id_ for other in same if other in among)
 
     def head(self, among: Collection[int]) -> tuple[float, int] | None:
         """Priority and id of the next that is one of these; others before it are dropped."""
@@ -152,6 +164,12 @@ class QueuedTasks:
             return False
         self._waiting.remove(id_)
         return True
+
+    def position(self, id_: int) -> int:
+        """How many tasks are before one that waits. Takes a look at all of them: for people who ask."""
+        priority = self._priorities.get(id_, 0.0)
+        queues = (self._plain, *self._others.values())
+        return sum(queue.before(id_, priority, self._waiting) for queue in queues)
 
     def take_plain(self, most: int) -> list[int]:
         """The next tasks, when all that wait are plain."""

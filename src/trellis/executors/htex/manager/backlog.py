@@ -75,6 +75,15 @@ class Backlog:
         """Not to be changed."""
         return self._gangs
 
+    @property
+    def free_nodes(self) -> int:
+        """Nodes of the block that no task has."""
+        return self._nodes.free
+
+    def nodes_wanted(self, task: int) -> int | None:
+        """How many nodes a task waits for; None when it does not."""
+        return self._demands[task].demand.nodes if task in self._nodes else None
+
     # -- tasks come --------------------------------------------------------------------------------------------
 
     def receive(

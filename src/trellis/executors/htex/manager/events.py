@@ -267,6 +267,13 @@ class GiveBack:
 
 
 @dataclass(slots=True)
+class SayRunning:
+    """Tell the interchange that these have been running for a while: worker, and since when."""
+
+    tasks: dict[int, tuple[int, float]]
+
+
+@dataclass(slots=True)
 class SendHeartbeat:
     pass
 
@@ -301,6 +308,7 @@ Action = (
     | ReportOverMemory
     | ReportCancelled
     | GiveBack
+    | SayRunning
     | SendHeartbeat
     | SendDraining
     | Exit

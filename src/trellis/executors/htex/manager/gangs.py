@@ -47,6 +47,10 @@ class Gangs:
     def running(self) -> dict[int, Gang]:
         return self._running
 
+    def gathering(self, task: int) -> Gang:
+        """The gang of a task that is not complete."""
+        return self._gathering[task]
+
     @property
     def slots(self) -> int:
         """Slots that are taken, or about to be, beyond one for each task that runs."""

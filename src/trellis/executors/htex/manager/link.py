@@ -15,6 +15,7 @@ import msgspec
 
 from trellis.executors.common.result_batch import ResultBatch
 from trellis.executors.htex.manager import events
+from trellis.executors.htex.manager.standing import TaskPlace
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, encode_header
 from trellis.wire.messages import (
@@ -28,10 +29,12 @@ from trellis.wire.messages import (
     TasksCancelled,
     TasksOverMemory,
     TasksReturned,
+    TasksRunning,
     TasksTimedOut,
     TasksWithdrawn,
     WorkerLoss,
 )
+from trellis.wire.questions import Obstacle, StandingAtManager
 
 # What the machine wants the interchange to hear.
 Told = (
@@ -41,6 +44,7 @@ Told = (
     | events.ReportCancelled
     | events.GiveBack
     | events.Withdraw
+    | events.SayRunning
     | events.SendHeartbeat
     | events.SendDraining
 )
@@ -126,6 +130,10 @@ class ManagerLink:
                 return ids
             case events.Withdraw(ids):
                 self.send(TasksWithdrawn(name, ids))
+            case events.SayRunning(tasks):
+                workers = [worker for worker, _ in tasks.values()]
+                started = [self._epoch(since) for _, since in tasks.values()]
+                self.send(TasksRunning(name, [*tasks], workers, started))
             case events.SendHeartbeat():
                 self.send(Heartbeat())
             case events.SendDraining():
@@ -133,6 +141,19 @@ class ManagerLink:
             case _:
                 assert_never(action)
         return ()
+
+    def tell_place(self, request: int, place: TaskPlace) -> None:
+        """Answer where a task is."""
+        name, hostname = self._registration.manager, self._registration.hostname
+        here = f"manager {name} on {hostname}"
+        obstacles = [Obstacle(here, place.reason, place.until)] if place.reason else []
+        text = f"{place.text} ({here})"
+        started = self._epoch(place.since)
+        self.send(StandingAtManager(name, request, place.stage, text, place.worker, started, obstacles))
+
+    def _epoch(self, when: float) -> float:
+        """Seconds since the epoch: times of the registration count from there, others by the clock of events."""
+        return self._registration.start_time + when - self._made
 
     def say_goodbye(self, reason: str) -> None:
         if self.welcomed or self._awaits_welcome:  # who has introduced itself is known, though the answer was not read

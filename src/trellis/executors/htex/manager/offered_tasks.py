@@ -13,6 +13,7 @@ from trellis.executors.htex.manager.events import (
     ReportOverMemory,
     ReportTimedOut,
     Running,
+    SayRunning,
     TakeBack,
 )
 from trellis.executors.htex.manager.limits import Limits
@@ -27,18 +28,23 @@ class OfferedTasks:
 
     Args:
         measure_period_s: between looks at the memory of those that have a limit.
+        say_running_s: those that have been running for so long are said to; it is looked for such ones as often. None:
+            nothing is said.
     """
 
-    def __init__(self, pacing: Pacing, measure_period_s: float) -> None:
+    def __init__(self, pacing: Pacing, measure_period_s: float, say_running_s: float | None = None) -> None:
         self._pacing = pacing
         self._tasks: dict[int, None] = {}  # in order of their offer
         self._limits = Limits(measure_period_s)
         self._to_end: dict[int, Action] = {}  # tasks that must end, and what is to be reported then
         self._look_again: float | None = None  # for those of them that were nowhere to be seen
+        self._said: set[int] = set()  # to be running
+        self._say_running_s = say_running_s
+        self._look_for_running: float | None = None
         self.tasks: KeysView[int] = self._tasks.keys()  # for readers
 
     def next_deadlines(self) -> list[float]:
-        due = [] if self._look_again is None else [self._look_again]
+        due = [when for when in (self._look_again, self._look_for_running) if when is not None]
         if self._limits and (when := self._limits.next_deadline()) is not None:
             due.append(when)
         return due
@@ -57,6 +63,8 @@ class OfferedTasks:
 
     def _add(self, ids: Sequence[int], demands: Mapping[int, DemandInSlots], now: float) -> None:
         self._tasks.update(dict.fromkeys(ids))
+        if self._look_for_running is None and self._say_running_s is not None:
+            self._look_for_running = now + self._say_running_s
         for task in ids if demands else ():
             needs = demands.get(task)
             if needs is not None:
@@ -68,6 +76,7 @@ class OfferedTasks:
             del self._tasks[task]
             self._pacing.take_back(task)
             self._limits.remove(task)
+        self._said.difference_update(ids)
         asked = self._to_end.keys() & set(ids)
         for task in asked:
             del self._to_end[task]
@@ -94,6 +103,8 @@ class OfferedTasks:
         if self._to_end:
             for task in tasks:
                 self._to_end.pop(task, None)
+        if self._said:
+            self._said.difference_update(tasks)
 
     # -- tasks that must end -----------------------------------------------------------------------------------
 
@@ -115,8 +126,28 @@ class OfferedTasks:
         actions = self._pursue(running, now) if self._look_again is not None and now >= self._look_again else []
         for task, (worker, walltime_s) in self._limits.overdue(running, now).items():  # last: each is interrupted once
             actions += self._interrupt(worker, task, ReportTimedOut(task, walltime_s))
+        if self._look_for_running is not None and now >= self._look_for_running:
+            actions += self._say_running(running, now)
         to_measure = self._limits.to_measure(running, now)
         return [*actions, MeasureMemory(to_measure)] if to_measure else actions
+
+    def _say_running(self, running: Running, now: float) -> list[Action]:
+        said, long_s = self._said, self._say_running_s
+        assert long_s is not None
+        new = {
+            task: place
+            for task, place in running.items()
+            if task not in said and task in self._tasks and now - place[1] >= long_s
+        }
+        said.update(new)
+        self._look_for_running = now + long_s if len(said) < len(self._tasks) else None
+        return [SayRunning(new)] if new else []
+
+    def say_again(self, now: float) -> None:
+        """What was said on a connection may be lost with it: say of all tasks once more that they run."""
+        self._said.clear()
+        if self._tasks and self._say_running_s is not None:
+            self._look_for_running = now + self._say_running_s
 
     def note_memory(self, tasks: Mapping[int, tuple[int, float]]) -> list[Action]:
         """Interrupt tasks that use too much memory: worker, and MB."""
@@ -133,6 +164,10 @@ class OfferedTasks:
         self._to_end[task] = report
         return [Interrupt(worker, task)]
 
+    def is_to_end(self, task: int) -> bool:
+        """Whether its worker is, or will be, interrupted because of it."""
+        return task in self._to_end
+
     def take_report(self, task: int, caught: bool) -> Action | None:
         """What to report when the worker is gone that was interrupted; None: the result of the task is on its way."""
         report = self._to_end.pop(task, None)
@@ -144,4 +179,9 @@ class OfferedTasks:
 
     def check_invariants(self) -> None:
         assert self._to_end.keys() <= self.tasks, "a task that is to be ended is forgotten"
+        assert self._said <= self.tasks, "a task that was said to run is forgotten"
+        unsaid = len(self._said) < len(self._tasks)
+        assert self._say_running_s is None or not unsaid or self._look_for_running is not None, (
+            "nobody looks whether tasks run"
+        )
         assert self._limits.tasks <= self.tasks, "limits are watched of tasks that are not offered"

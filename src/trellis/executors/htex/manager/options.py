@@ -27,6 +27,8 @@ from trellis.wire.messages import PROTOCOL_VERSION, Register, Welcome
 
 # The memory of tasks with a limit is measured every so many poll periods.
 _POLLS_PER_MEASUREMENT = 10
+# Of shorter tasks nobody need know that they run; longer ones are told of once, soon after this.
+_SAY_RUNNING_S = 1.0
 
 
 def _number_or_none(text: str) -> float | None:
@@ -101,6 +103,7 @@ def make_settings(options: argparse.Namespace, plan: NodePlan) -> ManagerSetting
         options.hb_threshold,
         capacity.drain_after_s(options.drain_period, plan.ends_in_s),
         _POLLS_PER_MEASUREMENT * options.poll_period / 1000,
+        _SAY_RUNNING_S,
     )
 
 

@@ -43,6 +43,7 @@ from trellis.wire.messages import (
     ToManager,
     Welcome,
 )
+from trellis.wire.questions import StandingRequest
 
 logger = logging.getLogger("trellis.manager")
 
@@ -196,6 +197,7 @@ class ManagerProtocol:
                         | events.ReportCancelled()
                         | events.GiveBack()
                         | events.Withdraw()
+                        | events.SayRunning()
                         | events.SendHeartbeat()
                         | events.SendDraining()
                     ):
@@ -370,6 +372,10 @@ class ManagerProtocol:
                 self._link.send(TasksMissing(self._name, [id_ for id_ in ids if id_ not in self._calls]))
             case PackagesRequest(request):
                 self._new.append(FindPackages(request))
+            case StandingRequest(request, id_):
+                self._link.flush()  # what has just ended is not here
+                place = self.state.place_of(id_, self._running(), self._now)
+                self._link.tell_place(request, place)
             case Welcome():
                 self._on_welcome(message)
             case RegisterAgain():

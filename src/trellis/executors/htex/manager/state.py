@@ -18,6 +18,7 @@ from trellis.executors.htex.manager.backlog import Backlog, NodeSize
 from trellis.executors.htex.manager.events import Action, Event, Running
 from trellis.executors.htex.manager.offered_tasks import OfferedTasks
 from trellis.executors.htex.manager.pacing import Pacing
+from trellis.executors.htex.manager.standing import TaskPlace, place_of
 from trellis.executors.htex.manager.workers import Ending, LostTasks, Starting, Workers
 
 # A manager that is told to end (SIGTERM) lets what runs end within this time: batch systems kill after five seconds
@@ -34,6 +35,7 @@ class ManagerSettings:
     heartbeat_threshold_s: float
     drain_after_s: float | None = None
     measure_period_s: float = 0.1  # of memory, for tasks that have a limit
+    say_running_s: float | None = None  # of tasks that run for so long it is said that they do
 
 
 class ManagerState:
@@ -44,7 +46,7 @@ class ManagerState:
         self._workers = Workers(settings.size.workers)
         self._pacing = Pacing()
         self._backlog = Backlog(settings.size)
-        self._offered = OfferedTasks(self._pacing, settings.measure_period_s)
+        self._offered = OfferedTasks(self._pacing, settings.measure_period_s, settings.say_running_s)
         self._to_return: int | None = None  # asked for by the interchange, waiting for TakenBack
         self._lost_tasks = LostTasks()
         self._draining = False
@@ -79,6 +81,17 @@ class ManagerState:
     def draining(self) -> bool:
         """Whether it wants no more tasks."""
         return self._draining
+
+    def place_of(self, task: int, running: Running, now: float) -> TaskPlace:
+        """Where a task is, for people; ``running``: what the board says."""
+        place = place_of(task, self._backlog, self._offered, self._workers, running, now)
+        if place.stage != "assigned":
+            return place
+        if not self._connected:
+            return place._replace(reason="it has no connection to the interchange, and starts nothing", until="")
+        if self._draining:
+            return place._replace(reason="it is draining: it starts nothing more", until="when it is given back")
+        return place
 
     def counts(self, task: int) -> bool:
         """Whether a result of this task counts: not when it was reported, nor when its worker is being ended for it."""
@@ -137,6 +150,7 @@ class ManagerState:
                 return []
             case events.Disconnected():
                 self._connected = False
+                self._offered.say_again(now)
                 return self._put_all_back(now)  # a gang that gathers must not begin
             case events.Welcomed():
                 self._connected = True

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, assert_never
 import msgspec
 
 from trellis.core.interfaces import Attempt
+from trellis.core.reports import Begun
 from trellis.errors import (
     CommandClientBadError,
     CommandClientTimeoutError,
@@ -32,6 +33,7 @@ from trellis.executors.htex.submit.interchange_process import interchange_proces
 from trellis.executors.htex.submit.known_managers import KnownManagers
 from trellis.executors.htex.submit.outstanding import Outstanding
 from trellis.executors.htex.submit.package_requests import AskPackages, PackageRequests, PackagesAnswer
+from trellis.executors.htex.submit.standing_question import StandingQuestion
 from trellis.executors.htex.submit.task_messages import StandingOrders, resume_messages, send_all_that_can
 from trellis.transport.shared_directory import remove_directory
 from trellis.wire.codec import Buffer, encode_checked, encode_header, unpack
@@ -47,16 +49,16 @@ from trellis.wire.messages import (
     Notice,
     Packages,
     Results,
-    StatusReply,
-    StatusRequest,
     TasksCancelled,
     TasksOverMemory,
     TasksRefused,
+    TasksRunning,
     TasksTimedOut,
     TasksUnfit,
     ToSubmitSide,
     WorkerLoss,
 )
+from trellis.wire.questions import StandingAtManager, StandingReply, StandingRequest, StatusReply, StatusRequest
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +160,21 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
         """
         reply: Future[StatusReply] = self._ask(StatusRequest)
         return _wait_for(reply, timeout_s)
+
+    def standing(self, id_: int, timeout_s: float) -> tuple[StandingReply | None, StandingAtManager | None]:
+        """Ask where a task is: what the interchange and the manager say; None: nothing within ``timeout_s``.
+
+        Raises:
+            CommandClientBadError: the interchange is gone.
+        """
+        question = StandingQuestion()
+        self._ask(lambda request: StandingRequest(request, id_), question)
+        answer = question.wait(timeout_s)
+        return question.known, answer
+
+    def where_it_runs(self, id_: int) -> Begun | None:
+        """Where a task runs, if a manager has said that it does: nobody is asked."""
+        return self._outstanding.where_it_runs(id_)
 
     def packages(self, timeout_s: float) -> PackagesAnswer:
         """Ask all managers that are connected which Python distributions they have.
@@ -287,6 +304,8 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
         match message:
             case Results():
                 self._on_results(message, frames)
+            case TasksRunning():
+                self._outstanding.begun(message, self._managers.place_of(message.manager))
             case WorkerLoss():
                 self._perform(self._machine.handle(machine.TasksFailed([message.id], message)))
             case TasksTimedOut() | TasksCancelled() | TasksOverMemory() | TasksUnfit():
@@ -311,6 +330,14 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
                 if reply is not None:
                     blocks = self._managers.all_blocks(message.blocks)
                     reply.set_result(msgspec.structs.replace(message, blocks=blocks))
+            case StandingReply(request):
+                question = self._asked.get(request)
+                if question is not None and question.reply.hear(message):  # type: ignore[attr-defined]
+                    self._take_reply(request)
+            case StandingAtManager():
+                reply = self._take_reply(message.request)
+                if reply is not None:
+                    reply.hear_manager(message)  # type: ignore[attr-defined]
             case _:
                 assert_never(message)
 

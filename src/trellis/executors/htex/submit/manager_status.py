@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trellis.core.interfaces import BlockLoad
-from trellis.wire.messages import ManagerStatus, StatusReply
+from trellis.wire.questions import ManagerStatus, StatusReply
 
 
 def describe_manager(manager: ManagerStatus) -> dict[str, Any]:

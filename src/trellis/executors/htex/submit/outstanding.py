@@ -11,13 +11,14 @@ from concurrent.futures import Future
 from typing import Any
 
 from trellis.core.interfaces import Attempt, Outcome
+from trellis.core.reports import Begun
 from trellis.executors.common.functions import FunctionTable
-from trellis.executors.common.outcomes import deliver
+from trellis.executors.common.outcomes import deliver, tell_begun
 from trellis.executors.htex.submit.outcomes import failure, outcomes_of
 from trellis.executors.htex.submit.task_messages import TaskPayload
 from trellis.transport.shared_files import Arguments, delete, is_large, is_reference
 from trellis.wire.codec import Payload
-from trellis.wire.messages import Demand, Results
+from trellis.wire.messages import Demand, Results, TasksRunning
 from trellis.wire.payload import dump_call
 
 
@@ -44,6 +45,7 @@ class Outstanding:
         self._files = None if shared_dir is None else Arguments(shared_dir)
         self._shared_dir = shared_dir
         self._attempts: dict[int, Attempt] = {}  # each with its TaskPayload as note
+        self._begun: dict[int, Begun] = {}  # where those run that were said to
         self._references: dict[int, bytes] = {}  # to the arguments of tasks that went into files
 
     # -- any thread --------------------------------------------------------------------------------------------
@@ -106,6 +108,21 @@ class Outstanding:
         self._functions.release([attempt.executor_note.function for attempt in attempts])
         deliver(zip(attempts, outcomes, strict=True))
 
+    def begun(self, message: TasksRunning, where: tuple[str, str]) -> None:
+        """Tasks run; ``where``: host and block of the manager. What was said already is not passed on again."""
+        hostname, block = where
+        news: list[tuple[Attempt, Begun]] = []
+        for id_, worker, started in zip(message.ids, message.workers, message.started, strict=True):
+            attempt = self._attempts.get(id_)
+            if attempt is not None and id_ not in self._begun:
+                begun = self._begun[id_] = Begun(hostname, block, message.manager, worker, started)
+                news.append((attempt, begun))
+        tell_begun(news)
+
+    def where_it_runs(self, id_: int) -> Begun | None:
+        """Where a task runs; None: that was not said, or it does not."""
+        return self._begun.get(id_)
+
     def discard(self, payloads: Iterable[Payload]) -> None:
         """Results that do not count: nobody will read their files, which may be gone."""
         if self._shared_dir is not None:
@@ -124,4 +141,6 @@ class Outstanding:
             reference = self._references.pop(id_, None)
             if reference is not None and self._files is not None:
                 self._files.delete(reference)
+        if self._begun:
+            self._begun.pop(id_, None)
         return self._attempts.pop(id_)

@@ -40,8 +40,6 @@ from trellis.wire.messages import (
     Results,
     ResumeEnd,
     Shutdown,
-    StatusReply,
-    StatusRequest,
     Tasks,
     TasksCancelled,
     TasksMissing,
@@ -53,6 +51,7 @@ from trellis.wire.messages import (
     WitnessReport,
     WorkerLoss,
 )
+from trellis.wire.questions import StatusReply, StatusRequest
 
 CLIENT = b"the submit side"
 PORT = ("127.0.0.1", (0, 0))
@@ -194,7 +193,9 @@ def test_a_manager_is_told_what_it_needs_and_the_submit_side_of_it() -> None:
     it.join("far", 8, memory="another")
     assert it.take("near") == [Welcome(["/code"], "/shared")]
     assert it.take("far") == [Welcome(["/code"], "")]
-    assert it.take("the submit side") == [ManagerJoined(name, "0", f"host-{name}", 2) for name in ("near", "far")]
+    assert it.take("the submit side") == [
+        ManagerJoined(name, "0", f"host-{name}", 2, cpus=2) for name in ("near", "far")
+    ]
 
 
 def test_payloads_are_brought_to_those_who_cannot_open_files_here() -> None:

@@ -15,18 +15,9 @@ from trellis.executors.htex.submit import client as client_module
 from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
 from trellis.executors.htex.submit.submission import MOST_DEATHS
 from trellis.wire.codec import encode_header, pack
-from trellis.wire.messages import (
-    CancelTasks,
-    DefineFunctions,
-    DrainBlocks,
-    Message,
-    Results,
-    ResumeEnd,
-    StatusReply,
-    StatusRequest,
-    Tasks,
-)
+from trellis.wire.messages import CancelTasks, DefineFunctions, DrainBlocks, Message, Results, ResumeEnd, Tasks
 from trellis.wire.payload import dump_result
+from trellis.wire.questions import StatusReply, StatusRequest
 
 
 class House:

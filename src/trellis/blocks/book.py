@@ -1,0 +1,49 @@
+"""What others read of an executor's blocks, from any thread: as it was at the last look, and what has changed since."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from trellis.blocks.pool import BlockPool
+from trellis.core.jobs import JobStatus
+
+logger = logging.getLogger(__name__)
+
+
+class BlockBook:
+    """Written by the block controller under its lock, one dictionary in place of another; read without.
+
+    Args:
+        label: The executor's.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._changes: list[tuple[str, JobStatus]] = []
+        self.statuses: dict[str, JobStatus] = {}  # of every block there has been
+        self.jobs: dict[str, Any] = {}
+        self.made_at: dict[str, float] = {}  # when each was asked for, seconds since the epoch
+
+    def publish(self, pool: BlockPool) -> None:
+        """Let others see what the pool has now."""
+        before, self.statuses = self.statuses, pool.statuses()
+        self.jobs = pool.jobs()
+        for block_id, status in self.statuses.items():
+            old = before.get(block_id)
+            if old is None:
+                self.made_at = {**self.made_at, block_id: time.time()}
+            if status is not old and (old is None or old.state is not status.state):
+                self._changes.append((block_id, status))
+                logger.info("%s: block %s is %s", self._label, block_id, status)
+
+    def take_changes(self) -> list[dict[str, JobStatus]]:
+        """New states of blocks since the last call, in order; a block that has changed twice is in two of them."""
+        changes, self._changes = self._changes, []
+        batches: list[dict[str, JobStatus]] = []
+        for block_id, status in changes:
+            if not batches or block_id in batches[-1]:
+                batches.append({})
+            batches[-1][block_id] = status
+        return batches

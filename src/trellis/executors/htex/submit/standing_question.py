@@ -1,0 +1,43 @@
+"""A question where a task is, and what the interchange, and then the manager that has it, have answered so far."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from trellis.wire.questions import StandingAtManager, StandingReply
+
+
+class StandingQuestion(Future[StandingAtManager | None]):
+    """Waited for by who asks; the client's thread tells what has come. None: the interchange has said all.
+
+    Who stops waiting cancels it, and reads what is there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: StandingReply | None = None
+
+    def hear(self, reply: StandingReply) -> bool:
+        """The interchange has answered; True when that was all."""
+        self.known = reply
+        if reply.manager:
+            return False
+        self.hear_manager(None)
+        return True
+
+    def hear_manager(self, answer: StandingAtManager | None) -> None:
+        """The last answer has come."""
+        if self.set_running_or_notify_cancel():
+            self.set_result(answer)
+
+    def wait(self, timeout_s: float) -> StandingAtManager | None:
+        """What the manager says; None if there is nothing, or nothing in time. ``known`` is what there is then.
+
+        Raises:
+            CommandClientBadError: the interchange is gone.
+        """
+        try:
+            return self.result(timeout_s)
+        except TimeoutError:
+            self.cancel()
+            return None
