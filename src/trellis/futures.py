@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trellis.core.interfaces import KernelTask, RunInfo
     from trellis.core.unmade import Unmade
     from trellis.staging.files import File
+    from trellis.watching.snapshot import Explanation
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Future[Any])
@@ -93,6 +94,15 @@ class AppFuture(LightFuture[T]):
         """Name of the task's state, such as ``'launched'`` (see ``trellis.dataflow.states.States``)."""
         return str(self.task_record.status.name)
 
+    def explain(self, timeout_s: float = 1.0) -> Explanation:
+        """Why the task is where it is: what it waits for, or why its executor does not run it. ``print`` it.
+
+        Args:
+            timeout_s: what executors do not tell within this time is left out.
+        """
+        explanation: Explanation = self.task_record.dfk.explain(self.task_record, timeout_s)
+        return explanation
+
     def cancel(self) -> bool:
         """Try to stop the task.
 
@@ -158,6 +168,13 @@ class AppFuture(LightFuture[T]):
 
     def __reduce__(self) -> NoReturn:
         _cannot_be_pickled(self)
+
+    def __repr__(self) -> str:
+        task = self.task_record
+        try:
+            return f"<AppFuture of {task.describe()}: {task.status.name}, {task.dfk.tell(task)}>"
+        except Exception:  # debuggers and logs ask at any time, also in a forked child
+            return f"<AppFuture at {id(self):#x}: {self._state}>"
 
 
 class DataFuture(LightFuture["File"]):

@@ -65,6 +65,12 @@ class Kernel(Protocol):
     def cancel_task(self, record: Any) -> bool:
         """Try to stop a task; True when its future is cancelled."""
 
+    def explain(self, task: Any, timeout_s: float = 1.0) -> Any:
+        """Why a task is where it is: a ``trellis.watching.snapshot.Explanation``."""
+
+    def tell(self, record: Any) -> str:
+        """What a task is doing, in a few words."""
+
 
 class KernelTask(Protocol):
     """A task as its future sees it. The record behind it, ``TaskRecord``, has more fields, as attributes and items."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
-from trellis.core.interfaces import Kernel
 from trellis.core.values import shown
 from trellis.dataflow.dependency_resolvers import ATOMIC_TYPES, DependencyResolver, is_users
 from trellis.futures import AppFuture, DataFuture
@@ -105,7 +104,7 @@ def places_in_call(
     return found
 
 
-def tasks_behind(futures: Iterable[Future[Any]], kernel: Kernel) -> tuple[int, ...]:
+def tasks_behind(futures: Iterable[Future[Any]], kernel: object) -> tuple[int, ...]:
     """Ids of the tasks of a kernel that make what these futures stand for."""
     found: dict[int, None] = {}
     for future in futures:

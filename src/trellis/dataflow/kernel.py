@@ -22,11 +22,14 @@ from typing import TYPE_CHECKING, Any, Self
 from trellis.core.interfaces import INTERNAL_EXECUTOR, Executor, ExecutorContext
 from trellis.core.kinds import Instance
 from trellis.core.places import explained
-from trellis.core.validation import check
+from trellis.core.validation import check, check_type
+from trellis.core.values import Number
+from trellis.core.whereabouts import in_forked_child
 from trellis.dataflow.attempts import RetryPolicy
 from trellis.dataflow.calls import autolog_path, is_simple_call, prepare
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER, DependencyResolver, is_users
 from trellis.dataflow.exits import clean_up_at_exit, forget
+from trellis.dataflow.final_tasks import FinalTasks
 from trellis.dataflow.left_behind import LeftBehind
 from trellis.dataflow.observers import Observer, Observers
 from trellis.dataflow.rundirs import make_rundir
@@ -45,9 +48,11 @@ from trellis.watching.run_watch import RunWatch
 if TYPE_CHECKING:
     from trellis.config import Config
     from trellis.staging.base import DataManager
+    from trellis.watching.snapshot import Explanation, RunStatus
 
 logger = logging.getLogger(__name__)
 
+_TIMEOUT = Number(above=0)
 _OBSERVER = Instance("an observer", methods=("observe",))
 
 
@@ -151,6 +156,11 @@ class DataFlowKernel:
     def task_state_counts(self) -> dict[States, int]:
         """How many tasks are in which state; every state is there."""
         return self._runner.state_counts
+
+    @property
+    def final_tasks(self) -> FinalTasks:
+        """What is left of tasks that have ended."""
+        return self._runner.final_tasks
 
     @property
     def running_executors(self) -> Mapping[str, Executor]:
@@ -309,6 +319,44 @@ class DataFlowKernel:
     def remove_observer(self, observer: Observer) -> None:
         """Tell an observer no more, when it has been told all that has happened until now."""
         self._observers.remove(observer)
+
+    def status(self, timeout_s: float = 1.0) -> RunStatus:
+        """How the run is now: tasks by app and state, rates, and what executors say; see ``trellis.watching.snapshot``.
+
+        Args:
+            timeout_s: what executors do not tell within this time is left out.
+
+        Raises:
+            DataFlowException: this is a forked child of the process that has the run.
+        """
+        if self.left_behind:
+            raise DataFlowException(in_forked_child("the status of the run cannot be had here"))
+        return self._watch.status(check("status", "timeout_s", timeout_s, _TIMEOUT))
+
+    def explain(self, task: int | AppFuture[Any] | TaskRecord, timeout_s: float = 1.0) -> Explanation:
+        """Why a task is where it is: what it waits for, or why its executor does not run it.
+
+        Args:
+            task: its number, future or record.
+            timeout_s: what executors do not tell within this time is left out.
+
+        Raises:
+            ParameterValueError: there is no such task, or nothing is kept of it.
+            DataFlowException: this is a forked child of the process that has the run.
+        """
+        if self.left_behind:
+            raise DataFlowException(in_forked_child("tasks cannot be explained here"))
+        check_type("explain", "task", task, int, AppFuture, TaskRecord)
+        record = task if isinstance(task, TaskRecord) else None
+        if isinstance(task, AppFuture):
+            record = task.task_record  # type: ignore[assignment]  # of our own kernel
+        if record is None:
+            record = self._watch.find(task)  # type: ignore[arg-type]
+        return self._watch.explain(record, check("explain", "timeout_s", timeout_s, _TIMEOUT))
+
+    def tell(self, record: TaskRecord) -> str:
+        """What a task is doing, in a few words, without asking its executor."""
+        return self._watch.tell(record)
 
     def wait_for_current_tasks(self) -> None:
         """Return when all tasks that exist now are final. Their failures are not raised."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from trellis.core.whereabouts import in_forked_child
+from trellis.dataflow.final_tasks import FinalTasks
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import DataFlowException
@@ -16,6 +17,7 @@ class LeftBehind:
 
     task_count = 0
     tasks: Mapping[int, TaskRecord] = {}  # for reading
+    final_tasks = FinalTasks()
 
     @property
     def state_counts(self) -> dict[States, int]:

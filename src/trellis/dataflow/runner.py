@@ -39,9 +39,10 @@ from trellis.dataflow.attempts import RetryPolicy, give_up, make_attempt, note_f
 from trellis.dataflow.completion import CompletionThread
 from trellis.dataflow.dependency_resolvers import DependencyResolver, is_users
 from trellis.dataflow.failure_log import FailureLog
+from trellis.dataflow.final_tasks import IS_FINAL, FinalTasks
 from trellis.dataflow.observers import Observers
 from trellis.dataflow.open_futures import OpenFutures
-from trellis.dataflow.states import FINAL_STATES, States
+from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import DataFlowException, DependencyError, ExecutorError, JoinError
 
@@ -95,7 +96,7 @@ class TaskRunner:
         self._closed = False
         self._open = OpenFutures(self.tasks)
         self._held: dict[int, list[tuple[Attempt, Outcome]]] = {}  # outcomes of tasks that are just being cancelled
-        self._final_counts = dict.fromkeys(FINAL_STATES, 0)
+        self.final_tasks = FinalTasks()
         self._failures = FailureLog()
         self._thread = CompletionThread(name)
         self.look_after_callbacks = self._thread.look
@@ -103,9 +104,9 @@ class TaskRunner:
     @property
     def state_counts(self) -> dict[States, int]:
         """How many tasks are in which state; every state is there."""
-        counts = {**dict.fromkeys(States, 0), **self._final_counts}
+        counts = {**dict.fromkeys(States, 0), **self.final_tasks.counts}
         for record in list(self.tasks.values()):
-            if record.status not in self._final_counts:
+            if record.status not in IS_FINAL:
                 counts[record.status] += 1
         return counts
 
@@ -292,7 +293,7 @@ class TaskRunner:
         record.status = state
         record.time_returned = datetime.now()
         with self._lock:
-            self._final_counts[state] += 1
+            self.final_tasks.by_app[record.func_name][state] += 1
             if self._observers.watching:
                 self._observers.finished(record, state, exception)
         try:
@@ -302,6 +303,7 @@ class TaskRunner:
                 has_callbacks = future._set_cancelled()
             else:
                 self._failures.note(record, exception)
+                self.final_tasks.note_failure(record)
                 has_callbacks = future.end_with_exception(exception)
             if has_callbacks:  # later: dependents and other tasks do not wait for what users do there
                 self._thread.call_back(future)
@@ -413,7 +415,7 @@ class TaskRunner:
 
     def _on_memo_done(self, waiting: tuple[TaskRecord, Future[Any]]) -> None:
         record, memo = waiting
-        if record.status not in self._final_counts:
+        if record.status not in IS_FINAL:
             self._perform(self._use_memo(record, memo))
 
     # -- cancelling, in the user's thread ----------------------------------------------------------------------
@@ -462,11 +464,13 @@ class TaskRunner:
         if not self._thread.stop(_LAST_CALLBACKS_S):
             logger.warning("a callback of a future does not end; cleaning up goes on without it")
         self._failures.summarize()
-        left = [record for record in list(self.tasks.values()) if record.status not in self._final_counts]
+        left = [record for record in list(self.tasks.values()) if record.status not in IS_FINAL]
         # All at once, past the graph: nothing is launched any more, and there may be a million of them.
         with self._lock:
             self._graph = graph.TaskGraph()
-            self._final_counts[States.failed] += len(left)
+            for record in left:
+                self.final_tasks.by_app[record.func_name][States.failed] += 1
+                self.final_tasks.note_failure(record)
             if self._garbage_collect:
                 self.tasks.clear()
         for record in left:

@@ -6,10 +6,15 @@ A part that cannot begin, or fails, is told to the user and harms no task.
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trellis.core.measurements import Measurements
+from trellis.dataflow.taskrecord import TaskRecord
+from trellis.watching.pace import Pace
 from trellis.watching.view import WatchedKernel
+
+if TYPE_CHECKING:
+    from trellis.watching.snapshot import Explanation, RunStatus
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +34,7 @@ class RunWatch:
 
     def __init__(self, kernel: WatchedKernel) -> None:
         self._kernel = kernel
+        self.pace = Pace()
         self._parts: list[Part] = self._choose_parts()
         self.measurements: Measurements | None = None  # for the executors, when the run is recorded
 
@@ -49,6 +55,32 @@ class RunWatch:
                 part.end()
             except Exception as error:
                 self._tell_of(part, error)
+
+    # -- asked by the program itself; modules are loaded when somebody asks -------------------------------------
+
+    def status(self, timeout_s: float) -> RunStatus:
+        """See ``trellis.DataFlowKernel.status``."""
+        from trellis.watching.status import take_status
+
+        return take_status(self._kernel, self.pace, timeout_s)
+
+    def explain(self, record: TaskRecord, timeout_s: float) -> Explanation:
+        """See ``trellis.DataFlowKernel.explain``."""
+        from trellis.watching.explain import explain
+
+        return explain(self._kernel, record, timeout_s)
+
+    def find(self, task_id: int) -> TaskRecord:
+        """The record of a task; see ``trellis.watching.tasks.find_record``."""
+        from trellis.watching.tasks import find_record
+
+        return find_record(self._kernel, task_id)
+
+    def tell(self, record: TaskRecord) -> str:
+        """What a task is doing, in a few words."""
+        from trellis.watching.explain import tell
+
+        return tell(self._kernel, record)
 
     def _tell_of(self, part: Part, error: Exception) -> None:
         name = type(part).__name__

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from trellis.core.interfaces import Executor
+from trellis.dataflow.final_tasks import FinalTasks
 from trellis.dataflow.observers import Observer
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
@@ -32,6 +33,10 @@ class WatchedKernel(Protocol):
     @property
     def tasks(self) -> Mapping[int, TaskRecord]:
         """Records by id, while tasks come and go: make a list first. Without the final ones if garbage_collect."""
+
+    @property
+    def final_tasks(self) -> FinalTasks:
+        """What is left of the tasks that have ended."""
 
     @property
     def task_count(self) -> int: ...

@@ -1,0 +1,153 @@
+"""How a run is, now: its tasks by app and state, what its executors say of themselves, and how it gets on."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import platform
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from trellis.core.interfaces import INTERNAL_EXECUTOR, Executor
+from trellis.core.reports import ExecutorReport
+from trellis.core.users_errors import describe
+from trellis.dataflow.final_tasks import IS_FINAL
+from trellis.dataflow.states import States
+from trellis.version import VERSION
+from trellis.watching.pace import Pace
+from trellis.watching.snapshot import AppTasks, RunFacts, RunStatus
+from trellis.watching.tasks import snapshot
+from trellis.watching.view import WatchedKernel
+
+# Failed tasks in a status: the last ones.
+_FAILURES = 3
+_ENDING = "cleanup() was called: executors are ended, and what has not ended fails"
+# Beyond the time that executors are given.
+_GRACE_S = 0.2
+
+
+def facts(kernel: WatchedKernel) -> RunFacts:
+    """Which run this is."""
+    config = kernel.config
+    return RunFacts(
+        run_id=kernel.run_id,
+        run_dir=kernel.run_dir,
+        program=kernel.workflow_name,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        user=user_name(),
+        version=VERSION,
+        python=platform.python_version(),
+        started_at=kernel.time_began.timestamp(),
+        project=config.project_name or "",
+        executors=tuple(str(executor.label) for executor in config.executors),
+    )
+
+
+def user_name() -> str:
+    """Name of the user of this process; a number where it has none, as in containers."""
+    with contextlib.suppress(KeyError, OSError, ImportError):
+        return getpass.getuser()
+    return str(os.getuid())
+
+
+def take_status(kernel: WatchedKernel, pace: Pace, timeout_s: float = 1.0) -> RunStatus:
+    """How the run is now; what executors do not tell within ``timeout_s`` is left out, and said so."""
+    reports = ask_all(kernel.running_executors, timeout_s)
+    final = kernel.final_tasks
+    apps: dict[str, Counter[str]] = {
+        app: Counter({state.name: count for state, count in counts.items() if count})
+        for app, counts in list(final.by_app.items())
+    }
+    at_executors: Counter[str] = Counter()
+    remaining = 0
+    for record in list(kernel.tasks.values()):
+        state = record.status
+        if state not in IS_FINAL:
+            remaining += 1
+            apps.setdefault(record.func_name, Counter())[state.name] += 1
+            if state in (States.launched, States.running):
+                at_executors[record.executor] += 1
+    states = sum(apps.values(), Counter())
+    pace.note(time.monotonic(), kernel.task_count, final.total)
+    rate = pace.per_s
+    return RunStatus(
+        run=facts(kernel),
+        state="ending" if kernel.cleanup_called else "live",
+        at=time.time(),
+        ended_at=None,
+        total=states.total(),
+        remaining=remaining,
+        states=in_order(states),
+        apps=tuple(AppTasks(app, counts.total(), in_order(counts)) for app, counts in apps.items() if counts),
+        rate_per_s=rate,
+        mean_rate_per_s=pace.mean_per_s,
+        eta_s=remaining / rate if rate and remaining else None,
+        executors=tuple(_worth_telling(reports, at_executors)),
+        failures=tuple(snapshot(one.record, one) for one in list(final.failed)[-_FAILURES:]),
+        notes=(_ENDING,) if kernel.cleanup_called else (),
+    )
+
+
+def in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by state, roughly in the order in which tasks have them; without those that are 0."""
+    return {name: counts[name] for name in _ORDER if counts.get(name)}
+
+
+_ORDER = [
+    state.name
+    for state in (
+        States.pending,
+        States.launched,
+        States.running,
+        States.joining,
+        States.fail_retryable,
+        States.exec_done,
+        States.memo_done,
+        States.failed,
+        States.dep_fail,
+        States.cancelled,
+    )
+]
+
+
+def _worth_telling(reports: Mapping[str, ExecutorReport], tasks: Mapping[str, int]) -> Iterator[ExecutorReport]:
+    for label, report in reports.items():
+        if label == INTERNAL_EXECUTOR and not tasks[label]:
+            continue
+        knows = (report.queued, report.assigned, report.running) != (None, None, None)
+        if not knows and tasks[label]:
+            report = replace(report, notes=(*report.notes, f"{tasks[label]} tasks were given to it and have not ended"))
+        yield report
+
+
+def ask_all(executors: Mapping[str, Executor], timeout_s: float) -> dict[str, ExecutorReport]:
+    """What executors say of themselves, all asked at a time; one that raises or hangs costs only its own answer."""
+    answers: dict[str, ExecutorReport] = {}
+
+    def ask(label: str, executor: Executor) -> None:
+        kind = type(getattr(executor, "inner", executor)).__name__
+        try:
+            answers[label] = executor.report(timeout_s)
+        except Exception as error:
+            answers[label] = ExecutorReport(label, kind, workers=0, notes=(f"its report failed: {describe(error)}",))
+
+    asked = dict(executors)
+    threads = []
+    for label, executor in asked.items():
+        threads.append(threading.Thread(target=ask, args=(label, executor), name="trellis-ask-executor", daemon=True))
+        threads[-1].start()
+    deadline = time.monotonic() + timeout_s + _GRACE_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    silent = f"it has not answered within {timeout_s:g} s"
+    return {
+        label: answers.get(label)
+        or ExecutorReport(label, type(getattr(one, "inner", one)).__name__, workers=0, notes=(silent,))
+        for label, one in asked.items()
+    }
