@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome
+from trellis.core.reports import Begun
 from trellis.errors import InvalidResourceSpecification, TrellisError
 from trellis.executors.base import TrellisExecutor
 from trellis.executors.htex.executor import HighThroughputExecutor
@@ -44,11 +45,17 @@ class Collector:
 
     def __init__(self) -> None:
         self.outcomes: list[tuple[Attempt, Outcome]] = []
+        self.runs: list[tuple[Attempt, Begun]] = []
         self._changed = threading.Condition()
 
     def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
         with self._changed:
             self.outcomes.extend(outcomes)
+            self._changed.notify_all()
+
+    def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        with self._changed:
+            self.runs.extend(attempts)
             self._changed.notify_all()
 
     def wait_for(self, count: int) -> list[tuple[Attempt, Outcome]]:

@@ -85,6 +85,9 @@ class Ends:
     def deliver(self, outcomes: Any) -> None:
         self.outcomes.update(outcomes)
 
+    def begun(self, attempts: object) -> None:
+        """Not looked at."""
+
 
 @pytest.mark.parametrize("encrypted", [True, False])
 def test_tasks_that_run_go_on_and_tasks_that_wait_are_run(

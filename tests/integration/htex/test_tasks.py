@@ -184,6 +184,9 @@ def test_a_walltime_is_enforced_even_against_c_code(start_htex: StartExecutor) -
             self.outcomes = list(outcomes)  # type: ignore[call-overload]
             self.done.set()
 
+        def begun(self, attempts: object) -> None:
+            """Not looked at."""
+
     sink = Sink()
     attempt = Attempt(never_returns_to_the_interpreter, (), {}, sink=sink, walltime_s=0.3)
     executor.launch(attempt)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome
+from trellis.core.reports import Begun
 from trellis.errors import ConfigurationError, ExecutorError, InvalidResourceSpecification, ParameterTypeError
 from trellis.executors.adapter import adapt
 from trellis.executors.threads import ThreadPoolExecutor
@@ -18,10 +19,15 @@ from trellis.staging.noop import NoOpFileStaging
 class Sink:
     def __init__(self) -> None:
         self.inbox: queue.SimpleQueue[tuple[Attempt, Outcome]] = queue.SimpleQueue()
+        self.told: queue.SimpleQueue[tuple[Attempt, Begun]] = queue.SimpleQueue()
 
     def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
         for outcome in outcomes:
             self.inbox.put(outcome)
+
+    def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        for pair in attempts:
+            self.told.put(pair)
 
     def attempt(self, func: Any, *args: Any) -> Attempt:
         return Attempt(func, args, {}, sink=self)

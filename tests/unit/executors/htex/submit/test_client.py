@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.executors.fake_service import WAIT_S, FakeService
 from trellis.core.interfaces import Attempt, Outcome
+from trellis.core.reports import Begun
 from trellis.errors import CommandClientBadError, ExecutorError, InterchangeLost, TrellisError
 from trellis.executors.htex.settings import Ports, Settings
 from trellis.executors.htex.submit import client as client_module
@@ -27,6 +28,7 @@ class House:
         self.interchanges: list[FakeService] = []
         self.refuse = False  # from now on none can be started
         self.outcomes: list[Outcome] = []
+        self.runs: list[Begun] = []
         self.lost: list[TrellisError] = []
         self.restarted: list[str] = []
         self.settings: list[Settings] = []
@@ -63,6 +65,11 @@ class House:
     def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
         with self._come:
             self.outcomes += [outcome for _, outcome in outcomes]
+            self._come.notify_all()
+
+    def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        with self._come:
+            self.runs += [begun for _, begun in attempts]
             self._come.notify_all()
 
     def _on_restarted(self, text: str) -> None:
