@@ -40,7 +40,13 @@ class RunWatch:
 
     def _choose_parts(self) -> list[Part]:
         """What is watched, as the configuration says; modules are loaded when they are needed."""
-        return []
+        config = self._kernel.config
+        parts: list[Part] = []
+        if config.stall_warning_s is not None:
+            from trellis.watching.stall_watch import StallWatch
+
+            parts.append(StallWatch(self._kernel, config.stall_warning_s))
+        return parts
 
     def begin(self) -> None:
         for part in self._parts:
