@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.leaks import Snapshot
+from trellis.watching import failure_report
 
 _ROOT = Path(__file__).parents[1]
 _PROCESS_TESTS = ("tests/integration/", "tests/contract/", "tests/fuzz/", "tests/providers/", "tests/real/")
@@ -37,6 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "shared_kernel: uses a kernel of its module, whose threads may outlive the test but not the module"
     )
+
+
+def pytest_unconfigure() -> None:
+    # Many a test's tasks fail on purpose: there is nothing to tell of them.
+    failure_report.forget_all()
 
 
 def _uses_processes(request: pytest.FixtureRequest) -> bool:

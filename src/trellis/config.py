@@ -222,6 +222,10 @@ class Config:
         """What Parsl gives here, for programs that ask; nothing is ever sent."""
         return {"executors_len": len(self.executors), "dependency_resolver": self.dependency_resolver is not None}
 
+    def log_file(self, run_dir: str) -> str | None:
+        """The log of a run; None if there is none, or ``initialize_logging`` does it another way."""
+        return os.path.join(run_dir, LOG_NAME) if self.initialize_logging is True else None
+
     def start_logging(self, run_dir: str) -> Callable[[], None]:
         """Begin the log of a run, as ``initialize_logging`` says; gives a function that ends it."""
         if self.initialize_logging is False:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from trellis.core.light_future import LightFuture, this_thread_waits
+from trellis.core.light_future import LightFuture, exception_of, this_thread_waits
 from trellis.core.whereabouts import in_forked_child
 from trellis.errors import DataFlowException, MissingOutputs
 
@@ -198,8 +198,9 @@ class DataFuture(LightFuture["File"]):
             super().cancel()
             self.set_running_or_notify_cancel()
             return
-        exception = parent.exception()
+        exception = exception_of(parent)
         if exception is not None:
+            self._unseen = (None, (parent,))
             self.set_exception(exception)
         elif isinstance(parent, AppFuture) and parent._unmade and parent.outputs.index(self) in parent._unmade:
             text = f"{parent.task_record.describe()} has ended, but has not made all of its outputs"

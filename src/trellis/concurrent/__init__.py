@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from trellis.apps import PythonApp
@@ -161,8 +162,8 @@ class ParslPoolExecutor(Executor):
 
     def _end(self) -> None:
         for future in list(self._outstanding):
-            if not future.cancelled():
-                future.exception()
+            with contextlib.suppress(CancelledError):
+                future._wait(None)  # its exception is left for who asks for it
         if self._owns_kernel and self._dfk is not None:
             self._dfk.cleanup()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from typing import Any, TypeVar
@@ -46,6 +46,11 @@ def this_thread_waits() -> None:
 _OVER = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 
 
+def exception_of(future: Future[Any]) -> BaseException | None:
+    """The exception of a future that has ended and is not cancelled, without taking it for looked at by its user."""
+    return future._exception if isinstance(future, LightFuture) else future.exception()
+
+
 class LightFuture(Future[T]):
     """See above; it behaves as its base class says."""
 
@@ -57,6 +62,8 @@ class LightFuture(Future[T]):
     _event: threading.Event | None = None
     _callbacks: tuple[Callable[[Any], object], ...] = ()
     _waiter_list: list[Any] | None = None
+    # While nobody has looked at the exception: who is to be told when somebody does, and what it comes from.
+    _unseen: tuple[Callable[[], object] | None, Sequence[Future[Any]]] | None = None
 
     def __init__(self) -> None:
         pass  # on purpose not the base class's, which makes all of the above
@@ -87,6 +94,7 @@ class LightFuture(Future[T]):
         if self._state != FINISHED:
             self._wait(timeout)
         if self._exception is not None:
+            self._note_seen()
             try:
                 raise self._exception
             finally:
@@ -97,7 +105,19 @@ class LightFuture(Future[T]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         if self._state != FINISHED:
             self._wait(timeout)
+        if self._exception is not None:
+            self._note_seen()
         return self._exception
+
+    def _note_seen(self) -> None:
+        """Somebody looks at the exception, and so at those of the futures that it comes from."""
+        todo: list[Future[Any]] = [self]
+        while todo:
+            # At once, or of two threads both might tell.
+            tell, causes = vars(todo.pop()).pop("_unseen", None) or (None, ())
+            if tell is not None:
+                tell()
+            todo.extend(causes)
 
     def _wait(self, timeout: float | None) -> None:
         """Return when finished; raise CancelledError or TimeoutError."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
+from trellis.core.light_future import exception_of
 from trellis.core.values import shown
 from trellis.dataflow.dependency_resolvers import ATOMIC_TYPES, DependencyResolver, is_users
 from trellis.futures import AppFuture, DataFuture
@@ -74,7 +75,7 @@ def _unwrapped(resolver: DependencyResolver, name: str, value: Any) -> Any:
 
 def has_failed(future: Future[Any]) -> bool:
     """Whether a future that is done has no result."""
-    return future.cancelled() or future.exception() is not None
+    return future.cancelled() or exception_of(future) is not None
 
 
 def failures(
@@ -86,7 +87,7 @@ def failures(
     """
     found: list[tuple[BaseException, str]] = []
     for future in futures:
-        exception = CancelledError("it was cancelled") if future.cancelled() else future.exception()
+        exception = CancelledError("it was cancelled") if future.cancelled() else exception_of(future)
         if exception is not None:
             place = f", {places[future]} of task {task_id}" if future in places else ""
             found.append((exception, (describe(future) or shown(future)) + place))

@@ -29,9 +29,11 @@ from trellis.dataflow.attempts import RetryPolicy
 from trellis.dataflow.calls import autolog_path, is_simple_call, prepare
 from trellis.dataflow.dependency_resolvers import DEEP_DEPENDENCY_RESOLVER, DependencyResolver, is_users
 from trellis.dataflow.exits import clean_up_at_exit, forget
+from trellis.dataflow.failure_log import FailureLog
 from trellis.dataflow.final_tasks import FinalTasks
 from trellis.dataflow.left_behind import LeftBehind
 from trellis.dataflow.observers import Observer, Observers
+from trellis.dataflow.run_facts import facts_of_run
 from trellis.dataflow.rundirs import make_rundir
 from trellis.dataflow.runner import TaskRunner
 from trellis.dataflow.spec import GETATTR, GETITEM, AppSpec
@@ -89,6 +91,8 @@ class DataFlowKernel:
         self._undo_logging = config.start_logging(self.run_dir)
         self._observers = Observers(_notify)
         self.notify = _notify
+        self.log_file = config.log_file(self.run_dir)
+        self.failures = FailureLog()
         self.left_behind = False  # in a forked child of the process that made it
         self._runner: TaskRunner | LeftBehind = TaskRunner(
             f"trellis-kernel-{os.path.basename(self.run_dir)}",
@@ -98,11 +102,13 @@ class DataFlowKernel:
             retries=RetryPolicy(config.retries, config.retry_handler, config.infrastructure_retries),
             garbage_collect=config.garbage_collect,
             observers=self._observers,
+            failures=self.failures,
         )
         if is_listened_to():
             self._observers.add(TaskLog(self.run_id))
         of_project = f" of {config.project_name}" if config.project_name else ""
         self._log_run("run %s%s starts in %s", self.run_id, of_project, self.run_dir)
+        self._log_facts()
         self._watch = RunWatch(self)
         self._watch.begin()
         try:
@@ -363,10 +369,8 @@ class DataFlowKernel:
         for record in list(self.tasks.values()):
             future = record.app_fu
             if future is not None and record.status is not States.cancelled:
-                try:
-                    future.exception()
-                except CancelledError:
-                    continue
+                with contextlib.suppress(CancelledError):
+                    future._wait(None)  # its exception is left for who asks for it
 
     def checkpoint(self, tasks: Sequence[TaskRecord] | None = None) -> str:
         """Write results of cached apps to disk now; gives the directory.
@@ -404,6 +408,15 @@ class DataFlowKernel:
             extra = {f"parsl.workflow_info.{name}": value for name, value in about.items()}
             logger.info(message, *values, extra={"parsl.dfk": self.run_id, **extra})
 
+    def _log_facts(self) -> None:
+        """Log what a reader of the log would ask first."""
+        if logger.isEnabledFor(logging.INFO):
+            try:
+                for fact in facts_of_run(self._config):
+                    logger.info("%s", fact)
+            except Exception:  # of a user's executor anything may come
+                logger.exception("the configuration cannot be shown")
+
     def cleanup(self) -> None:
         """End the run: executors stop, and futures that are not done fail. A second call does nothing."""
         self.cleanup_called = True
@@ -421,6 +434,7 @@ class DataFlowKernel:
         except Exception:
             logger.exception("closing the memoizer failed")
         self.log_task_states()
+        self.failures.summarize()
         self._undo_logging()
         if self.when_ended is not None:
             self.when_ended(self)

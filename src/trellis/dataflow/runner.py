@@ -39,6 +39,7 @@ from trellis.dataflow.attempts import RetryPolicy, give_up, make_attempt, note_f
 from trellis.dataflow.completion import CompletionThread
 from trellis.dataflow.dependency_resolvers import DependencyResolver, is_users
 from trellis.dataflow.failure_log import FailureLog
+from trellis.dataflow.failure_words import note_where
 from trellis.dataflow.final_tasks import IS_FINAL, FinalTasks
 from trellis.dataflow.observers import Observers
 from trellis.dataflow.open_futures import OpenFutures
@@ -66,6 +67,7 @@ class TaskRunner:
         retries: whether a task that failed is tried again.
         garbage_collect: see ``trellis.Config``.
         observers: told what becomes of tasks, if there are any.
+        failures: told which tasks have failed for good.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class TaskRunner:
         retries: RetryPolicy,
         garbage_collect: bool,
         observers: Observers,
+        failures: FailureLog,
     ) -> None:
         self.tasks: dict[int, TaskRecord] = {}  # by id; without the final ones if garbage_collect
         self.task_count = 0
@@ -97,7 +100,7 @@ class TaskRunner:
         self._open = OpenFutures(self.tasks)
         self._held: dict[int, list[tuple[Attempt, Outcome]]] = {}  # outcomes of tasks that are just being cancelled
         self.final_tasks = FinalTasks()
-        self._failures = FailureLog()
+        self._failures = failures
         self._thread = CompletionThread(name)
         self.look_after_callbacks = self._thread.look
 
@@ -302,7 +305,7 @@ class TaskRunner:
             elif state is States.cancelled:
                 has_callbacks = future._set_cancelled()
             else:
-                self._failures.note(record, exception)
+                self._note_failure(record, exception)
                 self.final_tasks.note_failure(record)
                 has_callbacks = future.end_with_exception(exception)
             if has_callbacks:  # later: dependents and other tasks do not wait for what users do there
@@ -315,6 +318,13 @@ class TaskRunner:
         record.attempt = None  # what comes of it is too late now
         with self._lock:
             return self._graph.handle(self._done(record.id, exception is not None))
+
+    def _note_failure(self, record: TaskRecord, exception: BaseException) -> None:
+        if self._closed and type(exception) is DataFlowException:  # see _abandon
+            self._failures.note_abandoned(record)
+            return
+        note_where(record, exception)
+        self._failures.note(record, exception)
 
     # -- outcomes, on the runner's thread ----------------------------------------------------------------------
 
@@ -463,7 +473,6 @@ class TaskRunner:
         """When the executors have ended: work off their last outcomes, and fail what is left."""
         if not self._thread.stop(_LAST_CALLBACKS_S):
             logger.warning("a callback of a future does not end; cleaning up goes on without it")
-        self._failures.summarize()
         left = [record for record in list(self.tasks.values()) if record.status not in IS_FINAL]
         # All at once, past the graph: nothing is launched any more, and there may be a million of them.
         with self._lock:
@@ -476,6 +485,7 @@ class TaskRunner:
         for record in left:
             if self._observers.watching:
                 self._observers.finished(record, States.failed, DataFlowException())
+            self._failures.note_abandoned(record)
             give_up(record, self._memoizer, forget=self._garbage_collect)
 
     def _abandon(self, record: TaskRecord) -> Sequence[graph.Action]:

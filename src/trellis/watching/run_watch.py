@@ -46,6 +46,10 @@ class RunWatch:
             from trellis.watching.stall_watch import StallWatch
 
             parts.append(StallWatch(self._kernel, config.stall_warning_s))
+        if config.report_failures:
+            from trellis.watching.failure_report import FailureReport
+
+            parts.append(FailureReport(self._kernel))
         return parts
 
     def begin(self) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from trellis.core.interfaces import Executor
+from trellis.dataflow.failure_log import FailureLog
 from trellis.dataflow.final_tasks import FinalTasks
 from trellis.dataflow.observers import Observer
 from trellis.dataflow.states import States
@@ -23,6 +24,8 @@ class WatchedKernel(Protocol):
     workflow_name: str
     workflow_version: str
     cleanup_called: bool
+    log_file: str | None  # trellis.log; None if there is none, or the user logs in another way
+    failures: FailureLog
 
     def notify(self, text: str) -> None:
         """Tell the user at once, on stderr and in the log."""

@@ -408,7 +408,8 @@ def test_failures_for_good_are_in_the_log(
     executor.end(executor.wait_for_launch(), exception=ValueError("no value\x00"))
     assert dependent.exception(TIMEOUT_S) is not None
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert errors[0] == "task 0 (app app) failed: ValueError: no value\x00"
+    place = "attempt 2, on host h, executor manual, block 0, manager m, worker 1"
+    assert errors[0] == f"task 0 (app app) failed: ValueError: no value\x00 ({place})"
     assert errors[1].startswith("task 1 (app app) failed: DependencyError: ")
 
 
@@ -420,4 +421,5 @@ def test_a_flood_of_failures_is_counted(dfk: DataFlowKernel, caplog: pytest.LogC
     dfk.cleanup()
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 102
-    assert errors[-1] == "app app failed 300 times with DependencyError"
+    assert errors[-2] == "further failures of app app with DependencyError are counted, but not logged one by one"
+    assert errors[-1].startswith("app app failed 300 times with DependencyError: ValueError: one [")
