@@ -79,5 +79,5 @@ def queued_standing(threads: Sequence[BusyThread], max_threads: int, position: i
     ]
     if stuck := all_stuck(threads, max_threads):
         what, _, advice = stuck.partition(": ")
-        hindrances.insert(0, Hindrance(f"{max_threads} threads", what, advice))
+        hindrances.insert(0, Hindrance(f"{max_threads} thread{'s' if max_threads > 1 else ''}", what, advice))
     return Standing("queued", text, position, queue, hindrances=hindrances)

@@ -17,7 +17,7 @@ from trellis.executors.htex.interchange.demands import (
 )
 from trellis.executors.htex.interchange.infeasible import InfeasibleKinds
 from trellis.executors.htex.interchange.manager_table import ManagerEntry, ManagerTable
-from trellis.executors.htex.interchange.manager_words import begun, state_of
+from trellis.executors.htex.interchange.manager_words import state_of
 from trellis.executors.htex.interchange.task_table import TaskTable
 from trellis.wire.questions import Obstacle, StandingReply
 
@@ -127,7 +127,7 @@ def _why_full(
         return "it has room", "at once, unless others come first"
     if each.slots > 1 and free:
         return f"the task needs {each.slots} of its {workers} workers, and {_is(free)} free", _WHEN_ONE_ENDS
-    waiting = len(manager.tasks) - begun(manager)
+    waiting = manager.used - workers
     ahead = f", and {_counted(waiting, 'task waits', 'tasks wait')} there" if waiting > 0 else ""
     return f"{_all_busy(workers)}{ahead}", _WHEN_ONE_ENDS
 

@@ -64,9 +64,6 @@ def _why_workers(workers: Workers, running: Running, now: float) -> str:
     if not running:
         return "its workers are about to take it"
     longest = max(now - since for _, since in running.values())
-    count = (
-        "its only worker runs a task"
-        if len(workers) == 1
-        else f"{len(running)} of its {len(workers)} workers run tasks"
-    )
-    return f"{count}, the longest for {longest:.0f} s"
+    if len(workers) == 1:
+        return f"its only worker has been running another one for {longest:.0f} s"
+    return f"{len(running)} of its {len(workers)} workers run tasks, the longest for {longest:.0f} s"

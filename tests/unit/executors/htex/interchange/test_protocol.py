@@ -44,6 +44,7 @@ from trellis.wire.messages import (
     TasksCancelled,
     TasksMissing,
     TasksRefused,
+    TasksRunning,
     TasksStarted,
     ToManager,
     ToSubmitSide,
@@ -51,7 +52,7 @@ from trellis.wire.messages import (
     WitnessReport,
     WorkerLoss,
 )
-from trellis.wire.questions import StatusReply, StatusRequest
+from trellis.wire.questions import StandingAtManager, StandingReply, StandingRequest, StatusReply, StatusRequest
 
 CLIENT = b"the submit side"
 PORT = ("127.0.0.1", (0, 0))
@@ -439,3 +440,43 @@ def test_who_takes_the_place_of_another_hears_managers_after_all_tasks_have_come
 def test_a_registration_without_a_name_is_a_bad_message(interchange: Interchange) -> None:
     interchange.manager("", 9, Register(3, "", "0", "host", 1, 1, 1, "", "", 0.0, 1, 0, "/"))
     assert interchange.sent == {}
+
+
+# -- what people ask -----------------------------------------------------------------------------------------------
+
+
+def test_that_tasks_run_is_passed_on_of_those_that_the_manager_has(interchange: Interchange) -> None:
+    interchange.submit(1, 2)
+    interchange.sent.clear()
+    interchange.manager("m", 7, TasksRunning("m", [1, 2], [0, 1], [5.0, 6.0]))
+    interchange.manager("m", 7, TasksRunning("m", [1, 99], [0, 1], [5.0, 6.0]))
+    assert interchange.take("the submit side") == [
+        TasksRunning("m", [1, 2], [0, 1], [5.0, 6.0]),
+        TasksRunning("m", [1], [0], [5.0]),
+    ]
+    assert interchange.protocol.state.managers["m"].started == {1, 2}
+
+
+def test_a_question_goes_on_to_the_manager_that_has_the_task(interchange: Interchange) -> None:
+    interchange.submit(1)
+    interchange.sent.clear()
+    interchange.client(StandingRequest(8, 1))
+    interchange.client(StandingRequest(9, 2))
+    known, unknown = interchange.take("the submit side")
+    assert isinstance(known, StandingReply)
+    assert isinstance(unknown, StandingReply)
+    assert [(reply.request, reply.stage, reply.manager) for reply in (known, unknown)] == [
+        (8, "assigned", "m"),
+        (9, "unknown", ""),
+    ]
+    assert interchange.take("m") == [StandingRequest(8, 1)]
+    answer = StandingAtManager("m", 8, "running", "it runs", 0, 5.0)
+    interchange.manager("m", 7, answer)
+    assert interchange.take("the submit side") == [answer]
+
+
+def test_nobody_answers_for_another_manager(interchange: Interchange) -> None:
+    interchange.join("n", 8)
+    interchange.sent.clear()
+    interchange.manager("n", 8, StandingAtManager("m", 8, "running", "it runs", 0, 5.0))
+    assert not [m for m in interchange.take("the submit side") if isinstance(m, StandingAtManager)]

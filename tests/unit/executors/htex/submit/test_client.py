@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,19 @@ from trellis.executors.htex.submit import client as client_module
 from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
 from trellis.executors.htex.submit.submission import MOST_DEATHS
 from trellis.wire.codec import encode_header, pack
-from trellis.wire.messages import CancelTasks, DefineFunctions, DrainBlocks, Message, Results, ResumeEnd, Tasks
+from trellis.wire.messages import (
+    CancelTasks,
+    DefineFunctions,
+    DrainBlocks,
+    ManagerJoined,
+    Message,
+    Results,
+    ResumeEnd,
+    Tasks,
+    TasksRunning,
+)
 from trellis.wire.payload import dump_result
-from trellis.wire.questions import StatusReply, StatusRequest
+from trellis.wire.questions import StandingAtManager, StandingReply, StandingRequest, StatusReply, StatusRequest
 
 
 class House:
@@ -186,3 +197,70 @@ def test_tasks_whose_results_cannot_be_read_fail(house: House) -> None:
     house.interchange.says(Results("manager", [0], [], [0], [0.0], [0.0], [5]))
     house.wait_for(lambda: len(house.outcomes) == 1)
     assert "call was refused: how they ended cannot be told" in str(house.outcomes[0].exception)
+
+
+# -- what people ask -----------------------------------------------------------------------------------------------
+
+
+def ask(house: House, timeout_s: float = WAIT_S) -> tuple[threading.Thread, list[Any]]:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(house.client.standing(0, timeout_s)))
+    thread.start()
+    return thread, found
+
+
+def asked(house: House) -> int:
+    """The number of the next question."""
+    *_, question = house.heard_until(StandingRequest)
+    assert isinstance(question, StandingRequest)
+    return question.request
+
+
+def test_a_question_is_answered_by_the_interchange_or_by_the_manager_too(house: House) -> None:
+    thread, found = ask(house)
+    queued = StandingReply(asked(house), "queued", "it waits", 0, 1)
+    house.interchange.says(queued)
+    thread.join(WAIT_S)
+    assert found == [(queued, None)]
+    thread, found = ask(house)
+    number = asked(house)
+    known = StandingReply(number, "assigned", "m has it", manager="m")
+    answer = StandingAtManager("m", number, "running", "it runs")
+    house.interchange.says(known)
+    house.interchange.says(answer)
+    house.interchange.says(answer)  # once too often: nobody waits any more
+    thread.join(WAIT_S)
+    assert found == [(known, answer)]
+    assert house.client._asked == {}
+
+
+def test_what_is_not_answered_in_time_is_given_up_and_forgotten(house: House) -> None:
+    known = None
+    for _ in range(3):
+        thread, found = ask(house, timeout_s=0.3)
+        number = asked(house)
+        known = StandingReply(number, "assigned", "m has it", manager="m")
+        house.interchange.says(known)
+        thread.join(WAIT_S)
+        assert found == [(known, None)]
+    assert len(house.client._asked) == 1
+    house.interchange.says(StandingAtManager("m", number, "running", "late"))
+    thread, _ = ask(house, timeout_s=0.1)
+    thread.join(WAIT_S)
+
+
+def test_tasks_that_run_are_told_once(house: House) -> None:
+    house.submit(2)
+    house.heard_until(Tasks)
+    house.interchange.says(ManagerJoined("m", "3", "node1", 4))
+    house.interchange.says(TasksRunning("m", [0, 99], [2, 0], [5.0, 6.0]))
+    house.interchange.says(TasksRunning("m", [0, 1], [2, 3], [5.0, 7.0]))
+    house.wait_for(lambda: len(house.runs) == 2)
+    first = Begun("node1", "3", "m", 2, 5.0)
+    assert house.runs == [first, Begun("node1", "3", "m", 3, 7.0)]
+    assert house.client.where_it_runs(0) == first
+    payload = dump_result(1)
+    frames = [encode_header(Results("m", [0], [], [2], [5.0], [9.0], [len(payload)], 1)), *pack([payload])[1]]
+    house.interchange.says(frames)
+    house.wait_for(lambda: len(house.outcomes) == 1)
+    assert house.client.where_it_runs(0) is None
