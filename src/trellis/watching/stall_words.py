@@ -28,15 +28,14 @@ class StallWarning(NamedTuple):
 
 def of_circle(label: str, pairs: Sequence[tuple[TaskRecord, TaskRecord]], standing_s: float) -> StallWarning:
     """Tasks that run wait for others that get no place because those run."""
-    named = [f"{one.describe()} for {other.describe()}" for one, other in pairs[:_MOST_TASKS]]
+    named = [f"{one.describe()} waits for {other.describe()}" for one, other in pairs[:_MOST_TASKS]]
     if len(pairs) > _MOST_TASKS:
-        named.append(f"{len(pairs) - _MOST_TASKS} more")
-    elsewhere = sorted({name(other.executor) for _, other in pairs if other.executor != label})
-    of = f"of {' and '.join(elsewhere)}" if elsewhere else "that need a thread there"
+        named.append(f"and so on for {len(pairs) - _MOST_TASKS} more")
     more = "internal_tasks_max_threads=" if label == INTERNAL_EXECUTOR else "max_threads="
     text = (
-        f"{_begin(standing_s)}: everything that runs on {name(label)} waits for other tasks {of} ({', '.join(named)} "
-        f"waits). Pass futures as arguments, let a join_app call the inner apps, or give more threads ({more})"
+        f"{_begin(standing_s)}: everything that runs on {name(label)} waits for other tasks that need a thread there "
+        f"({', '.join(named)}). Pass futures as arguments, let a join_app call the inner apps, or give more threads "
+        f"({more})"
     )
     return StallWarning("circle", text)
 

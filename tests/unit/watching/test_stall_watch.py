@@ -228,7 +228,7 @@ def test_tasks_that_run_and_wait_for_tasks_of_the_same_pool(
     stage.settle()
     assert stage.look(0, 30, 60) == [
         "nothing has moved for 30 s: everything that runs on executor talks waits for other tasks that need a thread "
-        "there (task 0 (app app) for task 1 (app app) waits). Pass futures as arguments, let a join_app call the inner "
+        "there (task 0 (app app) waits for task 1 (app app)). Pass futures as arguments, let a join_app call the inner "
         "apps, or give more threads (max_threads=)"
     ]
 
@@ -351,4 +351,4 @@ def test_join_apps_are_followed(stage: Stage, executor: Talking, waits: dict[str
     waits["thread-0"] = [joined]
     stage.settle()
     (line,) = stage.look(0, 30, 60)
-    assert "task 0 (app app) for task 2 (app app)" in line
+    assert "task 0 (app app) waits for task 2 (app app)" in line
