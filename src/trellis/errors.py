@@ -74,20 +74,26 @@ class AppBadFormatting(TrellisError):
 class BashExitFailure(AppException):
     """A bash app's command ended with a non-zero exit code.
 
-    ``command`` is what was run, shortened; ``stderr`` where its standard error is and how it ends, if that is known.
+    ``command`` is what was run, shortened; ``stderr`` where its standard error is and how it ends; ``meaning`` what the
+    exit code says; ``hint`` what else was wrong, or where to look: each empty if nothing is known.
     """
 
-    def __init__(self, app_name: str, exitcode: int, command: str = "", stderr: str = "") -> None:
-        super().__init__(app_name, exitcode, command, stderr)
+    def __init__(
+        self, app_name: str, exitcode: int, command: str = "", stderr: str = "", meaning: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(app_name, exitcode, command, stderr, meaning, hint)
         self.app_name = app_name
         self.exitcode = exitcode
         self.command = command
         self.stderr = stderr
+        self.meaning = meaning
+        self.hint = hint
 
     def __str__(self) -> str:
+        meaning = f", {self.meaning}" if self.meaning else ""
         command = f" (command: {self.command})" if self.command else ""
-        stderr = f"; {self.stderr}" if self.stderr else ""
-        return f"bash app {self.app_name} ended with exit code {self.exitcode}{command}{stderr}"
+        more = "".join(f"; {words}" for words in (self.stderr, self.hint) if words)
+        return f"bash app {self.app_name} ended with exit code {self.exitcode}{meaning}{command}{more}"
 
 
 class AppTimeout(AppException):

@@ -8,6 +8,7 @@ from trellis.core.users_errors import text_of
 from trellis.dataflow.final_tasks import stream_path
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import PropagatedException, RemoteError, RemoteTraceback
+from trellis.wire.exceptions import add_place_note
 
 # An exception may be raised by many tasks, if it is one object of the user's: it does not grow without end.
 _MOST_NOTES = 3
@@ -45,6 +46,8 @@ def note_where(record: TaskRecord, exception: BaseException) -> None:
     """Add to an exception which task raised it, and where: tracebacks show it below, and its text stays as it is."""
     if isinstance(exception, PropagatedException):  # names its tasks, and those have such notes
         return
+    if not isinstance(exception.__cause__, RemoteTraceback):  # it was raised in this process
+        add_place_note(exception)
     note = f"{_FIRST_WORDS}{record.describe()}, {where_it_ran(record)}"
     with suppress(BaseException):  # an exception of the user's own may refuse
         ours = [one for one in getattr(exception, "__notes__", ()) if str(one).startswith(_FIRST_WORDS)]

@@ -65,10 +65,14 @@ class BashRunner:
             exit_code = self._run(command, stdout, stderr, kwargs.get("walltime"))
             if exit_code != 0:
                 words = shell.last_words(stderr, start)
-                raise BashExitFailure(self.__name__, exit_code, shell.shortened(command), words)
+                hint = _hint(stdout, stderr, kwargs.get("inputs"))
+                meaning = shell.meaning_of(exit_code)
+                raise BashExitFailure(self.__name__, exit_code, shell.shortened(command), words, meaning, hint)
         missing = [output for output in kwargs.get("outputs") or () if not os.path.exists(output)]
         if missing:
-            raise MissingOutputs(f"bash app {self.__name__} ended, but not all of its outputs exist", missing)
+            where = f"looked for in the directory {os.getcwd()} on host {os.uname().nodename}"
+            text = f"bash app {self.__name__} ended, but not all of its outputs exist ({where}): let the command write "
+            raise MissingOutputs(f"{text}to the paths of outputs", missing)
         return 0
 
     def _run(self, command: str, stdout: IO[str] | None, stderr: IO[str] | None, walltime_s: float | None) -> int:
@@ -87,7 +91,24 @@ class BashRunner:
             raise AppBadFormatting(f"bash app {self.__name__} could not format its command line: {e!r}") from e
         if isinstance(command, str):
             return command
-        raise ValueError(f"bash app {self.__name__} must return a command line, a str, not {type(command).__name__}")
+        hint = ": has the function no return?" if command is None else ""
+        kind = type(command).__name__
+        raise ValueError(f"bash app {self.__name__} must return a command line, a str, not {kind}{hint}")
+
+
+def _hint(stdout: IO[str] | None, stderr: IO[str] | None, inputs: object) -> str:
+    """What else may explain a failure: inputs that are not there, and output that was not kept."""
+    paths = [path for path in inputs if isinstance(path, str | os.PathLike)] if isinstance(inputs, list | tuple) else []
+    absent = [os.fspath(path) for path in paths if not os.path.exists(path)]
+    said = []
+    if absent:
+        where = f"looked for in the directory {os.getcwd()} on host {os.uname().nodename}"
+        said.append(f"of its inputs, {', '.join(map(str, absent))} cannot be found ({where})")
+    if stdout is not None:
+        said.append(f"its standard output is in {stdout.name}")
+    if stderr is None:
+        said.append("its standard error is in no file: give the call stderr=trellis.AUTO_LOGNAME for that")
+    return "; ".join(said)
 
 
 def _open_stream(name: str, target: Any, stack: ExitStack) -> IO[str] | None:

@@ -6,6 +6,7 @@ The command and what it has started are killed when they take too long, or when 
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import tempfile
@@ -68,6 +69,21 @@ def shortened(command: str) -> str:
     return words if len(words) <= _COMMAND_SHOWN else f"{words[:half]} … {words[-half:]}"
 
 
+def meaning_of(exit_code: int) -> str:
+    """What the exit code of a command says; empty if nothing but that it has failed."""
+    if exit_code == 127:
+        return "a program was not found: is it installed where tasks run, and on PATH there (worker_init)?"
+    if exit_code == 126:
+        return "a program cannot be executed: is it a program for this system, and allowed to be (chmod +x)?"
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return ""
+    hint = ", perhaps by the system for lack of memory" if number == signal.SIGKILL else ""
+    return f"killed by signal {number} ({name}){hint}"
+
+
 def end_of(stream: IO[str] | None) -> int:
     """Where a file ends now: what is written from here on is the command's."""
     return 0 if stream is None else os.fstat(stream.fileno()).st_size
@@ -81,8 +97,11 @@ def last_words(stream: IO[str] | None, start: int) -> str:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):  # a terminal, a pipe: nothing to read there
             return f"its standard error went to {stream.name}"
         with open(stream.name, "rb") as file:
-            file.seek(max(start, os.fstat(file.fileno()).st_size - _WORDS_SHOWN))
+            cut = os.fstat(file.fileno()).st_size - _WORDS_SHOWN
+            file.seek(max(start, cut))
             words = file.read(_WORDS_SHOWN).decode(errors="replace").strip()
+            if cut > start and "\n" in words:  # whole lines
+                words = words.partition("\n")[2]
         return f"its standard error, in {stream.name}, " + (f"ends with: {words}" if words else "is empty")
     return f"its standard error is in {stream.name}"
 

@@ -9,6 +9,8 @@ may be no Trellis.
 from __future__ import annotations
 
 import copyreg
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +76,31 @@ def exception_pickler(base: Any, links: bool, forced: bool) -> Any:
             return usual(obj) if found is NotImplemented and usual is not None else found
 
     return ExceptionPickler
+
+
+def place_note(error: BaseException) -> str:
+    """Which interpreter, or which directory, something was not found by; empty for other errors."""
+    host = os.uname().nodename
+    if isinstance(error, ImportError) or (type(error).__name__ == "DeserializationError" and "No module" in str(error)):
+        python = f"Python {sys.version.split()[0]}, {sys.executable}, on host {host}"
+        return (
+            f"Trellis: this was {python}: install the module for that interpreter, or have its directory on the path "
+            "where tasks run (worker_init='export PYTHONPATH=…')"
+        )
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        where = f"the directory {os.getcwd()}" if error.filename[:1] != "/" else "this path"
+        return f"Trellis: {where} on host {host} does not have it: make it there, or name a file that all hosts see"
+    return ""
+
+
+def add_place_note(error: BaseException) -> None:
+    """See above. Nothing happens when the exception takes no notes."""
+    try:
+        note = place_note(error)
+        if note and note not in getattr(error, "__notes__", ()):
+            BaseException.add_note(error, note)
+    except BaseException:  # of a class of the user's anything may come
+        return
 
 
 # As it is; else without the exceptions that it is linked to, which may be what cannot travel; else as pickle does it;

@@ -19,7 +19,7 @@ import cloudpickle  # type: ignore[import-untyped]  # here, so that it holds for
 from trellis.core.users_errors import describe, is_interrupt, text_of
 from trellis.errors import DeserializationError, RemoteError, RemoteTraceback, SerializationError
 from trellis.wire.codec import INLINE_LIMIT_BYTES, Buffer, Payload
-from trellis.wire.exceptions import WAYS, chain_of, exception_pickler
+from trellis.wire.exceptions import WAYS, add_place_note, chain_of, exception_pickler
 
 _PROTOCOL = 5
 _EMPTY_CALL = pickle.dumps(((), {}), _PROTOCOL)
@@ -169,18 +169,38 @@ def dump_call(args: Sequence[Any], kwargs: Mapping[str, Any], name: str, snapsho
     except BaseException as error:
         if is_interrupt(error):
             raise
-        raise SerializationError(_culprit(args, kwargs, name), describe(error)) from error
+        raise _not_an_argument(args, kwargs, name, error) from error
 
 
-def _culprit(args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> str:
+def _not_an_argument(
+    args: Sequence[Any], kwargs: Mapping[str, Any], name: str, error: BaseException
+) -> SerializationError:
     labelled = [(f"argument {position}", value) for position, value in enumerate(args)]
     labelled += [(f"argument {key}", value) for key, value in kwargs.items()]
     for label, value in labelled:
-        try:
-            _dump(value)
-        except BaseException:
-            return f"{label} of {name} (a {type(value).__name__})"
-    return f"the arguments of {name}"
+        if not _fits(value):
+            return _not_serializable(f"{label} of {name}", value, error)
+    return SerializationError(f"the arguments of {name}", describe(error))
+
+
+def _not_serializable(what: str, value: object, error: BaseException) -> SerializationError:
+    """The error for ``what``, with the part that is to blame and what to try."""
+    if isinstance(error, RecursionError):
+        return SerializationError(f"{what} (a {type(value).__name__})", f"{describe(error)}; make it less deep")
+    from trellis.wire.culprits import advice, culprit
+
+    way, part = culprit(value, _fits)
+    where = f"; it is {way.strip()} in it, a {type(part).__name__}" if way else ""
+    reason = f"{describe(error)}{where}; {advice(part)}"
+    return SerializationError(f"{what} (a {type(value).__name__})", reason)
+
+
+def _fits(value: object) -> bool:
+    try:
+        _dump(value)
+    except BaseException:
+        return False
+    return True
 
 
 def load_call(payload: Payload) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -192,8 +212,10 @@ def load_call(payload: Payload) -> tuple[tuple[Any, ...], dict[str, Any]]:
 # -- results ---------------------------------------------------------------------------------------------------
 
 
-def dump_result(value: object) -> Payload:
+def dump_result(value: object, function: object = None) -> Payload:
     """Large buffers are not copied: send the payload before anything else can change them.
+
+    ``function`` has made it: the error names it.
 
     Raises:
         SerializationError: the value cannot be pickled.
@@ -201,7 +223,8 @@ def dump_result(value: object) -> Payload:
     try:
         return _dump(value)
     except BaseException as error:
-        raise SerializationError(f"the result (a {type(value).__name__})", describe(error)) from error
+        name = getattr(function, "__name__", "")
+        raise _not_serializable(f"the result of {name}" if name else "the result", value, error) from error
 
 
 def load_result(payload: Payload) -> Any:
@@ -220,6 +243,7 @@ def dump_exception(exception: BaseException, skip_frames: int = 0) -> bytes:
     Never raises: what cannot travel is replaced by a ``RemoteError`` that tells its type, message and traceback.
     """
     text = _traceback_text(exception, skip_frames)
+    add_place_note(exception)
     data = next((data for data in map(partial(_try, exception), WAYS) if data is not None), None)
     if data is None:
         type_name = f"{type(exception).__module__}.{type(exception).__qualname__}"
@@ -258,8 +282,11 @@ def load_exception(payload: Payload) -> BaseException:
 
     A ``RemoteTraceback`` is its cause, or at the beginning of its causes, when it has come with some.
     """
+    from trellis.wire.source_lines import with_source_lines  # only the program needs it, and only for failures
+
     try:
-        data, text = _load(payload)
+        data, raw = _load(payload)
+        text = with_source_lines(raw)
     except BaseException as error:
         return DeserializationError(f"the task's exception: {describe(error)}")
     exception: BaseException
@@ -268,6 +295,8 @@ def load_exception(payload: Payload) -> BaseException:
         *_, first = (link for link in chain_of(exception) if not isinstance(link, RemoteTraceback))
         # As BaseException does it: the exception's own class may forbid that attributes are set.
         BaseException.__setattr__(first, "__cause__", RemoteTraceback(text))
+        if type(exception) is RemoteError and exception.traceback_text == raw:
+            exception.traceback_text = text
     except BaseException as error:  # a module that it needs may end in sys.exit() when imported
         exception = DeserializationError(f"the task's exception: {describe(error)}")
         exception.__cause__ = RemoteTraceback(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,41 @@ def test_a_failure_tells_the_end_of_its_own_standard_error(tmp_path: Path) -> No
     path.write_text("of an earlier command\n")
     text = failure("echo licence has expired >&2; exit 3", stderr=str(path))
     assert text.endswith(f"its standard error, in {path}, ends with: licence has expired")
+    assert "standard output" not in text
     assert failure("exit 3", stderr=str(path)).endswith(f"its standard error, in {path}, is empty")
-    assert failure("seq 10000 >&2; exit 3", stderr=(str(path), "w")).endswith("9999\n10000")
+    words = failure("seq 10000 >&2; exit 3", stderr=(str(path), "w")).partition("ends with: ")[2].split("\n")
+    assert words == [str(number) for number in range(10001 - len(words), 10001)]  # whole lines
 
 
 @pytest.mark.parametrize("target", ["/dev/null"])
 def test_what_cannot_be_read_back_is_named(target: str) -> None:
     assert failure("exit 3", stderr=target).endswith(f"its standard error went to {target}")
+
+
+@pytest.mark.parametrize(
+    ("command", "meaning"),
+    [
+        ("no-such-program", "exit code 127, a program was not found: is it installed where tasks run, and on PATH"),
+        ("/etc/passwd", "exit code 126, a program cannot be executed"),
+        ("kill -SEGV $$", "exit code -11, killed by signal 11 (SIGSEGV) (command: "),
+        ("bash -c 'kill -TERM $$'; exit $?", "exit code 143, killed by signal 15 (SIGTERM) (command: "),
+        ("kill -KILL $$", "exit code -9, killed by signal 9 (SIGKILL), perhaps by the system for lack of memory"),
+        ("exit 3", "exit code 3 (command: "),
+        ("exit 255", "exit code 255 (command: "),
+    ],
+)
+def test_an_exit_code_is_explained(tmp_path: Path, command: str, meaning: str) -> None:
+    assert meaning in failure(command, stderr=str(tmp_path / "err"))
+
+
+def test_a_failure_tells_where_its_output_is_and_which_inputs_are_not_there(tmp_path: Path) -> None:
+    there, absent, output = tmp_path / "there", tmp_path / "absent", tmp_path / "out.txt"
+    there.touch()
+    text = failure("exit 3", stdout=str(output), inputs=[str(there), str(absent), 5])
+    assert f"; of its inputs, {absent} cannot be found (looked for in the directory {os.getcwd()} on host " in text
+    assert str(there) not in text
+    assert f"; its standard output is in {output}; " in text
+    assert text.endswith("its standard error is in no file: give the call stderr=trellis.AUTO_LOGNAME for that")
 
 
 def test_a_bash_app_may_have_a_parameter_named_self() -> None:

@@ -193,3 +193,10 @@ def nested(depth: int) -> list[Any]:
     for _ in range(depth):
         outer = [outer]
     return outer
+
+
+class Holder:
+    """Has something as an attribute."""
+
+    def __init__(self, held: object) -> None:
+        self.held = held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import sys
 import traceback
@@ -52,6 +53,25 @@ def test_attributes_and_notes_are_kept() -> None:
     assert isinstance(error, samples.WithAttributes)
     assert error.code == 7
     assert error.__notes__ == ["seen on Tuesday"]
+
+
+@pytest.mark.parametrize("dump", [dump_exception, lambda error: runner._dump_exception(error)[0]])
+def test_what_was_not_found_has_a_note_of_where_that_was(dump: Callable[[BaseException], Payload]) -> None:
+    host = os.uname().nodename
+    absent = load_exception(dump(_raised(ModuleNotFoundError("No module named 'onlyhere'", name="onlyhere"))))
+    assert (str(absent), len(absent.__notes__)) == ("No module named 'onlyhere'", 1)
+    assert f", {sys.executable}, on host {host}: install the module for that interpreter" in absent.__notes__[0]
+    assert "onlyhere" in _told(absent)
+    assert "install" not in _told(absent)  # the form of the traceback is as ever
+    relative = load_exception(dump(_raised(FileNotFoundError(2, "No such file", "x.txt"))))
+    assert relative.__notes__[0].startswith(f"Trellis: the directory {os.getcwd()} on host {host} does not have it: ")
+    elsewhere = load_exception(dump(_raised(FileNotFoundError(2, "No such file", "/data/x.txt"))))
+    assert elsewhere.__notes__[0].startswith(f"Trellis: this path on host {host} does not have it: make it there, or ")
+    function = load_exception(
+        dump(_raised(DeserializationError("the function: ModuleNotFoundError: No module named 'x'")))
+    )
+    assert "install the module" in function.__notes__[0]
+    assert not hasattr(load_exception(dump(_raised(ValueError("x")))), "__notes__")
 
 
 def test_our_own_exceptions_are_kept() -> None:
@@ -151,7 +171,7 @@ def test_exceptions_in_others_arrive_as_well() -> None:
 
 
 def test_the_runner_has_the_same_functions() -> None:
-    for name in ("_own_way", "_state_of", "take_apart", "exception_pickler"):
+    for name in ("_own_way", "_state_of", "take_apart", "exception_pickler", "place_note", "add_place_note"):
         assert inspect.getsource(getattr(runner, name)) == inspect.getsource(getattr(exceptions, name))
     assert runner.WAYS == exceptions.WAYS
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -106,8 +107,25 @@ def test_what_pickle_refuses_cloudpickle_takes() -> None:
         ((1,), {"good": 1, "bad": samples.Unpicklable()}, r"argument bad of app \(a Unpicklable\)"),
         ((samples.nested(100_000),), {}, r"argument 0 of app \(a list\)"),
         ((samples.Unpicklable(samples.NoText()),), {}, r"argument 0 .*NoText: \(its message cannot be shown\)"),
+        (
+            ({"a": [*range(999), {"b": Lock()}]},),
+            {},
+            r"; it is \['a'\]\[999\]\['b'\] in it, a lock; pass what it can be",
+        ),
+        ((samples.Holder({Lock()}),), {}, r"; it is \.held an element in it, a lock; pass what it can be made from"),
+        ((sys.stdout.buffer,), {}, r"argument 0 of app \(a \w+\): .*; pass the path, and open the file in the app"),
+        (((number for number in ()),), {}, r"; make a list of it with list\(…\)"),
     ],
-    ids=["positional", "keyword", "too deep", "error without text"],
+    ids=[
+        "positional",
+        "keyword",
+        "too deep",
+        "error without text",
+        "in containers",
+        "in an object",
+        "file",
+        "generator",
+    ],
 )
 def test_the_argument_that_cannot_travel_is_named(args: tuple[Any, ...], kwargs: dict[str, Any], culprit: str) -> None:
     with pytest.raises(SerializationError, match=culprit):
@@ -120,6 +138,13 @@ def test_the_argument_that_cannot_travel_is_named(args: tuple[Any, ...], kwargs:
 def test_a_result_that_cannot_travel_is_told_by_its_type() -> None:
     with pytest.raises(SerializationError, match=r"the result \(a Unpicklable\): TypeError: not this one"):
         dump_result(samples.Unpicklable())
+
+
+def test_a_result_that_cannot_travel_is_told_by_who_made_it() -> None:
+    with pytest.raises(
+        SerializationError, match=r"the result of len \(a generator\): TypeError: .*; make a list of it"
+    ):
+        dump_result((number for number in ()), len)
 
 
 def test_too_deep_a_result_is_an_error_of_its_own() -> None:

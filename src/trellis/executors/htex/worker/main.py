@@ -166,12 +166,13 @@ class Worker:
         kind = stream.RESULT
         result: Payload
         try:
+            function = self._function(function_id)
             if environment is None:
-                value = call(self._function(function_id), payload, self._shared_dir)
+                value = call(function, payload, self._shared_dir)
             else:
                 with in_force(environment):
-                    value = call(self._function(function_id), payload, self._shared_dir)
-            result = dump_result(value)
+                    value = call(function, payload, self._shared_dir)
+            result = dump_result(value, function)
             del value
             if self._files is not None and is_large(result):
                 result = self._files.write(result) or result

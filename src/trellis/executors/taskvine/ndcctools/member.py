@@ -160,7 +160,7 @@ def trellis_call(
         if isinstance(function, BaseException):
             raise function.with_traceback(None)
         args, kwargs = runner._load(arguments)
-        buffers = runner._dump(function(*args, **kwargs))
+        buffers = runner.dump_result(function(*args, **kwargs))
         _set_limit(0)
     except OutOfTime:
         _set_limit(0)

@@ -120,7 +120,7 @@ class LibraryServer:
             if sandbox:
                 _go_to(os.fsdecode(bytes(sandbox)))
             function = self._functions.get(message.function)
-            result = dump_result(_apply(function, self._channel.open(arguments)))
+            result = dump_result(_apply(function, self._channel.open(arguments)), function)
         except BaseException as error:  # sys.exit() in a call ends the call, not the library
             kind, result = stream.ERROR, dump_exception(error, skip_frames=2)
         duration_s = time.perf_counter() - begin

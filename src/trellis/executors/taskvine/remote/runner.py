@@ -211,6 +211,23 @@ def _dump(value: object) -> tuple[Any, ...]:
     return (data, *found)
 
 
+def dump_result(value: object) -> tuple[Any, ...]:
+    """Raises whatever pickling raises, with a note that it is the result."""
+    try:
+        return _dump(value)
+    except Exception as error:
+        what = f"the result of this task, a {type(value).__name__}, cannot be pickled"
+        _add_note(error, f"Trellis: {what}: return plain data, or what it can be made from")
+        raise
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    try:
+        BaseException.add_note(error, note)
+    except BaseException:  # it takes none
+        return
+
+
 def _text_of(error: BaseException) -> str:
     try:
         return str.__str__(str(error))
@@ -229,6 +246,7 @@ def _dump_exception(exception: BaseException) -> tuple[Any, ...]:
         text = "".join(traceback.format_exception(type(exception), exception, trace))
     except BaseException:  # an exception of the user's own that cannot even be looked at
         text = "".join(traceback.format_tb(trace)) + f"{type(exception).__qualname__} (it cannot be shown)\n"
+    add_place_note(exception)
     inner = next((data for way in WAYS if (data := _try(exception, way)) is not None), None)
     if inner is None:
         name = f"{type(exception).__module__}.{type(exception).__qualname__}"
@@ -325,6 +343,31 @@ def exception_pickler(base: Any, links: bool, forced: bool) -> Any:
     return ExceptionPickler
 
 
+def place_note(error: BaseException) -> str:
+    """Which interpreter, or which directory, something was not found by; empty for other errors."""
+    host = os.uname().nodename
+    if isinstance(error, ImportError) or (type(error).__name__ == "DeserializationError" and "No module" in str(error)):
+        python = f"Python {sys.version.split()[0]}, {sys.executable}, on host {host}"
+        return (
+            f"Trellis: this was {python}: install the module for that interpreter, or have its directory on the path "
+            "where tasks run (worker_init='export PYTHONPATH=…')"
+        )
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        where = f"the directory {os.getcwd()}" if error.filename[:1] != "/" else "this path"
+        return f"Trellis: {where} on host {host} does not have it: make it there, or name a file that all hosts see"
+    return ""
+
+
+def add_place_note(error: BaseException) -> None:
+    """See above. Nothing happens when the exception takes no notes."""
+    try:
+        note = place_note(error)
+        if note and note not in getattr(error, "__notes__", ()):
+            BaseException.add_note(error, note)
+    except BaseException:  # of a class of the user's anything may come
+        return
+
+
 # As it is; else without the exceptions that it is linked to, which may be what cannot travel; else as pickle does it;
 # at last by its state, though its class has a way of its own, if that does not lead back.
 WAYS = ((True, False), (False, False), None, (True, True))
@@ -406,7 +449,7 @@ def main(settle: Callable[..., Any] | None = None) -> None:
     try:
         function = _load(read_payload(function_path)[1])
         args, kwargs = _load(read_payload(arguments_path)[1])
-        buffers = _dump(function(*args, **kwargs))
+        buffers = dump_result(function(*args, **kwargs))
     except BaseException as error:  # sys.exit() in a task ends the task with this error
         kind, buffers = ERROR, _dump_exception(error)
     kind, buffers = settle(kind, buffers) if settle else (kind, buffers)
