@@ -444,6 +444,7 @@ class DataFlowKernel:
         self.left_behind = True
         self._runner = LeftBehind()
         self._observers = Observers(_notify)  # the thread of the others is the parent's
+        self._watch.leave_behind()
 
     def _shut_down_executors(self) -> None:
         if self._job_status_poller is not None:

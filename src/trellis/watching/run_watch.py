@@ -41,7 +41,9 @@ class RunWatch:
     def _choose_parts(self) -> list[Part]:
         """What is watched, as the configuration says; modules are loaded when they are needed."""
         config = self._kernel.config
-        parts: list[Part] = []
+        from trellis.watching.run_socket import RunSocket
+
+        parts: list[Part] = [RunSocket(self._kernel, self.pace)]
         if config.stall_warning_s is not None:
             from trellis.watching.stall_watch import StallWatch
 
@@ -65,6 +67,13 @@ class RunWatch:
                 part.end()
             except Exception as error:
                 self._tell_of(part, error)
+
+    def leave_behind(self) -> None:
+        """Close what a forked child has inherited of the watchers of its parent."""
+        for part in self._parts:
+            leave_behind = getattr(part, "leave_behind", None)
+            if leave_behind is not None:
+                leave_behind()
 
     # -- asked by the program itself; modules are loaded when somebody asks -------------------------------------
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from trellis.core.reports import ExecutorReport, Standing
 
 # How a run is, as far as can be told from here. "elsewhere": on another host, so that nothing more can be said;
-# "silent": its process is there and does not answer; "killed": its process has gone without a word.
-RunState = Literal["live", "ending", "ended", "killed", "suspended", "silent", "elsewhere"]
+# "silent": its process is there and does not answer; "killed": its process has gone without a word; "private": it is of
+# another user, whom alone it answers.
+RunState = Literal["live", "ending", "ended", "killed", "suspended", "silent", "elsewhere", "private"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class RunStatus:
     total: int  # tasks submitted
     remaining: int  # tasks that are not final
     states: Mapping[str, int]  # how many tasks; states without tasks are left out
-    apps: Sequence[AppTasks]  # in the order in which they were first called
+    apps: Sequence[AppTasks]  # by name
     rate_per_s: float | None  # tasks that became final per second, in the last seconds
     mean_rate_per_s: float | None  # since the first task
     eta_s: float | None  # seconds until the tasks that there are now are final, if it goes on like that

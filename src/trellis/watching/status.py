@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import getpass
-import os
-import platform
-import socket
 import threading
 import time
 from collections import Counter
@@ -18,9 +13,9 @@ from trellis.core.reports import ExecutorReport
 from trellis.core.users_errors import describe
 from trellis.dataflow.final_tasks import IS_FINAL
 from trellis.dataflow.states import States
-from trellis.version import VERSION
+from trellis.watching.facts import facts
 from trellis.watching.pace import Pace
-from trellis.watching.snapshot import AppTasks, RunFacts, RunStatus
+from trellis.watching.snapshot import AppTasks, RunStatus
 from trellis.watching.tasks import snapshot
 from trellis.watching.view import WatchedKernel
 
@@ -31,49 +26,12 @@ _ENDING = "cleanup() was called: executors are ended, and what has not ended fai
 _GRACE_S = 0.2
 
 
-def facts(kernel: WatchedKernel) -> RunFacts:
-    """Which run this is."""
-    config = kernel.config
-    return RunFacts(
-        run_id=kernel.run_id,
-        run_dir=kernel.run_dir,
-        program=kernel.workflow_name,
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        user=user_name(),
-        version=VERSION,
-        python=platform.python_version(),
-        started_at=kernel.time_began.timestamp(),
-        project=config.project_name or "",
-        executors=tuple(str(executor.label) for executor in config.executors),
-    )
-
-
-def user_name() -> str:
-    """Name of the user of this process; a number where it has none, as in containers."""
-    with contextlib.suppress(KeyError, OSError, ImportError):
-        return getpass.getuser()
-    return str(os.getuid())
-
-
 def take_status(kernel: WatchedKernel, pace: Pace, timeout_s: float = 1.0) -> RunStatus:
     """How the run is now; what executors do not tell within ``timeout_s`` is left out, and said so."""
     reports = ask_all(kernel.running_executors, timeout_s)
+    states, apps = count_tasks(kernel)
+    remaining = sum(count for state, count in states.items() if States[state] not in IS_FINAL)
     final = kernel.final_tasks
-    apps: dict[str, Counter[str]] = {
-        app: Counter({state.name: count for state, count in counts.items() if count})
-        for app, counts in list(final.by_app.items())
-    }
-    at_executors: Counter[str] = Counter()
-    remaining = 0
-    for record in list(kernel.tasks.values()):
-        state = record.status
-        if state not in IS_FINAL:
-            remaining += 1
-            apps.setdefault(record.func_name, Counter())[state.name] += 1
-            if state in (States.launched, States.running):
-                at_executors[record.executor] += 1
-    states = sum(apps.values(), Counter())
     pace.note(time.monotonic(), kernel.task_count, final.total)
     rate = pace.per_s
     return RunStatus(
@@ -84,13 +42,34 @@ def take_status(kernel: WatchedKernel, pace: Pace, timeout_s: float = 1.0) -> Ru
         total=states.total(),
         remaining=remaining,
         states=in_order(states),
-        apps=tuple(AppTasks(app, counts.total(), in_order(counts)) for app, counts in apps.items() if counts),
+        apps=apps,
         rate_per_s=rate,
         mean_rate_per_s=pace.mean_per_s,
         eta_s=remaining / rate if rate and remaining else None,
-        executors=tuple(_worth_telling(reports, at_executors)),
+        executors=tuple(_worth_telling(reports, _at_executors(kernel))),
         failures=tuple(snapshot(one.record, one) for one in list(final.failed)[-_FAILURES:]),
         notes=(_ENDING,) if kernel.cleanup_called else (),
+    )
+
+
+def count_tasks(kernel: WatchedKernel) -> tuple[Counter[str], tuple[AppTasks, ...]]:
+    """How many tasks are in which state: all together, and of each app, by name."""
+    apps: dict[str, Counter[str]] = {
+        app: Counter({state.name: count for state, count in counts.items() if count})
+        for app, counts in list(kernel.final_tasks.by_app.items())
+    }
+    for record in list(kernel.tasks.values()):
+        state = record.status
+        if state not in IS_FINAL:
+            apps.setdefault(record.func_name, Counter())[state.name] += 1
+    states = sum(apps.values(), Counter[str]())
+    return states, tuple(AppTasks(app, one.total(), in_order(one)) for app, one in sorted(apps.items()) if one)
+
+
+def _at_executors(kernel: WatchedKernel) -> Counter[str]:
+    """How many tasks each executor has."""
+    return Counter(
+        record.executor for record in list(kernel.tasks.values()) if record.status in (States.launched, States.running)
     )
 
 
