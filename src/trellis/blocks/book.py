@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from copy import copy
 from typing import Any
 
 from trellis.blocks.pool import BlockPool
+from trellis.blocks.reports import KnownBlocks
 from trellis.core.jobs import JobStatus
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,14 @@ class BlockBook:
             if status is not old and (old is None or old.state is not status.state):
                 self._changes.append((block_id, status))
                 logger.info("%s: block %s is %s", self._label, block_id, status)
+
+    def own_statuses(self) -> dict[str, JobStatus]:
+        """Copies, for a caller who may change them."""
+        return {block_id: copy(status) for block_id, status in self.statuses.items()}
+
+    def known(self, max_blocks: int, strategy: str) -> KnownBlocks:
+        """All of it as it is now."""
+        return KnownBlocks(self.own_statuses(), self.jobs, self.made_at, max_blocks, strategy)
 
     def take_changes(self) -> list[dict[str, JobStatus]]:
         """New states of blocks since the last call, in order; a block that has changed twice is in two of them."""

@@ -9,7 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -84,7 +83,7 @@ class BlockController:
         self._idle_since: float | None = None
         self._messages = UserMessages(executor.label, context.notify)
         self._gave_up = False
-        self._user = UsersWord(overrides, self._messages)
+        self._user = UsersWord(overrides, self._messages, self._book)
         self._in_poll = False  # of the user's executor, which may ask for ours
 
     # -- for the executor, from any thread ---------------------------------------------------------------------
@@ -144,7 +143,7 @@ class BlockController:
 
     def status(self) -> dict[str, JobStatus]:
         """Status of every block there has been, by block id, as it was at the last look. They are the caller's own."""
-        return {block_id: copy(status) for block_id, status in self._book.statuses.items()}
+        return self._book.own_statuses()
 
     def said_status(self) -> dict[str, JobStatus]:
         """The same, as the user's executor says."""
@@ -164,8 +163,7 @@ class BlockController:
 
     def known(self) -> KnownBlocks:
         """What is known of all blocks, as it was at the last look."""
-        book, strategy = self._book, self._context.strategy
-        return KnownBlocks(self.status(), book.jobs, book.made_at, self._provider.max_blocks, strategy)
+        return self._book.known(self._provider.max_blocks, self._context.strategy)
 
     def wake(self) -> None:
         """Look at the jobs soon, not only when the interval is over. For example: a manager has disconnected."""
@@ -213,6 +211,7 @@ class BlockController:
             self._executor.fail_all(error)
         finally:
             self._cancel_everything()
+            self._user.report()
 
     def step(self) -> float:
         """Do what is due; give the time at which something will be due again. Called by the thread, and by tests."""
@@ -228,6 +227,7 @@ class BlockController:
         if self._plan_soon or self._clock.now() >= self._next_plan:
             self._plan_soon = False
             self._plan()
+            self._user.report()
             self._next_plan = self._clock.now() + self._context.strategy_period_s
         return min(self._next_poll(), self._next_plan)
 
@@ -304,8 +304,8 @@ class BlockController:
     # -- errors and plans --------------------------------------------------------------------------------------
 
     def _handle_errors(self) -> None:
+        self._user.report()
         statuses = self.said_status()
-        self._user.report(statuses)
         if not self.judges:
             return
         if not self._executor.bad_state_is_set:

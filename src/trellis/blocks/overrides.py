@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
+from trellis.blocks.book import BlockBook
 from trellis.blocks.user_messages import UserMessages
 from trellis.core.foreign import is_foreign
 from trellis.core.jobs import JobState, JobStatus
@@ -29,7 +30,7 @@ class Overrides(NamedTuple):
     status_facade: Callable[[], Mapping[str, JobStatus]] | None = None
     scale_out: Callable[[int], Sequence[str] | None] | None = None
     scale_in: Callable[..., Sequence[str] | None] | None = None  # of a number, and perhaps max_idletime
-    send_monitoring_info: Callable[[dict[str, JobStatus]], object] | None = None
+    send_monitoring_info: Callable[[dict[str, JobStatus]], object] | None = None  # ours when it records
     jobs: Callable[[], Mapping[str, Any]] | None = None  # by block id, also those that it started by itself
 
 
@@ -42,14 +43,14 @@ def overrides_of(executor: Any) -> Overrides:
     def own(name: str) -> bool:
         return is_foreign(executor, name)
 
-    scales_out = own("scale_out_facade")
+    scales_out, records = own("scale_out_facade"), getattr(executor, "is_recorded", False)
     return Overrides(
         poll=executor.poll_facade if own("poll_facade") else None,
         status=executor.status if own("status") else None,
         status_facade=(lambda: executor.status_facade) if own("status_facade") else None,
         scale_out=executor.scale_out_facade if scales_out else None,
         scale_in=executor.scale_in_facade if own("scale_in_facade") or own("scale_in") else None,
-        send_monitoring_info=executor.send_monitoring_info if own("send_monitoring_info") else None,
+        send_monitoring_info=executor.send_monitoring_info if own("send_monitoring_info") or records else None,
         jobs=(lambda: executor.blocks_to_job_id) if scales_out else None,
     )
 
@@ -60,9 +61,11 @@ class UsersWord:
     Args:
         overrides: Gives the methods, as they are now.
         messages: Tell the user of methods that fail.
+        book: What is known without the user's word.
     """
 
-    def __init__(self, overrides: Callable[[], Overrides], messages: UserMessages) -> None:
+    def __init__(self, overrides: Callable[[], Overrides], messages: UserMessages, book: BlockBook) -> None:
+        self._book = book
         self._overrides = overrides
         self._messages = messages
         self._said: dict[str, JobStatus] = {}
@@ -110,8 +113,12 @@ class UsersWord:
         jobs = self.methods.jobs
         return {} if jobs is None else {block: job for block, job in jobs().items() if job is not None}
 
-    def report(self, statuses: Mapping[str, JobStatus]) -> None:
-        """Pass on the blocks whose states have changed, as Parsl does for its monitoring."""
+    def report(self) -> None:
+        """Pass on the blocks whose states have changed, for the record, by the method that Parsl has for that."""
+        for statuses in (*self._book.take_changes(), self.statuses(self._book.statuses)):
+            self._report(statuses)
+
+    def _report(self, statuses: Mapping[str, JobStatus]) -> None:
         changed = {block: job for block, job in statuses.items() if self._reported.get(block) is not job.state}
         self._reported.update({block: job.state for block, job in changed.items()})
         send = self.methods.send_monitoring_info

@@ -1,13 +1,16 @@
-"""What people who ask are told of an executor's blocks: how each is, and why no more tasks run there. Pure."""
+"""What people who ask are told of an executor's blocks: how each is, and why no more tasks run there."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from trellis.blocks.user_messages import MOST_NAMES, by_cause, has_failed, likely_cause, name_blocks
 from trellis.core.jobs import JobState, JobStatus
+from trellis.core.measurements import BlockSeen
 from trellis.core.reports import BlockReport, Hindrance
 from trellis.core.waiting import why_it_waits
 
@@ -50,6 +53,25 @@ def reason_of(status: JobStatus) -> str:
         cause = likely_cause(status) or _last_line(status)
         return f"{text}: {cause}" if text and cause else text or cause or ""
     return text
+
+
+def blocks_seen(rows: Iterable[Mapping[str, Any]], statuses: Mapping[str, JobStatus], label: str) -> list[BlockSeen]:
+    """For the record: rows as ``create_monitoring_info`` gives them, perhaps a user's, about these blocks."""
+    seen = []
+    for row in rows:
+        block_id, job_id, at = str(row["block_id"]), row.get("job_id"), row.get("timestamp")
+        status = statuses.get(block_id)
+        seen.append(
+            BlockSeen(
+                str(row.get("executor_label", label)),
+                block_id,
+                None if job_id is None else str(job_id),
+                str(row["status"]),
+                at.timestamp() if isinstance(at, datetime) else time.time(),
+                "" if status is None else reason_of(status),
+            )
+        )
+    return seen
 
 
 def _last_line(status: JobStatus) -> str | None:

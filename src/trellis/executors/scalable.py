@@ -21,11 +21,12 @@ from typing import Any
 from trellis.blocks.controller import BlockController
 from trellis.blocks.error_handlers import BlockErrorHandler, resolve_error_handler
 from trellis.blocks.overrides import Overrides, overrides_of
-from trellis.blocks.reports import KnownBlocks, block_hindrances, block_reports
+from trellis.blocks.reports import KnownBlocks, block_hindrances, block_reports, blocks_seen
 from trellis.core.count import number_of
 from trellis.core.interfaces import BlockLoad, ExecutorContext, PoolLoad, Provider
 from trellis.core.jobs import JobState, JobStatus
 from trellis.core.kinds import Either, Flag, Function, OrNone
+from trellis.core.measurements import Measurements
 from trellis.core.parameters import PROVIDER
 from trellis.core.reports import BlockReport, Hindrance
 from trellis.core.validation import check
@@ -60,6 +61,7 @@ class BlockProviderExecutor(ParslExecutor):
         self._provider: Provider | None = check(owner, "provider", provider, OrNone(PROVIDER))
         self.block_error_handler = resolve_error_handler(block_error_handler)
         self._controller: BlockController | None = None
+        self._measurements: Measurements | None = None  # who records the run
         self._bad_state_lock = threading.Lock()
         self._executor_bad_state = threading.Event()
         self._executor_exception: Exception | None = None
@@ -140,6 +142,7 @@ class BlockProviderExecutor(ParslExecutor):
 
     def start_blocks(self, context: ExecutorContext) -> None:
         """Start looking after blocks; the first ones are submitted in the background at once."""
+        self._measurements = context.measurements
         if self._provider is None:
             return
         if self._controller is None:
@@ -311,7 +314,12 @@ class BlockProviderExecutor(ParslExecutor):
             self.give_script_dir(context)
         self._controller = self._make_controller(context)
 
-    # -- monitoring, which there is not ------------------------------------------------------------------------
+    # -- monitoring --------------------------------------------------------------------------------------------
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether somebody records the run."""
+        return self._measurements is not None
 
     def create_monitoring_info(self, status: Mapping[str, JobStatus]) -> list[dict[str, Any]]:
         """What Parsl's monitoring is told of these blocks."""
@@ -328,7 +336,10 @@ class BlockProviderExecutor(ParslExecutor):
         ]
 
     def send_monitoring_info(self, status: Mapping[str, JobStatus]) -> None:
-        """Called with the blocks whose states have changed; there is no monitoring to pass them on to."""
+        """Called with the blocks whose states have changed: passes on what ``create_monitoring_info`` says of them."""
+        measurements = self._measurements
+        if measurements is not None:
+            measurements.take(blocks_seen(self.create_monitoring_info(status), status, self.label))
 
     # -- for people who ask ------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.blocks.fakes import FakeExecutor
+from trellis.blocks.book import BlockBook
 from trellis.blocks.controller import BlockController
 from trellis.blocks.overrides import Overrides, UsersWord, overrides_of
 from trellis.blocks.user_messages import UserMessages
@@ -213,7 +214,7 @@ def test_a_method_that_is_put_on_the_object_counts_as_one_of_a_subclass(name: st
 
 
 def test_statuses_that_are_no_mapping_are_passed_over() -> None:
-    user = UsersWord(lambda: Overrides(status=lambda: None), UserMessages("x", None))  # type: ignore[arg-type, return-value]
+    user = UsersWord(lambda: Overrides(status=lambda: None), UserMessages("x", None), BlockBook("x"))  # type: ignore[arg-type, return-value]
     known = {"0": JobStatus(JobState.RUNNING)}
     assert user.hear(known) == {}
     assert user.statuses(known)["0"].state is JobState.RUNNING

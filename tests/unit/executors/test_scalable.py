@@ -12,6 +12,7 @@ import pytest
 
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, PoolLoad, ScalableExecutor
 from trellis.core.jobs import JobState, JobStatus
+from trellis.core.measurements import BlockSeen
 from trellis.errors import BadStateException, ConfigurationError, ParameterTypeError, ScalingFailed
 from trellis.executors.block_executor import BlockExecutor
 from trellis.executors.status_handling import BlockProviderExecutor
@@ -358,3 +359,79 @@ def test_numbers_of_blocks_are_checked(wrong: Any) -> None:
             scale(wrong)
     with pytest.raises(ConfigurationError, match="plain: max_idletime"):
         executor.scale_in(1, max_idletime="1m")  # type: ignore[arg-type]
+
+
+# -- the record ----------------------------------------------------------------------------------------------------
+
+
+class Record:
+    """Keeps what executors measure."""
+
+    interval_s = 0.0
+
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
+
+    def take(self, batch: Sequence[Any]) -> None:
+        self.taken += batch
+
+
+def states(record: Record) -> list[tuple[str, str | None, str]]:
+    return [(seen.block_id, seen.job_id, seen.state) for seen in record.taken]
+
+
+def test_each_state_of_a_block_is_recorded(tmp_path: Path) -> None:
+    record = Record()
+    provider = ScriptedProvider(init_blocks=1, max_blocks=1)
+    executor = MinimalExecutor(provider=provider)
+    executor.start(ExecutorContext(run_dir=str(tmp_path), measurements=record))
+    assert provider.submitted_one.wait(10)
+    executor.stop_blocks()
+    (job_id,) = provider.submitted
+    assert [(block, state) for block, _, state in states(record)] == [("0", "PENDING"), ("0", "SCALED_IN")]
+    assert states(record)[-1][1] == job_id
+    assert {(type(seen), seen.executor) for seen in record.taken} == {(BlockSeen, "minimal")}
+    assert executor.block_reports()[0].state == "SCALED_IN"
+
+
+def test_without_a_record_nothing_is_made(tmp_path: Path) -> None:
+    class Watched(MinimalExecutor):
+        def create_monitoring_info(self, status: Any) -> list[dict[str, Any]]:
+            raise AssertionError("nobody records this run")
+
+    executor = Watched(provider=ScriptedProvider(init_blocks=1))
+    executor.start(ExecutorContext(run_dir=str(tmp_path)))
+    executor.stop_blocks()
+    assert not executor.is_recorded
+
+
+def test_what_a_subclass_says_of_its_blocks_is_recorded(tmp_path: Path) -> None:
+    class Naming(MinimalExecutor):
+        def create_monitoring_info(self, status: Any) -> list[dict[str, Any]]:
+            rows = super().create_monitoring_info(status)
+            return [{**row, "job_id": f"site-{row['block_id']}", "timestamp": None} for row in rows]
+
+    class Doubling(Naming):
+        def send_monitoring_info(self, status: Any) -> None:
+            super().send_monitoring_info(status)
+            super().send_monitoring_info({})
+
+    for kind in (Naming, Doubling):
+        record = Record()
+        executor = kind(provider=ScriptedProvider(init_blocks=1))
+        executor.start(ExecutorContext(run_dir=str(tmp_path), measurements=record))
+        executor.stop_blocks()
+        assert {job_id for _, job_id, _ in states(record)} == {"site-0"}
+        assert all(seen.at > 0 for seen in record.taken)
+
+
+def test_hindrances_name_what_blocks_wait_for(tmp_path: Path) -> None:
+    provider = ScriptedProvider(init_blocks=1, max_blocks=1)
+    executor = MinimalExecutor(provider=provider)
+    assert executor.block_hindrances()[0].place == "more blocks"  # not started
+    executor.start(ExecutorContext(run_dir=str(tmp_path)))
+    assert provider.submitted_one.wait(10)
+    waiting, limit = executor.block_hindrances()
+    assert waiting.place.startswith("block 0")
+    assert limit.reason.endswith("allows: 1")
+    executor.stop_blocks()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -34,6 +35,7 @@ from trellis.executors.htex.launch import (
     launch_command,
     provide_keys,
 )
+from trellis.executors.htex.nodes_seen import NodesSeen
 from trellis.executors.htex.options import FORMER_NAMES, HtexOptions, HtexParameters, warn_of_idle_nodes
 from trellis.executors.htex.parsl_attributes import ParslAttributes
 from trellis.executors.htex.parsl_commands import DEFAULT_INTERCHANGE_LAUNCH_CMD, with_our_interchange
@@ -155,6 +157,7 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         self._ports = Ports(0, 0)
         self._client: InterchangeClient | None = None
         self._joined: dict[str, ManagerJoined] = {}
+        self._nodes_seen: NodesSeen | None = None  # when the run is recorded
         self._last_status = StatusReply(0, 0, 0, [], [])
         self._notify: Callable[[str], None] = logger.warning
         launch_command(self.options, 0, "")  # names a placeholder that is not known
@@ -240,6 +243,8 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         options = self._started_with = self._read_options()
         self._notify = context.notify or logger.warning
         self._joined = {}
+        measurements = context.measurements
+        self._nodes_seen = None if measurements is None else NodesSeen(options.label, measurements)
         check_loopback(options.label, options.loopback_address, "; with IPv6 only, give loopback_address='::1'")
         os.makedirs(options.logdir, exist_ok=True)
         if options.log_config is not None:
@@ -368,10 +373,14 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
 
     def _on_manager_joined(self, message: ManagerJoined) -> None:
         self._joined[message.manager] = message
+        if self._nodes_seen is not None:
+            self._nodes_seen.joined(message, time.time())
         logger.info("manager %s on %s joined, %d workers", message.manager, message.hostname, message.workers)
 
     def _on_manager_lost(self, message: ManagerLoss) -> None:
         self._joined.pop(message.manager, None)
+        if self._nodes_seen is not None:
+            self._nodes_seen.lost(message.manager, time.time())
         logger.warning("manager %s on %s is lost: %s", message.manager, message.hostname, message.reason)
         self._look_soon()  # its block's job may have ended
 
@@ -400,6 +409,8 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         if client is not None:
             try:
                 self._last_status = client.status(_STATUS_TIMEOUT_S)
+                if self._nodes_seen is not None:
+                    self._nodes_seen.heard(self._last_status.managers, time.time())
             except (CommandClientTimeoutError, CommandClientBadError) as error:
                 logger.debug("no status of executor %s: %s", self.label, error)
         return self._last_status
