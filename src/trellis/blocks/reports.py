@@ -56,7 +56,7 @@ def reason_of(status: JobStatus) -> str:
 
 
 def blocks_seen(rows: Iterable[Mapping[str, Any]], statuses: Mapping[str, JobStatus], label: str) -> list[BlockSeen]:
-    """For the record: rows as ``create_monitoring_info`` gives them, perhaps a user's, about these blocks."""
+    """Turn rows of ``create_monitoring_info``, perhaps a user's, about these blocks into measurements."""
     seen = []
     for row in rows:
         block_id, job_id, at = str(row["block_id"]), row.get("job_id"), row.get("timestamp")
