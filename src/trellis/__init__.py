@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trellis.monitoring.missing import MonitoringHub
     from trellis.staging.files import File
     from trellis.version import VERSION
+    from trellis.watching.progress import progress
 
     load = DataFlowKernelLoader.load
     clear = DataFlowKernelLoader.clear
@@ -56,6 +57,7 @@ __all__ = [
     "dfk",
     "join_app",
     "load",
+    "progress",
     "python_app",
     "set_file_logger",
     "set_stream_logger",
@@ -79,6 +81,7 @@ _MODULES = {
     "as_completed": "trellis.futures",
     "bash_app": "trellis.apps",
     "join_app": "trellis.apps",
+    "progress": "trellis.watching.progress",
     "python_app": "trellis.apps",
     "set_file_logger": "trellis.log_utils",
     "set_stream_logger": "trellis.log_utils",

@@ -28,6 +28,7 @@ from trellis.remote.bash_runner import BashRunner
 if TYPE_CHECKING:
     from trellis.core.interfaces import Kernel
     from trellis.futures import AppFuture
+    from trellis.watching.progress import MapBar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,12 +113,15 @@ class AppBase(Generic[P, R]):
         future: AppFuture[R] = kernel.submit_app(self._spec, args, kwargs)
         return future
 
-    def map(self, *iterables: Iterable[Any], max_outstanding: int = 10_000) -> Iterator[AppFuture[R]]:
+    def map(
+        self, *iterables: Iterable[Any], max_outstanding: int = 10_000, progress: bool = False
+    ) -> Iterator[AppFuture[R]]:
         """Call the app with the elements of iterables, as ``map`` does, and yield the futures in this order.
 
         Tasks are submitted ahead of what has been taken from the iterator, but never so many that more than
         ``max_outstanding`` are unfinished, or finished but not taken: a million elements, or an endless supply of them,
-        need memory for a few thousand only. Nothing is submitted before the first ``next()``.
+        need memory for a few thousand only. Nothing is submitted before the first ``next()``. With ``progress`` a bar
+        shows, on a terminal or in a notebook, how many of them are done.
 
         ::
 
@@ -130,9 +134,21 @@ class AppBase(Generic[P, R]):
         if not iterables:
             raise ParameterTypeError(f"{owner}: iterables must be at least one iterable, not none")
         check(owner, "iterables", iterables, ITERABLES)
-        return self._map(iterables, max_outstanding)
+        check(owner, "progress", progress, Flag())
+        return self._map_with_bar(iterables, max_outstanding) if progress else self._map(iterables, max_outstanding)
 
-    def _map(self, iterables: Sequence[Iterable[Any]], max_outstanding: int) -> Iterator[AppFuture[R]]:
+    def _map_with_bar(self, iterables: Sequence[Iterable[Any]], max_outstanding: int) -> Iterator[AppFuture[R]]:
+        from trellis.watching.progress import map_bar  # not before it is needed: workers load this module too
+
+        bar = map_bar(self.__name__, iterables)
+        try:
+            yield from self._map(iterables, max_outstanding, bar)
+        finally:
+            bar.no_more()
+
+    def _map(
+        self, iterables: Sequence[Iterable[Any]], max_outstanding: int, bar: MapBar | None = None
+    ) -> Iterator[AppFuture[R]]:
         free = threading.Semaphore(max_outstanding)
         ahead: deque[AppFuture[R]] = deque()
         for arguments in zip(*iterables, strict=False):
@@ -144,6 +160,9 @@ class AppBase(Generic[P, R]):
                 yield ahead.popleft()
             future = self(*arguments)
             future.add_done_callback(lambda _: free.release())
+            if bar is not None:
+                bar.submitted()
+                future.add_done_callback(bar.ended)
             ahead.append(future)
         yield from ahead
 
@@ -177,9 +196,12 @@ class _BoundApp:
     def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[Any]:
         return self.__func__(self.__self__, *args, **kwargs)
 
-    def map(self, *iterables: Iterable[Any], max_outstanding: int = 10_000) -> Iterator[AppFuture[Any]]:
+    def map(
+        self, *iterables: Iterable[Any], max_outstanding: int = 10_000, progress: bool = False
+    ) -> Iterator[AppFuture[Any]]:
         """See ``AppBase.map``."""
-        return self.__func__.map(itertools.repeat(self.__self__), *iterables, max_outstanding=max_outstanding)
+        owner = itertools.repeat(self.__self__)
+        return self.__func__.map(owner, *iterables, max_outstanding=max_outstanding, progress=progress)
 
     def __repr__(self) -> str:
         return f"<{self.__func__!r} of {self.__self__!r}>"

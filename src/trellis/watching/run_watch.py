@@ -48,6 +48,10 @@ class RunWatch:
             from trellis.watching.stall_watch import StallWatch
 
             parts.append(StallWatch(self._kernel, config.stall_warning_s))
+        if config.progress:
+            from trellis.watching.progress import Progress
+
+            parts.append(Progress(self._kernel))
         if config.report_failures:
             from trellis.watching.failure_report import FailureReport
 

@@ -1,4 +1,4 @@
-"""Progress of a kernel's tasks: counts, and what is shown where."""
+"""Progress of the demo: bars on a terminal, lines where they stay."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.unit.watching.fakes import FakeKernel
 from trellis.cli import progress
-from trellis.dataflow.observers import AttemptLaunched, TaskChanged
 from trellis.dataflow.states import States
 
 
@@ -23,23 +23,6 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
-
-
-class FakeKernel:
-    """Tells its observers at once."""
-
-    def __init__(self) -> None:
-        self.observers: list[Any] = []
-
-    def add_observer(self, observer: Any) -> None:
-        self.observers.append(observer)
-
-    def remove_observer(self, observer: Any) -> None:
-        self.observers.remove(observer)
-
-    def tell(self, *changes: tuple[int, str, States]) -> None:
-        for observer in self.observers:
-            observer.observe([TaskChanged(task_id, app, state, 0.0) for task_id, app, state in changes])
 
 
 @pytest.fixture
@@ -55,28 +38,17 @@ def watch(clock: Clock, console: Console, seconds: int) -> None:
     kernel = FakeKernel()
 
     def start() -> Future[Any]:
-        kernel.tell(*[(i, "f", States.pending) for i in range(seconds)])
+        kernel.submit("f", seconds)
         return future
 
     def sleep(duration_s: float) -> None:
-        kernel.tell((int(clock.now), "f", States.exec_done))
+        kernel.end(int(clock.now), States.exec_done)
         clock.now += 1
         if clock.now == seconds:
             future.set_result(None)
 
     progress.time.sleep = sleep  # type: ignore[attr-defined]
-    progress.watch(kernel, start, console)  # type: ignore[arg-type]
-    assert kernel.observers == []
-
-
-def test_counts() -> None:
-    counter = progress.TaskCounter()
-    assert counter.counts == {progress.ALL: (0, 0)}
-    states = (("f", States.exec_done), ("g", States.failed), ("f", States.launched), ("f", States.dep_fail))
-    counter.observe([TaskChanged(i, app, States.pending, 0.0) for i, (app, _) in enumerate(states)])
-    counter.observe([AttemptLaunched(2, "f", 0, "e", 0.0)])
-    counter.observe([TaskChanged(i, app, state, 0.0) for i, (app, state) in enumerate(states)])
-    assert counter.counts == {progress.ALL: (3, 4), "f": (2, 3), "g": (1, 1)}
+    progress.watch(kernel, start, console)
 
 
 def test_lines_where_they_stay(clock: Clock) -> None:
@@ -94,3 +66,15 @@ def test_bars_on_a_terminal(clock: Clock) -> None:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "all tasks" in shown
     assert "3 of 3" in shown
+    assert "\x1b[?25l" not in shown.rpartition("\x1b[?25h")[2]  # the cursor is seen
+
+
+def test_a_start_that_fails_leaves_the_terminal_as_it_was(clock: Clock) -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+
+    def fails() -> Future[Any]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        progress.watch(FakeKernel(), fails, console)
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
