@@ -19,9 +19,10 @@ from trellis.wire.messages import (
     Refused,
     Shutdown,
 )
+from trellis.wire.vine_watching import VineStanding, VineStandingRequest, VineTasksRunning
 
 # Both sides of a connection must have the same number; it changes when a message changes its meaning.
-VINE_PROTOCOL_VERSION = 2
+VINE_PROTOCOL_VERSION = 3
 
 # How long a file is kept at workers: until the task has ended, the run has, the worker has, or for ever.
 LEVELS = ("task", "workflow", "worker", "forever")
@@ -232,6 +233,9 @@ class WorkerStatus(Part):
     idle_s: float
     block: str = ""
     from_factory: bool = False
+    assigned: int = 0  # of its tasks, those that have not begun
+    state: str = "active"  # or "draining"
+    last_heard_s: float | None = None  # seconds ago
 
 
 class VineStatus(Message, tag=1026):
@@ -250,6 +254,7 @@ class VineStatus(Message, tag=1026):
     cache_misses: int
     ended_busy: int = 0  # workers that ended while they ran tasks
     given_up: list[str] = []  # blocks of the workers that fell silent last
+    notes: list[str] = []  # what keeps tasks waiting, for people: one line each
 
 
 # -- worker -> manager -----------------------------------------------------------------------------------------
@@ -440,8 +445,19 @@ FromVineClient = (
     | CancelVineTasks
     | FetchFile
     | VineStatusRequest
+    | VineStandingRequest
 )
-ToVineClient = VineResults | VineTaskFailed | WorkerJoined | WorkerLeft | VineNotice | FileFetched | VineStatus
+ToVineClient = (
+    VineResults
+    | VineTaskFailed
+    | WorkerJoined
+    | WorkerLeft
+    | VineNotice
+    | FileFetched
+    | VineStatus
+    | VineStanding
+    | VineTasksRunning
+)
 FromVineWorker = (
     RegisterWorker
     | Heartbeat
@@ -455,6 +471,7 @@ FromVineWorker = (
     | FileChunk
     | WorkerLeaving
     | VineStatusRequest
+    | VineTasksRunning
 )
 ToVineWorker = (
     WelcomeWorker

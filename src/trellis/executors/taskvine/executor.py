@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import shlex
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,6 +20,7 @@ from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome
 from trellis.core.kinds import OrNone
 from trellis.core.parameters import PROVIDER
 from trellis.core.places import absolute
+from trellis.core.reports import ExecutorReport, Hindrance, Standing
 from trellis.core.validation import check, check_all, knows_former_names
 from trellis.errors import BadStateException, ConfigurationError, ExecutorError, ParameterValueError, TrellisError
 from trellis.executors.block_executor import BlockExecutor
@@ -29,7 +32,7 @@ from trellis.executors.taskvine.batch import provider_of
 from trellis.executors.taskvine.block_workers import block_command, bring_along
 from trellis.executors.taskvine.engine import Engine, choose_engine
 from trellis.executors.taskvine.factory_config import TaskVineFactoryConfig
-from trellis.executors.taskvine.factory_keeper import FactoryKeeper
+from trellis.executors.taskvine.factory_keeper import FactoryKeeper, last_worker_end
 from trellis.executors.taskvine.front.calls import Calls
 from trellis.executors.taskvine.front.client import VineClient
 from trellis.executors.taskvine.front.outstanding_tasks import VineCallbacks
@@ -38,6 +41,12 @@ from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig
 from trellis.executors.taskvine.parameters import FORMER_NAMES, KINDS
 from trellis.executors.taskvine.projects import Project, announce, withdraw
+from trellis.executors.taskvine.reporting import (
+    executor_report,
+    factory_hindrances,
+    hand_hindrances,
+    task_standing,
+)
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.executors.taskvine.staging import taskvine_staging
 from trellis.executors.taskvine.worker_command import ManagerAccess, reachable_addresses
@@ -127,6 +136,7 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         self._project: Project | None = None  # as others find it
         self._notify: Callable[[str], None] = logger.warning
         self._workers: dict[str, WorkerJoined] = {}
+        self._last_status: VineStatus | None = None
 
     # -- start and end -----------------------------------------------------------------------------------------
 
@@ -153,7 +163,7 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         check_loopback(self.label, "127.0.0.1", "; this executor needs IPv4 there")
         os.makedirs(self.logdir, exist_ok=True)
         create_keys(Path(self.logdir) / "certificates")
-        self._workers = {}
+        self._workers, self._last_status = {}, None
         password_file = self._find_password_file()
         client = self._start_manager(engine, password_file)
         self._chosen_engine = engine
@@ -364,13 +374,58 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         self._last_blocks = blocks
         return PoolLoad(self.outstanding, self.workers_per_node, blocks)
 
-    def vine_status(self) -> VineStatus | None:
+    def vine_status(self, timeout_s: float = _STATUS_TIMEOUT_S) -> VineStatus | None:
         """What the manager says of its tasks, workers and files; None when it does not answer."""
         client = self._client
         try:
-            return None if client is None else client.status(_STATUS_TIMEOUT_S)
+            status = None if client is None else client.status(timeout_s)
         except (TimeoutError, TrellisError):
             return None
+        self._last_status = status
+        return status
+
+    def report(self, timeout_s: float = 1.0) -> ExecutorReport:
+        """Tell how the executor is now; of workers what was known last, when the manager does not answer."""
+        status, error = self.vine_status(timeout_s), self._executor_exception
+        known = status if status is not None or self._client is None else self._last_status
+        managers = Counter(joined.block for joined in list(self._workers.values()))
+        factory = None if self._factory is None else self._factory.trouble()
+        return executor_report(
+            self.label,
+            type(self).__name__,
+            known,
+            status is not None,
+            self.outstanding,
+            self.block_reports(managers),
+            None if self.provider is None else self.provider.max_blocks,
+            ("" if self._client else "it is not running") if error is None else str(error),
+            [f"factory: {factory}"] if factory else [],
+        )
+
+    def standing(self, attempt: Attempt, timeout_s: float = 1.0) -> Standing:
+        """Tell where an attempt is that was launched here, and why it does not run."""
+        client, id_ = self._client, attempt.executor_id
+        if client is None or id_ is None:
+            return Standing("unknown", f"executor {self.label} does not have it: it is not running, or refused it")
+        if not client.has(id_):
+            return Standing("unknown", f"executor {self.label} does not have it any more: it has ended")
+        answer = None
+        with contextlib.suppress(TimeoutError, TrellisError):
+            answer = client.standing(id_, timeout_s)
+        where = client.place_of("" if answer is None else answer.worker)
+        return task_standing(answer, client.where_it_runs(id_), where, self._why_no_workers())
+
+    def _why_no_workers(self) -> list[Hindrance]:
+        """Why there are no other workers than those that are connected."""
+        connected = list(self._workers.values())
+        if self.provider is not None:
+            return self.block_hindrances(Counter(joined.block for joined in connected))
+        factory = self._factory
+        if factory is None:
+            return hand_hindrances(self.worker_command, len(connected))
+        return factory_hindrances(
+            factory.trouble(), len(connected), self.factory_config.max_workers, last_worker_end(self.logdir)
+        )
 
     def release(self, block_ids: Sequence[str]) -> None:
         """Give these blocks no more tasks. What still runs there runs again elsewhere, free of charge."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +21,9 @@ MOST_DEATHS = 3
 _MINUTE_S = 60.0
 # So often it is looked at whether it is stopped; stopped twice in a row, it hangs.
 LOOK_S = 10.0
+# Of the factory's log, so much is looked at for the end of a worker.
+_TAIL_BYTES = 20_000
+_ENDED = " ended: "
 
 
 class FactoryKeeper:
@@ -39,6 +44,7 @@ class FactoryKeeper:
         self._new_process = new_process
         self._on_lost = on_lost
         self._closing = False
+        self._death = (-math.inf, "")  # when the last one died, and of what
         self._lock = threading.Lock()  # no other one is started while the keeper is closed
         self._process = new_process()
 
@@ -54,6 +60,13 @@ class FactoryKeeper:
     def pid(self) -> int:
         """The process of the factory that runs now."""
         return self._process.pid
+
+    def trouble(self) -> str:
+        """Why it starts no workers; empty: nothing is known."""
+        if host.is_stopped(self._process.pid):
+            return "it is stopped (SIGSTOP): it is ended and started again soon"
+        died, words = self._death
+        return f"it died and was started again: {words}" if time.monotonic() - died < _MINUTE_S else ""
 
     def close(self, timeout_s: float) -> None:
         """End the factory and its workers."""
@@ -71,6 +84,7 @@ class FactoryKeeper:
                 return
             deaths = deaths + 1 if time.monotonic() - since < _MINUTE_S else 1
             words = self._process.last_words()
+            self._death = (time.monotonic(), words)
             self._process.end(0.0)
             logger.warning("the factory of executor %s died: %s", self._label, words)
             if deaths >= MOST_DEATHS:
@@ -102,3 +116,14 @@ class FactoryKeeper:
             process.start()
             self._process = process
             return True
+
+
+def last_worker_end(logdir: str) -> str:
+    """How the worker ended that was the last to end, by the factory's log; empty: none has, or that is not known."""
+    try:
+        with open(os.path.join(logdir, "factory.log"), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(_ENDED)[2] for line in reversed(lines) if _ENDED in line), "")

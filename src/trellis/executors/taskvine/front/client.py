@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any, assert_never
 
 from trellis.core.interfaces import Attempt, Outcome, RunInfo
+from trellis.core.reports import Begun
 from trellis.errors import (
     ExecutorError,
     SerializationError,
@@ -18,7 +19,7 @@ from trellis.errors import (
     TaskVineTaskFailure,
     TrellisError,
 )
-from trellis.executors.common.outcomes import deliver, outcome_of
+from trellis.executors.common.outcomes import deliver, outcome_of, tell_begun
 from trellis.executors.common.pulse import asking_period
 from trellis.executors.common.service_client import Cancel, Patience, Send, ServiceAddress, ServiceClient
 from trellis.executors.common.service_process import ServiceProcess
@@ -48,6 +49,7 @@ from trellis.wire.vine import (
     WorkerJoined,
     WorkerLeft,
 )
+from trellis.wire.vine_watching import VineStanding, VineStandingRequest, VineTasksRunning
 
 
 class VineClient(ServiceClient[VinePorts, PreparedTask]):
@@ -76,7 +78,8 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
         self._callbacks = callbacks
         self._ids = itertools.count()
         self._outstanding: dict[int, OutstandingTask] = {}
-        self._hosts: dict[str, str] = {}  # of workers
+        self._begun: dict[int, Begun] = {}  # where those run that were said to
+        self._places: dict[str, tuple[str, str]] = {}  # host and block of each worker there has been
 
     # -- any thread --------------------------------------------------------------------------------------------
 
@@ -127,8 +130,25 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
         TimeoutError: no answer within ``timeout_s``.
         TrellisError: the manager is gone.
         """
-        status: VineStatus = self._ask(VineStatusRequest).result(timeout_s)
+        status: VineStatus = _wait_for(self._ask(VineStatusRequest), timeout_s)
         return status
+
+    def standing(self, id_: int, timeout_s: float) -> VineStanding:
+        """Where a task is. Raises as ``status`` does."""
+        standing: VineStanding = _wait_for(self._ask(lambda request: VineStandingRequest(request, id_)), timeout_s)
+        return standing
+
+    def has(self, id_: int) -> bool:
+        """Whether a task has no outcome yet."""
+        return id_ in self._outstanding
+
+    def where_it_runs(self, id_: int) -> Begun | None:
+        """Where a task runs, if its worker has said that it does: nobody is asked."""
+        return self._begun.get(id_)
+
+    def place_of(self, worker: str) -> tuple[str, str]:
+        """Host and block of a worker; empty when they are not known."""
+        return self._places.get(worker, ("", ""))
 
     # -- the thread --------------------------------------------------------------------------------------------
 
@@ -173,8 +193,14 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
                 name = self._outstanding[id_].attempt.name
                 self._fail([id_], ExecutorError(self._label, f"{name} was refused: {reason}"))
 
+    def _take(self, id_: int) -> OutstandingTask | None:
+        """A task has its outcome; None: it had it before."""
+        if self._begun:
+            self._begun.pop(id_, None)
+        return self._outstanding.pop(id_, None)
+
     def _fail(self, ids: Sequence[int], cause: TrellisError) -> None:
-        held = [self._outstanding.pop(id_) for id_ in ids]
+        held = [task for id_ in ids if (task := self._take(id_)) is not None]
         self._callbacks.ended(held)
         deliver([(task.attempt, Outcome(None, cause)) for task in held])
 
@@ -185,12 +211,12 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
             case VineResults():
                 self._on_results(message, frames)
             case VineTaskFailed(id=id_):
-                held = self._outstanding.pop(id_, None)
+                held = self._take(id_)
                 if held is not None:
                     self._callbacks.ended([held])
                     deliver([(held.attempt, Outcome(None, failure(message, held.attempt)))])
             case WorkerJoined():
-                self._hosts[message.worker] = message.hostname
+                self._places[message.worker] = (message.hostname, message.block)
                 self._callbacks.worker_joined(message)
             case WorkerLeft():
                 self._callbacks.worker_left(message)
@@ -200,12 +226,23 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
                 reply = self._take_reply(message.request)
                 if reply is not None:
                     self._answer(reply, message, unpack(message.sizes, frames))
-            case VineStatus():
+            case VineStatus() | VineStanding():
                 reply = self._take_reply(message.request)
-                if reply is not None:
+                if reply is not None and reply.set_running_or_notify_cancel():
                     reply.set_result(message)
+            case VineTasksRunning():
+                self._on_running(message)
             case _:
                 assert_never(message)
+
+    def _on_running(self, message: VineTasksRunning) -> None:
+        place, news = self.place_of(message.worker), list[tuple[Attempt, Begun]]()
+        for id_, started in zip(message.ids, message.started, strict=True):
+            held = self._outstanding.get(id_)
+            if held is not None:  # perhaps again: where it ran before is lost
+                self._begun[id_] = begun = Begun(*place, message.worker, 0, started)
+                news.append((held.attempt, begun))
+        tell_begun(news)
 
     @staticmethod
     def _answer(reply: Future[Any], message: FileFetched, payloads: list[Payload]) -> None:
@@ -217,15 +254,15 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
 
     def _on_results(self, message: VineResults, frames: list[Buffer]) -> None:
         failed = set(message.failed)
-        hostname = self._hosts.get(message.worker, "")
+        place = self.place_of(message.worker)
         outcomes: list[tuple[Attempt, Outcome]] = []
         ended: list[OutstandingTask] = []
         for position, payload in enumerate(unpack(message.sizes, frames)):
-            held = self._outstanding.pop(message.ids[position], None)
+            held = self._take(message.ids[position])
             if held is None:
                 continue
             ended.append(held)
-            info = RunInfo(hostname, "", message.worker, 0, message.started[position], message.durations_s[position])
+            info = RunInfo(*place, message.worker, 0, message.started[position], message.durations_s[position])
             if held.result_file >= 0 and position not in failed:
                 outcome = Outcome(None, None, info)
             else:
@@ -240,3 +277,12 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
             outcomes.append((held.attempt, outcome))
         self._callbacks.ended(ended)
         deliver(outcomes)
+
+
+def _wait_for(reply: Future[Any], timeout_s: float) -> Any:
+    """The answer; raises as ``VineClient.status`` does. What comes later is dropped."""
+    try:
+        return reply.result(timeout_s)
+    except TimeoutError:
+        reply.cancel()
+        raise

@@ -55,6 +55,7 @@ from trellis.wire.vine import (
     VineTasks,
     WorkerLeft,
 )
+from trellis.wire.vine_watching import VineStanding, VineStandingRequest
 
 logger = logging.getLogger("trellis.vine.manager")
 
@@ -305,6 +306,8 @@ class NdcctoolsService:
                     self._send_fetched(fetched)
             case VineStatusRequest(request=request):
                 self._send(self._status(request))
+            case VineStandingRequest(request=request, id=id_):
+                self._send(self._standing(request, id_))
             case Shutdown():
                 logger.info("shut down by the submit side")
                 self._running = False
@@ -352,6 +355,11 @@ class NdcctoolsService:
             0,
             0,
         )
+
+    def _standing(self, request: int, id_: int) -> VineStanding:
+        if not self._tasks.has(id_):
+            return VineStanding(request, "unknown", "the manager does not have it: it has just ended, or will come")
+        return VineStanding(request, "queued", "TaskVine has it")
 
     def _send(self, message: Message, frames: Iterable[Buffer] = ()) -> None:
         if self._client.peer is not None:

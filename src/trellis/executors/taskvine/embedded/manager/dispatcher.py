@@ -38,7 +38,7 @@ def place_queued(store: Store) -> None:
     store.revived = True
     while store.revived:  # a producer that runs again may need another that has to run again
         store.revived = False
-        for shape_id in _in_order(store):
+        for shape_id in in_order(store):
             queue = store.queues[shape_id]
             if queue.shape.mode == "serverless":
                 _place_calls(store, queue)
@@ -47,7 +47,7 @@ def place_queued(store: Store) -> None:
     store.remove_empty_queues()
 
 
-def _in_order(store: Store) -> list[int]:
+def in_order(store: Store) -> list[int]:
     """Shapes with queued tasks: recovery first, then higher priority, then the oldest."""
     found = [(queue.head(), queue.shape.priority, id_) for id_, queue in store.queues.items() if len(queue)]
     if len(found) > 1:
@@ -106,16 +106,16 @@ def _place_tasks(store: Store, queue: ShapeQueue) -> None:
     if placed or not passed:
         queue.waits_since = None
     if passed:
-        _lose_patience(store, queue, passed[0], _asked(store, passed[0]))
+        _lose_patience(store, queue, passed[0], asked_by(store, passed[0]))
         queue.blocked = store.changes
 
 
 def _roomy(store: Store, task: VineTask) -> dict[str, Resources]:
     """Workers that have room for the task now, and its allocation there."""
     found = {}
-    asked = _asked(store, task)
+    asked = asked_by(store, task)
     for worker in store.workers.values():
-        allocation = _allocation_at(task, asked, worker)
+        allocation = allocation_at(task, asked, worker)
         if allocation is not None and has_room(store, worker, allocation):
             found[worker.name] = allocation
     return found
@@ -131,13 +131,13 @@ def _find_worker(store: Store, task: VineTask, roomy: dict[str, Resources]) -> b
     return False
 
 
-def _asked(store: Store, task: VineTask) -> Resources:
+def asked_by(store: Store, task: VineTask) -> Resources:
     """What a task asks for, by its user or from what was learnt of its category."""
     category = store.categories.get(task.shape.category)
     return task.shape.resources if category is None else category.first(task.shape.resources)
 
 
-def _allocation_at(task: VineTask, asked: Resources, worker: VineWorker) -> Resources | None:
+def allocation_at(task: VineTask, asked: Resources, worker: VineWorker) -> Resources | None:
     """What the task gets of this worker; None: it can never run there."""
     if task.maximum:
         return enlarge(task.shape.resources, worker.total)
@@ -224,14 +224,14 @@ def _fits(store: Store, task: VineTask, worker: VineWorker) -> bool:
     if task.shape.mode == "serverless":
         allocation = allocate(store.libraries[task.shape.library].spec.resources, worker.total)
     else:
-        allocation = _allocation_at(task, _asked(store, task), worker)
+        allocation = allocation_at(task, asked_by(store, task), worker)
     return allocation is not None and offers(worker, task)
 
 
 def _unfit_words(store: Store, task: VineTask) -> str:
     shape = task.shape
     library = store.libraries.get(shape.library)
-    asked = library.spec.resources if library is not None else _asked(store, task)
+    asked = library.spec.resources if library is not None else asked_by(store, task)
     values = (asked.cores, asked.memory, asked.disk, asked.gpus)
     wants = [f"{value:g} {unit}" for value, unit in zip(values, _UNITS, strict=True) if value is not None]
     wants += [f"feature {feature}" for feature in shape.features]

@@ -153,24 +153,33 @@ def replicate(store: Store) -> None:
 # -- room in a worker's cache ----------------------------------------------------------------------------------
 
 
+def has_cache_room(store: Store, worker: VineWorker, inputs: Sequence[str]) -> bool:
+    """Whether there is room for these, or would be when others make way."""
+    return _making_way(store, worker, inputs) is not None
+
+
 def make_cache_room(store: Store, worker: VineWorker, inputs: Sequence[str]) -> bool:
     """Whether there is room for these; files make way that can be had again, and that nothing there uses."""
+    victims = _making_way(store, worker, inputs)
+    if victims:
+        for name in victims:
+            store.replicas.evict(name, worker.name)
+        store.actions.append(EvictFiles(worker.name, victims))
+    return victims is not None
+
+
+def _making_way(store: Store, worker: VineWorker, inputs: Sequence[str]) -> list[str] | None:
+    """What has to make way for these; None: even then there is no room."""
     if not inputs or not worker.total.disk:
-        return True
+        return []
     replicas = store.replicas
     here = replicas.names_at(worker.name)
     coming = {*worker.expecting, *inputs}
     new = sum(max(replicas.file(name).size, 0) for name in coming if name not in here)
     over = new + replicas.cached_bytes(worker.name) - int(worker.total.disk * _MB)
     if over <= 0 or not new:  # what tasks have made may be more than there is room for; it is there
-        return True
-    victims = _victims(store, worker, coming, over)
-    if victims is None:
-        return False
-    for name in victims:
-        replicas.evict(name, worker.name)
-    store.actions.append(EvictFiles(worker.name, victims))
-    return True
+        return []
+    return _victims(store, worker, coming, over)
 
 
 def _victims(store: Store, worker: VineWorker, coming: set[str], over: int) -> list[str] | None:

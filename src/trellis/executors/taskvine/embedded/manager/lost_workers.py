@@ -41,7 +41,7 @@ def lose_worker(store: Store, worker: VineWorker, reason: str, blameless: bool =
 
 
 def _return_tasks(store: Store, worker: VineWorker, reason: str, blameless: bool) -> None:
-    begun = _begun(store, worker)
+    begun = begun_at(store, worker)
     words = f"worker {worker.name} on {worker.registration.hostname}: {reason}"
     categories = sorted({store.tasks[id_].shape.category for id_ in begun})
     for id_ in sorted(worker.tasks):
@@ -62,7 +62,7 @@ def _return_tasks(store: Store, worker: VineWorker, reason: str, blameless: bool
         _tell(store, words, categories)
 
 
-def _begun(store: Store, worker: VineWorker) -> set[int]:
+def begun_at(store: Store, worker: VineWorker) -> set[int]:
     """Tasks that may have ended it: of calls that were sent ahead to a library, only the first."""
     begun = {id_ for id_ in worker.tasks if _runs(store.tasks.get(id_), call=False)}
     for instance in worker.instances.values():

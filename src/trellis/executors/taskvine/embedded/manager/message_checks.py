@@ -36,6 +36,7 @@ from trellis.wire.vine import (
     VineTasks,
     WorkerLeaving,
 )
+from trellis.wire.vine_watching import VineStandingRequest, VineTasksRunning
 
 _MOST_OFFSET = 2**62
 # What reads like a name of a log's or a file's own is left to those.
@@ -76,6 +77,8 @@ def check_worker_message(message: FromVineWorker) -> None:
                 raise BadMessage(f"a library with {message.slots} slots")
         case RegisterWorker():
             _check_registration(message)
+        case VineTasksRunning():
+            _same_length(message.ids, message.started)
         case Heartbeat() | CacheFailed() | LibraryDown() | WorkerLeaving() | VineStatusRequest():
             pass
         case _:
@@ -115,7 +118,7 @@ def check_client_message(message: FromVineClient) -> None:
                 raise BadMessage("a library with less than no slots")
         case DefineFunctions() | ForgetFunctions() | DropFiles() | CancelVineTasks() | FetchFile():
             pass
-        case DrainBlocks() | VineStatusRequest() | Shutdown():
+        case DrainBlocks() | VineStatusRequest() | VineStandingRequest() | Shutdown():
             pass
         case _:
             assert_never(message)

@@ -21,6 +21,7 @@ from trellis.executors.taskvine.embedded.manager.file_registry import FileRegist
 from trellis.executors.taskvine.embedded.manager.message_checks import check_client_message, check_worker_message
 from trellis.executors.taskvine.embedded.manager.payload_store import Frames, VinePayloads
 from trellis.executors.taskvine.embedded.manager.relay import Relay
+from trellis.executors.taskvine.embedded.manager.standing import is_running_at, standing_of
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
 from trellis.executors.taskvine.embedded.manager.status import status_of
 from trellis.executors.taskvine.embedded.manager.transactions import Transactions
@@ -71,6 +72,7 @@ from trellis.wire.vine import (
     WorkerLeaving,
     WorkerLeft,
 )
+from trellis.wire.vine_watching import VineStanding, VineStandingRequest, VineTasksRunning
 
 logger = logging.getLogger("trellis.vine.manager")
 
@@ -211,7 +213,7 @@ class VineManagerProtocol:
             message = self._from_client.decode(header_of(frames))
             check_client_message(message)
             # Signs of life are given, and the end is near, however long names take.
-            if self._awaits_names and not isinstance(message, VineStatusRequest | Shutdown):
+            if self._awaits_names and not isinstance(message, VineStatusRequest | VineStandingRequest | Shutdown):
                 self._unheard.append(frames)
             else:
                 self._on_client_message(message, frames[1:])
@@ -253,6 +255,8 @@ class VineManagerProtocol:
                 self._handle(events.FetchRequested(request, file))
             case VineStatusRequest(request=request):
                 self._to_client(self._status(request))
+            case VineStandingRequest(request=request, id=id_):
+                self._to_client(self._standing(request, id_))
             case Shutdown():
                 logger.info("shut down by the submit side")
                 self._effects.append(effects.End())
@@ -269,6 +273,13 @@ class VineManagerProtocol:
 
     def _status(self, request: int) -> VineStatus:
         return status_of(self._state, self._transfers, self._done, self._failed, request, self._now)
+
+    def _standing(self, request: int, id_: int) -> VineStanding:
+        if self._awaits_names and id_ not in self._state.store.tasks:
+            return VineStanding(
+                request, "queued", "the manager has not come to it: it reads files that tasks have named"
+            )
+        return standing_of(self._state.store, request, id_, self._now)
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -328,10 +339,19 @@ class VineManagerProtocol:
             case WorkerLeaving(reason=reason):
                 logger.info("worker %s leaves: %s", name, reason)
                 self._handle(events.WorkerLeft(name, reason))
+            case VineTasksRunning():
+                self._on_running(name, message)
             case VineStatusRequest():
                 pass
             case _:
                 assert_never(message)
+
+    def _on_running(self, name: str, message: VineTasksRunning) -> None:
+        self._handle(events.WorkerHeard(name))
+        tasks, pairs = self._state.store.tasks, zip(message.ids, message.started, strict=True)
+        known = {id_: when for id_, when in pairs if id_ in tasks and is_running_at(tasks[id_], name)}
+        if known:
+            self._to_client(VineTasksRunning(name, list(known), list(known.values())))
 
     def _on_calls_ended(self, name: str, message: CallsEnded, frames: list[Buffer]) -> None:
         self._payloads.ended(name, message, unpack(message.sizes, frames))

@@ -51,6 +51,12 @@ class ShapeQueue:
             return back[0]
         return min((True, new[0]), back[0])
 
+    def before(self, task: VineTask) -> int:
+        """How many are before this one, which is here. Looks at all: for people who ask."""
+        own = (not task.recovers, task.id)
+        entries = [*((True, id_) for id_ in self._new), *self._back]
+        return sum(entry < own and entry[1] not in self._gone for entry in entries)
+
     def pop(self) -> int:
         """Take the first."""
         if not self._back and not self._gone:

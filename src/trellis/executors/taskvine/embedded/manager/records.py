@@ -104,6 +104,7 @@ class LibraryInstance:
     worker: str
     allocation: Resources
     expected: int  # slots that it will have
+    since: float = 0.0  # when it was given its place
     missing: set[str] = field(default_factory=set)  # its files that are on their way (``instances``)
     slots: int = 0  # 0: it is starting
     most_calls: int = 0  # that it may be sent

@@ -331,6 +331,11 @@ class ReplicaTable:
     def _may_send(self, source: str, limit: int, now: float) -> bool:
         return self._outgoing.get(source, 0) < limit and self._avoid_until.get(source, 0.0) <= now
 
+    def pauses(self, file: CachedFile, now: float) -> dict[str, float]:
+        """Sources of the file that have failed lately, and in how many seconds each is asked again."""
+        sources = [*file.ready, *([file.source] if file.kind == "url" else [])]
+        return {name: until - now for name in sources if (until := self._avoid_until.get(name, 0.0)) > now}
+
     def _peer_can_send(self, file: CachedFile, now: float) -> bool:
         """Whether a worker has it and will be free to send it: better than the manager's sending it again."""
         return any(self._avoid_until.get(peer, 0.0) <= now for peer in file.ready)

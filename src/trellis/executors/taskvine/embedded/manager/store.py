@@ -275,7 +275,7 @@ class Store:
         self, library: InstalledLibrary, worker: VineWorker, allocation: Resources, slots: int
     ) -> LibraryInstance:
         self.started += 1
-        instance = LibraryInstance(self.started - 1, library.spec.name, worker.name, allocation, slots)
+        instance = LibraryInstance(self.started - 1, library.spec.name, worker.name, allocation, slots, self.now)
         worker.instances[instance.number] = self.instances[instance.number] = instance
         worker.free = subtract(worker.free, allocation)
         worker.idle_since = None

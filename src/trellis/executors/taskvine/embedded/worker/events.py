@@ -227,6 +227,13 @@ class MeasureTasks:
 
 
 @dataclass(slots=True)
+class ReportRunning:
+    """Tell that tasks have been running for a while; since when each, on the monotonic clock."""
+
+    since: dict[int, float]
+
+
+@dataclass(slots=True)
 class SendHeartbeat:
     pass
 
@@ -252,6 +259,7 @@ Action = (
     | ReportLibraryUp
     | ReportLibraryDown
     | MeasureTasks
+    | ReportRunning
     | SendHeartbeat
     | Exit
 )

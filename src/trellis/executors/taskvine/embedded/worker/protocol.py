@@ -50,6 +50,7 @@ from trellis.wire.vine import (
     WelcomeWorker,
     WorkerLeaving,
 )
+from trellis.wire.vine_watching import VineTasksRunning
 
 logger = logging.getLogger("trellis.vine.worker")
 
@@ -64,6 +65,7 @@ class VineWorkerProtocol:
         registration: its first words.
         now: the time.
         machine: what decides.
+        epoch: what time it was, in seconds since the epoch, when ``now`` was 0.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class VineWorkerProtocol:
         settings: VineWorkerSettings,
         now: float,
         machine: type[VineWorkerState] = VineWorkerState,
+        epoch: float = 0.0,
     ) -> None:
         self._name = registration.worker
+        self._epoch = epoch
         self._settings = settings
         self._machine = machine
         self.state = machine(settings, now)
@@ -341,6 +345,9 @@ class VineWorkerProtocol:
                 self._reports.send(LibraryDown("", instance, reason, started, timed_out))
             case events.MeasureTasks(tasks):
                 self._effects.append(effects.MeasureTasks(tasks))
+            case events.ReportRunning(since):
+                times = [self._epoch + when for when in since.values()]
+                self._reports.send(VineTasksRunning(self._name, list(since), times))
             case events.SendHeartbeat():
                 self._reports.send(Heartbeat())
             case events.Exit():

@@ -68,7 +68,9 @@ class WorkerService:
         registration.transfer_address += f":{self._peers.port}"
         registration.cached = [entry.name for entry in cache.entries()]
         registration.cached_sizes = [entry.size for entry in cache.entries()]
-        self._protocol = VineWorkerProtocol(registration, settings, time.monotonic())
+        self._protocol = VineWorkerProtocol(
+            registration, settings, time.monotonic(), epoch=time.time() - time.monotonic()
+        )
         self._perform_all = EffectLoop(self._protocol.effects, self._perform)
         self._transfers = Transfers(
             self._loop,

@@ -20,6 +20,8 @@ from trellis.wire.vine import UNKNOWN, Resources
 
 # What tasks use is measured so often: half of what a task of ordinary length takes, and cheap.
 MEASURE_S = 1.0
+# Tasks that have been running for so long are told; most are not.
+TOLD_AFTER_S = 1.0
 # What the manager has sent to a worker that it then gave up was given to others: such orders wait until all that came
 # in its sleep has been read, be it that it is dismissed.
 _ORDERS = (
@@ -57,6 +59,8 @@ class _Task:
     resources: Resources
     ends_at: float | None
     time_max_s: float
+    since: float
+    told: bool = False  # that it runs
     used: Resources = UNKNOWN
     ending: _Ending | None = None
 
@@ -65,6 +69,7 @@ class _Task:
 class _Call:
     time_max_s: float
     since: float | None = None  # it waits in the library
+    told: bool = False  # that it runs
     ending: _Ending | None = None
 
 
@@ -139,7 +144,7 @@ class VineWorkerState:
         due = [self._liveness.due]
         if self._idle_since is not None and settings.idle_timeout_s:
             due.append(self._idle_since + settings.idle_timeout_s)
-        if self._measured_tasks() or self._instances:  # while there are calls, their libraries are looked at
+        if self._tasks or self._instances:  # while there are calls, their libraries are looked at
             due.append(self._next_measure)
         due += [task.ends_at for task in self._tasks.values() if task.ends_at is not None and task.ending is None]
         due += [ends_at for _, _, ends_at in self._limited_calls()]
@@ -213,7 +218,7 @@ class VineWorkerState:
 
     def _on_task_received(self, event: events.TaskReceived, now: float) -> list[Action]:
         ends_at = now + event.time_max_s if event.time_max_s > 0 else None
-        self._tasks[event.id] = _Task(event.resources, ends_at, event.time_max_s)
+        self._tasks[event.id] = _Task(event.resources, ends_at, event.time_max_s, now)
         return [events.StartProcess(event.id)]
 
     def _on_process_ended(self, event: events.ProcessEnded) -> list[Action]:
@@ -388,7 +393,21 @@ class VineWorkerState:
             self._next_measure = now + MEASURE_S
             measured = self._measured_tasks()
             actions += [events.MeasureTasks(measured)] if measured else []
+            news = self._begun(now - TOLD_AFTER_S)
+            actions += [events.ReportRunning(news)] if news else []
         return actions
+
+    def _begun(self, before: float) -> dict[int, float]:
+        """Tasks and calls that began before this, of which that was not told: since when they run."""
+        found: dict[int, _Task | _Call] = dict(self._tasks)
+        for library in self._libraries.values():
+            found.update(library.calls)
+        news: dict[int, float] = {}
+        for id_, each in found.items():
+            if not each.told and each.since is not None and each.since <= before:
+                each.told = True
+                news[id_] = each.since
+        return news
 
     def _exit(self, reason: str, failed: bool) -> list[Action]:
         self._exited = True

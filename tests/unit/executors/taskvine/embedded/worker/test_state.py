@@ -31,6 +31,7 @@ from trellis.executors.taskvine.embedded.worker.events import (
     ReportFailed,
     ReportLibraryDown,
     ReportLibraryUp,
+    ReportRunning,
     SendCalls,
     SendHeartbeat,
     StartLibrary,
@@ -50,15 +51,17 @@ class Worker:
 
     def __init__(self, idle_timeout_s: float | None = IDLE_S, measures: bool = False) -> None:
         self.now = 0.0
+        self.running: list[dict[int, float]] = []
         self.state = VineWorkerState(VineWorkerSettings(PERIOD_S, THRESHOLD_S, idle_timeout_s, measures), self.now)
 
     def do(self, *happened: Event) -> list[Action]:
-        """The actions for the last of these."""
+        """The actions for the last of these, but for what is only told: that is in ``running``."""
         actions: list[Action] = []
         for event in happened:
             actions = self.state.handle(event, self.now)
+            self.running += [action.since for action in actions if isinstance(action, ReportRunning)]
             self.state.check_invariants()
-        return actions
+        return [action for action in actions if not isinstance(action, ReportRunning)]
 
     def at(self, now: float, *happened: Event) -> list[Action]:
         self.now = now
@@ -103,6 +106,7 @@ def test_task_without_a_result_says_what_happened(it: Worker, ended: ProcessEnde
 
 def test_task_is_ended_when_its_time_is_over(it: Worker) -> None:
     it.do(TaskReceived(1, ANY, time_max_s=5))
+    it.at(4.5, DeadlinePassed())
     assert it.state.next_deadline() == 5
     assert it.at(5, DeadlinePassed()) == [KillProcess(1)]
     assert it.do(DeadlinePassed()) == []  # once
@@ -241,6 +245,30 @@ def test_running_call_in_direct_mode_is_ended_with_its_library(it: Worker) -> No
         ReportFailed(3, "cancelled", "it was cancelled"),
         ReportLibraryDown(0, "killed", True),
     ]
+
+
+# -- what runs -----------------------------------------------------------------------------------------------------
+
+
+def test_what_has_run_for_a_second_is_told_once(it: Worker) -> None:
+    it.do(TaskReceived(1, ANY))
+    library(it).do(CallsReceived(0, [2, 3]))  # one slot: the second waits
+    assert it.state.next_deadline() == MEASURE_S
+    it.at(0.5, TaskReceived(4, ANY))
+    it.at(1.0, DeadlinePassed())
+    assert it.running == [{1: 0.0, 2: 0.0}]
+    it.at(1.2, CallsEnded(0, [2]))
+    it.at(2.0, DeadlinePassed())
+    it.at(3.0, DeadlinePassed())
+    it.at(4.0, DeadlinePassed())
+    assert it.running[1:] == [{4: 0.5}, {3: 1.2}]
+
+
+def test_nothing_is_told_of_what_ends_within_a_second(it: Worker) -> None:
+    it.do(TaskReceived(1, ANY))
+    it.at(0.9, ProcessEnded(1, 0, "", True))
+    it.at(10.0, DeadlinePassed())
+    assert it.running == []
 
 
 # -- the manager, and time -----------------------------------------------------------------------------------------
