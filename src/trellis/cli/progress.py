@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from trellis.cli.terminal_bars import TerminalBars
+from trellis.watching.bars import ProgressBar
 from trellis.watching.progress import KernelBars
-from trellis.watching.screen import REFRESH_S, Bar
-from trellis.watching.terminal_bars import TerminalBars
+from trellis.watching.screen import REFRESH_S
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -44,7 +45,7 @@ class _Lines:
         self._console = console
         self._started = self._last = time.monotonic()
 
-    def draw(self, bars: Sequence[Bar]) -> None:
+    def draw(self, bars: Sequence[ProgressBar]) -> None:
         now = time.monotonic()
         if now - self._last >= LINE_EVERY_S:
             self._last = now

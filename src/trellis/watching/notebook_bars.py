@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from trellis.watching.screen import Bar
+from trellis.watching.bars import ProgressBar
 
 _LEFT, _RIGHT = "text-align:left;padding:0 .8em 0 0", "text-align:right;padding:0 .8em"
 
@@ -20,7 +20,7 @@ class NotebookBars:
         self._handle: Any = None
         self._drawn = ""
 
-    def draw(self, bars: Sequence[Bar]) -> None:
+    def draw(self, bars: Sequence[ProgressBar]) -> None:
         text = as_html(bars)
         if text == self._drawn:
             return
@@ -42,13 +42,13 @@ class NotebookBars:
         self.erase()
 
 
-def as_html(bars: Sequence[Bar]) -> str:
+def as_html(bars: Sequence[ProgressBar]) -> str:
     """A table of bars, in the notebook's own colours."""
     rows = "".join(map(_row, bars))
     return f'<table role="presentation" aria-label="Progress of tasks"><tbody>{rows}</tbody></table>'
 
 
-def _row(bar: Bar) -> str:
+def _row(bar: ProgressBar) -> str:
     name = html.escape(bar.name)
     range_ = f' value="{bar.done}" max="{max(bar.total, 1)}"' if bar.total is not None else ""
     count = f"{bar.done:,}" + (f" of {bar.total:,}" if bar.total is not None else "")

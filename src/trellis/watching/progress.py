@@ -20,8 +20,9 @@ from trellis.core.validation import check
 from trellis.dataflow.final_tasks import IS_FINAL
 from trellis.dataflow.states import States
 from trellis.watching.amounts import duration, rate
+from trellis.watching.bars import ProgressBar
 from trellis.watching.pace import Pace
-from trellis.watching.screen import Bar, the_screen
+from trellis.watching.screen import the_screen
 from trellis.watching.view import WatchedKernel
 
 ALL = "all tasks"
@@ -77,7 +78,7 @@ class KernelBars:
     def is_over(self) -> bool:
         return False
 
-    def bars(self) -> Sequence[Bar]:
+    def bars(self) -> Sequence[ProgressBar]:
         now = time.monotonic()
         counts = {app: of.minus(self._before.get(app, Counts())) for app, of in count_tasks(self._kernel).items()}
         counts = {app: of for app, of in counts.items() if of.submitted > 0}
@@ -90,9 +91,9 @@ class KernelBars:
         return [_bar(ALL, total, _note(total, self._pace.per_s, now - self._began)), *apps]
 
 
-def _bar(name: str, counts: Counts, note: str = "") -> Bar:
+def _bar(name: str, counts: Counts, note: str = "") -> ProgressBar:
     failed = f"{counts.failed:,} failed" if counts.failed else ""
-    return Bar(name, counts.final, counts.submitted, counts.failed, ", ".join(filter(None, (failed, note))))
+    return ProgressBar(name, counts.final, counts.submitted, counts.failed, ", ".join(filter(None, (failed, note))))
 
 
 def _note(counts: Counts, per_s: float | None, seconds: float) -> str:
@@ -127,12 +128,12 @@ class MapBar:
         self.subject: object = self
 
     def submitted(self) -> None:
-        """One more task is there."""
+        """Count a task that is there."""
         with self._lock:
             self._submitted += 1
 
     def ended(self, future: Future[Any]) -> None:
-        """One of the tasks is final."""
+        """Count a task that is final."""
         bad = future.cancelled() or future._exception is not None  # not asked: that would be taken for looking at it
         with self._lock:
             self._final += 1
@@ -147,7 +148,7 @@ class MapBar:
         with self._lock:
             return self._all_there and self._final == self._submitted
 
-    def bars(self) -> Sequence[Bar]:
+    def bars(self) -> Sequence[ProgressBar]:
         with self._lock:
             counts = Counts(self._final, self._failed, self._submitted if self._total is None else self._total)
         now = time.monotonic()

@@ -8,13 +8,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import importlib
 import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+
+from trellis.watching.bars import BarSource, Display, ProgressBar
 
 logger = logging.getLogger(__name__)
 
@@ -24,48 +26,6 @@ _SHARE = 0.05
 # Bars that may vanish do when nothing has gone on for so long: the program may ask its user something.
 _VANISH_S = 1.0
 _JOIN_TIMEOUT_S = 2.0
-
-
-class Bar(NamedTuple):
-    """How far something is."""
-
-    name: str
-    done: int
-    total: int | None  # None: not known
-    failed: int  # of those that are done
-    note: str  # for people
-
-    @property
-    def is_full(self) -> bool:
-        return self.total is not None and self.done >= self.total
-
-
-class Source(Protocol):
-    """Whoever has bars to show."""
-
-    may_vanish: bool  # while nothing goes on
-    subject: object  # of two sources with one subject the first is shown
-
-    def bars(self) -> Sequence[Bar]: ...
-
-    def is_over(self) -> bool:
-        """Whether it can be removed, before somebody does."""
-
-
-class Display(Protocol):
-    """Where bars are drawn."""
-
-    def draw(self, bars: Sequence[Bar]) -> None:
-        """Draw these in place of the last ones."""
-
-    def erase(self) -> None:
-        """Take away what was drawn, or leave it and draw the next elsewhere."""
-
-    def close(self) -> None:
-        """Leave what was drawn, and the terminal as it was."""
-
-    def forget(self) -> None:
-        """Called in a forked child, whose parent goes on drawing."""
 
 
 class Screen:
@@ -78,13 +38,13 @@ class Screen:
     def __init__(self, make_display: Callable[[], Display | None]) -> None:
         self._make_display = make_display
         self._lock = threading.RLock()  # over sources and drawing
-        self._sources: list[Source] = []
+        self._sources: list[BarSource] = []
         self._display: Display | None = None
         self._thread: _Painter | None = None
-        self._last: Sequence[Bar] = ()
+        self._last: Sequence[ProgressBar] = ()
         self._changed_at = 0.0
 
-    def add(self, source: Source) -> None:
+    def add(self, source: BarSource) -> None:
         """Show the bars of one more."""
         with self._lock:
             for over in [one for one in self._sources if one.is_over()]:
@@ -101,14 +61,14 @@ class Screen:
                 self._last, self._changed_at = (), time.monotonic()
                 self._thread = _Painter(self.draw)
 
-    def remove(self, source: Source) -> None:
+    def remove(self, source: BarSource) -> None:
         """Show the bars of one no more; those of the last one stay as they are. Nothing happens if it is not there."""
         with self._lock:
             thread = self._remove(source)
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN_TIMEOUT_S)
 
-    def _remove(self, source: Source) -> threading.Thread | None:
+    def _remove(self, source: BarSource) -> threading.Thread | None:
         """Gives the thread that has nothing to draw any more."""
         if source not in self._sources:
             return None
@@ -146,7 +106,7 @@ class Screen:
         if self._display is None:
             return
         try:
-            shown: dict[int, Source] = {}
+            shown: dict[int, BarSource] = {}
             for source in self._sources:
                 shown.setdefault(id(source.subject), source)
             bars = [bar for source in shown.values() for bar in source.bars()]
@@ -210,7 +170,7 @@ def choose_display() -> Display | None:
         return NotebookBars()
     with contextlib.suppress(AttributeError, ValueError, OSError):  # no stderr at all, or a closed one
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            from trellis.watching.terminal_bars import TerminalBars
-
-            return TerminalBars()
+            # By its name: what watches a run knows nothing of how it is shown.
+            display: Display = importlib.import_module("trellis.cli.terminal_bars").TerminalBars()
+            return display
     return None

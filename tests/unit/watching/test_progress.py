@@ -19,16 +19,17 @@ import trellis
 from tests.unit.dataflow.test_kernel import Manual
 from tests.unit.watching.fakes import FakeKernel
 from trellis.apps import PythonApp, python_app
+from trellis.cli.terminal_bars import TerminalBars
 from trellis.config import Config
 from trellis.dataflow.kernel import DataFlowKernel
 from trellis.dataflow.states import States
 from trellis.errors import NoDataFlowKernelError, ParameterTypeError
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.watching import progress, screen
+from trellis.watching.bars import ProgressBar
 from trellis.watching.notebook_bars import NotebookBars, as_html
 from trellis.watching.progress import ALL, Counts, KernelBars, MapBar, count_tasks, map_bar
-from trellis.watching.screen import Bar, Screen, choose_display
-from trellis.watching.terminal_bars import TerminalBars
+from trellis.watching.screen import Screen, choose_display
 
 TIMEOUT_S = 30
 
@@ -39,7 +40,7 @@ class Drawn:
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
-    def draw(self, bars: Sequence[Bar]) -> None:
+    def draw(self, bars: Sequence[ProgressBar]) -> None:
         self.calls.append([tuple(bar[:4]) for bar in bars])
 
     def erase(self) -> None:
@@ -55,20 +56,20 @@ class Drawn:
 class Fixed:
     """A source whose bars the test sets."""
 
-    def __init__(self, *bars: Bar, may_vanish: bool = False, subject: object = None) -> None:
+    def __init__(self, *bars: ProgressBar, may_vanish: bool = False, subject: object = None) -> None:
         self.all = bars
         self.may_vanish = may_vanish
         self.subject = subject or self
         self.over = False
 
-    def bars(self) -> Sequence[Bar]:
+    def bars(self) -> Sequence[ProgressBar]:
         return self.all
 
     def is_over(self) -> bool:
         return self.over
 
 
-ONE, TWO = Bar("one", 1, 2, 0, ""), Bar("two", 2, 2, 1, "")
+ONE, TWO = ProgressBar("one", 1, 2, 0, ""), ProgressBar("two", 2, 2, 1, "")
 
 
 @pytest.fixture
@@ -257,7 +258,7 @@ def test_it_is_drawn_again_and_again(monkeypatch: pytest.MonkeyPatch, drawn: Dra
     canvas, source, three = Screen(lambda: drawn), Fixed(ONE), threading.Event()
     draw = drawn.draw
 
-    def count(bars: Sequence[Bar]) -> None:
+    def count(bars: Sequence[ProgressBar]) -> None:
         draw(bars)
         if len(drawn.calls) == 3:
             three.set()
@@ -329,7 +330,7 @@ def test_notebooks_have_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_html_says_what_a_reader_of_screens_needs_and_escapes_names() -> None:
-    text = as_html([Bar("<lambda>", 1_234, 5_000, 2, "2 failed & more"), Bar("f.map", 3, None, 0, "")])
+    text = as_html([ProgressBar("<lambda>", 1_234, 5_000, 2, "2 failed & more"), ProgressBar("f.map", 3, None, 0, "")])
     assert 'aria-label="&lt;lambda&gt;" value="1234" max="5000"' in text
     assert "1,234 of 5,000" in text
     assert "2 failed &amp; more" in text
@@ -346,7 +347,7 @@ def test_bars_on_a_terminal_and_what_is_printed_meanwhile() -> None:
     console, file = terminal()
     stdout, stderr = sys.stdout, sys.stderr
     bars = TerminalBars(console)
-    bars.draw([Bar("[bold]f", 1_000, 2_000, 1, "1 failed"), Bar("f.map", 3, None, 0, "")])
+    bars.draw([ProgressBar("[bold]f", 1_000, 2_000, 1, "1 failed"), ProgressBar("f.map", 3, None, 0, "")])
     print("a line of the program")
     bars.close()
     bars.close()
@@ -383,7 +384,12 @@ def test_a_forked_child_has_its_own_streams_back() -> None:
 def test_many_bars_become_few() -> None:
     console, file = terminal(height=8)
     bars = TerminalBars(console)
-    bars.draw([Bar("all", 12, 30, 1, ""), *(Bar(f"app{n}", 10 if n < 10 else 1, 10, 1, "") for n in range(12))])
+    bars.draw(
+        [
+            ProgressBar("all", 12, 30, 1, ""),
+            *(ProgressBar(f"app{n}", 10 if n < 10 else 1, 10, 1, "") for n in range(12)),
+        ]
+    )
     bars.close()
     last = file.getvalue().rpartition("all ")[2]
     assert [name for name in ("app10", "app11", "app0", "app1 ") if name in last] == ["app10", "app11", "app0"]

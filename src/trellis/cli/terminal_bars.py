@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from trellis.watching.screen import Bar
+from trellis.watching.bars import ProgressBar
 
 # Bars at a time: more would push away what was printed.
 _MOST_BARS = 12
@@ -29,7 +29,7 @@ class TerminalBars:
         self._rows: list[TaskID] = []
         self._streams = (sys.stdout, sys.stderr)
 
-    def draw(self, bars: Sequence[Bar]) -> None:
+    def draw(self, bars: Sequence[ProgressBar]) -> None:
         progress = self._progress or self._open()
         shown = _fewer(bars, max(2, min(_MOST_BARS, self._console.height - 3)))
         for row, bar in enumerate(shown):
@@ -83,7 +83,7 @@ class TerminalBars:
             progress.stop()
 
 
-def _fewer(bars: Sequence[Bar], most: int) -> Sequence[Bar]:
+def _fewer(bars: Sequence[ProgressBar], most: int) -> Sequence[ProgressBar]:
     """No more bars than that: those that are full go first, and the rest is one line."""
     if len(bars) <= most:
         return bars
@@ -92,4 +92,8 @@ def _fewer(bars: Sequence[Bar], most: int) -> Sequence[Bar]:
     done = sum(bar.done for bar in others)
     total = sum(bar.total or 0 for bar in others)
     failed = sum(bar.failed for bar in others)
-    return [first, *shown, Bar(f"{len(others)} more", done, total, failed, f"{failed:,} failed" if failed else "")]
+    return [
+        first,
+        *shown,
+        ProgressBar(f"{len(others)} more", done, total, failed, f"{failed:,} failed" if failed else ""),
+    ]
