@@ -56,6 +56,7 @@ class Ledger:
         self.spoilt: set[int] = set()  # tasks that a message was about that made no sense, or brought
         self.witnessed: set[str] = set()  # managers that have ended, and the interchange knows what had not started
         self.workers: dict[str, int] = {}  # of each manager
+        self.answers = 0  # to people who asked where a task is
         self.given_up = False  # the submit side starts no more interchanges
         self._announced: set[int] = set()  # as started, to the interchange of the time
         self._taken: set[int] = set()  # by a worker, whose task counts as running before its function is there
@@ -72,6 +73,11 @@ class Ledger:
     @property
     def started_twice(self) -> list[int]:
         return [id_ for id_, starts in self._starts.items() if len(starts) > 1]
+
+    def said_to_run(self, id_: int, manager: str) -> None:
+        """People are told that a task runs there."""
+        if manager not in self._starts.get(id_, []):
+            raise SafetyViolation(f"task {id_} is said to run at {manager}, where it never started")
 
     # -- what the interchange knows ----------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class Machines(NamedTuple):
 class Heartbeats(NamedTuple):
     period_s: float
     threshold_s: float
+    say_running_s: float | None = None
 
 
 class Stage(NamedTuple):

@@ -59,7 +59,9 @@ class SimulatedManager:
         self._from_manager: Decoder[FromManager] = Decoder(FromManager)
         size = NodeSize(registration.workers, registration.cpus, registration.memory_bytes, registration.gpus)
         beats, now = stage.heartbeats, stage.world.now
-        settings = manager.ManagerSettings(size, beats.period_s, beats.threshold_s, drain_s)
+        settings = manager.ManagerSettings(
+            size, beats.period_s, beats.threshold_s, drain_s, say_running_s=beats.say_running_s
+        )
         state = stage.machines.manager(settings, now)
         self._protocol = stage.machines.manager_protocol(registration, state, self._running, now)
         self._exit: events.Exit | None = None

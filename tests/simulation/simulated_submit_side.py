@@ -35,12 +35,13 @@ from trellis.wire.messages import (
     TasksCancelled,
     TasksOverMemory,
     TasksRefused,
+    TasksRunning,
     TasksTimedOut,
     TasksUnfit,
     ToSubmitSide,
     WorkerLoss,
 )
-from trellis.wire.questions import StatusRequest
+from trellis.wire.questions import StandingAtManager, StandingReply, StandingRequest, StatusRequest
 
 
 class SubmitSide:
@@ -56,6 +57,8 @@ class SubmitSide:
         self._attempts: dict[int, Attempt] = {}  # without an outcome
         self._numbers = itertools.count()  # of functions
         self._functions: dict[int, int] = {}  # number of each that the interchange was told of
+        self._requests = itertools.count(1)
+        self._asked_at: dict[int, int] = {}  # the task of each question
         self._uses: Counter[int] = Counter()  # attempts of each number
         self._spoilt_functions: set[int] = set()  # numbers whose definitions made no sense
         self._decoder: Decoder[ToSubmitSide] = Decoder(ToSubmitSide)
@@ -132,10 +135,30 @@ class SubmitSide:
             case TasksRefused(ids=ids):
                 event = submission.TasksFailed if message.manager else submission.TasksNotTaken
                 self._handle(event(ids, message))
+            case TasksRunning(manager, ids):
+                for id_ in ids:
+                    self._stage.ledger.said_to_run(id_, manager)
+            case StandingReply():
+                self._stage.ledger.answers += 1
+            case StandingAtManager():
+                self._on_standing(message)
             case WorkerLoss(id=id_):
                 self._handle(submission.TasksFailed([id_], message))
             case _:
                 pass  # what is for people
+
+    def ask(self, ids: Sequence[int]) -> None:
+        """People ask where these tasks are."""
+        for id_ in ids:
+            request = next(self._requests)
+            self._asked_at[request] = id_
+            self._say(StandingRequest(request, id_))
+
+    def _on_standing(self, message: StandingAtManager) -> None:
+        ledger, id_ = self._stage.ledger, self._asked_at[message.request]
+        ledger.answers += 1
+        if message.stage == "running":
+            ledger.said_to_run(id_, message.manager)
 
     def _on_results(self, message: Results, payloads: Sequence[Payload]) -> None:
         for id_, payload in zip(message.ids, payloads, strict=True):

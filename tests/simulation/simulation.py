@@ -45,6 +45,7 @@ class Scenario:
         interchange_dies: so many times, at random times in the first ``faults_s``.
         pauses: how many times a manager or the interchange is stopped for a while, or time jumps for all of them.
         drains: how many blocks are drained; half of their managers are killed at about that time.
+        questions: how many times people ask where tasks are; and managers say which have been running for a second.
         demands: probability that a task, not of a crowd, asks for cores.
     """
 
@@ -58,6 +59,7 @@ class Scenario:
     pauses: int = 0
     drains: int = 0
     demands: float = 0.1
+    questions: int = 0
     selection: Selection = "random"
     heartbeat_period_s: float = 1.0
     heartbeat_threshold_s: float = 4.0
@@ -76,7 +78,9 @@ class Simulation:
         self.scenario = scenario or Scenario()
         world = World(seed)
         trace: deque[tuple[float, str, object]] = deque(maxlen=_TRACE_LENGTH)
-        heartbeats = Heartbeats(self.scenario.heartbeat_period_s, self.scenario.heartbeat_threshold_s)
+        scenario = self.scenario
+        say_running_s = 1.0 if scenario.questions else None
+        heartbeats = Heartbeats(scenario.heartbeat_period_s, scenario.heartbeat_threshold_s, say_running_s)
         self._stage = Stage(world, Ledger(), machines or Machines(), heartbeats, trace)
         self._world = world
         self.interchange = SimulatedInterchange(self._stage, self.scenario.selection)
@@ -103,6 +107,11 @@ class Simulation:
     def started_twice(self) -> list[int]:
         """Tasks that started more than once."""
         return self._stage.ledger.started_twice
+
+    @property
+    def answers(self) -> int:
+        """How many questions where a task is were answered, by the interchange or by a manager."""
+        return self._stage.ledger.answers
 
     @property
     def demanding(self) -> int:
@@ -150,6 +159,8 @@ class Simulation:
         for _ in range(scenario.pauses):
             pause = world.rng.choice([self._freeze_manager, self._freeze_manager, self._freeze_interchange, self._jump])
             world.after(world.between(0, scenario.faults_s * 0.9), pause)
+        for _ in range(scenario.questions):
+            world.after(world.between(0, scenario.faults_s), self._ask)
         for _ in range(scenario.drains):
             world.after(world.between(0, scenario.faults_s * 0.9), self._drain_block)
 
@@ -308,6 +319,10 @@ class Simulation:
             if self._world.chance(0.5):
                 self._stage.ledger.disturbed.add(victim.name)
                 self._world.after(self._world.between(0, 0.5), victim.kill)
+
+    def _ask(self) -> None:
+        ids = list(self._stage.ledger.plans)
+        self.submit_side.ask(self._world.rng.sample(ids, min(len(ids), 5)))
 
     def _kill_interchange(self) -> None:
         if self.interchange.alive:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -87,6 +88,16 @@ def test_a_quiet_network_loses_nothing() -> None:
         simulation = Simulation(seed, Scenario(faults=0))
         simulation.run()
         assert set(simulation.outcomes.values()) <= {"result", "TasksTimedOut"}
+
+
+def test_what_people_are_told_is_true_and_asking_disturbs_nothing() -> None:
+    answers = 0
+    for seed in range(60):
+        scenario = replace(scenario_of(seed), questions=30)
+        simulation = Simulation(seed, scenario)
+        simulation.run()
+        answers += simulation.answers
+    assert answers > 5_000
 
 
 def test_without_managers_tasks_wait() -> None:

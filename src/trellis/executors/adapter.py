@@ -13,8 +13,10 @@ from typing import Any
 
 from trellis.core.foreign import can_call, is_foreign, overridden
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
+from trellis.core.reports import ExecutorReport, Standing
 from trellis.errors import ExecutorError
-from trellis.executors.base import ParslExecutor, TrellisExecutor
+from trellis.executors.base import ParslExecutor, TrellisExecutor, connect
+from trellis.executors.foreign_reports import foreign_report, foreign_standing
 
 # What is inside of Parsl's own executors, and Trellis does in another way: overriding it changes nothing unless the
 # program calls it.
@@ -65,6 +67,7 @@ class ForeignExecutor(Executor):
             future = self.inner.submit(func, dict(attempt.resources or {}), *attempt.args, **kwargs)
             if not hasattr(future, "add_done_callback"):
                 raise ExecutorError(self.inner, f"its submit gave {future!r}, which is no future")
+            connect(future, attempt)
             future.add_done_callback(on_done)
         except Exception as e:
             attempt.sink.deliver(((attempt, Outcome(None, e)),))
@@ -78,6 +81,14 @@ class ForeignExecutor(Executor):
             return future is not None and future.cancel()
         except NotImplementedError:  # as Parsl's own futures do
             return False
+
+    def report(self, timeout_s: float = 1.0) -> ExecutorReport:
+        """What the executor's attributes say."""
+        return foreign_report(self.inner, timeout_s)
+
+    def standing(self, attempt: Attempt, timeout_s: float = 1.0) -> Standing:
+        """What the executor's own future says."""
+        return foreign_standing(self.inner, attempt.executor_id, timeout_s)
 
     def shutdown(self) -> None:
         self.inner.shutdown()

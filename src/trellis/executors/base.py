@@ -33,7 +33,11 @@ class _FutureSink:
                 continue
 
     def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
-        """Nobody looks at a state of these futures."""
+        """Pass it on to who waits for the same task under an attempt of its own."""
+        for attempt, begun in attempts:
+            outer = attempt.key.outer
+            if outer is not None:
+                outer.sink.begun(((outer, begun),))
 
 
 _FUTURE_SINK = _FutureSink()
@@ -44,6 +48,7 @@ class _ExecutorFuture(LightFuture[Any]):
 
     parsl_executor_task_id: int  # the executor's own number of the task, if it has one
     _cancelling = False
+    outer: Attempt | None = None  # the kernel's, when its executor is a program's that calls ours
 
     def __init__(self, executor: TrellisExecutor) -> None:
         self._executor = executor
@@ -71,6 +76,17 @@ class _ExecutorFuture(LightFuture[Any]):
         if super().cancel():
             with contextlib.suppress(RuntimeError):  # another thread has done it at the same time
                 self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), which stay asleep otherwise
+
+
+def inner_attempt(future: object) -> Attempt | None:
+    """The attempt behind a future of ``TrellisExecutor.submit``; None for any other."""
+    return future._attempt if isinstance(future, _ExecutorFuture) else None
+
+
+def connect(future: object, outer: Attempt) -> None:
+    """Have this attempt hear what becomes of the one behind a future of ours."""
+    if isinstance(future, _ExecutorFuture):
+        future.outer = outer
 
 
 class _ForMonitoring:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ALL_COMPLETED, Future, as_completed, wait
 from types import FrameType
 from typing import Any, NamedTuple
@@ -40,8 +40,9 @@ def _waiting_in(frame: FrameType) -> WaitingCall | None:
     code = frame.f_code
     if code is wait.__code__:
         return WaitingCall(_undone(frame.f_locals.get("fs")), frame.f_locals.get("return_when") == ALL_COMPLETED)
-    if code is as_completed.__code__:
-        return WaitingCall(_undone(frame.f_locals.get("pending")), for_all=False)
+    if code.co_name == as_completed.__name__:  # the standard library's, or ours
+        found = frame.f_locals.get("pending") or frame.f_locals.get("futures")
+        return WaitingCall(_undone(found), for_all=False)
     if code.co_name in _WAITING_METHODS:
         future = frame.f_locals.get("self")
         if isinstance(future, Future):
@@ -50,7 +51,7 @@ def _waiting_in(frame: FrameType) -> WaitingCall | None:
 
 
 def _undone(futures: object) -> list[Future[Any]]:
-    if not isinstance(futures, Iterable):
+    if not isinstance(futures, list | tuple | set | dict):  # an iterator would be used up
         return []
     return [future for future in futures if isinstance(future, Future) and not future.done()]
 

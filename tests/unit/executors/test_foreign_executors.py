@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 
 import trellis
 from trellis import Config
-from trellis.core.interfaces import ExecutorContext
+from trellis.core.interfaces import Attempt, ExecutorContext
+from trellis.core.reports import Begun, ExecutorReport
 from trellis.dataflow.kernel import DataFlowKernel
 from trellis.executors.adapter import ForeignExecutor, adapt, bypassed, start
-from trellis.executors.base import ParslExecutor, TrellisExecutor
+from trellis.executors.base import ParslExecutor, TrellisExecutor, inner_attempt
 from trellis.executors.htex.executor import HighThroughputExecutor
 from trellis.executors.taskvine.executor import TaskVineExecutor
 from trellis.executors.threads import ThreadPoolExecutor
@@ -216,3 +218,85 @@ def test_a_submit_that_gives_no_future_fails_the_task_with_the_executors_name(lo
 
     error = load(Forgetful()).submit(abs, (-1,)).exception(10)
     assert "forgetful: its submit gave None, which is no future" in str(error)
+
+
+# -- what they tell when people ask --------------------------------------------------------------------------------
+
+
+class Slow(Here):
+    """Its futures end when the test says."""
+
+    label = "slow"
+    connected_workers = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, func: Any, resource_specification: Any, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.futures.append(Future())
+        return self.futures[-1]
+
+    @property
+    def outstanding(self) -> int:
+        return len(self.futures)
+
+
+class NoSink:
+    def __init__(self) -> None:
+        self.runs: list[Any] = []
+
+    def deliver(self, outcomes: object) -> None: ...
+
+    def begun(self, attempts: Any) -> None:
+        self.runs += attempts
+
+
+def test_an_executor_of_parsls_kind_tells_what_it_and_its_futures_say() -> None:
+    slow = Slow()
+    adapted = adapt(slow)
+    attempt = Attempt(abs, (-1,), {}, sink=NoSink())
+    assert adapted.standing(attempt).text == "executor slow (Slow) is being asked to take it"
+    adapted.launch(attempt)
+    assert adapted.report() == ExecutorReport(
+        "slow", "Slow", 3, notes=["1 task is outstanding; which of them run is not told"]
+    )
+    assert adapted.standing(attempt).stage == "unknown"
+    slow.futures[0].set_running_or_notify_cancel()
+    assert adapted.standing(attempt).stage == "running"
+    slow.futures[0].set_result(1)
+    assert adapted.standing(attempt).text == "executor slow (Slow) has just ended it"
+
+
+def test_attributes_that_fail_are_passed_over() -> None:
+    class Broken(Here):
+        @property
+        def outstanding(self) -> int:
+            raise RuntimeError("not started")
+
+        def connected_workers(self) -> int:
+            raise RuntimeError("not started")
+
+    report = adapt(Broken()).report()
+    assert (report.workers, report.notes, report.error) == (0, [], "")
+
+
+def test_a_subclass_of_ours_that_is_asked_for_each_task_tells_what_ours_knows() -> None:
+    asked, go_on, sink = Asked(label="asked", max_threads=1), threading.Event(), NoSink()
+    adapted = adapt(asked)
+    adapted.start()
+    try:
+        attempts = [Attempt(go_on.wait, (30,), {}, sink=sink) for _ in range(2)]
+        for attempt in attempts:
+            adapted.launch(attempt)
+        waits = adapted.standing(attempts[1])
+        assert (waits.stage, waits.position) == ("queued", 0)
+        assert (adapted.report().label, adapted.report().queued) == ("asked", 1)
+        inner = inner_attempt(attempts[0].executor_id)
+        assert inner is not None
+        begun = Begun("here", "", "thread", 0, 5.0)
+        inner.sink.begun([(inner, begun)])
+        assert sink.runs == [(attempts[0], begun)]
+    finally:
+        go_on.set()
+        asked.shutdown()

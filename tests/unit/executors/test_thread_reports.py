@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import trellis.futures
 from trellis.core.interfaces import Attempt
 from trellis.core.reports import Begun, ExecutorReport, Hindrance, Standing
 from trellis.executors import ThreadPoolExecutor
@@ -168,6 +169,7 @@ _WAYS: dict[str, Callable[..., object] | None] = {
     "result": None,
     "wait": lambda futures: concurrent.futures.wait(futures, WAIT_S),
     "as_completed": lambda futures: list(concurrent.futures.as_completed(futures, WAIT_S)),
+    "our as_completed": lambda futures: list(trellis.futures.as_completed(futures, WAIT_S)),
 }
 
 

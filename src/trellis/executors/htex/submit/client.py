@@ -326,20 +326,25 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
             case Packages():
                 self._packages.on_packages(message)
             case StatusReply():
-                reply = self._take_reply(message.request)
+                reply = None if self._question(message.request) else self._take_reply(message.request)
                 if reply is not None:
                     blocks = self._managers.all_blocks(message.blocks)
                     reply.set_result(msgspec.structs.replace(message, blocks=blocks))
             case StandingReply(request):
-                question = self._asked.get(request)
-                if question is not None and question.reply.hear(message):  # type: ignore[attr-defined]
+                question = self._question(request)
+                if question is not None and question.hear(message):
                     self._take_reply(request)
-            case StandingAtManager():
-                reply = self._take_reply(message.request)
-                if reply is not None:
-                    reply.hear_manager(message)  # type: ignore[attr-defined]
+            case StandingAtManager(request=request):
+                question = self._question(request)
+                if question is not None and question.hear_manager(message):
+                    self._take_reply(request)
             case _:
                 assert_never(message)
+
+    def _question(self, request: int) -> StandingQuestion | None:
+        """The question of this number, if it is one where a task is: managers may answer what they like."""
+        asked = self._asked.get(request)
+        return asked.reply if asked is not None and isinstance(asked.reply, StandingQuestion) else None
 
     def _on_manager_joined(self, message: ManagerJoined) -> None:
         self._ask_for_packages_again()  # it may not have been asked

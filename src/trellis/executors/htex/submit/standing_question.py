@@ -22,11 +22,17 @@ class StandingQuestion(Future[StandingAtManager | None]):
         self.known = reply
         if reply.manager:
             return False
-        self.hear_manager(None)
+        self._end(None)
         return True
 
-    def hear_manager(self, answer: StandingAtManager | None) -> None:
-        """The last answer has come."""
+    def hear_manager(self, answer: StandingAtManager) -> bool:
+        """A manager has answered; True when it is the one that has the task, and that was all."""
+        if self.known is None or self.known.manager != answer.manager:
+            return False
+        self._end(answer)
+        return True
+
+    def _end(self, answer: StandingAtManager | None) -> None:
         if self.set_running_or_notify_cancel():
             self.set_result(answer)
 

@@ -264,3 +264,22 @@ def test_tasks_that_run_are_told_once(house: House) -> None:
     house.interchange.says(frames)
     house.wait_for(lambda: len(house.outcomes) == 1)
     assert house.client.where_it_runs(0) is None
+
+
+def test_answers_that_nobody_asked_for_are_nothing(house: House) -> None:
+    replies: list[StatusReply] = []
+    asking = threading.Thread(target=lambda: replies.append(house.client.status(WAIT_S)))
+    asking.start()
+    assert [house.interchange.heard() for _ in range(2)] == [StatusRequest(0), StatusRequest(1)]
+    house.interchange.says(StandingAtManager("m", 1, "running", "?"), StandingReply(1, "queued", "?"))
+    house.interchange.says(StatusReply(1, 0, 0, [], []))
+    asking.join(WAIT_S)
+    assert replies == [StatusReply(1, 0, 0, [], [])]
+    thread, found = ask(house)
+    number = asked(house)
+    house.interchange.says(StatusReply(number, 0, 0, [], []), StandingAtManager("other", number, "running", "?"))
+    known = StandingReply(number, "assigned", "m has it", manager="m")
+    answer = StandingAtManager("m", number, "running", "it runs")
+    house.interchange.says(known, StandingAtManager("other", number, "running", "?"), answer)
+    thread.join(WAIT_S)
+    assert found == [(known, answer)]
