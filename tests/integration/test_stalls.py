@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from trellis.apps import join_app, python_app
 from trellis.config import Config
 from trellis.dataflow.dflow import DataFlowKernelLoader
 from trellis.executors.high_throughput.executor import HighThroughputExecutor
+from trellis.executors.taskvine import Library, TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.providers import LocalProvider
+from trellis.staging.files import File
 
 TIMEOUT_S = 30
 SOON_S = 0.5
@@ -70,6 +73,24 @@ def outer(times: int = 1) -> Any:
 def work(seconds: float = 0) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def vine(**settings: Any) -> TaskVineExecutor:
+    factory = TaskVineFactoryConfig(cores=1, max_workers=1)
+    return TaskVineExecutor(
+        "vine", manager_config=TaskVineManagerConfig(port=0), factory_config=factory, engine="embedded", **settings
+    )
+
+
+@python_app(executors=["vine"])
+def call(seconds: float = 0, inputs: Any = (), parsl_resource_specification: Any = None) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def load_slowly() -> dict[str, Any]:
+    time.sleep(600)
+    return {}
 
 
 @join_app
@@ -159,5 +180,43 @@ def test_long_tasks_that_run_and_others_behind_them(tmp_path: Path) -> None:
         futures = [work(2), work(0)]
         futures += [python_app(time.sleep, executors=["threads"])(2.0) for _ in range(3)]
         for future in futures:
+            future.result(TIMEOUT_S)
+        assert console.lines.empty()
+
+
+# -- TaskVine ------------------------------------------------------------------------------------------------------
+
+
+def test_a_library_that_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    executor = vine(libraries=[Library("slow", context=load_slowly, cores=1)])
+    with run(tmp_path, executor) as console:
+        call(parsl_resource_specification={"library": "slow"})
+        console.wait_for("library slow", "task 0 (app call) waits at executor vine")
+
+
+def test_a_file_that_does_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, and says nothing
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/data.bin"
+        with run(tmp_path, vine()) as console:
+            call(inputs=[File(url)])
+            console.wait_for("data.bin", "task 0 (app call) waits at executor vine")
+
+
+def test_a_task_that_fits_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with run(tmp_path, vine()) as console:
+        call(parsl_resource_specification={"cores": 64, "memory": 10, "disk": 10})
+        console.wait_for("64 cores", "and it has 1 core", "ask for less, or for larger workers")
+
+
+def test_long_tasks_of_taskvine_are_no_standstill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with run(tmp_path, vine(), stall_warning_s=0.3) as console:
+        call().result(TIMEOUT_S)
+        while not console.lines.empty():
+            console.lines.get()
+        for future in [call(2), call()]:
             future.result(TIMEOUT_S)
         assert console.lines.empty()
