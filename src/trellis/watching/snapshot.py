@@ -7,11 +7,11 @@ the socket of a run sends: fields may be added to these, none goes or changes it
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trellis.core.reports import ExecutorReport, Standing
+from trellis.core.reports import ExecutorReport, Hindrance, Standing
 
 # How a run is, as far as can be told from here. "elsewhere": on another host, so that nothing more can be said;
 # "silent": its process is there and does not answer; "killed": its process has gone without a word; "private": it is of
@@ -113,20 +113,21 @@ class Explanation:
     notes: Sequence[str] = ()  # earlier attempts, and what can be done
 
     def __str__(self) -> str:
-        lines = [self.text]
+        lines, told = [self.text], set[Hindrance]()
         for wait in self.waits:
             lines.append(f"{'  ' * wait.depth}- {wait.text}")
-            lines += _in_lines(wait.standing, "  " * (wait.depth + 1))
+            lines += _in_lines(wait.standing, "  " * (wait.depth + 1), told)
         if self.more_waits:
             lines.append(f"  - and {self.more_waits} more")
-        return "\n".join([*lines, *_in_lines(self.standing, "  "), *self.notes])
+        return "\n".join([*lines, *_in_lines(self.standing, "  ", told), *self.notes])
 
 
-def _in_lines(standing: Standing | None, indent: str) -> list[str]:
-    return [
-        f"{indent}* {one.place}: {one.reason}{f' ({one.until})' if one.until else ''}"
-        for one in (standing.hindrances if standing is not None else ())
-    ]
+def _in_lines(standing: Standing | None, indent: str, told: set[Hindrance]) -> Iterator[str]:
+    """Each hindrance once: tasks of one executor often wait for the same."""
+    for one in standing.hindrances if standing is not None else ():
+        if one not in told:
+            told.add(one)
+            yield f"{indent}* {one.place}: {one.reason}{f' ({one.until})' if one.until else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def snapshot(record: TaskRecord, failed: KeptFailure | None = None) -> TaskSnaps
     """The task of a record, now."""
     future = record.app_fu
     state, begun, info = record.status, record.begun, record.run_info
-    where = info or begun
+    where = info if state in IS_FINAL else begun if state is States.running else None
     if failed is not None:
         stdout, stderr = failed.stdout, failed.stderr
     else:
