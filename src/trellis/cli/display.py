@@ -56,7 +56,7 @@ STYLES = {
 }
 
 
-class Screen:
+class StandardOutput:
     """Standard output, for people and for programs."""
 
     def __init__(self) -> None:

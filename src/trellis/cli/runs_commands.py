@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from trellis.cli.display import Screen, complain
+from trellis.cli.display import StandardOutput, complain
 from trellis.cli.runs_view import (
     blocks_view,
     cancellation_view,
@@ -99,7 +99,7 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         _print_object(status)
     else:
-        Screen().print(_view(status))
+        StandardOutput().print(_view(status))
     return code
 
 
@@ -115,7 +115,7 @@ def _view(status: dict[str, Any]) -> Any:
 
 
 def _watch(found: FoundRun, every_s: float, *, as_object: bool) -> int:
-    display = Screen()
+    display = StandardOutput()
     with display.live() if not as_object and display.is_terminal else _no_screen() as show:
         while True:
             begin = time.monotonic()
@@ -148,7 +148,7 @@ def _put(options: argparse.Namespace, question: Question, view: Callable[[Any], 
     if options.json:
         _print_object(answer)
     else:
-        Screen().print(view(answer))
+        StandardOutput().print(view(answer))
     return answer
 
 
@@ -176,7 +176,7 @@ def _blocks(options: argparse.Namespace) -> int:
     if options.json:
         _print_object({name: answer[name] for name in ("run", "state", "at", "executors")})
     else:
-        Screen().print(blocks_view(answer))
+        StandardOutput().print(blocks_view(answer))
     return OK
 
 
@@ -197,7 +197,7 @@ def _runs(options: argparse.Namespace) -> int:
         )
         complain(f"trellis runs: there are no runs {where} (here: {os.getcwd()})")
     else:
-        Screen().print(runs_view(listed))
+        StandardOutput().print(runs_view(listed))
     return OK
 
 
