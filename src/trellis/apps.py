@@ -22,7 +22,7 @@ from trellis.core.parameters import EXECUTORS, ITERABLES, KERNEL, NAMES, PlainFu
 from trellis.core.validation import check, knows_former_names
 from trellis.core.values import MOST_COUNTED, Number
 from trellis.dataflow.spec import AppSpec, special_keywords
-from trellis.errors import ParameterTypeError
+from trellis.errors import NoDataFlowKernelError, ParameterTypeError
 from trellis.remote.bash_runner import BashRunner
 
 if TYPE_CHECKING:
@@ -109,7 +109,10 @@ class AppBase(Generic[P, R]):
             NoDataFlowKernelError: no configuration is loaded.
             DataFlowException: the kernel was cleaned up.
         """
-        kernel: Kernel = self.data_flow_kernel or _loader().dfk()
+        try:
+            kernel: Kernel = self.data_flow_kernel or _loader().dfk()
+        except NoDataFlowKernelError as error:
+            raise NoDataFlowKernelError(f"app {self.__name__} cannot be called: {error}") from None
         future: AppFuture[R] = kernel.submit_app(self._spec, args, kwargs)
         return future
 

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from trellis.core.light_future import LightFuture, exception_of, this_thread_waits
+from trellis.core.no_value import NoValueYet
 from trellis.core.whereabouts import in_forked_child
 from trellis.errors import DataFlowException, MissingOutputs
 
@@ -49,7 +50,7 @@ def _await(future: Future[T]) -> Generator[Any, None, T]:
     return asyncio.wrap_future(future).__await__()
 
 
-class AppFuture(LightFuture[T]):
+class AppFuture(NoValueYet, LightFuture[T]):
     """The result of a call of an app that may still be going on. Apps make them, users do not.
 
     ``result()`` raises what the app raised, when its retries are used up.

@@ -63,7 +63,7 @@ def test_an_app_cannot_be_called_in_a_child(kernel: Any) -> None:
     bound = python_app(lambda: 1, data_flow_kernel=kernel)
     assert square(2).result(TIMEOUT_S) == 4
     assert in_child(lambda: square(3)).startswith(
-        f"{NoDataFlowKernelError.__name__}: there is no kernel here: this proc"
+        f"{NoDataFlowKernelError.__name__}: app square cannot be called: there is no kernel here: this proc"
     )
     assert in_child(bound).startswith(f"{DataFlowException.__name__}: <lambda> cannot be called here: this process is")
     assert square(4).result(TIMEOUT_S) == 16
@@ -136,4 +136,6 @@ def test_a_spawned_process_is_told_what_to_do(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
     )
-    assert ran.stdout.startswith("no configuration is loaded in this process, which multiprocessing has started")
+    assert ran.stdout.startswith(
+        "app square cannot be called: no configuration is loaded in this process, which multipro"
+    )

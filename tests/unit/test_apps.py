@@ -257,7 +257,7 @@ def test_async_functions_are_refused(make: Any) -> None:
         (TaskVineExecutor, {"project_name": "x"}, "it is a field of manager_config=TaskVineManagerConfig"),
         (Config, {"checkpoint_dirs": []}, "it is checkpoint_files"),
         (Config, {"retry": 1}, "Config has no parameter retry: did you mean retries.$"),
-        (Config, {"xyzzy": 1}, "Config has no parameter xyzzy$"),
+        (Config, {"xyzzy": 1}, "Config has no parameter xyzzy; there are executors, app_cache, "),
         (LocalProvider, {"tasks_per_node": 2}, "max_workers_per_node"),
     ],
 )

@@ -11,6 +11,9 @@ _ADVICE = {
     errno.ENOSPC: "the disk is full: free space there, or choose another run_dir in Config",
     errno.EDQUOT: "your quota is used up: free space there, or choose another run_dir in Config",
     errno.EROFS: "the file system cannot be written to: choose another run_dir in Config",
+    errno.ENOENT: "choose a run_dir in Config that can be made",
+    errno.EEXIST: "there is a file of that name: choose another run_dir in Config",
+    errno.ENOTDIR: "a part of the path is a file: choose another run_dir in Config",
     errno.EACCES: "it is not allowed: choose another run_dir in Config",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trellis.core.kinds import Anything, OrNone, Table, Text
@@ -11,6 +11,41 @@ from trellis.errors import InvalidResourceSpecification
 
 # Of a call, whatever executor it is for.
 SPECIFICATION = OrNone(Table(Anything(), "what the task needs", key=Text()))
+
+
+# What keys are called elsewhere.
+_OTHER_NAMES = {
+    "core": "cores",
+    "cpu": "cores",
+    "cpus": "cores",
+    "num_cores": "cores",
+    "threads": "cores",
+    "gpu": "gpus",
+    "num_gpus": "gpus",
+    "mem": "memory",
+    "mem_mb": "memory",
+    "memory_mb": "memory",
+    "ram": "memory",
+    "nodes": "num_nodes",
+    "ranks": "num_ranks",
+    "walltime": "walltime_s",
+    "time": "walltime_s",
+    "timeout": "walltime_s",
+    "running_time_max": "walltime_s",
+}
+
+
+def _meant(unknown: Iterable[str], kinds: Mapping[str, Kind]) -> str:
+    from difflib import get_close_matches  # needed for nothing else
+
+    found = []
+    for key in sorted(unknown):
+        other = _OTHER_NAMES.get(key.lower(), "")
+        if other in kinds:
+            found.append(f"{other} for {key}")
+        elif similar := get_close_matches(key, list(kinds), 1):
+            found.append(f"{similar[0]} for {key}")
+    return f": did you mean {', '.join(found)}?" if found else ""
 
 
 def read_values(owner: str, specification: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
@@ -26,7 +61,7 @@ def read_values(owner: str, specification: Mapping[str, Any], kinds: Mapping[str
     """
     unknown = {key if isinstance(key, str) else shown(key) for key in specification if key not in kinds}
     if unknown:
-        raise InvalidResourceSpecification(unknown, f"{owner} takes {', '.join(kinds)}")
+        raise InvalidResourceSpecification(unknown, f"{owner} takes {', '.join(kinds)}{_meant(unknown, kinds)}")
     found: dict[str, Any] = {}
     for key, value in specification.items():
         if value is None:

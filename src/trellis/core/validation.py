@@ -97,10 +97,19 @@ def knows_former_names(**advice: str) -> Callable[[Callable[P, R]], Callable[P, 
 def _advice(name: str, advice: Mapping[str, str], known: Mapping[str, object]) -> str:
     if name in advice:
         return f" any more: {advice[name]}"
+    return similar_names(name, [one for one in known if one != "self"])
+
+
+def similar_names(name: str, known: Sequence[str]) -> str:
+    """What follows an unknown name in a message: the one that was probably meant, or all that there are."""
     import difflib  # needed for nothing else
 
-    similar = difflib.get_close_matches(name, [one for one in known if one != "self"], 1)
-    return f": did you mean {similar[0]}?" if similar else ""
+    similar = difflib.get_close_matches(name, known, 1) or [one for one in known if _shares_a_word(name, one)][:4]
+    return f": did you mean {' or '.join(similar)}?" if similar else f"; there are {', '.join(known)}"
+
+
+def _shares_a_word(name: str, other: str) -> bool:
+    return not set(name.lower().split("_")).isdisjoint(other.split("_"))
 
 
 def _type_names(types: Sequence[type | None]) -> str:

@@ -126,7 +126,7 @@ class Number(Kind):
         except OverflowError:
             raise ValueRefused(self._with_most()) from None
         if number is None or (self.whole and isinstance(number, float)):
-            raise ValueRefused(self, wrong_type=True)
+            raise ValueRefused(self, wrong_type=True, advice=_without_quotes(value, self.whole))
         if self.infinite and number == math.inf:
             return math.inf
         if number > self.most:
@@ -149,6 +149,12 @@ class Number(Kind):
     def _with_most(self) -> str:
         bounded = self.above is not None or self.least is not None
         return f"{self._words()}{' and' if bounded else ' of'} at most {self.most:.10g}"
+
+
+def _without_quotes(value: object, whole: bool) -> str:
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,15}" + ("" if whole else r"(\.\d+)?") + r"\s*", value):
+        return f"write {value.strip()}, without quotes"
+    return ""
 
 
 # What messages can carry as a count (see wire/numbers.py).

@@ -130,8 +130,8 @@ def describe(future: Future[Any]) -> str | None:
     return None
 
 
-def futures_of_join(value: Any) -> Sequence[Future[Any]]:
-    """What the body of a join app gave, as a list.
+def futures_of_join(value: Any, app: str = "") -> Sequence[Future[Any]]:
+    """What the body of the join app ``app`` gave, as a list.
 
     Raises:
         TypeError: it is neither a future nor a list of futures.
@@ -143,7 +143,10 @@ def futures_of_join(value: Any) -> Sequence[Future[Any]]:
     shown = f"a {type(value).__name__}"
     if isinstance(value, list | tuple):
         shown += " with elements that are no futures"
-    raise TypeError(f"the body of a join app must return a future or a list of futures, not {shown}")
+    raise TypeError(
+        f"join app {app} must return a future or a list of futures, not {shown}: return the futures of the apps that "
+        "it calls, without result(), or make it a python_app"
+    )
 
 
 def result_of_join(value: Any) -> Any:

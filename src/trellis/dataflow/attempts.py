@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trellis.core.failures import as_exception
-from trellis.core.interfaces import Attempt, AttemptSink, Executor, Outcome
+from trellis.core.interfaces import INTERNAL_EXECUTOR, Attempt, AttemptSink, Executor, Outcome
 from trellis.core.users_errors import repr_of
 from trellis.dataflow.call_values import check_values
 from trellis.dataflow.file_staging import paths_of_outputs
@@ -54,9 +54,10 @@ def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: At
     """
     executor: Executor | None = executors.get(record.executor)
     if executor is None:
+        labels = [label for label in executors if label != INTERNAL_EXECUTOR]
         raise ValueError(
-            f"{record.describe()} asks for executor {record.executor!r}, "
-            f"but the executors are {', '.join(map(repr, executors))}"
+            f"{record.describe()} asks for executor {record.executor!r}, but the executors are "
+            f"{', '.join(map(repr, labels))}: name one of these in executors= of the app, or give one that label"
         )
     spec, args, kwargs = record.spec, record.args, record.kwargs
     if kwargs and record.resolved:  # results of futures take the same ways as what was given in the call
@@ -118,12 +119,19 @@ def note_failure(
     return AttemptFailed(record.id, cost)
 
 
+def abandoned(record: TaskRecord) -> DataFlowException:
+    """The error of a task that had not ended when its run did."""
+    return DataFlowException(
+        f"{record.describe()} was still {record.status.name} when its kernel was cleaned up: wait for it before, with "
+        "result() or Config(exit_mode='wait')"
+    )
+
+
 def give_up(record: TaskRecord, memoizer: Memoizer, *, forget: bool) -> None:
     """Fail a task's future, whoever waits for it. ``forget``: drop its function and arguments too."""
     future = record.app_fu
     assert future is not None
-    text = f"{record.describe()} was still {record.status.name} when its kernel was cleaned up"
-    exception = DataFlowException(text)
+    exception = abandoned(record)
     record.status = States.failed
     try:
         if record.memoize:

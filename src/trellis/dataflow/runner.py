@@ -35,7 +35,7 @@ from trellis.dataflow.arguments import (
     result_of_join,
     unwrap_arguments,
 )
-from trellis.dataflow.attempts import RetryPolicy, give_up, make_attempt, note_failure
+from trellis.dataflow.attempts import RetryPolicy, abandoned, give_up, make_attempt, note_failure
 from trellis.dataflow.completion import CompletionThread
 from trellis.dataflow.dependency_resolvers import DependencyResolver, is_users
 from trellis.dataflow.failure_log import FailureLog
@@ -379,7 +379,7 @@ class TaskRunner:
             with self._lock:
                 return self._graph.handle(graph.AttemptSucceeded(record.id))
         try:
-            futures = list(dict.fromkeys(futures_of_join(outcome.value)))
+            futures = list(dict.fromkeys(futures_of_join(outcome.value, record.func_name)))
         except TypeError as e:
             return self._fail_attempt(record, e, may_retry=False)
         new_futures: list[Future[Any]] = []
@@ -489,6 +489,5 @@ class TaskRunner:
             give_up(record, self._memoizer, forget=self._garbage_collect)
 
     def _abandon(self, record: TaskRecord) -> Sequence[graph.Action]:
-        text = f"{record.describe()} was still {record.status.name} when its kernel was cleaned up"
-        record.outcome = Outcome(None, DataFlowException(text))
+        record.outcome = Outcome(None, abandoned(record))
         return self._handle(graph.TaskAbandoned(record.id))

@@ -111,7 +111,9 @@ class ThreadPoolExecutor(TrellisExecutor):
         """
         if resource_specification:
             raise InvalidResourceSpecification(
-                resource_specification, f"Executor {self.label} runs apps in threads, which take no resources."
+                resource_specification,
+                f"Executor {self.label} runs apps in threads, which take no resources: leave it "
+                "out, or send the app to another executor with executors=[…]",
             )
 
     def monitor_resources(self) -> bool:

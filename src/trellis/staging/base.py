@@ -126,16 +126,23 @@ class DataManager:
         for provider in self._providers(executor):
             if provider.can_stage_in(file):
                 return provider
-        raise ValueError(f"Executor {executor} cannot stage file {file!r}")
+        raise ValueError(f"Executor {executor} cannot stage file {file!r}{_advice(file, 'can_stage_in')}")
 
     def _provider_out(self, file: File, executor: str) -> Staging:
         for provider in self._providers(executor):
             if provider.can_stage_out(file):
                 return provider
-        raise ValueError(f"Executor {executor} cannot stage out file {file!r}")
+        raise ValueError(f"Executor {executor} cannot stage out file {file!r}{_advice(file, 'can_stage_out')}")
 
     def _providers(self, executor: str) -> Sequence[Staging]:
         providers: Sequence[Staging] | None = getattr(self.dfk.executors[executor], "storage_access", None)
         if providers is None:
             providers = self._default
         return self.dfk.data_manager._providers(executor) if providers is None else providers
+
+
+def _advice(file: File, method: str) -> str:
+    return (
+        f": nothing in its storage_access knows {file.scheme}: URLs (its {method}(file) is True); give it what "
+        "does, or bring the file here and write File('/path')"
+    )

@@ -8,7 +8,7 @@ from typing import Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from trellis.core.kinds import Path
-from trellis.core.validation import check
+from trellis.core.validation import check, knows_former_names
 from trellis.core.values import shown
 from trellis.errors import ParameterValueError
 
@@ -31,6 +31,7 @@ class File:
             side where the task runs, and nowhere else.
     """
 
+    @knows_former_names(scheme="it is part of the URL")
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url: str = check("File", "url", url, Path(any_bytes=True))
         parts = _split(self.url) if isinstance(url, str) else None

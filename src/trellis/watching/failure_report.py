@@ -57,11 +57,14 @@ class RunReported:
         return _unseen(self.failures.groups) + _unseen(self.failures.abandoned)
 
 
-def words(runs: Sequence[RunReported]) -> Sequence[str]:
-    """The three lines about runs, without those whose errors somebody has looked at; none if there are no others."""
+def words(runs: Sequence[RunReported], interrupted: bool = False) -> Sequence[str]:
+    """The three lines about runs, without those whose errors somebody has looked at; none if there are no others.
+
+    ``interrupted``: the user has ended the program with Ctrl-C, and knows that tasks had not ended.
+    """
     runs = [run for run in runs if run.unseen]
     failed = [group for run in runs for group in run.failures.groups if group.unseen > 0]
-    abandoned = [group for run in runs for group in run.failures.abandoned if group.unseen > 0]
+    abandoned = [group for run in runs for group in run.failures.abandoned if group.unseen > 0 and not interrupted]
     said = []
     if failed:
         not_run = sum(run.not_run for run in runs)
@@ -120,7 +123,7 @@ class _AtExit:
         self._runs.clear()
 
     def tell(self) -> None:
-        lines = words(self._runs)
+        lines = words(self._runs, interrupted=getattr(sys, "last_type", None) is KeyboardInterrupt)
         self.forget()
         if lines and sys.stderr is not None:
             with contextlib.suppress(OSError, ValueError):  # a program may have closed it, as daemons do

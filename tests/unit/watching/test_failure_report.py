@@ -50,3 +50,8 @@ def test_runs_without_failures_that_nobody_has_seen_are_not_told() -> None:
     assert words([seen]) == ()
     assert words([seen, run("/r/1", failed=2)])[0].startswith("2 tasks failed; ")
     assert words([seen, run("/r/1", failed=2)])[2].startswith("read on in /r/1 (")
+
+
+def test_who_has_interrupted_the_program_knows_what_is_abandoned() -> None:
+    assert words([run("/r/0", abandoned=2)], interrupted=True) == ()
+    assert words([run("/r/0", failed=1, abandoned=2)], interrupted=True)[0].startswith("1 task failed; ")

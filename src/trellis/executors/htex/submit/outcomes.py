@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 
@@ -80,14 +81,16 @@ def failure(cause: object, attempt: Attempt, label: str) -> BaseException:
         case ManagerLoss():
             return ManagerLost(cause.manager, cause.hostname, f"{cause.reason}; task {attempt.name} was there")
         case WorkerLoss():
-            return WorkerLost(cause.worker, cause.hostname, f"{cause.reason}; it was running {attempt.name}")
+            text = f"{cause.reason}; it was running {attempt.name}{_advice(cause.reason)}"
+            return WorkerLost(cause.worker, cause.hostname, text)
         case TasksTimedOut():
             return AppTimeout(f"{attempt.name} ran for longer than its walltime of {attempt.walltime_s:g} s")
         case TasksOverMemory():
             position = cause.ids.index(attempt.executor_id)
             return MemoryLimitExceeded(attempt.name, cause.limits_mb[position], cause.peaks_mb[position])
         case TasksUnfit():
-            return InvalidResourceSpecification(attempt.resources or {}, f"{attempt.name} fits nowhere: {cause.reason}")
+            text = f"{attempt.name} fits nowhere: {cause.reason}; ask for less, or for larger nodes in the provider"
+            return InvalidResourceSpecification(attempt.resources or {}, text)
         case TasksRefused():
             return ExecutorError(label, f"{attempt.name} was refused: {cause.reason}")
         case TasksCancelled():
@@ -95,3 +98,14 @@ def failure(cause: object, attempt: Attempt, label: str) -> BaseException:
         case TrellisError():
             return cause
     return InternalConsistencyError(f"executor {label} cannot tell why {attempt.name} failed: {cause!r}")
+
+
+def _advice(reason: str) -> str:
+    """What to try when a worker has ended in this way."""
+    if "memory limit" in reason or "lack of memory" in reason or "out of memory" in reason:
+        return ": have fewer workers on a node (max_workers_per_node, mem_per_worker), or give a task less to do"
+    if re.search(r"SIG(SEGV|BUS|ILL|FPE|ABRT)", reason):
+        return ": a crash in native code; 'export PYTHONFAULTHANDLER=1' in worker_init has it say where"
+    if "exit code" in reason:
+        return ": does it call os._exit(), or replace its process with os.exec…()?"
+    return ""
