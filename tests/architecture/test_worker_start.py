@@ -31,6 +31,7 @@ ALLOWED = {
     "trellis.wire",
     "trellis.wire.codec",
     "trellis.wire.exceptions",
+    "trellis.wire.measures",
     "trellis.wire.message",
     "trellis.wire.messages",
     "trellis.wire.numbers",

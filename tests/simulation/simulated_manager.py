@@ -269,6 +269,8 @@ class SimulatedManager:
                 self._protocol.on_memory_measured(used, now)
             case protocol.FindPackages(request):
                 self._protocol.on_packages(request, {}, now)
+            case protocol.LookAtTasks():
+                self._protocol.on_looked({}, now, now)
             case protocol.TurnAway():
                 self.die()
             case events.Exit():

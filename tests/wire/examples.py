@@ -7,6 +7,7 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from trellis.wire.codec import PAIRS, PER_TASK
+from trellis.wire.measures import Sample, TaskSamples, TaskUse
 from trellis.wire.messages import (
     CancelTasks,
     CheckTasks,
@@ -130,6 +131,7 @@ EXAMPLES: list[Message] = [
         durations_s=[0.5, 0.0],
         sizes=[5, -2],
         sequence=1,
+        used=[None, TaskUse(1.5, 0.25, 2**28, 70_000, 0)],
     ),
     WorkerLoss("a1b2c3", id=2, worker=31, hostname="nid0042", reason="killed by signal 9 (SIGKILL)", sequence=2),
     TasksTimedOut(manager="a1b2c3", ids=[1], walltimes_s=[2.5], sequence=3),
@@ -212,14 +214,26 @@ EXAMPLES: list[Message] = [
         started=1_700_000_002.0,
         obstacles=[],
     ),
+    TaskSamples(
+        manager="a1b2c3",
+        ids=[1],
+        samples=[Sample(4_300, 1.5, 2, 3.25, 0.5, 2**33, 2**28, 5_000, 70_000, "sleeping", "3", 100, 7)],
+        at=1_700_000_030.5,
+        left_out=4,
+    ),
 ]
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _FLOATS = st.floats(allow_nan=False)
 _FINITE, _AMOUNTS, _COUNTS = st.floats(-1e15, 1e15), st.floats(0, 1e15), st.integers(0, 2**31)
+_BYTES = st.integers(0, 2**62 - 1)
 _DEMANDS = st.none() | st.builds(Demand, cores=_AMOUNTS, nodes=_COUNTS, launcher_options=st.text())
+_TEXTS = [st.text()] * 2
+_SAMPLES = st.builds(Sample, _COUNTS, _AMOUNTS, _COUNTS, _AMOUNTS, _AMOUNTS, *[_BYTES] * 4, *_TEXTS, *[_BYTES] * 2)
 _ELEMENTS: dict[str, st.SearchStrategy[Any]] = {
     "Demand": _DEMANDS,
+    "TaskUse": st.none() | st.builds(TaskUse, _AMOUNTS, _AMOUNTS, _BYTES, _BYTES, _BYTES),
+    "Sample": _SAMPLES,
     "Finite": _FINITE,
     "Amount": _AMOUNTS,
     "Number": st.integers(0, 2**62 - 1),
@@ -258,6 +272,7 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "int": _INTEGERS,
     "float": _FLOATS,
     "Count": _COUNTS,
+    "Amount": _AMOUNTS,
     "Finite": _FINITE,
     "Finite | None": st.none() | _FINITE,
     "bool": st.booleans(),

@@ -46,6 +46,8 @@ PER_TASK = (
     "durations_s",
     "limits_mb",
     "peaks_mb",
+    "used",
+    "samples",
 )
 # Other lists that belong together.
 PAIRS = {Received: ("managers", "sequences"), Packages: ("names", "versions")}

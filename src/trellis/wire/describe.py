@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from trellis.wire.measures import Sample, TaskUse
 from trellis.wire.messages import Demand, FromManager, FromSubmitSide, ToManager, ToSubmitSide
 from trellis.wire.questions import ManagerStatus, Obstacle
 
@@ -27,6 +28,7 @@ _ROUTES: dict[str, Any] = {
     "interchange → manager": ToManager,
     "interchange → submit side": ToSubmitSide,
 }
+_PARTS = (Demand, ManagerStatus, Obstacle, TaskUse, Sample)
 _COMMENT = re.compile(r"^    (\w+): [^#\n]*#\s*(.+)$", re.MULTILINE)
 
 
@@ -34,7 +36,7 @@ def render_tables() -> str:
     """Markdown: for each message its tag, its ways, its meaning, and its fields in their order."""
     types = {type_ for union in _ROUTES.values() for type_ in get_args(union)}
     ordered = sorted(types, key=lambda type_: int(type_.__struct_config__.tag))
-    return "\n".join(line for type_ in [*ordered, Demand, ManagerStatus, Obstacle] for line in _render(type_))
+    return "\n".join(line for type_ in [*ordered, *_PARTS] for line in _render(type_))
 
 
 def _render(type_: type[msgspec.Struct]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trellis.wire.measures import TaskSamples, TaskUse
 from trellis.wire.message import Message as Message
 from trellis.wire.numbers import Amount, Count, Finite, Number
 from trellis.wire.questions import StandingAtManager, StandingReply, StandingRequest, StatusReply, StatusRequest
@@ -157,6 +158,7 @@ class Results(Message, tag=21):
     durations_s: list[Finite]
     sizes: list[int]
     sequence: int = 0  # of the manager's reports; it keeps each until ReceivedUpTo
+    used: list[TaskUse | None] | None = None  # None: the run is not recorded
 
 
 class WorkerLoss(Message, tag=22):
@@ -288,6 +290,8 @@ class Welcome(Message, tag=30):
 
     import_paths: list[str]
     shared_dir: str = ""  # for large payloads as files, when the manager is on the host of the submit side
+    recorded: bool = False  # say in Results what tasks have used
+    sample_every_s: Amount = 0.0  # look at running tasks so often: TaskSamples; 0: never
 
 
 class Refused(Message, tag=31):
@@ -424,6 +428,7 @@ FromManager = (
     | WitnessReport
     | TasksRunning
     | StandingAtManager
+    | TaskSamples
 )
 ToManager = (
     TaskMessage
@@ -452,4 +457,5 @@ ToSubmitSide = (
     | TasksRunning
     | StandingReply
     | StandingAtManager
+    | TaskSamples
 )

@@ -32,6 +32,9 @@ PARKED = 11  # worker -> manager: standing aside
 RUN = 12  # manager -> parked worker: as TASK; buffer 0 is the environment of the task, arguments follow
 RELEASE = 13  # manager -> parked worker: go on with the queue
 
+# As `other` of a RESULT or ERROR: the last buffer is what the task has used.
+WITH_USAGE = True
+
 # A buffer larger than this is received into memory of its own, without passing through the stream's buffer.
 _LARGE_BYTES = 65_536
 

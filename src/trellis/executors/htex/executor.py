@@ -259,10 +259,14 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
             interchange_lost=self._on_interchange_lost,
             interchange_restarted=self._on_interchange_restarted,
             user_warned=self._notify,
+            tasks_sampled=None if measurements is None else measurements.take,
         )
         settings = interchange_settings(options)
         if options.runs_here:
             settings.shared_dir = make_directory()
+        if measurements is not None:
+            settings.recorded = True
+            settings.sample_every_s = measurements.interval_s if self.monitor_resources() else 0.0
         client = InterchangeClient(options.label, command, settings, callbacks)
         self._ports = client.start()
         self._client = client

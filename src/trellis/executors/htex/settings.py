@@ -33,6 +33,8 @@ class Settings(msgspec.Struct):
     client_name: str = ""  # the submit side's; nobody else is listened to at its port. Empty: whoever speaks
     log_config: str | None = None  # file with a user's own way of logging; None: a log in ``logdir``
     selector: bytes | None = None  # a user's own ManagerSelector, serialized; it takes the place of ``selection``
+    recorded: bool = False  # managers say what tasks have used
+    sample_every_s: float = 0.0  # and look so often at those that run; 0: never
 
 
 class Ports(msgspec.Struct):

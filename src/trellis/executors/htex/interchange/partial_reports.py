@@ -8,9 +8,10 @@ from typing import TypeVar
 import msgspec
 
 from trellis.wire.codec import PER_TASK, Buffer, encode_header, pack, unpack
+from trellis.wire.measures import TaskSamples
 from trellis.wire.messages import Results, TasksOverMemory, TasksRunning, TasksTimedOut
 
-R = TypeVar("R", bound=Results | TasksTimedOut | TasksOverMemory | TasksRunning)
+R = TypeVar("R", bound=Results | TasksTimedOut | TasksOverMemory | TasksRunning | TaskSamples)
 
 
 def narrowed(report: R, frames: list[Buffer], positions: Sequence[int]) -> tuple[R, list[Buffer]]:

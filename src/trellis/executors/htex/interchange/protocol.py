@@ -21,6 +21,7 @@ from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.interchange.status import status_of
 from trellis.executors.htex.settings import Settings
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header
+from trellis.wire.measures import TaskSamples
 from trellis.wire.messages import (
     CancelTasks,
     CheckTasks,
@@ -283,6 +284,9 @@ class InterchangeProtocol:
                 news, frames = narrowed(message, frames, self.state.had_by(name, message.ids))
                 self._forward(frames)
                 self._handle(events.TasksStarted(name, news.ids))  # a sign of life, too
+            case TaskSamples():
+                _, frames = narrowed(message, frames, self.state.had_by(name, message.ids))
+                self._forward(frames)
             case Heartbeat():
                 self._handle(events.HeartbeatReceived(name))
             case WorkerLoss():
@@ -412,7 +416,9 @@ class InterchangeProtocol:
         near = bool(self._memory) and registration.memory == self._memory
         self._payloads.welcome(manager, far=not near)
         shared_dir = self._settings.shared_dir if near else None
-        self._to_manager(manager, Welcome(self._settings.import_paths, shared_dir or ""))
+        settings = self._settings
+        welcome = Welcome(settings.import_paths, shared_dir or "", settings.recorded, settings.sample_every_s)
+        self._to_manager(manager, welcome)
         self._to_client(
             ManagerJoined(
                 manager,

@@ -13,11 +13,13 @@ from typing import assert_never
 
 import msgspec
 
+from trellis.executors.common.own_usage import load_used
 from trellis.executors.common.result_batch import ResultBatch
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.standing import TaskPlace
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, encode_header
+from trellis.wire.measures import TaskUse
 from trellis.wire.messages import (
     Draining,
     Goodbye,
@@ -66,6 +68,7 @@ class ManagerLink:
         self._last = 0  # number of the latest report
         self._kept: deque[tuple[int, Sequence[Buffer]]] = deque()  # reports that the submit side may not have
         self._results: ResultBatch[int] = ResultBatch()  # each with its worker; for the next report
+        self._used: dict[int, TaskUse] = {}  # by positions in these results
         self.connected = False
         self._awaits_welcome = False
         self.welcomed = False  # once
@@ -164,6 +167,8 @@ class ManagerLink:
     def add_result(self, worker: int, frame: stream.StreamFrame) -> None:
         """Keep a result for the next report: they go out together at the end of a turn."""
         buffers = frame.buffers
+        if frame.other == stream.WITH_USAGE:
+            self._used[len(self._results)] = TaskUse(*load_used(buffers.pop()))
         payload = buffers[0] if len(buffers) == 1 else tuple(buffers)
         failed = frame.kind == stream.ERROR
         self._results.add(frame.id, failed, frame.started, frame.duration_s, payload, worker)
@@ -174,7 +179,9 @@ class ManagerLink:
             batch = self._results.take()
             ids, failed, started, durations_s, workers, sizes, payloads = batch
             name, sequence = self._registration.manager, self._last + 1
-            header = Results(name, ids, failed, workers, started, durations_s, sizes, sequence)
+            used = [self._used.get(position) for position in range(len(ids))] if self._used else None
+            self._used.clear()
+            header = Results(name, ids, failed, workers, started, durations_s, sizes, sequence, used)
             self._report([encode_header(header), *payloads])
 
     def _next_sequence(self) -> int:
@@ -190,6 +197,11 @@ class ManagerLink:
         self._kept.append((self._last, frames))
         if self.connected:
             self._send_frames(frames)
+
+    @property
+    def reports(self) -> tuple[int, int]:
+        """How many there were, and how many of them the submit side has."""
+        return self._last, self._kept[0][0] - 1 if self._kept else self._last
 
     def received_up_to(self, sequence: int) -> None:
         """The submit side has these reports: they need not be kept."""

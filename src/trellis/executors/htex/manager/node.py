@@ -6,10 +6,11 @@ import itertools
 import logging
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from trellis.executors.common import host, memory_use
 from trellis.executors.common.lifeline import Lifeline
+from trellis.executors.common.proc_usage import ProcessUse, uses_of
 from trellis.executors.htex.manager.shared import Shared
 from trellis.executors.htex.manager.worker_process import WorkerProcess
 from trellis.executors.htex.worker.board import MAX_MESSAGE_BYTES
@@ -134,6 +135,12 @@ class Node:
     def memory_mb(self, worker: int, suspicious_mb: float) -> float:
         """Memory that a worker and all its descendants use; see ``memory_use.memory_mb``."""
         return memory_use.memory_mb(self._workers[worker].pid, suspicious_mb) if worker in self._workers else 0.0
+
+    def uses(self, workers: Mapping[int, int]) -> dict[int, ProcessUse]:
+        """What the workers use that run these tasks, and their descendants; all are looked at together."""
+        pids = {task: self._workers[worker].pid for task, worker in workers.items() if worker in self._workers}
+        found = uses_of(pids.values())
+        return {task: found[pid] for task, pid in pids.items() if pid in found}
 
     def define(self, worker: int, function: int, data: Buffer) -> None:
         self._workers[worker].functions.add(function)

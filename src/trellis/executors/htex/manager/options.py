@@ -146,6 +146,7 @@ def worker_environment(
         "PARSL_WORKER_BLOCK_ID": registration.block,
         "TRELLIS_IMPORT_PATHS": os.pathsep.join(paths),
         "TRELLIS_SHARED_DIR": welcome.shared_dir,
+        "TRELLIS_RECORDED": "1" if welcome.recorded else "",
         "TRELLIS_LOG_CONFIG": log_config_path(options) or "",
         "TRELLIS_LOG_DIR": str(log_directory(options, registration.manager)),
     }

@@ -16,10 +16,12 @@ from typing import NamedTuple, assert_never
 from trellis.errors import BadMessage
 from trellis.executors.common.bad_messages import BadMessages
 from trellis.executors.common.message_policy import header_of
+from trellis.executors.common.proc_usage import ProcessUse
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.events import Running
 from trellis.executors.htex.manager.link import ManagerLink
 from trellis.executors.htex.manager.state import ManagerState
+from trellis.executors.htex.manager.task_samples import TaskSampling
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, payload_buffers, unpack
 from trellis.wire.messages import (
@@ -84,6 +86,12 @@ class FindPackages(NamedTuple):
     request: int
 
 
+class LookAtTasks(NamedTuple):
+    """Say with ``on_looked`` what the workers use that run these tasks."""
+
+    workers: dict[int, int]  # by task
+
+
 class TurnAway(NamedTuple):
     """The interchange does not take this manager at all."""
 
@@ -106,6 +114,7 @@ Effect = (
     WorkerEffect
     | SendToInterchange
     | FindPackages
+    | LookAtTasks
     | TurnAway
     | events.Offer
     | events.TakeBack
@@ -151,6 +160,7 @@ class ManagerProtocol:
         self._bad_messages = BadMessages(logger, "a message of %s is dropped: %s")
         self._functions: dict[int, Buffer] = {}
         self._calls: dict[int, tuple[int, Payload]] = {}  # function and arguments of tasks that have not ended
+        self._sampling = TaskSampling()
         self._has_ended = False
         self.state = state
         self.welcome = Welcome([])  # the first that came
@@ -169,7 +179,7 @@ class ManagerProtocol:
 
     def next_deadline(self) -> float:
         """When ``on_deadline`` wants to be called; it counts once the manager is welcome."""
-        return self.state.next_deadline()
+        return min(self.state.next_deadline(), self._sampling.next_deadline())
 
     @property
     def has_effects(self) -> bool:
@@ -298,8 +308,19 @@ class ManagerProtocol:
         self._now = now
         self._link.send(Packages(self._name, request, [*packages], [*packages.values()]))
 
+    def on_looked(self, uses: Mapping[int, ProcessUse], at: float, now: float) -> None:
+        """The answer to ``LookAtTasks``: what each uses, and when that was, in seconds since the epoch."""
+        self._now = now
+        self._link.send(self._sampling.message(self._name, uses, at))
+
     def on_deadline(self, now: float) -> None:
-        self._happened(events.DeadlinePassed(self._running()), now)
+        running = self._running()
+        self._happened(events.DeadlinePassed(running), now)
+        if self._sampling.is_due(now) and running:
+            if self._link.connected and self._sampling.keeps_up(*self._link.reports, now):
+                self._new.append(LookAtTasks({task: worker for task, (worker, _) in running.items()}))
+            else:
+                self._sampling.leave_out(len(running))
 
     def on_turn_end(self) -> None:
         """All that was readable has been told: the results that have gathered go out together."""
@@ -398,6 +419,7 @@ class ManagerProtocol:
         self._handle(events.Welcomed())
         if is_first:
             self.welcome = message
+            self._sampling.begin(message.sample_every_s, self._now)
             if not self._has_ended:  # it may have been told to before it was welcome
                 self._new += self.state.start()
 

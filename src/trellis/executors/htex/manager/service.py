@@ -189,6 +189,8 @@ class ManagerService:
                     self._protocol.on_memory_measured(used, time.monotonic())
                 case protocol.FindPackages(request):
                     self._protocol.on_packages(request, host.packages(), time.monotonic())
+                case protocol.LookAtTasks(workers):
+                    self._protocol.on_looked(self._node.uses(workers), time.time(), time.monotonic())
                 case protocol.TurnAway(reason):
                     raise ConnectionError(f"the interchange refuses this manager: {reason}")
                 case events.Exit():

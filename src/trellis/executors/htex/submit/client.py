@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, assert_never
 import msgspec
 
 from trellis.core.interfaces import Attempt
+from trellis.core.measurements import TaskSample
 from trellis.core.reports import Begun
 from trellis.errors import (
     CommandClientBadError,
@@ -37,6 +38,7 @@ from trellis.executors.htex.submit.standing_question import StandingQuestion
 from trellis.executors.htex.submit.task_messages import StandingOrders, resume_messages, send_all_that_can
 from trellis.transport.shared_directory import remove_directory
 from trellis.wire.codec import Buffer, encode_checked, encode_header, unpack
+from trellis.wire.measures import TaskSamples
 from trellis.wire.messages import (
     CancelTasks,
     Demand,
@@ -85,6 +87,7 @@ class InterchangeCallbacks(NamedTuple):
     interchange_restarted: Callable[[str], None] = logger.warning
     manager_put_aside: Callable[[ManagerPutAside], None] = _log_put_aside
     user_warned: Callable[[str], None] = logger.warning
+    tasks_sampled: Callable[[Sequence[TaskSample]], None] | None = None
 
 
 class InterchangeClient(ServiceClient[Ports, Attempt]):
@@ -306,6 +309,8 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
                 self._on_results(message, frames)
             case TasksRunning():
                 self._outstanding.begun(message, self._managers.place_of(message.manager))
+            case TaskSamples():
+                self._on_samples(message)
             case WorkerLoss():
                 self._perform(self._machine.handle(machine.TasksFailed([message.id], message)))
             case TasksTimedOut() | TasksCancelled() | TasksOverMemory() | TasksUnfit():
@@ -356,6 +361,13 @@ class InterchangeClient(ServiceClient[Ports, Attempt]):
         self._acknowledgements.forget(message.manager)
         self._perform(self._machine.handle(machine.TasksFailed(message.ids, message)))
         self._callbacks.manager_lost(message)
+
+    def _on_samples(self, message: TaskSamples) -> None:
+        if message.left_out:
+            text = "executor %s: manager %s left out %d samples of running tasks: this program did not keep up"
+            logger.warning(text, self._label, message.manager, message.left_out)
+        if self._callbacks.tasks_sampled is not None:
+            self._callbacks.tasks_sampled(self._outstanding.samples(message))
 
     def _on_results(self, message: Results, frames: list[Buffer]) -> None:
         payloads = unpack(message.sizes, frames)

@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 
+from msgspec.structs import astuple
+
 from trellis.core.interfaces import Attempt, Outcome, RunInfo
+from trellis.core.measurements import Usage
 from trellis.errors import (
     AppTimeout,
     DeserializationError,
@@ -22,6 +25,7 @@ from trellis.errors import (
 from trellis.executors.common.outcomes import outcome_of
 from trellis.transport.shared_files import is_reference, read
 from trellis.wire.codec import Payload
+from trellis.wire.measures import TaskUse
 from trellis.wire.messages import (
     ManagerLoss,
     Results,
@@ -53,6 +57,7 @@ def outcomes_of(
         directory: where large results are files; None: nowhere.
     """
     failed = set(message.failed)
+    used = message.used
     outcomes = []
     for position in positions:
         payload = payloads[position]
@@ -62,6 +67,7 @@ def outcomes_of(
             message.workers[position],
             message.started[position],
             message.durations_s[position],
+            None if used is None else _usage(used[position]),
         )
         try:
             if directory is not None and is_reference(payload):
@@ -73,6 +79,10 @@ def outcomes_of(
             continue
         outcomes.append(outcome_of(payload, position in failed, run_info))
     return outcomes
+
+
+def _usage(used: TaskUse | None) -> Usage | None:
+    return None if used is None else Usage(*astuple(used))
 
 
 def failure(cause: object, attempt: Attempt, label: str) -> BaseException:

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from msgspec.structs import astuple
+
 from trellis.core.interfaces import Attempt, Outcome
+from trellis.core.measurements import TaskSample
 from trellis.core.reports import Begun
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.common.outcomes import deliver, tell_begun
@@ -18,6 +21,7 @@ from trellis.executors.htex.submit.outcomes import failure, outcomes_of
 from trellis.executors.htex.submit.task_messages import TaskPayload
 from trellis.transport.shared_files import Arguments, delete, is_large, is_reference
 from trellis.wire.codec import Payload
+from trellis.wire.measures import TaskSamples
 from trellis.wire.messages import Demand, Results, TasksRunning
 from trellis.wire.payload import dump_call
 
@@ -118,6 +122,12 @@ class Outstanding:
                 begun = self._begun[id_] = Begun(hostname, block, message.manager, worker, started)
                 news.append((attempt, begun))
         tell_begun(news)
+
+    def samples(self, message: TaskSamples) -> list[TaskSample]:
+        """What was seen of the tasks that have not ended here."""
+        pairs = zip(message.ids, message.samples, strict=True)
+        seen = ((self._attempts.get(id_), sample) for id_, sample in pairs)
+        return [TaskSample(attempt, message.at, *astuple(sample)) for attempt, sample in seen if attempt is not None]
 
     def where_it_runs(self, id_: int) -> Begun | None:
         """Where a task runs; None: that was not said, or it does not."""

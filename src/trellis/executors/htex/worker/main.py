@@ -39,11 +39,18 @@ class Worker:
     """Takes tasks, runs them, sends results."""
 
     def __init__(
-        self, rank: int, connection: socket.socket, queue: socket.socket, board: Board, shared_dir: str = ""
+        self,
+        rank: int,
+        connection: socket.socket,
+        queue: socket.socket,
+        board: Board,
+        shared_dir: str = "",
+        measure: Callable[[float], bytes] | None = None,
     ) -> None:
         self._rank = rank
         self._shared_dir = shared_dir  # for large payloads; empty: they come and go through the sockets
         self._files = Writer(shared_dir, f"result-{os.getpid()}") if shared_dir else None
+        self._measure = measure  # what a task used that ran for so long; None: nobody wants to know
         self._socket = connection  # to the manager, for this worker alone
         self._queue = queue  # shared by all workers of the node
         self._board = board
@@ -182,10 +189,17 @@ class Worker:
             if self._is_child:
                 raise
             kind, result = stream.ERROR, dump_exception(error, skip_frames=2)
-        self._send(kind, id_, started, time.perf_counter() - begin, payload_buffers(result))
+        duration_s = time.perf_counter() - begin
+        buffers = payload_buffers(result)
+        if self._measure is None:
+            self._send(kind, id_, started, duration_s, buffers)
+        else:
+            self._send(kind, id_, started, duration_s, (*buffers, self._measure(duration_s)), stream.WITH_USAGE)
 
-    def _send(self, kind: int, id_: int, started: float, duration_s: float, buffers: tuple[Buffer, ...]) -> None:
-        data = stream.head(kind, id_, 0, started, duration_s, buffers)
+    def _send(
+        self, kind: int, id_: int, started: float, duration_s: float, buffers: tuple[Buffer, ...], other: int = 0
+    ) -> None:
+        data = stream.head(kind, id_, other, started, duration_s, buffers)
         if sum(map(len, buffers)) <= _JOIN_BYTES:
             self._socket.sendall(data + b"".join(buffers))
         else:
@@ -221,6 +235,15 @@ def _use_stderr(fd: int) -> None:
         os.ftruncate(2, 0)
     os.dup2(fd, 2)
     os.close(fd)
+
+
+def _measurer() -> Callable[[float], bytes] | None:
+    """What tells of each task what it has used, when the run is recorded."""
+    if not os.environ.pop("TRELLIS_RECORDED", ""):
+        return None
+    from trellis.executors.common.own_usage import OwnUsage
+
+    return OwnUsage().take_dumped
 
 
 def _start_log(log_config: str, log_dir: str, rank: int) -> None:
@@ -260,7 +283,7 @@ def main() -> None:
     connection, queue = socket.socket(fileno=connection_fd), socket.socket(fileno=queue_fd)
     status = 0
     try:
-        worker = Worker(rank, connection, queue, Board(workers, board_fd), shared_dir)
+        worker = Worker(rank, connection, queue, Board(workers, board_fd), shared_dir, _measurer())
         _use_stderr(stderr_fd)
         worker.run()
     except (EOFError, ConnectionError):  # the manager is gone

@@ -21,6 +21,7 @@ from trellis.executors.htex.interchange.protocol import (
 from trellis.executors.htex.interchange.state import InterchangeState
 from trellis.executors.htex.settings import Settings
 from trellis.wire.codec import Buffer, Decoder, Payload, encode_header, pack, payload_buffers, unpack
+from trellis.wire.measures import Sample, TaskSamples, TaskUse
 from trellis.wire.messages import (
     CancelTasks,
     CheckTasks,
@@ -455,6 +456,30 @@ def test_that_tasks_run_is_passed_on_of_those_that_the_manager_has(interchange: 
         TasksRunning("m", [1], [0], [5.0]),
     ]
     assert interchange.protocol.state.managers["m"].started == {1, 2}
+
+
+def test_samples_are_passed_on_of_the_tasks_that_the_manager_has(interchange: Interchange) -> None:
+    interchange.submit(1, 2)
+    interchange.sent.clear()
+    first, second = (Sample(pid, 1.0, 0, 1.0, 0.0, 1, 1, 0, 0, "running", "0", 0, 0) for pid in (10, 11))
+    interchange.manager("m", 7, TaskSamples("m", [1, 99], [first, second], 5.0, 3))
+    assert interchange.take("the submit side") == [TaskSamples("m", [1], [first], 5.0, 3)]
+    results = Results("m", [99, 1], [], [0, 0], [1.0, 1.0], [0.5, 0.5], [1, 1], 1, [None, TaskUse(1.0, 0.0, 7, 8, 9)])
+    interchange.manager("m", 7, frames_of(results, [b"a", b"b"]))
+    (report,) = interchange.take("the submit side")
+    assert isinstance(report, Results)
+    assert (report.ids, report.used) == ([1], [TaskUse(1.0, 0.0, 7, 8, 9)])
+
+
+@pytest.mark.parametrize(("recorded", "every_s"), [(False, 0.0), (True, 2.5)])
+def test_managers_are_told_whether_the_run_is_recorded(recorded: bool, every_s: float) -> None:
+    interchange = Interchange()
+    interchange.protocol._settings.recorded = recorded
+    interchange.protocol._settings.sample_every_s = every_s
+    interchange.client(StatusRequest(0))
+    interchange.manager("m", 7, registration("m", "0", 2, 0))
+    (welcome,) = [message for message in interchange.take("m") if isinstance(message, Welcome)]
+    assert (welcome.recorded, welcome.sample_every_s) == (recorded, every_s)
 
 
 def test_a_question_goes_on_to_the_manager_that_has_the_task(interchange: Interchange) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from tests.simulation.simulated_manager import registration
+from trellis.executors.common.own_usage import Used, dump_used
 from trellis.executors.htex.manager import events
 from trellis.executors.htex.manager.link import ManagerLink
 from trellis.wire import stream
 from trellis.wire.codec import Buffer, Decoder, unpack
+from trellis.wire.measures import TaskUse
 from trellis.wire.messages import (
     Draining,
     FromManager,
@@ -134,3 +136,32 @@ def test_a_wish_for_a_registration_is_no_news_while_one_is_on_its_way(link: Mana
     assert not link.should_register_again
     link.on_welcome()
     assert link.should_register_again
+
+
+def test_what_a_task_has_used_goes_with_its_result(link: ManagerLink, interchange: Interchange) -> None:
+    used = Used(1.5, 0.25, 2**30, 7, 8)
+    link.add_result(0, result(1))
+    with_usage = stream.StreamFrame(stream.ERROR, 2, stream.WITH_USAGE, 1.0, 0.5, [b"error", dump_used(used)])
+    link.add_result(3, with_usage)
+    link.flush()
+    _, payload = interchange.frames[0]
+    assert payload == b"resulterror"
+    (report,) = interchange.take()
+    assert isinstance(report, Results)
+    assert (report.used, report.sizes) == ([None, TaskUse(*used)], [6, 5])
+    link.add_result(0, result(4))
+    link.flush()
+    (report,) = interchange.take()
+    assert isinstance(report, Results)
+    assert report.used is None
+
+
+def test_it_is_known_how_many_reports_the_submit_side_has(link: ManagerLink) -> None:
+    assert link.reports == (0, 0)
+    for task in range(3):
+        link.tell(events.ReportCancelled([task]))
+    assert link.reports == (3, 0)
+    link.received_up_to(2)
+    assert link.reports == (3, 2)
+    link.received_up_to(3)
+    assert link.reports == (3, 3)

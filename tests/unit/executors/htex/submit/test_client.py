@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.executors.fake_service import WAIT_S, FakeService
 from trellis.core.interfaces import Attempt, Outcome
+from trellis.core.measurements import TaskSample
 from trellis.core.reports import Begun
 from trellis.errors import CommandClientBadError, ExecutorError, InterchangeLost, TrellisError
 from trellis.executors.htex.settings import Ports, Settings
@@ -17,6 +18,7 @@ from trellis.executors.htex.submit import client as client_module
 from trellis.executors.htex.submit.client import InterchangeCallbacks, InterchangeClient
 from trellis.executors.htex.submit.submission import MOST_DEATHS
 from trellis.wire.codec import encode_header, pack
+from trellis.wire.measures import Sample, TaskSamples
 from trellis.wire.messages import (
     CancelTasks,
     DefineFunctions,
@@ -42,12 +44,14 @@ class House:
         self.runs: list[Begun] = []
         self.lost: list[TrellisError] = []
         self.restarted: list[str] = []
+        self.samples: list[Sequence[TaskSample]] = []
         self.settings: list[Settings] = []
         self._come = threading.Condition()
 
     def make_client(self) -> None:
         settings = Settings("127.0.0.1", (1024, 65536), "127.0.0.1", (1, 2), None, "", False, 600.0, "random", [])
         callbacks = InterchangeCallbacks(_ignore, _ignore, _ignore, self.lost.append, self._on_restarted)
+        callbacks = callbacks._replace(tasks_sampled=self._on_samples)
         self.client = InterchangeClient("label", ["command"], settings, callbacks)
 
     def new_process(self, label: str, command: Sequence[str], settings: Settings) -> FakeService:
@@ -86,6 +90,11 @@ class House:
     def _on_restarted(self, text: str) -> None:
         with self._come:
             self.restarted.append(text)
+            self._come.notify_all()
+
+    def _on_samples(self, samples: Sequence[TaskSample]) -> None:
+        with self._come:
+            self.samples.append(samples)
             self._come.notify_all()
 
     def wait_for(self, reached: Callable[[], bool]) -> None:
@@ -247,6 +256,20 @@ def test_what_is_not_answered_in_time_is_given_up_and_forgotten(house: House) ->
     house.interchange.says(StandingAtManager("m", number, "running", "late"))
     thread, _ = ask(house, timeout_s=0.1)
     thread.join(WAIT_S)
+
+
+def test_samples_are_those_of_attempts(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.submit(2)
+    house.heard_until(Tasks)
+    use = (4_300, 1.5, 2, 3.25, 0.5, 2**33, 2**28, 5_000, 70_000, "sleeping", "3", 100, 7)
+    (attempt,) = house.client._outstanding.get([1])
+    house.interchange.says(TaskSamples("m", [1, 99], [Sample(*use), Sample(*use)], 5.0))
+    house.wait_for(lambda: len(house.samples) == 1)
+    assert house.samples == [[TaskSample(attempt, 5.0, *use)]]
+    assert not caplog.records
+    house.interchange.says(TaskSamples("m", [], [], 6.0, left_out=8))
+    house.wait_for(lambda: len(house.samples) == 2)
+    assert "manager m left out 8 samples of running tasks" in caplog.text
 
 
 def test_tasks_that_run_are_told_once(house: House) -> None:

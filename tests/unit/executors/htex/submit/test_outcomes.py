@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from trellis.core.interfaces import Attempt, Outcome, RunInfo
+from trellis.core.measurements import Usage
 from trellis.errors import AppTimeout, InvalidResourceSpecification, ManagerLost, MemoryLimitExceeded, WorkerLost
 from trellis.executors.htex.submit.outcomes import failure, outcomes_of
 from trellis.transport.shared_files import Writer
+from trellis.wire.measures import TaskUse
 from trellis.wire.messages import (
     ManagerLoss,
     Results,
@@ -73,6 +76,14 @@ def test_results_become_values_and_exceptions_with_where_they_ran() -> None:
     assert (value.value, value.exception) == (42, None)
     assert value.run_info == RunInfo("nid7", "0", "m1", 1, 1.0, 0.5)
     assert repr(error.exception) == "ValueError('bad')"
+
+
+def test_what_a_task_has_used_is_in_its_run_info() -> None:
+    message = structs.replace(results(1, 1, failed=[]), used=[None, TaskUse(1.5, 0.25, 2**30, 7, 8)])
+    unknown, known = outcomes_of(message, [dump_result(1), dump_result(2)], [0, 1], ("", ""), None)
+    assert unknown.run_info is not None
+    assert known.run_info is not None
+    assert (unknown.run_info.usage, known.run_info.usage) == (None, Usage(1.5, 0.25, 2**30, 7, 8))
 
 
 def test_a_large_result_is_read_from_its_file_which_goes(tmp_path: Path) -> None:
