@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trellis.executors.threads import ThreadPoolExecutor
     from trellis.futures import AppFuture, DataFuture, as_completed
     from trellis.log_utils import set_file_logger, set_stream_logger
-    from trellis.monitoring.missing import MonitoringHub
+    from trellis.monitoring.hub import MonitoringHub
     from trellis.staging.files import File
     from trellis.version import VERSION
     from trellis.watching.progress import progress
@@ -74,7 +74,7 @@ _MODULES = {
     "File": "trellis.staging.files",
     "HighThroughputExecutor": "trellis.executors.htex.executor",
     "ParslPoolExecutor": "trellis.concurrent",
-    "MonitoringHub": "trellis.monitoring.missing",
+    "MonitoringHub": "trellis.monitoring.hub",
     "ThreadPoolExecutor": "trellis.executors.threads",
     "VERSION": "trellis.version",
     "WorkQueueExecutor": "trellis.executors.missing",

@@ -11,12 +11,11 @@ import os
 import pathlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from trellis.core.kinds import Choice, Either, Flag, Function, Instance, OrNone, Path, Text, has
-from trellis.core.missing import not_in_trellis
 from trellis.core.parameters import CHECKPOINT_KINDS, Label
-from trellis.core.validation import check, check_all, knows_former_names
+from trellis.core.validation import check, check_all, check_type, knows_former_names
 from trellis.core.values import MOST_COUNTED, Duration, Kind, Number, shown
 from trellis.errors import ConfigurationError, ParameterTypeError, ParameterValueError
 from trellis.executors.threads import ThreadPoolExecutor
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from trellis.dataflow.dependency_resolvers import DependencyResolver
     from trellis.dataflow.memoization import Memoizer
     from trellis.dataflow.taskrecord import TaskRecord
+    from trellis.monitoring.hub import MonitoringHub
 
 LOG_NAME = "trellis.log"
 PROGRAM_LOG = "parsl"  # what configurations of logging know the program's log by
@@ -106,7 +106,7 @@ class Config:
             died, apart from ``retries``. None: such a loss is charged to ``retries`` like any failure. With a
             ``retry_handler`` it does not count: that one judges all failures.
         memoizer: what remembers results; in place of the four parameters about memos and checkpoints.
-        monitoring: not available yet.
+        monitoring: a ``MonitoringHub``: the run is recorded in a database.
         usage_tracking: accepted for Parsl's sake, 0 to 3. Trellis never sends usage data.
         project_name: a name for the program, for its log.
         initialize_logging: True writes ``trellis.log`` (level INFO) into the run directory, False nothing; an object
@@ -121,7 +121,6 @@ class Config:
     Raises:
         ParameterTypeError: a parameter has the wrong type.
         ConfigurationError: a parameter, or two together, cannot work.
-        NotInTrellis: monitoring was asked for.
     """
 
     @knows_former_names(**_FORMER_NAMES)
@@ -143,7 +142,7 @@ class Config:
         strategy: str | None = "simple",
         strategy_period: float = 5,
         max_idletime: float = 120.0,
-        monitoring: Any = None,
+        monitoring: MonitoringHub | None = None,
         usage_tracking: int = 0,
         project_name: str | None = None,
         initialize_logging: Any = True,
@@ -193,10 +192,7 @@ class Config:
             )
         self.make_memoizer()  # complains now about what it cannot do
 
-        if monitoring is not None:
-            was, instead = "records the run in a database", "leave it out; trellis.log tells of the run"
-            raise not_in_trellis("Config(monitoring=...)", was, instead)
-        self.monitoring = None
+        self.monitoring = None if monitoring is None else _checked_hub(monitoring)
         if self.usage_tracking:
             warnings.warn("Config: usage_tracking does nothing, Trellis never sends usage data", stacklevel=3)
 
@@ -279,3 +275,10 @@ def _checked_executors(executors: Iterable[Any] | None) -> tuple[Any, ...]:
     if twice:
         raise ConfigurationError(f"Config: labels of executors must be unique, but {', '.join(twice)} is used twice")
     return found
+
+
+def _checked_hub(hub: Any) -> MonitoringHub:
+    from trellis.monitoring.hub import MonitoringHub  # by now it is loaded, or this is none
+
+    check_type("Config", "monitoring", hub, MonitoringHub, None)
+    return cast(MonitoringHub, hub)

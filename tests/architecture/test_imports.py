@@ -34,6 +34,7 @@ SUBPROCESS = (
     "trellis.executors.common",
     "trellis.executors.htex",
     "trellis.executors.taskvine",
+    "trellis.monitoring.recorder_process",
     "trellis.providers",
     "trellis.utils",  # execute_wait
 )

@@ -73,9 +73,9 @@ def test_impossible_values_are_named_at_once(kwargs: dict[str, Any], message: st
         Config(**kwargs)
 
 
-def test_monitoring_is_refused_until_it_works() -> None:
-    with pytest.raises(NotImplementedError, match="monitoring"):
-        Config(monitoring=object())
+def test_monitoring_must_be_a_hub() -> None:
+    with pytest.raises(ParameterTypeError, match="Config: monitoring must be MonitoringHub or None"):
+        Config(monitoring=object())  # type: ignore[arg-type]
 
 
 def test_usage_tracking_sends_nothing_and_says_so() -> None:

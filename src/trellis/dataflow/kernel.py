@@ -49,6 +49,7 @@ from trellis.watching.run_watch import RunWatch
 
 if TYPE_CHECKING:
     from trellis.config import Config
+    from trellis.dataflow.notes import TaskNotes
     from trellis.staging.base import DataManager
     from trellis.watching.snapshot import Explanation, RunStatus
 
@@ -83,7 +84,10 @@ class DataFlowKernel:
         self.resolver = config.dependency_resolver or DEEP_DEPENDENCY_RESOLVER
         self._resolver_is_users = is_users(self.resolver)
         self.memoizer = config.make_memoizer()
-        self.monitoring = None
+        self.monitoring = hub = config.monitoring
+        if hub is not None:
+            self.workflow_name = hub.workflow_name or self.workflow_name
+            self.workflow_version = hub.workflow_version or self.workflow_version
         self._data_manager: DataManager | None = None
         self._job_status_poller: Any = None
         self._labels: tuple[str, ...] = ()  # what executors="all" stands for
@@ -321,6 +325,10 @@ class DataFlowKernel:
         if self.cleanup_called or self.left_behind:
             raise DataFlowException("there is nothing to observe: the kernel was cleaned up, or is another process's")
         self._observers.add(observer)
+
+    def record_tasks(self, notes: TaskNotes | None) -> None:
+        """Have all that becomes of tasks noted for a record of the run; for ``trellis.monitoring``."""
+        self._observers.record(notes)
 
     def remove_observer(self, observer: Observer) -> None:
         """Tell an observer no more, when it has been told all that has happened until now."""

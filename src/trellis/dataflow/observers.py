@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trellis.core.interfaces import RunInfo
 from trellis.core.reports import Begun
@@ -26,6 +26,9 @@ from trellis.core.users_errors import is_interrupt
 from trellis.dataflow.arguments import tasks_behind
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
+
+if TYPE_CHECKING:
+    from trellis.dataflow.notes import TaskNotes
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +101,8 @@ class Observers:
 
     def __init__(self, notify: Callable[[str], None]) -> None:
         self._notify = notify
-        self.watching = False  # whether there is any: who runs tasks asks before noting something
+        self.watching = False  # whether there is any, or a record: who runs tasks asks before noting something
+        self._notes: TaskNotes | None = None  # for the record of the run
         self._observers: tuple[Observer, ...] = ()
         self._complained: set[str] = set()  # about observers of these names
         self._noted: deque[Observation] = deque()
@@ -109,37 +113,54 @@ class Observers:
     # -- what has happened: by whoever runs tasks, under a lock of its own, which gives the order ---------------
 
     def submitted(self, record: TaskRecord) -> None:
-        depends = tasks_behind(record.depends, record.dfk)
-        self._note(TaskChanged(record.id, record.func_name, record.status, time.time(), "", depends))
+        if self._notes is not None:
+            self._notes.submitted(record)
+        if self._observers:
+            depends = tasks_behind(record.depends, record.dfk)
+            self._note(TaskChanged(record.id, record.func_name, record.status, time.time(), "", depends))
 
-    def changed(self, record: TaskRecord, exception: str = "") -> None:
-        self._note(TaskChanged(record.id, record.func_name, record.status, time.time(), exception))
+    def changed(self, record: TaskRecord, exception: BaseException | None = None) -> None:
+        if self._notes is not None:
+            self._notes.changed(record, exception)
+        if self._observers:
+            self._note(TaskChanged(record.id, record.func_name, record.status, time.time(), _name_of(exception)))
 
     def launched(self, record: TaskRecord) -> None:
         """The task has the state launched, and its attempt is about to be."""
-        now = time.time()
-        self._note(TaskChanged(record.id, record.func_name, record.status, now))
-        self._note(AttemptLaunched(record.id, record.func_name, record.try_id, record.executor, now))
+        if self._notes is not None:
+            self._notes.launched(record)
+        if self._observers:
+            now = time.time()
+            self._note(TaskChanged(record.id, record.func_name, record.status, now))
+            self._note(AttemptLaunched(record.id, record.func_name, record.try_id, record.executor, now))
 
     def begun(self, record: TaskRecord, begun: Begun) -> None:
         """The task has the state running."""
-        now = time.time()
-        self._note(TaskChanged(record.id, record.func_name, record.status, now))
-        self._note(AttemptBegun(record.id, record.func_name, record.try_id, record.executor, now, begun))
+        if self._notes is not None:
+            self._notes.begun(record, begun)
+        if self._observers:
+            now = time.time()
+            self._note(TaskChanged(record.id, record.func_name, record.status, now))
+            self._note(AttemptBegun(record.id, record.func_name, record.try_id, record.executor, now, begun))
 
     def ended(self, record: TaskRecord, exception: BaseException | None, run_info: RunInfo | None = None) -> None:
         """The attempt of a task has ended, and is the task's no more; nothing is told if there is none."""
         if record.attempt is not None:
             record.attempt = None
-            name = type(exception).__name__ if exception is not None else ""
-            now = time.time()
-            self._note(AttemptEnded(record.id, record.func_name, record.try_id, record.executor, now, name, run_info))
+            if self._notes is not None:
+                self._notes.ended(record, exception, run_info)
+            if self._observers:
+                name, now = _name_of(exception), time.time()
+                of_it = (record.try_id, record.executor, now, name, run_info)
+                self._note(AttemptEnded(record.id, record.func_name, *of_it))
 
     def finished(self, record: TaskRecord, state: States, exception: BaseException | None) -> None:
         """The task is final, and so is an attempt whose outcome has not come."""
         self.ended(record, exception)
-        name = type(exception).__name__ if exception is not None else ""
-        self._note(TaskChanged(record.id, record.func_name, state, time.time(), name))
+        if self._notes is not None:
+            self._notes.finished(record, state, exception)
+        if self._observers:
+            self._note(TaskChanged(record.id, record.func_name, state, time.time(), _name_of(exception)))
 
     def _note(self, observation: Observation) -> None:
         self._noted.append(observation)
@@ -148,6 +169,12 @@ class Observers:
             thread.wanted.set()
 
     # -- who is told -------------------------------------------------------------------------------------------
+
+    def record(self, notes: TaskNotes | None) -> None:
+        """Have all noted for a record of the run from now on, beside what observers are told; None: no more."""
+        with self._lock:
+            self._notes = notes
+            self.watching = notes is not None or bool(self._observers)
 
     def add(self, observer: Observer) -> None:
         """Tell one more from now on."""
@@ -181,7 +208,7 @@ class Observers:
     def _keep(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
         if not observers and self._thread is not None:
-            self.watching = False
+            self.watching = self._notes is not None
             self._thread.end()
             self._thread = None
 
@@ -209,6 +236,10 @@ class Observers:
                 logger.exception("observer %s failed", name)
                 what = f"{type(error).__name__}: {error}"
                 self._notify(f"observer {name} failed ({what}); it is told what comes, and this is said once")
+
+
+def _name_of(exception: BaseException | None) -> str:
+    return "" if exception is None else type(exception).__name__
 
 
 class _Teller(threading.Thread):

@@ -408,7 +408,7 @@ class TaskRunner:
                 record.status = States.fail_retryable
                 record.try_id += 1
                 if self._observers.watching:
-                    self._observers.changed(record, type(exception).__name__)
+                    self._observers.changed(record, exception)
         if again:
             logger.info("%s failed and is tried again: %s", record.describe(), record.fail_history[-1])
         return actions

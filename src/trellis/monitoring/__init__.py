@@ -1,8 +1,8 @@
-"""Where Parsl's programs look for monitoring, which Trellis does not have yet: the names can be imported."""
+"""The record of runs in a database, with Parsl's tables: how it is written, and asked."""
 
 from typing import Any
 
-from trellis.monitoring.missing import MonitoringHub
+from trellis.monitoring.hub import MonitoringHub
 
 __all__ = ["MonitoringHub"]
 

@@ -12,9 +12,6 @@ _RADIO = "monitoring is not there yet, so nothing is to be sent: leave the radio
 _DATABASE = "monitoring is not there yet, so there is no database of a run"
 
 
-class MonitoringHub(Missing, was="records a run in a database", instead=_HUB): ...
-
-
 class Database(Missing, was="writes what is monitored into tables", instead=_DATABASE): ...
 
 

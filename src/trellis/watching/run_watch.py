@@ -35,8 +35,8 @@ class RunWatch:
     def __init__(self, kernel: WatchedKernel) -> None:
         self._kernel = kernel
         self.pace = Pace()
-        self._parts: list[Part] = self._choose_parts()
         self.measurements: Measurements | None = None  # for the executors, when the run is recorded
+        self._parts: list[Part] = self._choose_parts()
 
     def _choose_parts(self) -> list[Part]:
         """What is watched, as the configuration says; modules are loaded when they are needed."""
@@ -44,6 +44,13 @@ class RunWatch:
         from trellis.watching.run_socket import RunSocket
 
         parts: list[Part] = [RunSocket(self._kernel, self.pace)]
+        if config.monitoring is not None or config.dashboard:
+            from trellis.monitoring.hub import MonitoringHub
+            from trellis.monitoring.recording import Recording
+
+            recording = Recording(self._kernel, config.monitoring or MonitoringHub())
+            self.measurements = recording
+            parts.append(recording)
         if config.stall_warning_s is not None:
             from trellis.watching.stall_watch import StallWatch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trellis.core.interfaces import Executor
 from trellis.dataflow.failure_log import FailureLog
@@ -12,6 +12,9 @@ from trellis.dataflow.final_tasks import FinalTasks
 from trellis.dataflow.observers import Observer
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
+
+if TYPE_CHECKING:
+    from trellis.dataflow.notes import TaskNotes
 
 
 class WatchedKernel(Protocol):
@@ -56,6 +59,8 @@ class WatchedKernel(Protocol):
         """Executors by label, as the kernel calls them; those of other people are adapted."""
 
     def cancel_task(self, record: TaskRecord) -> bool: ...
+
+    def record_tasks(self, notes: TaskNotes | None) -> None: ...
 
     def add_observer(self, observer: Observer) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Runs that are recorded, by processes of their own, into real databases."""
