@@ -9,6 +9,8 @@ from typing import Any
 
 from trellis.blocks.pool import BlockPool
 from trellis.blocks.reports import KnownBlocks
+from trellis.core.clock import Clock, MonotonicClock
+from trellis.core.interfaces import Provider
 from trellis.core.jobs import JobStatus
 
 logger = logging.getLogger(__name__)
@@ -19,10 +21,13 @@ class BlockBook:
 
     Args:
         label: The executor's.
+        clock: The pool's.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, clock: Clock | None = None) -> None:
         self._label = label
+        self._clock = clock or MonotonicClock()
+        self._retry_at = 0.0
         self._changes: list[tuple[str, JobStatus]] = []
         self.statuses: dict[str, JobStatus] = {}  # of every block there has been
         self.jobs: dict[str, Any] = {}
@@ -32,6 +37,7 @@ class BlockBook:
         """Let others see what the pool has now."""
         before, self.statuses = self.statuses, pool.statuses()
         self.jobs = pool.jobs()
+        self._retry_at = pool.retry_at
         for block_id, status in self.statuses.items():
             old = before.get(block_id)
             if old is None:
@@ -44,9 +50,18 @@ class BlockBook:
         """Copies, for a caller who may change them."""
         return {block_id: copy(status) for block_id, status in self.statuses.items()}
 
-    def known(self, max_blocks: int, strategy: str) -> KnownBlocks:
+    def known(self, provider: Provider, strategy: str) -> KnownBlocks:
         """All of it as it is now."""
-        return KnownBlocks(self.own_statuses(), self.jobs, self.made_at, max_blocks, strategy)
+        retry_in_s = max(0.0, self._retry_at - self._clock.now())
+        return KnownBlocks(
+            self.own_statuses(),
+            self.jobs,
+            self.made_at,
+            provider.max_blocks,
+            strategy,
+            retry_in_s,
+            provider.parallelism,
+        )
 
     def take_changes(self) -> list[dict[str, JobStatus]]:
         """New states of blocks since the last call, in order; a block that has changed twice is in two of them."""

@@ -71,7 +71,7 @@ class BlockController:
         self._pool = BlockPool(provider.max_blocks, getattr(provider, "steady_s", STEADY_S), tells_managers)
         # Guards the provider and the pool. Held during calls of the provider, so readers use the copies below.
         self._lock = threading.RLock()
-        self._book = BlockBook(executor.label)
+        self._book = BlockBook(executor.label, self._clock)
         self._wakeup = threading.Event()
         self._poll_soon = False
         self._plan_soon = False
@@ -163,7 +163,7 @@ class BlockController:
 
     def known(self) -> KnownBlocks:
         """What is known of all blocks, as it was at the last look."""
-        return self._book.known(self._provider.max_blocks, self._context.strategy)
+        return self._book.known(self._provider, self._context.strategy)
 
     def wake(self) -> None:
         """Look at the jobs soon, not only when the interval is over. For example: a manager has disconnected."""

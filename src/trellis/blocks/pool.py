@@ -212,9 +212,14 @@ class BlockPool:
         ]
         return min((begin for begin in begins if now - begin < YOUNG_S), default=None)
 
+    @property
+    def retry_at(self) -> float:
+        """When the next block may be started, after others have failed."""
+        return max(self._rejections.retry_at(), self._deaths.retry_at())
+
     def may_start(self, now: float) -> int:
         """How many blocks should be started now at most, seeing how the last ones did."""
-        if now < max(self._rejections.retry_at(), self._deaths.retry_at()):
+        if now < self.retry_at:
             return 0
         if self._deaths.length > 1:
             # One at a time, until one has worked.

@@ -27,6 +27,8 @@ class KnownBlocks:
     made_at: Mapping[str, float]  # when each was asked for, seconds since the epoch
     max_blocks: int
     strategy: str
+    retry_in_s: float = 0.0  # no block is started before, since the last ones have failed
+    parallelism: float = 1.0
 
 
 def block_reports(known: KnownBlocks, managers: Mapping[str, int]) -> list[BlockReport]:
@@ -138,11 +140,23 @@ def _of_limits(known: KnownBlocks, live: Mapping[str, JobStatus]) -> Iterable[Hi
             else "the strategy 'none' starts none beyond init_blocks",
             "with another strategy= in Config, or after executor.scale_out_facade(1)",
         )
+    elif known.retry_in_s > 0:
+        yield Hindrance(
+            "more blocks",
+            "the last ones have failed, and another is not tried at once",
+            f"in {known.retry_in_s:.0f} s the next one is",
+        )
     elif len(live) >= known.max_blocks:
         yield Hindrance(
             "more blocks",
             f"there are as many as max_blocks of the provider allows: {known.max_blocks}",
             "when one of them has ended, or max_blocks is raised",
+        )
+    elif known.parallelism < 1 and live and known.strategy != "none":
+        yield Hindrance(
+            "more blocks",
+            f"with parallelism={known.parallelism:g} of the provider, the tasks that wait may be too few for another",
+            "when more tasks wait, or with a larger parallelism",
         )
 
 

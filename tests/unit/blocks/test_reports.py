@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trellis.blocks.book import BlockBook
-from trellis.blocks.pool import BlockPool
-from trellis.blocks.pool_events import BlocksWanted, JobSubmitted, StatusesObserved
+from trellis.blocks.pool import BACKOFF_S, BlockPool
+from trellis.blocks.pool_events import BlocksWanted, JobRejected, JobSubmitted, StatusesObserved
 from trellis.blocks.reports import KnownBlocks, block_hindrances, block_reports
 from trellis.core.jobs import JobState, JobStatus
 from trellis.core.reports import BlockReport, Hindrance
+from trellis.testing import FakeClock, FakeProvider
 
 
 def known(max_blocks: int = 10, strategy: str = "simple", **statuses: JobStatus) -> KnownBlocks:
@@ -114,6 +116,20 @@ def test_as_many_blocks_as_there_may_be() -> None:
     assert found.reason == "there are as many as max_blocks of the provider allows: 1"
 
 
+def test_after_failures_the_next_block_waits() -> None:
+    found = only(replace(known(), retry_in_s=17.4))
+    assert (found.reason, found.until) == (
+        "the last ones have failed, and another is not tried at once",
+        "in 17 s the next one is",
+    )
+
+
+def test_parallelism_keeps_blocks_few() -> None:
+    blocks = replace(known(b0=JobStatus(JobState.RUNNING)), parallelism=0.25)
+    (found,) = block_hindrances(blocks, {"0": 1})
+    assert found.reason.startswith("with parallelism=0.25 of the provider")
+
+
 def test_a_strategy_that_starts_none() -> None:
     assert "starts none beyond init_blocks" in only(known(strategy="none")).reason
     ended = known(strategy="none", b0=JobStatus(JobState.COMPLETED))
@@ -141,3 +157,16 @@ def test_each_change_of_a_block_is_there_once_and_in_order() -> None:
     assert changes == [{"0": JobState.PENDING, "1": JobState.PENDING}, {"0": JobState.RUNNING}]
     assert book.take_changes() == []
     assert (set(book.made_at), book.jobs) == ({"0", "1"}, {"0": 7})
+
+
+def test_it_is_told_when_the_next_block_is_tried() -> None:
+    pool, clock = BlockPool(5), FakeClock()
+    book = BlockBook("label", clock)
+    for now in (0.0, 1.0):
+        pool.handle(BlocksWanted(1), now)
+        pool.handle(JobRejected(str(int(now)), "no"), now)
+    book.publish(pool)
+    clock.advance(5.0)
+    assert book.known(FakeProvider(max_blocks=3), "simple").retry_in_s == 1.0 + BACKOFF_S - 5.0
+    clock.advance(50.0)
+    assert book.known(FakeProvider(max_blocks=3), "simple").retry_in_s == 0.0

@@ -51,7 +51,7 @@ def describe_demand(demand: Demand) -> str:
         return _counted(demand.nodes, "node")
     parts = [
         _counted(demand.cores, "core") if demand.cores else "",
-        f"{demand.memory_mb:g} MB of memory" if demand.memory_mb else "",
+        f"{demand.memory_mb:.15g} MB of memory" if demand.memory_mb else "",
         _counted(demand.gpus, "GPU") if demand.gpus else "",
     ]
     return ", ".join(part for part in parts if part)
@@ -59,15 +59,22 @@ def describe_demand(demand: Demand) -> str:
 
 def describe_node(node: Register) -> str:
     """Words for people: all that a task may ask of the node."""
-    return f"{node.hostname} has {describe_size(node)}"
-
-
-def describe_size(node: Register) -> str:
-    """Words for people: all that a task may ask of a node."""
     return (
-        f"{_counted(node.cpus, 'core')}, {node.memory_bytes // _MB} MB of memory, "
+        f"{node.hostname} has {_counted(node.cpus, 'core')}, {node.memory_bytes // _MB} MB of memory, "
         f"{_counted(node.gpus, 'GPU')}, and {_counted(node.nodes, 'node')} for tasks that spread over nodes"
     )
+
+
+def describe_lack(node: Register, demand: Demand) -> str:
+    """Words for people: what such a task asks for, and what this node has of that."""
+    if demand.nodes:
+        return f"the task asks for {describe_demand(demand)}, and the block has {node.nodes}"
+    has = [
+        _counted(node.cpus, "core") if demand.cores else "",
+        f"{node.memory_bytes // _MB} MB of memory" if demand.memory_mb else "",
+        _counted(node.gpus, "GPU") if demand.gpus else "",
+    ]
+    return f"the task asks for {describe_demand(demand)}, and the node has {', '.join(part for part in has if part)}"
 
 
 def _counted(number: float, thing: str) -> str:

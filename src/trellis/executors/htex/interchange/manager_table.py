@@ -187,7 +187,7 @@ class ManagerTable:
         def ready_set() -> ReadySet | OrderedReadySet:
             return OrderedReadySet(self.block_order) if by_block else ReadySet()
 
-        self._threshold_s = heartbeat_threshold_s
+        self.threshold_s = heartbeat_threshold_s
         self._entries: dict[str, ManagerEntry] = {}
         self._manager_of: dict[int, str] = {}
         self._departed: dict[str, str] = {}  # managers that are gone, and why, the oldest first
@@ -248,7 +248,7 @@ class ManagerTable:
         ends_in_s = manager.registration.ends_in_s
         if ends_in_s is not None:
             manager._ends_at = now + ends_in_s
-        self._look_at(manager, now + self._threshold_s)
+        self._look_at(manager, now + self.threshold_s)
         self._index(manager)
 
     def hear(self, name: str, now: float) -> ManagerEntry | None:
@@ -317,7 +317,7 @@ class ManagerTable:
     def _patience(self, manager: ManagerEntry, now: float) -> tuple[float, str]:
         """When the manager is to be given up as things are, and why."""
         if manager._closed_at is None:
-            return manager._last_heard + self._threshold_s, f"it sent nothing for {now - manager._last_heard:.0f} s"
+            return manager._last_heard + self.threshold_s, f"it sent nothing for {now - manager._last_heard:.0f} s"
         awaits_witness = manager.registration.witnessed and manager._unstarted is None
         patience_s = WITNESS_GRACE_S if awaits_witness else 0.0
         return manager._closed_at + patience_s, "its connection closed: it ended or was killed"

@@ -12,8 +12,7 @@ from trellis.executors.htex.interchange.demands import (
     DemandKind,
     DemandOnNode,
     demand_on,
-    describe_demand,
-    describe_size,
+    describe_lack,
 )
 from trellis.executors.htex.interchange.infeasible import InfeasibleKinds
 from trellis.executors.htex.interchange.manager_table import ManagerEntry, ManagerTable
@@ -63,6 +62,10 @@ def _at_manager(manager: ManagerEntry, id_: int) -> str:
 def _obstacles(managers: ManagerTable, kind: DemandKind, now: float) -> Iterable[tuple[ManagerEntry, str, str]]:
     for manager in managers.entries.values():
         reason, until = why_not(manager, kind, now, is_reserved=manager.name in managers.reserved)
+        silent_s = now - manager.last_heard
+        if silent_s >= managers.threshold_s / 2:  # several heartbeats
+            reason += f"; nothing was heard of it for {silent_s:.0f} s"
+            until = f"it is given up after {managers.threshold_s:.0f} s of silence"
         yield manager, reason, until
 
 
@@ -102,8 +105,7 @@ def why_not(manager: ManagerEntry, kind: DemandKind, now: float, is_reserved: bo
     each = demand_on(hello, kind.demand)
     if each is None:
         assert kind.demand is not None
-        asked, has = describe_demand(kind.demand), describe_size(hello)
-        return f"the task asks for {asked}, and the node has {has}", "never there: ask for less, or for larger nodes"
+        return describe_lack(hello, kind.demand), "never there: ask for less, or for larger nodes or blocks"
     if not manager.lasts(kind.walltime_s, now):
         left_s = max(0.0, (manager.ends_at or now) - now)
         return (
@@ -119,7 +121,8 @@ def _why_full(
     workers, free = manager.registration.workers, max(0, manager.free)
     if each.nodes > max(0, manager.free_nodes):
         free_nodes = max(0, manager.free_nodes)
-        return f"the task needs {_counted(each.nodes, 'node')}, and {_is(free_nodes)} free", _WHEN_ONE_ENDS
+        needs = _counted(each.nodes, "node")
+        return f"the task needs {needs}, and {_is(free_nodes)} free: others have them, or came before", _WHEN_ONE_ENDS
     if is_reserved:
         return "what is free there is kept for a task that needs more, and came before", "when that has started"
     room = room_for(manager, kind, now, may_run_ahead=False)

@@ -40,7 +40,8 @@ def place_of(
         text = f"it takes {gang.size} workers, and {len(gang.workers)} of them have stood aside for it so far"
         return TaskPlace("assigned", text, reason=_why_workers(workers, running, now), until=_UNTIL)
     if (needs := backlog.nodes_wanted(task)) is not None:
-        text = f"it waits for {needs} nodes of the block, of which {backlog.free_nodes} are free"
+        free = backlog.free_nodes
+        text = f"it waits for {needs} nodes of the block, of which {free} {'is' if free == 1 else 'are'} free"
         return TaskPlace("assigned", text, reason="other tasks have the nodes", until="when one of these has ended")
     tasks = backlog.tasks
     if task not in tasks:

@@ -148,21 +148,20 @@ def test_a_manager_whose_connection_broke(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("demand", "asked"),
+    ("demand", "asked", "has"),
     [
-        (WIDER, "4 cores"),
-        (Demand(memory_mb=9000), "9000 MB of memory"),
-        (Demand(gpus=1), "1 GPU"),
-        (Demand(nodes=3), "3 nodes"),
+        (WIDER, "4 cores", "node has 2 cores"),
+        (Demand(memory_mb=90_000_000), "90000000 MB of memory", "node has 0 MB of memory"),
+        (Demand(cores=1, gpus=1), "1 core, 1 GPU", "node has 2 cores, 0 GPUs"),
+        (Demand(nodes=3), "3 nodes", "block has 0"),
     ],
 )
-def test_a_node_that_has_too_little(house: House, demand: Demand, asked: str) -> None:
+def test_a_node_that_has_too_little(house: House, demand: Demand, asked: str, has: str) -> None:
     house.register("a", workers=2)
     house.submit(1, demand=demand)
     house.now += 10
     manager, everybody = standing(house, 1).obstacles
-    has = "2 cores, 0 MB of memory, 0 GPUs, and 0 nodes for tasks that spread over nodes"
-    assert manager.reason == f"the task asks for {asked}, and the node has {has}"
+    assert manager.reason == f"the task asks for {asked}, and the {has}"
     assert everybody.place == "all managers"
     assert everybody.until.endswith(f"otherwise the task fails in {INFEASIBLE_S - 10:.0f} s")
 
@@ -188,7 +187,16 @@ def test_too_few_free_nodes(house: House) -> None:
     house.register("a", workers=8, nodes=3)
     house.submit(1, demand=Demand(nodes=2))
     house.submit(2, 3, demand=Demand(nodes=2))
-    assert why(house, 3) == "the task needs 2 nodes, and none is free"
+    assert why(house, 3) == "the task needs 2 nodes, and none is free: others have them, or came before"
+
+
+def test_a_manager_that_is_silent(house: House) -> None:
+    house.register("a", workers=1)
+    house.submit(1, 2)
+    house.now += 600
+    (obstacle,) = standing(house, 2).obstacles
+    assert obstacle.reason.endswith("; nothing was heard of it for 600 s")
+    assert obstacle.until == "it is given up after 1000 s of silence"
 
 
 def test_managers_with_the_same_reason_are_told_of_once() -> None:
