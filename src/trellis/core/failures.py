@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from trellis.core.users_errors import text_of
@@ -84,7 +85,12 @@ def fingerprint(app: str, exception: BaseException) -> str:
 
 def pattern(message: str) -> str:
     """A message without what varies between failures of one kind."""
-    return _VARYING.sub(lambda match: "/…" if match["path"] else "#", message[:_COMPARED])
+    return _pattern(message[:_COMPARED])
+
+
+@lru_cache(maxsize=256)  # many failures say the same
+def _pattern(message: str) -> str:
+    return _VARYING.sub(lambda match: "/…" if match["path"] else "#", message)
 
 
 def _place_of(exception: BaseException) -> str:

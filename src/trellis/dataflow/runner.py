@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from trellis.core.failures import as_exception
 from trellis.core.foreign import overridden
 from trellis.core.interfaces import Attempt, Executor, Outcome
+from trellis.core.light_future import exception_of
 from trellis.core.reports import Begun
 from trellis.core.unmade import Unmade
 from trellis.core.users_errors import is_interrupt
@@ -228,7 +229,7 @@ class TaskRunner:
         if not memo.done():  # the same call is going on elsewhere: its end will be this task's
             memo.add_done_callback(lambda _: self._thread.post(self._on_memo_done, (record, memo)))
             return ()
-        exception = CancelledError() if memo.cancelled() else memo.exception()
+        exception = CancelledError() if memo.cancelled() else exception_of(memo)
         if isinstance(exception, CancelledError):
             return (graph.LaunchAttempt(record.id),)  # look again, there is no such call any more
         record.from_memo = True
