@@ -114,7 +114,21 @@ class KindsModel(RuleBasedStateMachine):
                     assert self.unwanted.issuperset(ids)
                     self.waiting.difference_update(ids)
         self.machine.check_invariants()
+        self.ask()
         return actions
+
+    def ask(self) -> None:
+        """Whoever asks is told where each task is, and of each manager why not there."""
+        queued = [id_ for id_ in self.asks if id_ in self.machine.waiting]
+        standings = {id_: self.machine.standing(1, id_, self.now) for id_ in self.asks}
+        assert sorted(standings[id_].position for id_ in queued) == list(range(len(queued)))
+        for id_, standing in standings.items():
+            assert standing.manager == self.machine._managers.manager_of.get(id_, "")
+            assert (standing.stage == "assigned") == bool(standing.manager)
+            if id_ in queued:
+                assert (standing.stage, standing.queue) == ("queued", len(queued))
+                assert all(obstacle.reason != "it has room" for obstacle in standing.obstacles), "why is it not there?"
+                assert bool(standing.obstacles) == bool(self.machine.managers)
 
     def own(self, name: str) -> list[int]:
         return [id_ for id_, place in self.at.items() if place == name]

@@ -29,6 +29,7 @@ from trellis.executors.htex.manager.events import (
     ReportWorkerLost,
     ReturnRequested,
     RunGang,
+    SayRunning,
     SendDraining,
     StartWorker,
     StopRequested,
@@ -77,12 +78,13 @@ class ManagerModel(RuleBasedStateMachine):
         self.missed: set[int | None] = set()  # of those, tasks that were nowhere to be seen then
         self.gone: dict[int, str] = {}  # tasks that were reported, and how
         self.widowed: set[int] = set()  # taken by a worker that died before it could say so
+        self.said: set[int] = set()  # to be running
         self.exited = False
 
     @initialize(workers=st.sampled_from([3, 2, 1]), ready=st.booleans(), drain=st.sampled_from([None, 70.0]))
     def start(self, workers: int, ready: bool, drain: float | None) -> None:
         size = NodeSize(workers, cpus=workers, nodes=("a", "b"))
-        self.machine = ManagerState(ManagerSettings(size, PERIOD_S, THRESHOLD_S, drain), self.now)
+        self.machine = ManagerState(ManagerSettings(size, PERIOD_S, THRESHOLD_S, drain, say_running_s=1.0), self.now)
         assert self.machine.start() == [StartWorker(number) for number in range(workers)]
         self.workers = [Worker() for _ in range(workers)]
         for number in range(workers if ready else 0):
@@ -109,6 +111,12 @@ class ManagerModel(RuleBasedStateMachine):
                         assert self.workers[number].parked == "heard", "it does not wait to be let go"
                         assert not any(number in gang for gang, _ in self.gangs.values()), "it stands by for a task"
                         self.workers[number].parked = None
+                case SayRunning(tasks):
+                    for task, (number, since) in tasks.items():
+                        assert self.board[task] == (number, since), "it does not run there"
+                        assert self.now - since >= 1.0, "it has not been running for long"
+                        assert task not in self.said, "it was said before"
+                    self.said.update(tasks)
                 case SendDraining() | NudgeWorker():
                     pass
                 case TakeBack():
@@ -346,6 +354,13 @@ class ManagerModel(RuleBasedStateMachine):
         nowhere = set(range(self.next_id)) - seen
         assert len(nowhere) <= sum(worker.ending and worker.task is None for worker in self.workers)
         assert self.machine.tasks == self.next_id - len(self.gone)
+        for task in range(self.next_id):
+            where = self.machine.place_of(task, self.board, self.now)
+            if task in self.board and task not in self.gone:
+                assert where.stage == "running"
+            elif task in self.held or task in self.offered:
+                assert where.stage == "assigned"
+                assert where.reason
 
     def teardown(self) -> None:
         """Left in peace, workers bring all tasks to an end; what was taken by workers that died is missed."""

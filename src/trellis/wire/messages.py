@@ -14,8 +14,9 @@ from trellis.wire.message import Message as Message
 from trellis.wire.numbers import Amount, Count, Finite, Number
 from trellis.wire.questions import StandingAtManager, StandingReply, StandingRequest, StatusReply, StatusRequest
 
-# Both sides of a connection must have the same number; it changes when a message changes its meaning.
-PROTOCOL_VERSION = 3
+# Both sides of a connection must have the same number; it changes when a message changes its meaning, and when one
+# is sent that an older peer would take for nonsense.
+PROTOCOL_VERSION = 4
 
 
 class Demand(msgspec.Struct, array_like=True, frozen=True, gc=False):
