@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trellis.cli import doctor, perf, program, runs_options, vine
+from trellis.cli import doctor, metrics, perf, program, runs_options, trace, vine
 from trellis.cli.arguments import positive
 from trellis.version import VERSION
 
@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     examine.set_defaults(run=doctor.run)
 
     runs_options.add_commands(commands)
+    trace.add_command(commands)
+    metrics.add_command(commands)
 
     commands.add_parser(
         _RUN, help="run a program written for Parsl as it is: PROGRAM ARGUMENTS, or -m MODULE ARGUMENTS"

@@ -10,7 +10,7 @@ from trellis.cli.arguments import positive_seconds
 
 # Of the tasks that are listed; `--limit 0` lists all.
 TASKS = 1000
-_RUN = "directory of the run, or the number of its process; by default the newest run of ./runinfo that goes on"
+RUN_HELP = "directory of the run, or the number of its process; by default the newest run of ./runinfo that goes on"
 
 
 def add_commands(commands: Any) -> None:
@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
         "tell how a run is: tasks, rates, executors, blocks, failures",
         "Ask the program of a run how it is. It needs no configuration, and works from any terminal of the same host.",
     )
-    status.add_argument("run_named", nargs="?", metavar="RUN", help=_RUN)
+    status.add_argument("run_named", nargs="?", metavar="RUN", help=RUN_HELP)
     status.add_argument(
         "--watch",
         nargs="?",
@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
         "list tasks of a run",
         "List tasks of a run: those that are not final and those that have failed, unless it is said which.",
     )
-    tasks.add_argument("run_named", nargs="?", metavar="RUN", help=_RUN)
+    tasks.add_argument("run_named", nargs="?", metavar="RUN", help=RUN_HELP)
     tasks.add_argument("--state", action="append", metavar="STATE", help="those in this state; may be given again")
     tasks.add_argument("--app", action="append", metavar="APP", help="those of this app; may be given again")
     tasks.add_argument("--failed", action="store_true", help="those that have failed, or could not run")
@@ -52,7 +52,7 @@ def add_commands(commands: Any) -> None:
         "Tell of a task what it waits for, what that waits for, and for each place why it cannot run there now.",
     )
     explain.add_argument("task", type=_not_negative, metavar="TASK", help="number of the task")
-    explain.add_argument("run_named", nargs="?", metavar="RUN", help=_RUN)
+    explain.add_argument("run_named", nargs="?", metavar="RUN", help=RUN_HELP)
 
     cancel = _command(
         commands,
@@ -62,7 +62,7 @@ def add_commands(commands: Any) -> None:
     )
     cancel.add_argument("tasks", nargs="*", type=_not_negative, metavar="TASK", help="numbers of tasks")
     cancel.add_argument("--app", action="append", metavar="APP", help="all of this app that are not final")
-    cancel.add_argument("--run", dest="run_named", metavar="RUN", help=_RUN)
+    cancel.add_argument("--run", dest="run_named", metavar="RUN", help=RUN_HELP)
 
     blocks = _command(
         commands,
@@ -70,7 +70,7 @@ def add_commands(commands: Any) -> None:
         "list blocks and managers of a run",
         "List the blocks of a run's executors, what the batch system says of them, and the managers that they have.",
     )
-    blocks.add_argument("run_named", nargs="?", metavar="RUN", help=_RUN)
+    blocks.add_argument("run_named", nargs="?", metavar="RUN", help=RUN_HELP)
 
     runs = _command(
         commands,
