@@ -8,6 +8,7 @@ import gzip
 import itertools
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from trellis.cli.runs_options import RUN_HELP
+from trellis.dataflow.states import States
 from trellis.errors import TrellisError
 from trellis.watching.trace import Span, trace_events
 
@@ -72,7 +74,7 @@ def _write(options: argparse.Namespace) -> int:
                 file.write(separator + json.dumps(event, separators=(",", ":")))
                 separator = ",\n"
             file.write("\n]}\n")
-        return next(counter) - 1
+        return next(counter)
 
 
 @contextmanager
@@ -121,10 +123,11 @@ def _spans(run_named: str | None, database: str | None) -> Iterator[Iterator[Spa
 def _spans_of_program(found: Any) -> Iterator[Span]:
     from trellis.watching.ask import NoAnswer, ask
     from trellis.watching.questions import AskTasks
+    from trellis.watching.tasks import STATES
 
     hint = "Config(monitoring=MonitoringHub()) records a run, and --database tells where it is recorded elsewhere"
     try:
-        tasks = ask(found, AskTasks())["tasks"]
+        tasks = ask(found, AskTasks(states=list(STATES)))["tasks"]
     except NoAnswer as error:
         raise _NothingToTrace(f"run {found.directory} is not recorded ({hint}), and does not answer: {error}") from None
     print(
@@ -143,5 +146,11 @@ def _spans_of_tasks(tasks: list[dict[str, Any]]) -> Iterator[Span]:
             yield Span(
                 *(task["task_id"], task["attempt"] - 1, task["app"], task["executor"], task.get("hostname") or ""),
                 *(task.get("manager") or "", task.get("worker"), task.get("launched_at"), started),
-                *(now if ended is None else ended, task.get("error", "").partition(":")[0], ended is None),
+                *(now if ended is None else ended, _class_in(task), ended is None),
             )
+
+
+def _class_in(task: dict[str, Any]) -> str:
+    """Name of the class of what a task has failed with."""
+    found = re.match(r"\w*", task["error"]) if task["state"] == States.failed.name else None
+    return found.group() if found is not None else ""

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 _MICROSECONDS = 1_000_000
+# Beginnings and durations are by two clocks: a worker's task may seem to begin before its last one has ended.
+_SLACK_S = 0.001
 
 
 class Span(NamedTuple):
@@ -34,14 +36,17 @@ class _Row:
         self._free: list[int] = []
         self._busy: list[tuple[float, int]] = []  # until when, which lane
 
-    def lane(self, started: float, ended: float, new: Iterator[int]) -> tuple[int, bool]:
-        """The lane for a span that starts now, and whether it is a new one."""
-        while self._busy and self._busy[0][0] <= started:
-            heapq.heappush(self._free, heapq.heappop(self._busy)[1])
+    def lane(self, span: Span, new: Iterator[int]) -> tuple[int, bool, float]:
+        """The lane for a span that starts now, whether it is a new one, and since when it is free."""
+        free_since = span.started
+        while self._busy and self._busy[0][0] <= span.started + _SLACK_S:
+            until, lane = heapq.heappop(self._busy)
+            heapq.heappush(self._free, lane)
+            free_since = max(free_since, until)
         is_new = not self._free
         lane = next(new) if is_new else heapq.heappop(self._free)
-        heapq.heappush(self._busy, (ended, lane))
-        return lane, is_new
+        heapq.heappush(self._busy, (span.ended, lane))
+        return lane, is_new, free_since
 
 
 def trace_events(spans: Iterable[Span]) -> Iterator[dict[str, Any]]:
@@ -61,11 +66,11 @@ def trace_events(spans: Iterable[Span]) -> Iterator[dict[str, Any]]:
         row = rows.get(key)
         if row is None:
             row = rows[key] = _Row(process)
-        lane, is_new = row.lane(span.started, span.ended, lanes)
+        lane, is_new, free_since = row.lane(span, lanes)
         if is_new:
             yield _named("thread_name", process, lane, _name_of_row(span))
         yield from running.begun(span)
-        yield _event_of(span, process, lane)
+        yield _event_of(span, process, lane, free_since)
     yield from running.rest()
 
 
@@ -78,7 +83,7 @@ def _name_of_row(span: Span) -> str:
     return " ".join(filter(None, (span.manager, worker))) or "tasks"
 
 
-def _event_of(span: Span, process: int, lane: int) -> dict[str, Any]:
+def _event_of(span: Span, process: int, lane: int, started: float) -> dict[str, Any]:
     about: dict[str, Any] = {"task": span.task_id, "attempt": span.try_id + 1}
     if span.launched is not None:
         about["waited_s"] = round(max(0.0, span.started - span.launched), 6)
@@ -92,8 +97,8 @@ def _event_of(span: Span, process: int, lane: int) -> dict[str, Any]:
         "cat": "failed" if span.exception else "task",
         "pid": process,
         "tid": lane,
-        "ts": round(span.started * _MICROSECONDS),
-        "dur": max(0, round((span.ended - span.started) * _MICROSECONDS)),
+        "ts": round(started * _MICROSECONDS),
+        "dur": max(0, round(span.ended * _MICROSECONDS) - round(started * _MICROSECONDS)),
         "args": about,
     }
     if span.exception:
