@@ -59,6 +59,7 @@ ROOMS = (
     "launchers",
     "watching",
     "monitoring",
+    "monitoring/queries",
     "cli",
     "jobs",
     "logconfigs",

@@ -13,12 +13,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from trellis.cli.runs_options import RUN_HELP
-from trellis.dataflow.states import States
 from trellis.errors import TrellisError
-from trellis.watching.trace import Span, trace_events
+
+if TYPE_CHECKING:
+    from trellis.watching.trace import AttemptSpan
 
 _DATABASE = "monitoring.db"
 
@@ -61,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write(options: argparse.Namespace) -> int:
+    from trellis.watching.trace import trace_events
+
     with _spans(options.run_named, options.database) as spans:
         first = next(spans, None)  # before a file is made
         if first is None:
@@ -96,8 +99,8 @@ def _opened(path: str) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _spans(run_named: str | None, database: str | None) -> Iterator[Iterator[Span]]:
-    """From the record, if there is one; else what the program itself still knows."""
+def _spans(run_named: str | None, database: str | None) -> Iterator[Iterator[AttemptSpan]]:
+    """Attempts of the record, if there is one; else those that the program itself still knows."""
     from trellis.watching.find_runs import find
 
     found = find(run_named) if run_named is not None or database is None else None
@@ -120,7 +123,7 @@ def _spans(run_named: str | None, database: str | None) -> Iterator[Iterator[Spa
     yield _spans_of_program(found)
 
 
-def _spans_of_program(found: Any) -> Iterator[Span]:
+def _spans_of_program(found: Any) -> Iterator[AttemptSpan]:
     from trellis.watching.ask import NoAnswer, ask
     from trellis.watching.questions import AskTasks
     from trellis.watching.tasks import STATES
@@ -136,14 +139,16 @@ def _spans_of_program(found: Any) -> Iterator[Span]:
     yield from sorted(_spans_of_tasks(tasks), key=lambda span: span.started)
 
 
-def _spans_of_tasks(tasks: list[dict[str, Any]]) -> Iterator[Span]:
+def _spans_of_tasks(tasks: list[dict[str, Any]]) -> Iterator[AttemptSpan]:
+    from trellis.watching.trace import AttemptSpan
+
     now = time.time()
     for task in tasks:
         started, ended, seconds = task.get("running_since"), task.get("ended_at"), task.get("duration_s")
         if started is None and ended is not None and seconds is not None:
             started = ended - seconds
         if started is not None:
-            yield Span(
+            yield AttemptSpan(
                 *(task["task_id"], task["attempt"] - 1, task["app"], task["executor"], task.get("hostname") or ""),
                 *(task.get("manager") or "", task.get("worker"), task.get("launched_at"), started),
                 *(now if ended is None else ended, _class_in(task), ended is None),
@@ -152,5 +157,5 @@ def _spans_of_tasks(tasks: list[dict[str, Any]]) -> Iterator[Span]:
 
 def _class_in(task: dict[str, Any]) -> str:
     """Name of the class of what a task has failed with."""
-    found = re.match(r"\w*", task["error"]) if task["state"] == States.failed.name else None
+    found = re.match(r"\w*", task["error"]) if task["state"] == "failed" else None
     return found.group() if found is not None else ""

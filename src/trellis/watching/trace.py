@@ -11,7 +11,7 @@ _MICROSECONDS = 1_000_000
 _SLACK_S = 0.001
 
 
-class Span(NamedTuple):
+class AttemptSpan(NamedTuple):
     """An attempt that has run, or runs."""
 
     task_id: int
@@ -36,7 +36,7 @@ class _Row:
         self._free: list[int] = []
         self._busy: list[tuple[float, int]] = []  # until when, which lane
 
-    def lane(self, span: Span, new: Iterator[int]) -> tuple[int, bool, float]:
+    def lane(self, span: AttemptSpan, new: Iterator[int]) -> tuple[int, bool, float]:
         """The lane for a span that starts now, whether it is a new one, and since when it is free."""
         free_since = span.started
         while self._busy and self._busy[0][0] <= span.started + _SLACK_S:
@@ -49,7 +49,7 @@ class _Row:
         return lane, is_new, free_since
 
 
-def trace_events(spans: Iterable[Span]) -> Iterator[dict[str, Any]]:
+def trace_events(spans: Iterable[AttemptSpan]) -> Iterator[dict[str, Any]]:
     """Events of the trace. The spans are given by when they started."""
     processes: dict[tuple[str, str], int] = {}
     rows: dict[tuple[str, str, str, int | None], _Row] = {}
@@ -78,12 +78,12 @@ def _named(what: str, process: int, lane: int, name: str) -> dict[str, Any]:
     return {"ph": "M", "name": what, "pid": process, "tid": lane, "args": {"name": name}}
 
 
-def _name_of_row(span: Span) -> str:
+def _name_of_row(span: AttemptSpan) -> str:
     worker = "" if span.worker is None else f"worker {span.worker}"
     return " ".join(filter(None, (span.manager, worker))) or "tasks"
 
 
-def _event_of(span: Span, process: int, lane: int, started: float) -> dict[str, Any]:
+def _event_of(span: AttemptSpan, process: int, lane: int, started: float) -> dict[str, Any]:
     about: dict[str, Any] = {"task": span.task_id, "attempt": span.try_id + 1}
     if span.launched is not None:
         about["waited_s"] = round(max(0.0, span.started - span.launched), 6)
@@ -112,7 +112,7 @@ class _Running:
     def __init__(self) -> None:
         self._ends: list[float] = []
 
-    def begun(self, span: Span) -> Iterator[dict[str, Any]]:
+    def begun(self, span: AttemptSpan) -> Iterator[dict[str, Any]]:
         while self._ends and self._ends[0] <= span.started:
             yield self._count(heapq.heappop(self._ends))
         heapq.heappush(self._ends, span.ended)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from trellis.watching.trace import Span, trace_events
+from trellis.watching.trace import AttemptSpan, trace_events
 
-FIRST = Span(0, 0, "f", "htex", "node7", "m1", 2, launched=10.0, started=10.5, ended=11.0)
+FIRST = AttemptSpan(0, 0, "f", "htex", "node7", "m1", 2, launched=10.0, started=10.5, ended=11.0)
 
 
-def events(*spans: Span, kind: str = "X") -> list[dict[str, Any]]:
+def events(*spans: AttemptSpan, kind: str = "X") -> list[dict[str, Any]]:
     return [event for event in trace_events(spans) if event["ph"] == kind]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from trellis.errors import TrellisError
 from trellis.monitoring import tables
-from trellis.watching.trace import Span
+from trellis.watching.trace import AttemptSpan
 
 _CHUNK = 10_000
 
@@ -54,7 +54,7 @@ def find_recorded_run(connection: Connection, run_id: str | None) -> str | None:
     return found
 
 
-def spans(connection: Connection, run_id: str) -> Iterator[Span]:
+def spans(connection: Connection, run_id: str) -> Iterator[AttemptSpan]:
     """The attempts of a run."""
     names = sa.inspect(connection).get_table_names()
     if tables.trellis_attempt.name in names:
@@ -64,7 +64,7 @@ def spans(connection: Connection, run_id: str) -> Iterator[Span]:
     return _parsls_spans(connection, run_id)
 
 
-def _own_spans(connection: Connection, number: int) -> Iterator[Span]:
+def _own_spans(connection: Connection, number: int) -> Iterator[AttemptSpan]:
     attempt, run = tables.trellis_attempt.c, tables.trellis_run.c
     until: float = connection.scalar(sa.select(run.recorded_until).where(run.run == number)) or 0.0
     began = sa.func.coalesce(attempt.started, attempt.launched)
@@ -82,13 +82,13 @@ def _own_spans(connection: Connection, number: int) -> Iterator[Span]:
         start = launched if started is None else started  # of executors that do not tell where it ran
         end = returned if duration_s is None else start + duration_s
         end_seen = max(start, until if end is None else end)
-        yield Span(
+        yield AttemptSpan(
             *(task_id, try_id, app, executor, host or "", manager or "", worker),
             *(launched, start, end_seen, exception or "", end is None),
         )
 
 
-def _parsls_spans(connection: Connection, run_id: str) -> Iterator[Span]:
+def _parsls_spans(connection: Connection, run_id: str) -> Iterator[AttemptSpan]:
     one, task = tables.tries.c, tables.task.c
     query = (
         sa.select(
@@ -103,7 +103,7 @@ def _parsls_spans(connection: Connection, run_id: str) -> Iterator[Span]:
     for row in _rows(connection, query):
         task_id, try_id, app, executor, host, launched, started, returned, history = row
         start = started.timestamp()
-        yield Span(
+        yield AttemptSpan(
             *(task_id, try_id, app, executor, host or "", "", None),
             *(None if launched is None else launched.timestamp(), start),
             start if returned is None else max(start, returned.timestamp()),
