@@ -415,7 +415,7 @@ _CALLS = (
     Mistake(
         "a misspelt attribute of a future",
         lambda folder: ident(1).resutl,
-        ("the result of the task, of type int, has no attribute 'resutl'", "is it a misspelt attribute of the future?"),
+        ("the result of the task, of type int, has no attribute 'resutl'", "of the future? Did you mean result?"),
     ),
     Mistake(
         "a future in a sum",

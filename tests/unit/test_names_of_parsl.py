@@ -451,3 +451,10 @@ def test_exceptions_as_values() -> None:
     with pytest.raises(ValueError, match="seven"):
         again.reraise()
     assert wrap_error(int)("7") == 7
+
+
+def test_a_misspelt_name_of_the_package_is_known_to_pythons_own_advice() -> None:
+    with pytest.raises(AttributeError) as caught:
+        trellis.Confg  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("Confg", trellis)
+    assert "Config" in dir(trellis)  # where it looks for a similar one

@@ -23,7 +23,9 @@ def submodule(package: str, name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name != path:  # it is there, and lacks something itself
                 raise
-    raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    # With these, Python's own traceback asks whether a similar name was meant.
+    text = f"module {package!r} has no attribute {name!r}"
+    raise AttributeError(text, name=name, obj=sys.modules.get(package))
 
 
 def names(package: str) -> list[str]:

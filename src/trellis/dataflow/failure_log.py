@@ -15,7 +15,7 @@ from typing import Any
 from trellis.core.failures import FailureKind, in_words, kind_of
 from trellis.core.light_future import LightFuture
 from trellis.dataflow.arguments import futures_of_join, has_failed
-from trellis.dataflow.failure_words import traceback_of, where_it_ran, where_output_is
+from trellis.dataflow.failure_words import place_notes, traceback_of, where_it_ran, where_output_is
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.errors import JoinError
@@ -77,7 +77,8 @@ class FailureLog:
         self._tell_who_looks(record, group, causes)
         if count <= _SHOWN:
             where = "" if record.status is States.dep_fail else f" ({where_it_ran(record)}{where_output_is(record)})"
-            logger.error("%s%s%s", what, where, traceback_of(exception) if count == 1 else "")
+            more = traceback_of(exception) + place_notes(exception) if count == 1 else ""
+            logger.error("%s%s%s", what, where, more)
         if count == _SHOWN:
             logger.error("further failures of app %s with %s are counted, but not logged one by one", *kind[:2])
 

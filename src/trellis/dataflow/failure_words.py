@@ -46,13 +46,22 @@ def note_where(record: TaskRecord, exception: BaseException) -> None:
     """Add to an exception which task raised it, and where: tracebacks show it below, and its text stays as it is."""
     if isinstance(exception, PropagatedException):  # names its tasks, and those have such notes
         return
-    if not isinstance(exception.__cause__, RemoteTraceback):  # it was raised in this process
+    if record.run_info is not None and not isinstance(exception.__cause__, RemoteTraceback):  # raised in this process
         add_place_note(exception)
     note = f"{_FIRST_WORDS}{record.describe()}, {where_it_ran(record)}"
     with suppress(BaseException):  # an exception of the user's own may refuse
         ours = [one for one in getattr(exception, "__notes__", ()) if str(one).startswith(_FIRST_WORDS)]
         if note not in ours and len(ours) < _MOST_NOTES:
             BaseException.add_note(exception, note)
+
+
+def place_notes(exception: BaseException) -> str:
+    """Which interpreter or directory lacked something, a line each with an end of line before it."""
+    try:
+        notes = [str(note) for note in getattr(exception, "__notes__", ())]
+    except Exception:
+        return ""
+    return "".join(f"\n{note}" for note in notes if note.startswith(_FIRST_WORDS) and "(app " not in note)
 
 
 def traceback_of(exception: BaseException) -> str:

@@ -159,13 +159,22 @@ def deferred_getitem(result: Any, key: Any) -> Any:
     return result[key]
 
 
+def _meant(name: str) -> str:
+    from difflib import get_close_matches
+
+    from trellis.futures import AppFuture
+
+    similar = get_close_matches(name, [one for one in dir(AppFuture) if not one.startswith("_")], 1)
+    return f" Did you mean {similar[0]}?" if similar else ""
+
+
 def deferred_getattr(result: Any, name: str) -> Any:
     try:
         return getattr(result, name)
     except AttributeError:
         raise AttributeError(
             f"the result of the task, of type {type(result).__name__}, has no attribute {name!r} "
-            f"(future.{name} means: take it from the result; is it a misspelt attribute of the future?)",
+            f"(future.{name} means: take it from the result; is it a misspelt attribute of the future?{_meant(name)})",
             name=name,
             obj=result,
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed, wait
@@ -211,6 +212,16 @@ def test_an_exception_says_which_task_raised_it_and_where_below_its_traceback(df
     assert note.startswith("Trellis: task 0 (app breaks), attempt 1, on host ")
     assert note.endswith(", executor pool, trellis-pool-0\n")
     assert pickle.loads(pickle.dumps(error)).args == error.args
+
+
+def test_a_missing_module_says_which_interpreter_lacks_it_also_in_the_log(dfk: DataFlowKernel) -> None:
+    def imports() -> None:
+        import onlyhere  # type: ignore[import-not-found]  # noqa: F401
+
+    error = dfk.submit(imports, ()).exception(TIMEOUT_S)
+    assert error is not None
+    assert f", {sys.executable}, on host " in error.__notes__[0]
+    assert error.__notes__[0] in log_of(dfk)
 
 
 def test_what_was_not_launched_says_so(dfk: DataFlowKernel) -> None:
