@@ -50,6 +50,7 @@ class LibraryBook:
         self._keep: list[Any] = []  # TaskVine uses them without owning them
         self._worked: set[str] = set()
         self._failures: dict[str, int] = {}
+        self._last_words: dict[str, str] = {}  # of those that ended, and in which no call has ended since
         self._wanted: set[str] = set()  # what tasks have named; empty: tasks that are no calls
         self._warned: set[str] = set()
 
@@ -69,6 +70,15 @@ class LibraryBook:
             KeyError: there is no such library.
         """
         return self._specs[name][0].resources
+
+    def spec(self, name: str) -> LibrarySpec | None:
+        """What was said of a library."""
+        entry = self._specs.get(name)
+        return None if entry is None else entry[0]
+
+    def trouble(self, name: str) -> str:
+        """How the library ended that was the last to end, when no call has ended in it since."""
+        return self._last_words.get(name, "")
 
     def warn(self, name: str) -> str:
         """A task names this library (or none): what the user should know of that, once; mostly nothing.
@@ -160,6 +170,7 @@ class LibraryBook:
         """A call has ended in it."""
         self._worked.add(name)
         self._failures.pop(name, None)
+        self._last_words.pop(name, None)
 
     def failed(self, words: str) -> dict[str, tuple[str, bool]]:
         """What TaskVine wrote of libraries that ended: the reason by name, and whether their calls are to fail."""
@@ -174,6 +185,7 @@ class LibraryBook:
                 timeout_s = self._specs[name][0].context_timeout_s
                 words = f"its context was not there after {timeout_s:g} s (context_timeout_s); {words}"
             ends[name] = (f"library {name} ended on worker {worker}: {words}", hopeless)
+            self._last_words[name] = f"it ended on worker {worker}: {words}"
             if hopeless:
                 del self._failures[name]
         return ends

@@ -6,6 +6,7 @@ import re
 
 from trellis.executors.taskvine.ndcctools import hung_workers
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.executors.taskvine.ndcctools.placements import Placements
 from trellis.executors.taskvine.ndcctools.task_book import TaskBook
 from trellis.executors.taskvine.ndcctools.waiting import Waiting
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
@@ -37,7 +38,8 @@ def starts_to_tell(log: bytes) -> list[str]:
 class Rounds:
     """Gives what the user should know; all clocks are the caller's."""
 
-    def __init__(self, vine: TaskVine, tasks: TaskBook, workers: WorkerBook) -> None:
+    def __init__(self, vine: TaskVine, tasks: TaskBook, workers: WorkerBook, placements: Placements) -> None:
+        self._placements = placements
         self._vine = vine
         self._tasks = tasks
         self._workers = workers
@@ -59,7 +61,9 @@ class Rounds:
         if self._waiting_at <= now:
             self._waiting_at = now + _WAITING_LOOK_S
             tasks, running = len(self._tasks), self._vine.statistics().tasks_on_workers
-            notices += starts_to_tell(self._news_of_log())
+            news = self._news_of_log()
+            self._placements.read(news)
+            notices += starts_to_tell(news)
             notices += self._waiting.look(now, tasks, running, self._workers.allocations(), self._tasks.needs())
         return notices
 

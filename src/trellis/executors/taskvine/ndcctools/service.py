@@ -21,10 +21,12 @@ from trellis.executors.common.message_policy import Client, header_of
 from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.executors.taskvine.ndcctools.asked_tasks import AskedTasks
 from trellis.executors.taskvine.ndcctools.fetches import Fetched, Fetches
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.links import Links
+from trellis.executors.taskvine.ndcctools.placements import Placements
 from trellis.executors.taskvine.ndcctools.rounds import Rounds
 from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
@@ -55,7 +57,7 @@ from trellis.wire.vine import (
     VineTasks,
     WorkerLeft,
 )
-from trellis.wire.vine_watching import VineStanding, VineStandingRequest
+from trellis.wire.vine_watching import VineStandingRequest, VineTasksRunning
 
 logger = logging.getLogger("trellis.vine.manager")
 
@@ -66,6 +68,8 @@ _LONGEST_PAUSE_S = 0.05
 _IDLE_PAUSE_S = 0.1
 # Between two looks at the list of workers.
 _LOOK_S = 0.1
+# Tasks that have been running for so long are told; most are not.
+_TOLD_AFTER_S = 1.0
 # Ends of tasks that are taken from TaskVine at a time.
 _BATCH = 64
 # They wait for others so long, or until as many wait as there are tasks that have not ended: each report alone costs
@@ -109,7 +113,10 @@ class NdcctoolsService:
         self._ends: list[Done | VineTaskFailed] = []  # to be reported
         self._report_at = 0.0
         self._look_at = 0.0
-        self._rounds = Rounds(self._vine, self._tasks, self._workers)
+        self._placements = Placements()
+        self._rounds = Rounds(self._vine, self._tasks, self._workers, self._placements)
+        wanted = int(settings.tune.get("wait-for-workers", settings.wait_for_workers))
+        self._asked = AskedTasks(self._tasks, self._workers, self._placements, wanted, bool(mode))
         self._running = True
 
     def _configure(self) -> list[str]:
@@ -214,6 +221,18 @@ class NdcctoolsService:
             self._send(news)
         for notice in self._rounds.look(now):
             self._send(VineNotice(notice))
+        self._asked.look(len(rows))
+        self._placements.look(rows, time.time())
+        self._tell_running()
+
+    def _tell_running(self) -> None:
+        by_worker: dict[str, dict[int, float]] = {}
+        for number, since in self._placements.news(self._tasks.is_call, time.time() - _TOLD_AFTER_S).items():
+            place = self._placements.of(number)
+            assert place is not None
+            by_worker.setdefault(self._workers.name(place.address), {})[self._tasks.id_of(number)] = since
+        for worker, began in by_worker.items():
+            self._send(VineTasksRunning(worker, list(began), list(began.values())))
 
     def _report(self, ends: Iterable[Done | VineTaskFailed]) -> None:
         done: dict[str, list[Done]] = {}
@@ -307,7 +326,8 @@ class NdcctoolsService:
             case VineStatusRequest(request=request):
                 self._send(self._status(request))
             case VineStandingRequest(request=request, id=id_):
-                self._send(self._standing(request, id_))
+                self._look_at_workers()
+                self._send(self._asked.standing(request, id_, time.time()))
             case Shutdown():
                 logger.info("shut down by the submit side")
                 self._running = False
@@ -341,25 +361,21 @@ class NdcctoolsService:
     def _status(self, request: int) -> VineStatus:
         """What TaskVine does not count (bytes between workers, cache hits) is 0."""
         self._look_at_workers()
-        statistics = self._vine.statistics()
+        statistics, workers = self._vine.statistics(), self._asked.statuses()
+        running = sum(worker.tasks for worker in workers)
         return VineStatus(
             request,
-            statistics.tasks_waiting,
-            statistics.tasks_on_workers,
+            max(0, len(self._tasks) - running),
+            running,
             self._done,
             self._failed,
-            self._workers.statuses(),
+            workers,
             statistics.bytes_sent,
             0,
             0,
             0,
             0,
         )
-
-    def _standing(self, request: int, id_: int) -> VineStanding:
-        if not self._tasks.has(id_):
-            return VineStanding(request, "unknown", "the manager does not have it: it has just ended, or will come")
-        return VineStanding(request, "queued", "TaskVine has it")
 
     def _send(self, message: Message, frames: Iterable[Buffer] = ()) -> None:
         if self._client.peer is not None:

@@ -21,7 +21,7 @@ from trellis.executors.taskvine.ndcctools.waiting import WorkerNeed
 from trellis.executors.taskvine.remote import fit, guard, runner
 from trellis.wire.codec import Payload, payload_buffers
 from trellis.wire.payload import loads
-from trellis.wire.vine import ON_IMPORT_PATH, Mount, TaskShape, VineTaskFailed
+from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount, TaskShape, VineTaskFailed
 
 # A task that its worker could not end is started again, see ``guard``. That it happens twice is rare.
 _MOST_STARTS = 10
@@ -62,6 +62,17 @@ class _Held(NamedTuple):
     reads: frozenset[int] = frozenset()  # temporary files
     makes: frozenset[int] = frozenset()
     limit_s: float = 0.0  # of a call
+
+
+class KnownTask(NamedTuple):
+    """What is known of a task that has not ended, for people who ask."""
+
+    id: int
+    number: int  # TaskVine's
+    need: WorkerNeed
+    category: str
+    library: str  # of a call; else empty
+    priority: float
 
 
 class TaskBook:
@@ -256,6 +267,42 @@ class TaskBook:
     def calls_of(self, library: str) -> list[int]:
         """Calls of a library that have not ended."""
         return [held.new.id for held in self._held.values() if held.library == library]
+
+    # -- for people who ask ------------------------------------------------------------------------------------
+
+    def known(self, id_: int) -> KnownTask | None:
+        """A task that has not ended."""
+        number = self._numbers.get(id_)
+        return None if number is None else self._known(number, self._held[number])
+
+    def all(self) -> list[KnownTask]:
+        """All tasks that have not ended."""
+        return [self._known(number, held) for number, held in self._held.items()]
+
+    def is_call(self, number: int) -> bool | None:
+        """Whether the task of this number of TaskVine's is one; None: it is none of ours, or has ended."""
+        held = self._held.get(number)
+        return None if held is None else bool(held.library)
+
+    def id_of(self, number: int) -> int:
+        """Our number of a task that has not ended."""
+        return self._held[number].new.id
+
+    def makers(self, id_: int) -> dict[str, KnownTask]:
+        """Temporary files that a task reads and that are not there yet, and the task that makes each."""
+        makers = self._temps.makers(self._held[self._numbers[id_]].reads)
+        found = {file: self.known(maker) for file, maker in makers.items()}
+        return {self._files.name(file): maker for file, maker in found.items() if maker is not None}
+
+    def library(self, name: str) -> LibrarySpec | None:
+        return self._libraries.spec(name)
+
+    def library_trouble(self, name: str) -> str:
+        return self._libraries.trouble(name)
+
+    def _known(self, number: int, held: _Held) -> KnownTask:
+        shape, _ = self._shapes[held.new.shape]
+        return KnownTask(held.new.id, number, self._need(held.new.shape), shape.category, held.library, shape.priority)
 
     def needs(self) -> dict[int, WorkerNeed]:
         """What tasks that have not ended need of workers, by shape."""

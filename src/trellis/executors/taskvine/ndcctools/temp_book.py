@@ -43,6 +43,10 @@ class TempBook:
                 stuck |= self._readers.get(file, set())
         return sorted(stuck)
 
+    def makers(self, files: Iterable[int]) -> dict[int, int]:
+        """For each of these files that was not made yet, a task that makes it."""
+        return {file: min(self._makers[file]) for file in files if file not in self._made and self._makers.get(file)}
+
     def lost(self, files: Iterable[int]) -> list[int]:
         """Note that these files cannot be made again. Gives tasks that now wait for ever."""
         self._made.difference_update(files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trellis.wire.vine import Resources, WorkerJoined, WorkerLeft, WorkerStatus
@@ -28,7 +28,7 @@ class WorkerBook:
                 news.append(WorkerLeft(_name(row), row["hostname"], _GONE, row.get("total_tasks_running", 0)))
         for address, row in now.items():
             if address not in self._rows:
-                news.append(WorkerJoined(_name(row), row["hostname"], _resources(row, "total")))
+                news.append(WorkerJoined(_name(row), row["hostname"], _resources(row, "total"), _block(row)))
         self._rows = now
         return news
 
@@ -36,6 +36,15 @@ class WorkerBook:
         """The name of the worker at this address; the address itself when it is not known (any more)."""
         row = self._rows.get(address or "")
         return _name(row) if row is not None else address or ""
+
+    def where(self, address: str) -> str:
+        """Name and host of the worker at this address, for people."""
+        row = self._rows.get(address)
+        return f"{_name(row)} on {row['hostname']}" if row is not None else address
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What TaskVine says of each."""
+        return list(self._rows.values())
 
     def hosts_of(self, blocks: Iterable[str]) -> list[str]:
         """Hosts all of whose workers are of these blocks."""
@@ -51,12 +60,11 @@ class WorkerBook:
 
     def statuses(self) -> list[WorkerStatus]:
         """What ``VineStatus`` tells of each worker."""
-        return [self._status(row) for row in self._rows.values()]
+        return [self.status(row) for row in self._rows.values()]
 
     @staticmethod
-    def _status(row: dict[str, Any]) -> WorkerStatus:
-        factory = row.get("factory_name") or ""
-        ours = factory == FACTORY_NAME
+    def status(row: Mapping[str, Any]) -> WorkerStatus:
+        """What is told of a worker."""
         tasks = row.get("total_tasks_running", 0)
         return WorkerStatus(
             _name(row),
@@ -68,15 +76,20 @@ class WorkerBook:
             0,
             0.0,
             0.0,
-            "" if ours else factory,
-            ours,
+            _block(row),
+            row.get("factory_name") == FACTORY_NAME,
         )
 
 
-def _name(row: dict[str, Any]) -> str:
+def _block(row: Mapping[str, Any]) -> str:
+    factory = row.get("factory_name") or ""
+    return "" if factory == FACTORY_NAME else str(factory)
+
+
+def _name(row: Mapping[str, Any]) -> str:
     # Only workers of a factory tell their own names.
     return str(row.get("workerid") or row["addrport"])
 
 
-def _resources(row: dict[str, Any], which: str) -> Resources:
+def _resources(row: Mapping[str, Any], which: str) -> Resources:
     return Resources(*[row.get(f"{name}_{which}") for name in ("cores", "memory", "disk", "gpus")])

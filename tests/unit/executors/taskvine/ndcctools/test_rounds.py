@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trellis.executors.taskvine.ndcctools.placements import Placements
 from trellis.executors.taskvine.ndcctools.rounds import Rounds, starts_to_tell
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
 
@@ -43,7 +44,8 @@ class NoTasks:
 
 
 def test_each_line_of_the_log_is_read_once_and_whole(tmp_path: Path) -> None:
-    rounds = Rounds(Vine(tmp_path), NoTasks(), WorkerBook())  # type: ignore[arg-type]
+    placements = Placements()
+    rounds = Rounds(Vine(tmp_path), NoTasks(), WorkerBook(), placements)  # type: ignore[arg-type]
     assert rounds.look(1.0) == []  # there is no log yet
     line = READY % 4
     (tmp_path / "transactions").write_bytes(RUNNING + line[:20])

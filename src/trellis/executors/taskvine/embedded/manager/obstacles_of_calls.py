@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from trellis.executors.taskvine.embedded.allocation import allocate
 from trellis.executors.taskvine.embedded.manager.file_recovery import has_cache_room
 from trellis.executors.taskvine.embedded.manager.instances import has_room
-from trellis.executors.taskvine.embedded.manager.obstacles import grouped
 from trellis.executors.taskvine.embedded.manager.obstacles_of_files import file_words, lost_files
 from trellis.executors.taskvine.embedded.manager.obstacles_of_tasks import no_cache_room, why_full, why_never
 from trellis.executors.taskvine.embedded.manager.records import InstalledLibrary, LibraryInstance, VineTask, VineWorker
 from trellis.executors.taskvine.embedded.manager.store import Store
+from trellis.executors.taskvine.obstacles import grouped
 from trellis.wire.questions import Obstacle
 
 
@@ -27,7 +27,7 @@ def call_obstacles(store: Store, task: VineTask, now: float) -> list[Obstacle]:
     if lost:
         found += lost_files(store, lost)
     there = {worker.name: _instances(store, worker, library) for worker in store.workers.values()}
-    up = [(worker, *_why_busy(store, i, worker, task, now)) for worker, i in _pairs(store, there)]
+    up = [(worker.where, *_why_busy(store, i, worker, task, now)) for worker, i in _pairs(store, there)]
     found += grouped(up, f"{place} at ")
     found += grouped(_why_no_other(store, library, task, there, now), f"{place} at ")
     return found
@@ -71,7 +71,7 @@ def _why_busy(
 
 def _why_no_other(
     store: Store, library: InstalledLibrary, task: VineTask, there: dict[str, list[LibraryInstance]], now: float
-) -> Iterator[tuple[VineWorker, str, str]]:
+) -> Iterator[tuple[str, str, str]]:
     """Tell of workers that have no instance."""
     spec = library.spec
     for worker in store.workers.values():
@@ -80,13 +80,13 @@ def _why_no_other(
         allocation = allocate(spec.resources, worker.total)
         never = why_never(worker, task, spec.resources, allocation, now)
         if never is not None:
-            yield worker, *never
+            yield worker.where, *never
             continue
         assert allocation is not None
         paused_s = worker.paused.get(spec.name, 0.0) - now
         if paused_s > 0:
-            yield worker, "it did not start there just now", f"it is tried there again in {paused_s:.0f} s"
+            yield worker.where, "it did not start there just now", f"it is tried there again in {paused_s:.0f} s"
         elif not has_room(store, worker, allocation):
-            yield worker, *why_full(worker, allocation)
+            yield worker.where, *why_full(worker, allocation)
         else:
-            yield worker, "it has not been started there", "at once, when more calls wait than start elsewhere"
+            yield worker.where, "it has not been started there", "at once, when more calls wait than start elsewhere"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trellis.executors.taskvine.embedded.manager.obstacles import worker_words
 from trellis.executors.taskvine.embedded.manager.records import (
     AwaitingInputs,
     AwaitingTemps,
@@ -45,7 +44,7 @@ def _doing(store: Store, task: VineTask) -> str:
         return "which waits in the queue itself"
     if isinstance(place, AwaitingTemps):
         return "which waits for files that others make"
-    where = worker_words(store.workers[place.worker])
+    where = f"worker {store.workers[place.worker].where}"
     if isinstance(place, AwaitingInputs):
         return f"which waits for its inputs at {where}"
     return f"which runs at {where}"
@@ -71,7 +70,7 @@ def _source(store: Store, source: str) -> str:
     if not source:
         return "the manager"
     peer = store.workers.get(source)
-    return worker_words(peer) if peer is not None else source
+    return f"worker {peer.where}" if peer is not None else source
 
 
 def _why_not_sent(store: Store, file: CachedFile, now: float) -> tuple[str, str]:

@@ -7,20 +7,23 @@ from collections.abc import Iterator
 from trellis.executors.taskvine.embedded.manager.dispatcher import allocation_at, asked_by
 from trellis.executors.taskvine.embedded.manager.file_recovery import has_cache_room
 from trellis.executors.taskvine.embedded.manager.instances import has_room
-from trellis.executors.taskvine.embedded.manager.obstacles import WHEN_ONE_ENDS, amounts
 from trellis.executors.taskvine.embedded.manager.records import VineTask, VineWorker
 from trellis.executors.taskvine.embedded.manager.store import Store
+from trellis.executors.taskvine.obstacles import WHEN_ONE_ENDS, amounts
 from trellis.wire.vine import Resources
 
 _NEVER = "never there: ask for less, or for larger workers"
 
 
-def task_obstacles(store: Store, task: VineTask, now: float) -> Iterator[tuple[VineWorker, str, str]]:
+def task_obstacles(store: Store, task: VineTask, now: float) -> Iterator[tuple[str, str, str]]:
     """Tell of each worker why a task with resources of its own is not there, and when that may change."""
     asked = asked_by(store, task)
     for worker in store.workers.values():
         allocation = allocation_at(task, asked, worker)
-        yield worker, *(why_never(worker, task, asked, allocation, now) or _why_full(store, worker, task, allocation))
+        yield (
+            worker.where,
+            *(why_never(worker, task, asked, allocation, now) or _why_full(store, worker, task, allocation)),
+        )
 
 
 def why_never(

@@ -144,6 +144,11 @@ class VineWorker:
         return self.registration.worker
 
     @property
+    def where(self) -> str:
+        """Its name and place, for people."""
+        return f"{self.name} on {self.registration.hostname}"
+
+    @property
     def total(self) -> Resources:
         return self.registration.resources
 

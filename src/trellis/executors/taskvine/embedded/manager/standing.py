@@ -10,7 +10,6 @@ from typing import assert_never
 
 from trellis.executors.taskvine.embedded.manager.dispatcher import asked_by, in_order
 from trellis.executors.taskvine.embedded.manager.lost_workers import begun_at
-from trellis.executors.taskvine.embedded.manager.obstacles import amounts, grouped, worker_words
 from trellis.executors.taskvine.embedded.manager.obstacles_of_calls import call_obstacles
 from trellis.executors.taskvine.embedded.manager.obstacles_of_files import coming_files, lost_files
 from trellis.executors.taskvine.embedded.manager.obstacles_of_tasks import task_obstacles
@@ -23,6 +22,7 @@ from trellis.executors.taskvine.embedded.manager.records import (
     VineTask,
 )
 from trellis.executors.taskvine.embedded.manager.store import Store
+from trellis.executors.taskvine.obstacles import amounts, grouped
 from trellis.wire.questions import Obstacle
 from trellis.wire.vine_watching import VineStanding
 
@@ -40,14 +40,14 @@ def standing_of(store: Store, request: int, id_: int, now: float) -> VineStandin
             text = f"it waits for {_files(len(place.names))} that other tasks have to make (again) first"
             return VineStanding(request, "queued", text, obstacles=lost_files(store, place.names))
         case AwaitingInputs():
-            where = worker_words(store.workers[place.worker])
+            where = f"worker {store.workers[place.worker].where}"
             text = f"it has a place at {where}, and {_files(len(place.missing))} that it reads {_have(place.missing)}"
             obstacles = coming_files(store, place.missing, store.workers[place.worker], now)
             return VineStanding(request, "assigned", text, worker=place.worker, obstacles=obstacles)
         case Running():
             return _running(store, request, task, place, now)
         case ReturningOutputs():
-            where = worker_words(store.workers[place.worker])
+            where = f"worker {store.workers[place.worker].where}"
             text = f"it has run at {where}; {_files(len(place.names))} that it has made {_have(place.names)}"
             return VineStanding(request, "running", text, worker=place.worker)
         case _:
@@ -110,7 +110,7 @@ def _position(store: Store, task: VineTask) -> int:
 
 def _running(store: Store, request: int, task: VineTask, place: Running, now: float) -> VineStanding:
     worker = store.workers[place.worker]
-    where = worker_words(worker)
+    where = f"worker {worker.where}"
     if place.allocation is None and task.id not in begun_at(store, worker):
         instance = store.instances[place.instance]
         text = f"it was sent ahead to library {instance.library} at {where}, which runs other calls"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trellis.executors.taskvine.embedded.manager.records import VineWorker
 from trellis.wire.questions import Obstacle
 from trellis.wire.vine import Resources
 
@@ -26,21 +25,19 @@ def amounts(resources: Resources) -> str:
     return ", ".join(words) or "nothing in particular"
 
 
-def worker_words(worker: VineWorker) -> str:
-    return f"worker {worker.name} on {worker.registration.hostname}"
+def grouped(found: Iterable[tuple[str, str, str]], what: str = "") -> list[Obstacle]:
+    """Make one obstacle of all workers (such as ``"w on node7"``) with the same reason.
 
-
-def grouped(found: Iterable[tuple[VineWorker, str, str]], what: str = "") -> list[Obstacle]:
-    """Make one obstacle of all workers with the same reason. ``what`` is there: empty, or ``"library sim at "``."""
-    groups: dict[tuple[str, str], list[VineWorker]] = {}
+    ``what`` is there: empty, or ``"library sim at "``.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
     for worker, reason, until in found:
         groups.setdefault((reason, until), []).append(worker)
     return [Obstacle(what + _place(workers), reason, until) for (reason, until), workers in groups.items()]
 
 
-def _place(workers: list[VineWorker]) -> str:
+def _place(workers: list[str]) -> str:
     if len(workers) == 1:
-        return worker_words(workers[0])
-    names = [f"{worker.name} on {worker.registration.hostname}" for worker in workers[:_MOST_NAMES]]
-    more = len(workers) - len(names)
-    return f"workers {', '.join(names)}" + (f" and {more} more" if more else "")
+        return f"worker {workers[0]}"
+    more = len(workers) - _MOST_NAMES
+    return f"workers {', '.join(workers[:_MOST_NAMES])}" + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,102 @@
+"""What an executor on the embedded engine tells while it works: of itself, and of tasks that run or wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.integration.taskvine.vines import CALL, WAIT_S, running, wait_for
+from trellis.core.interfaces import Attempt, Outcome
+from trellis.core.reports import Begun, Standing
+from trellis.executors.taskvine import TaskVineExecutor
+
+
+def wait_until_there(path: str) -> str:
+    while not os.path.exists(path):
+        time.sleep(0.02)
+    return path
+
+
+class Sink:
+    """What is told of attempts."""
+
+    def __init__(self) -> None:
+        self.running: list[tuple[Attempt, Begun]] = []
+        self.outcomes: list[tuple[Attempt, Outcome]] = []
+        self.ended = threading.Event()
+
+    def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        self.running += attempts
+
+    def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+        self.outcomes += outcomes
+        self.ended.set()
+
+
+def launch(executor: TaskVineExecutor, sink: Sink, path: Path, **resources: Any) -> Attempt:
+    attempt = Attempt(wait_until_there, (str(path),), {}, sink=sink, resources=resources)
+    executor.launch(attempt)
+    return attempt
+
+
+def manager_pid() -> int:
+    (found,) = [child for child in psutil.Process().children() if "vine manager" in " ".join(child.cmdline())]
+    return found.pid
+
+
+def test_tasks_that_run_and_wait_are_told_where_they_are(tmp_path: Path) -> None:
+    """And all of it within the timeout while the manager is stopped."""
+    sink, go = Sink(), tmp_path / "go"
+    with running(tmp_path / "run", cores=1) as executor:
+        first, second, call = (
+            launch(executor, sink, go),
+            launch(executor, sink, go),
+            launch(executor, sink, go, **CALL),
+        )
+        wait_for(lambda: sink.running)
+        ((attempt, begun),) = sink.running
+        assert attempt is first
+        report = executor.report()
+        assert (report.workers, report.queued, report.assigned, report.running) == (1, 2, 0, 1)
+        (worker,) = report.managers
+        assert (begun.manager_id, begun.hostname, begun.block_id) == (worker.name, worker.hostname, worker.block_id)
+        assert executor.standing(first).begun == begun
+        busy = executor.standing(second)
+        assert (busy.stage, busy.position, busy.queue) == ("queued", 0, 2)
+        assert [each.reason for each in busy.hindrances] == [
+            "it has 0 of 1 core free, and 1 is needed (taken by 1 task)",
+            "there are as many workers as it may start: max_workers=1",
+        ]
+        assert executor.standing(call).hindrances[0].place.startswith("library trellis-library at worker ")
+        os.kill(manager_pid(), signal.SIGSTOP)
+        try:
+            silent = executor.report(0.2)
+            assert (silent.workers, silent.running) == (1, None)
+            assert "does not answer" in silent.notes[0]
+            assert executor.standing(first, 0.2).begun == begun
+            assert executor.standing(second, 0.2).stage == "unknown"
+        finally:
+            os.kill(manager_pid(), signal.SIGCONT)
+        assert executor.standing(second, WAIT_S).stage == "queued"
+        go.touch()
+        wait_for(lambda: len(sink.outcomes) == 3)
+        assert {outcome.exception for _, outcome in sink.outcomes} == {None}
+        assert {outcome.run_info.block_id for _, outcome in sink.outcomes if outcome.run_info} == {worker.block_id}
+        assert executor.standing(first).text == "executor vine does not have it any more: it has ended"
+    assert executor.report(0.1).error == "it is not running"
+
+
+def test_a_task_that_no_worker_takes_says_how_to_start_one(tmp_path: Path) -> None:
+    with running(tmp_path / "run", method="manual", manager={"wait_for_workers": 0}) as executor:
+        sink = Sink()
+        standing: Standing = executor.standing(launch(executor, sink, tmp_path))
+        assert standing.text == "it waits in the queue of the manager, it is the next; no worker is connected"
+        assert executor.worker_command in standing.hindrances[0].until
+        wait_for(lambda: sink.ended.is_set() or executor.report().queued == 1)
