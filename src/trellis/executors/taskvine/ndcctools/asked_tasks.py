@@ -60,8 +60,8 @@ class AskedTasks:
 
     def _queued(self, request: int, task: KnownTask, now: float) -> VineStanding:
         waiting = [other for other in self._tasks.all() if self._placements.of(other.number) is None]
-        rank = (-task.priority, task.number)
-        position = sum((-other.priority, other.number) < rank for other in waiting)
+        rank = (-task.priority, task.id)  # TaskVine itself may prefer others
+        position = sum((-other.priority, other.id) < rank for other in waiting)
         files = {
             name: f"a task of {maker.category} makes it, {self._doing(maker)}"
             for name, maker in self._tasks.makers(task.id).items()

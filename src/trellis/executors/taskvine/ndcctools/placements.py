@@ -87,7 +87,7 @@ class Placements:
         return {number: library for number, library in found.items() if library is not None}
 
     def begun(self, number: int, call: bool) -> float | None:
-        """Since when a task runs, in seconds since the epoch; None: it does not. ``call``: it needs a library."""
+        """Tell since when a task runs, in seconds since the epoch; None: it does not. ``call``: it needs a library."""
         place = self._places.get(number)
         if place is None or not call:
             return None if place is None else place.since

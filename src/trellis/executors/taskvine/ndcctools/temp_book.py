@@ -44,7 +44,7 @@ class TempBook:
         return sorted(stuck)
 
     def makers(self, files: Iterable[int]) -> dict[int, int]:
-        """For each of these files that was not made yet, a task that makes it."""
+        """Tasks that make these files, one for each that was not made yet."""
         return {file: min(self._makers[file]) for file in files if file not in self._made and self._makers.get(file)}
 
     def lost(self, files: Iterable[int]) -> list[int]:

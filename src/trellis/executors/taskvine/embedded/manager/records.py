@@ -145,7 +145,7 @@ class VineWorker:
 
     @property
     def where(self) -> str:
-        """Its name and place, for people."""
+        """Name and place, for people."""
         return f"{self.name} on {self.registration.hostname}"
 
     @property
