@@ -184,7 +184,8 @@ def _runs(options: argparse.Namespace) -> int:
     directory = options.directory if options.directory is not None else find_runs.RUN_DIR
     if options.directory is not None and not os.path.isdir(directory):
         raise NoSuchRun(f"there is no directory {directory}")
-    runs = runs_below(directory) if os.path.isdir(directory) else []
+    damaged: list[str] = []
+    runs = runs_below(directory, damaged) if os.path.isdir(directory) else []
     if options.directory is None:
         known = {os.path.realpath(one.directory) for one in runs}
         runs += [one for one in runs_of_processes() if os.path.realpath(one.directory) not in known]
@@ -198,6 +199,8 @@ def _runs(options: argparse.Namespace) -> int:
         complain(f"trellis runs: there are no runs {where} (here: {os.getcwd()})")
     else:
         StandardOutput().print(runs_view(listed))
+    for words in damaged:
+        complain(f"trellis runs: {words}")
     return OK
 
 

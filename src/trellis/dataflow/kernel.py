@@ -40,7 +40,7 @@ from trellis.dataflow.spec import GETATTR, GETITEM, AppSpec
 from trellis.dataflow.states import States
 from trellis.dataflow.task_log import TaskLog, is_listened_to
 from trellis.dataflow.taskrecord import TaskRecord
-from trellis.errors import ConfigurationError, DataFlowException
+from trellis.errors import ConfigurationError, DataFlowException, ParameterValueError
 from trellis.executors.adapter import adapt, bypassed, start, stop
 from trellis.executors.threads import ThreadPoolExecutor
 from trellis.futures import AppFuture
@@ -361,12 +361,15 @@ class DataFlowKernel:
         if self.left_behind:
             raise DataFlowException(in_forked_child("tasks cannot be explained here"))
         check_type("explain", "task", task, int, AppFuture, TaskRecord)
-        record = task if isinstance(task, TaskRecord) else None
-        if isinstance(task, AppFuture):
-            record = task.task_record  # type: ignore[assignment]  # of our own kernel
-        if record is None:
-            record = self._watch.find(task)  # type: ignore[arg-type]
-        return self._watch.explain(record, check("explain", "timeout_s", timeout_s, _TIMEOUT))
+        timeout_s = check("explain", "timeout_s", timeout_s, _TIMEOUT)
+        record: Any = task.task_record if isinstance(task, AppFuture) else task
+        if isinstance(record, int):
+            record = self._watch.find(record)
+        elif record.dfk is not self:
+            raise ParameterValueError(
+                f"{record.describe()} is a task of another run, {record.dfk.run_dir}: ask that one"
+            )
+        return self._watch.explain(record, timeout_s)
 
     def tell(self, record: TaskRecord) -> str:
         """What a task is doing, in a few words, without asking its executor."""

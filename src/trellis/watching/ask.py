@@ -16,7 +16,7 @@ from trellis.watching.questions import Answer, Hello, Question
 from trellis.watching.snapshot import RunState
 
 # A program that is well says hello at once; one with a million tasks may need a moment.
-HELLO_S = 1.5
+HELLO_S = 1.2
 # Counting a million tasks takes a second or two, more on a busy host.
 ANSWER_S = 60.0
 # How long a silent process is looked at, to say what it does.

@@ -129,7 +129,7 @@ def _ended(record: TaskRecord) -> str:
 def _names(futures: list[Future[Any]], nothing: str) -> str:
     if not futures:
         return nothing
-    more = f" and {len(futures) - 1} more" if len(futures) > 1 else ""
+    more = f" and {len(futures) - 1:,} more" if len(futures) > 1 else ""
     return f"{_name(futures[0])}{more}"
 
 
@@ -206,7 +206,7 @@ class _Tree:
         deep = [leaf for leaf in self.leaves if leaf.id not in direct]
         if not deep:
             return ""
-        more = f" and {len(deep) - 1} more" if len(deep) > 1 else ""
+        more = f" and {len(deep) - 1:,} more" if len(deep) > 1 else ""
         return f"; in the end for {deep[0].describe()}{more}, which {_doing(self.kernel, deep[0], None)}"
 
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass, replace
 
 from trellis.errors import TrellisError
 from trellis.watching import run_file, socket_place
-from trellis.watching.processes import boot_id, look, open_directories, own_processes, pid_namespace
+from trellis.watching.processes import (
+    boot_id,
+    look,
+    open_directories,
+    own_processes,
+    pid_namespace,
+    removed_directories,
+)
 from trellis.watching.run_file import RUN_FILE, RunEnd, RunFile, RunFileError
 from trellis.watching.snapshot import RunState
 
@@ -121,7 +128,7 @@ def _elsewhere_text(file: RunFile) -> str:
     facts = file.facts
     return (
         f"it lives on host {facts.host}, and this is {socket.gethostname()}: ask there, for example "
-        f"`ssh {facts.host} trellis status {file.directory}`"
+        f"`ssh {facts.host} trellis status {os.path.abspath(file.directory)}`"
     )
 
 
@@ -146,7 +153,10 @@ def find(named: str | None) -> FoundRun:
     if named is None:
         return _newest_here()
     if os.path.isdir(named):
-        runs = runs_below(named)
+        damaged: list[str] = []
+        runs = runs_below(named, damaged)
+        if not runs and damaged:
+            raise NoSuchRun(damaged[0])
         if not runs:
             raise NoSuchRun(
                 f"{named} is no run, and there is none below it: the directory of a run has a file {RUN_FILE}. "
@@ -210,6 +220,11 @@ def of_process(pid: int) -> FoundRun:
             return newest(runs)
         process = look(pid)
         pid = process.parent if process is not None else 0
+    if removed := removed_directories(asked):
+        raise NoSuchRun(
+            f"process {asked} may have a run, but it cannot be asked: directories that it uses have been removed, and "
+            f"with them the socket: {', '.join(removed)}"
+        )
     raise NoSuchRun(
         f"process {asked} has no run of Trellis, nor has what started it, as far as you may see it: "
         "`trellis runs` lists the runs that there are"
@@ -231,15 +246,20 @@ def _runs_of(pid: int) -> Iterator[FoundRun]:
                 yield judge(file)
 
 
-def runs_below(directory: str) -> list[FoundRun]:
-    """All runs in a directory or below it, oldest first. A directory that is one itself counts alone."""
-    found = [judge(file) for file in _files_below(directory)]
+def runs_below(directory: str, damaged: list[str] | None = None) -> list[FoundRun]:
+    """All runs in a directory or below it, oldest first. A directory that is one itself counts alone.
+
+    Args:
+        directory: where to look.
+        damaged: gets what is to be said of those whose ``run.json`` cannot be used.
+    """
+    found = [judge(file) for file in _files_below(directory, [] if damaged is None else damaged)]
     return sorted(found, key=lambda run: (run.file.facts.started_at, run.directory))
 
 
-def _files_below(directory: str) -> Iterator[RunFile]:
+def _files_below(directory: str, damaged: list[str]) -> Iterator[RunFile]:
     if os.path.exists(os.path.join(directory, RUN_FILE)):
-        yield run_file.read(directory)
+        yield from _read(directory, damaged)
         return
     level, looked_at = [directory], 0
     for _ in range(_DEPTH):
@@ -250,11 +270,17 @@ def _files_below(directory: str) -> Iterator[RunFile]:
                 return
             for path in _directories_in(one):
                 if os.path.exists(os.path.join(path, RUN_FILE)):
-                    with contextlib.suppress(RunFileError):
-                        yield run_file.read(path)
+                    yield from _read(path, damaged)
                 # A program that a task of a run starts has its runs in there.
                 deeper.append(path)
         level = deeper
+
+
+def _read(directory: str, damaged: list[str]) -> Iterator[RunFile]:
+    try:
+        yield run_file.read(directory)
+    except RunFileError as error:
+        damaged.append(str(error))
 
 
 def _directories_in(directory: str) -> list[str]:

@@ -17,6 +17,7 @@ class ProcessLook(NamedTuple):
     parent: int
 
 
+_REMOVED = " (deleted)"  # as the system says it
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -65,12 +66,26 @@ def own_processes() -> list[int]:
 
 def open_directories(pid: int) -> list[str]:
     """Directories that a process of this user has open; none when it cannot be looked at."""
-    found: dict[str, None] = {}
+    return [path for path in _open_paths(pid) if os.path.isdir(path)]
+
+
+def removed_directories(pid: int) -> list[str]:
+    """Directories that a process has open and that are not there any more."""
+    return [
+        path.removesuffix(_REMOVED)
+        for path, descriptor in _open_paths(pid).items()
+        if path.endswith(_REMOVED) and os.path.isdir(descriptor)
+    ]
+
+
+def _open_paths(pid: int) -> dict[str, str]:
+    """What a process has open, and by which of its descriptors."""
+    found: dict[str, str] = {}
     folder = f"/proc/{pid}/fd"
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             with contextlib.suppress(OSError):
                 path = os.readlink(f"{folder}/{name}")
-                if path.startswith("/") and os.path.isdir(path):
-                    found[path] = None
-    return list(found)
+                if path.startswith("/"):
+                    found[path] = f"{folder}/{name}"
+    return found

@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 # How long somebody may take to ask, and to take the answer.
 _PATIENCE_S = 10.0
-# Answered at a time: more than people need, and few enough for a program.
+_SHORT_PATIENCE_S = 1.0
+# Answered at a time: more than people need, and few enough for a program. Others are told so.
 _AT_A_TIME = 32
 # How long the end waits for answers that are under way.
 _LAST_ANSWERS_S = 2.0
@@ -148,36 +149,37 @@ class RunSocket:
             logger.warning("the socket of the run takes no connection: %s", error)
             self._over.wait(_LOOK_EVERY_S)
             return
-        if len(self._answering) >= _AT_A_TIME:
-            connection.close()
-            return
-        thread = threading.Thread(target=self._answer, args=(connection,), name="trellis-run-answer", daemon=True)
+        full = len(self._answering) >= _AT_A_TIME
+        thread = threading.Thread(target=self._answer, args=(connection, full), name="trellis-run-answer", daemon=True)
         self._answering.add(thread)
         thread.start()
 
-    def _answer(self, connection: socket.socket) -> None:
-        from trellis.watching.questions import FORMAT, Hello  # all that is needed to answer: when somebody asks
+    def _answer(self, connection: socket.socket, full: bool) -> None:
+        from trellis.watching.questions import FORMAT, MOST_BYTES, Hello  # what answers is loaded when somebody asks
 
         try:
             with connection:
-                connection.settimeout(_PATIENCE_S)
+                connection.settimeout(_SHORT_PATIENCE_S if full else _PATIENCE_S)
                 hello = Hello(VERSION, FORMAT, self._kernel.run_id)
                 connection.sendall(msgspec.json.encode(hello) + b"\n")
-                connection.sendall(msgspec.json.encode(self._answer_to(connection)) + b"\n")
+                # Read in any case: what is unread when a connection is closed takes the answer with it.
+                with connection.makefile("rb") as lines:
+                    line = lines.readline(MOST_BYTES)
+                connection.sendall(msgspec.json.encode(self._answer_to(connection, line, full)) + b"\n")
         except (OSError, ValueError):  # gone, or too slow
             logger.debug("a question was not answered", exc_info=True)
         finally:
             self._answering.discard(threading.current_thread())
 
-    def _answer_to(self, connection: socket.socket) -> Answer:
+    def _answer_to(self, connection: socket.socket, line: bytes, full: bool) -> Answer:
         from trellis.watching.answers import answer
-        from trellis.watching.questions import MOST_BYTES, Answer, Question
+        from trellis.watching.questions import Answer, Question
 
         _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         if uid != os.geteuid():
             return Answer(error=f"the run is of another user (uid {os.geteuid()}, you are {uid}): ask as that user")
-        with connection.makefile("rb") as lines:
-            line = lines.readline(MOST_BYTES)
+        if full:
+            return Answer(error=f"{_AT_A_TIME} others are being answered: try again")
         try:
             question = msgspec.json.decode(line, type=Question)
         except msgspec.MsgspecError as error:

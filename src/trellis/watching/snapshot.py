@@ -118,7 +118,7 @@ class Explanation:
             lines.append(f"{'  ' * wait.depth}- {wait.text}")
             lines += _in_lines(wait.standing, "  " * (wait.depth + 1), told)
         if self.more_waits:
-            lines.append(f"  - and {self.more_waits} more")
+            lines.append(f"  - and {self.more_waits:,} more")
         return "\n".join([*lines, *_in_lines(self.standing, "  ", told), *self.notes])
 
 

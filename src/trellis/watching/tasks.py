@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from trellis.core.values import shown
@@ -106,18 +107,19 @@ def list_tasks(
         ParameterValueError: there is no such state.
     """
     wanted = _wanted(states, failed)
-    found: dict[int, tuple[TaskRecord, KeptFailure | None]] = {}
-    for one in list(kernel.final_tasks.failed):
-        found[one.record.id] = (one.record, one)
-    for record in list(kernel.tasks.values()):
-        found.setdefault(record.id, (record, None))
-    chosen = [
-        pair
-        for _, pair in sorted(found.items())
-        if (pair[0].status in wanted) and (apps is None or pair[0].func_name in apps)
-    ]
+    kept = {one.record.id: one for one in list(kernel.final_tasks.failed)}
+    records = list(kernel.tasks.values())
+    gone = kept.keys() - {record.id for record in records}
+    records += [kept[task_id].record for task_id in gone]
+    chosen = [record for record in records if record.status in wanted and (apps is None or record.func_name in apps)]
+    chosen.sort(key=_number)
     listed = chosen if limit is None else chosen[:limit]
-    return TaskList([snapshot(*pair) for pair in listed], len(chosen), tuple(_notes(kernel, wanted, apps)))
+    return TaskList(
+        [snapshot(record, kept.get(record.id)) for record in listed], len(chosen), tuple(_notes(kernel, wanted, apps))
+    )
+
+
+_number = attrgetter("id")
 
 
 def _wanted(states: list[str] | None, failed: bool) -> frozenset[States]:
