@@ -60,6 +60,7 @@ ROOMS = (
     "watching",
     "monitoring",
     "monitoring/queries",
+    "monitoring/radios",
     "cli",
     "jobs",
     "logconfigs",

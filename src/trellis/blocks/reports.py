@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from trellis.blocks.user_messages import MOST_NAMES, by_cause, has_failed, likely_cause, name_blocks
+from trellis.core.block_rows import block_seen
 from trellis.core.jobs import JobState, JobStatus
 from trellis.core.measurements import BlockSeen
 from trellis.core.reports import BlockReport, Hindrance
@@ -61,18 +60,8 @@ def blocks_seen(rows: Iterable[Mapping[str, Any]], statuses: Mapping[str, JobSta
     """Turn rows of ``create_monitoring_info``, perhaps a user's, about these blocks into measurements."""
     seen = []
     for row in rows:
-        block_id, job_id, at = str(row["block_id"]), row.get("job_id"), row.get("timestamp")
-        status = statuses.get(block_id)
-        seen.append(
-            BlockSeen(
-                str(row.get("executor_label", label)),
-                block_id,
-                None if job_id is None else str(job_id),
-                str(row["status"]),
-                at.timestamp() if isinstance(at, datetime) else time.time(),
-                "" if status is None else reason_of(status),
-            )
-        )
+        status = statuses.get(str(row["block_id"]))
+        seen.append(block_seen(row, label, "" if status is None else reason_of(status)))
     return seen
 
 

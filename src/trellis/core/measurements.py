@@ -12,7 +12,10 @@ from typing import NamedTuple, Protocol
 
 
 class Usage(NamedTuple):
-    """What one attempt used from its beginning to its end, with its child processes that have ended."""
+    """What one attempt used from its beginning to its end, with its child processes that have ended.
+
+    Tasks in threads of one process can tell the times of their threads only: the rest is 0.
+    """
 
     user_s: float
     system_s: float

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trellis.core.kinds import Choice, Either, Function, Instance, Items, OrNone, Path, Text, Word
+from trellis.core.radios import RadioConfig
 from trellis.core.values import Kind, Span, ValueRefused
+
+MONITORING_RADIO = OrNone(Instance("a RadioConfig", RadioConfig))
 
 # Labels of executors name directories of the run, and stand in commands.
 _LABEL = re.compile(r"[\w+@=,:-][\w .+@=,:-]*")

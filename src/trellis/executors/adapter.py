@@ -17,6 +17,7 @@ from trellis.core.reports import ExecutorReport, Standing
 from trellis.errors import ExecutorError
 from trellis.executors.base import ParslExecutor, TrellisExecutor, connect
 from trellis.executors.foreign_reports import foreign_report, foreign_standing
+from trellis.executors.monitoring_messages import end_monitoring, give_monitoring
 
 # What is inside of Parsl's own executors, and Trellis does in another way: overriding it changes nothing unless the
 # program calls it.
@@ -114,6 +115,8 @@ def adapt(executor: Any) -> Any:
 def start(executor: Any, context: ExecutorContext) -> None:
     """Start an executor whose ``start`` takes the context, or nothing, as in Parsl; and its blocks."""
     executor.run_dir, executor.run_id, executor.log_config = context.run_dir, context.run_id, context.log_config
+    if not isinstance(executor, ForeignExecutor):
+        give_monitoring(executor, context)
     if can_call(executor.start, context):
         executor.start(context)
         return
@@ -140,7 +143,10 @@ def stop(executor: Any) -> None:
             if _needs_blocks(inner):
                 inner.stop_blocks()
     finally:
-        executor.shutdown()
+        try:
+            executor.shutdown()
+        finally:
+            end_monitoring(inner)
 
 
 def _needs_blocks(executor: Any) -> bool:

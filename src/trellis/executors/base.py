@@ -14,6 +14,7 @@ from trellis.core.failures import as_exception
 from trellis.core.interfaces import Attempt, Executor, ExecutorContext, Outcome
 from trellis.core.kinds import Function
 from trellis.core.light_future import LightFuture
+from trellis.core.radios import MonitoringRadioReceiver, RadioConfig
 from trellis.core.reports import Begun
 from trellis.core.resources import SPECIFICATION
 from trellis.core.validation import check
@@ -89,8 +90,14 @@ def connect(future: object, outer: Attempt) -> None:
         future.outer = outer
 
 
-class _ForMonitoring:
-    """An attribute that Parsl's programs set for its monitoring: kept, and they are warned that it does nothing."""
+def outermost(attempt: Attempt) -> Attempt:
+    """The kernel's attempt, when this one is of an executor that another executor of the program calls; or this one."""
+    key = attempt.key
+    return key.outer if isinstance(key, _ExecutorFuture) and key.outer is not None else attempt
+
+
+class _OfTheHub:
+    """An attribute by which Parsl says where its hub listens: kept, and who sets one is told that nothing does."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -101,7 +108,8 @@ class _ForMonitoring:
     def __set__(self, executor: Any, value: Any) -> None:
         if value is not None and value is not vars(executor).get(self._name):
             warnings.warn(
-                f"executor {executor.label}: {self._name} has no effect, as this version of Trellis has no monitoring",
+                f"executor {executor.label}: {self._name} has no effect: nothing listens there. What an executor puts "
+                "into its monitoring_messages is recorded",
                 stacklevel=2,
             )
         vars(executor)[self._name] = value
@@ -110,8 +118,9 @@ class _ForMonitoring:
 class ParslExecutor(ABC):
     """Base of executors that programs bring along, as in Parsl: ``start``, ``submit`` and ``shutdown`` are enough.
 
-    Before ``start()`` the kernel sets ``run_dir``, ``run_id`` and ``log_config``. What concerns monitoring is taken,
-    with a warning.
+    Before ``start()`` the kernel sets ``run_dir``, ``run_id`` and ``log_config``; when the run is recorded, also
+    ``monitoring_messages``, a queue for messages as Parsl's monitoring knows them, and ``submit_monitoring_radio``,
+    which sends such ones. They are recorded.
     """
 
     label: str = "undefined"
@@ -123,11 +132,13 @@ class ParslExecutor(ABC):
     run_dir: str = "."
     run_id: str | None = ""
     log_config: Any = None  # how the processes of this executor are logged, if that is not its own way
-    hub_address = _ForMonitoring()
-    hub_zmq_port = _ForMonitoring()
-    submit_monitoring_radio = _ForMonitoring()
-    monitoring_messages = _ForMonitoring()
-    remote_monitoring_radio = _ForMonitoring()
+    hub_address = _OfTheHub()
+    hub_zmq_port = _OfTheHub()
+    submit_monitoring_radio: Any = None
+    monitoring_messages: Any = None
+    # How messages come from where tasks run, when that is not our business; and what receives them.
+    remote_monitoring_radio: RadioConfig | None = None
+    monitoring_receiver: MonitoringRadioReceiver | None = None
 
     def __init__(
         self,

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, RunInfo
 from trellis.core.interruption import interrupt
 from trellis.core.kinds import OrNone, Path, Text
-from trellis.core.parameters import STORAGE_ACCESS, Label
+from trellis.core.parameters import MONITORING_RADIO, STORAGE_ACCESS, Label
+from trellis.core.radios import RadioConfig
 from trellis.core.reports import Begun, ExecutorReport, Standing
 from trellis.core.validation import arguments, declares_parameters, keep_arguments, knows_former_names
 from trellis.core.values import Number
@@ -26,6 +27,7 @@ from trellis.errors import ExecutorError, InvalidResourceSpecification
 from trellis.executors.base import TrellisExecutor
 from trellis.executors.thread_begun import BegunTeller, Runs
 from trellis.executors.thread_report import BusyThread, all_stuck, look_at_threads, queued_standing
+from trellis.executors.thread_usage import thread_usage
 
 # How long shutdown() waits for threads that are idle or about to be: they need microseconds.
 _JOIN_TIMEOUT_S = 1.0
@@ -65,6 +67,7 @@ class ThreadPoolExecutor(TrellisExecutor):
         thread_name_prefix: begins the threads' names; the label by default.
         storage_access: staging for this executor; None means the default staging.
         working_dir: directory for staged files.
+        remote_monitoring_radio: a radio of the program's own, for messages of its tasks.
 
     Raises:
         ParameterTypeError, ConfigurationError: a parameter cannot work.
@@ -75,6 +78,7 @@ class ThreadPoolExecutor(TrellisExecutor):
     thread_name_prefix: Annotated[str | None, OrNone(Text(lines=False))]
     storage_access: Annotated[Sequence[Any] | None, STORAGE_ACCESS]
     working_dir: Annotated[str | None, OrNone(Path())]
+    remote_monitoring_radio: Annotated[RadioConfig | None, MONITORING_RADIO]
 
     @knows_former_names(max_workers="it is max_threads", workers="it is max_threads")
     def __init__(
@@ -84,6 +88,7 @@ class ThreadPoolExecutor(TrellisExecutor):
         thread_name_prefix: str | None = "",
         storage_access: Sequence[Any] | None = None,
         working_dir: str | None = None,
+        remote_monitoring_radio: RadioConfig | None = None,
     ) -> None:
         given = arguments(locals())
         super().__init__()
@@ -91,11 +96,13 @@ class ThreadPoolExecutor(TrellisExecutor):
         self.thread_name_prefix = self.thread_name_prefix or f"trellis-{self.label}"
         self._hostname = socket.gethostname()
         self._run: _PoolRun | None = None
+        self._recorded = False
 
     def start(self, context: ExecutorContext | None = None) -> None:
         """Get ready; threads are made when there is work."""
-        self._told(context)
+        context = self._told(context)
         if self._run is None:
+            self._recorded = context.measurements is not None
             self._run = _PoolRun()
 
     @property
@@ -183,8 +190,11 @@ class ThreadPoolExecutor(TrellisExecutor):
                 run.idle += 1
 
     def _run_one(self, attempt: Attempt, number: int, name: str, started_at: float, begin: float) -> Outcome:
+        measured = thread_usage() if self._recorded else None
+
         def run_info() -> RunInfo:
-            return RunInfo(self._hostname, "", name, number, started_at, time.perf_counter() - begin)
+            usage = None if measured is None else measured()
+            return RunInfo(self._hostname, "", name, number, started_at, time.perf_counter() - begin, usage)
 
         # No local variable may hold the exception: its traceback holds this frame, and both would stay in memory.
         try:

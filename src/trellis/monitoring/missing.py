@@ -1,15 +1,16 @@
-"""Stand-ins for Parsl's monitoring, which Trellis does not have yet."""
+"""Stand-ins for what Parsl's monitoring has inside, and Trellis does in another way."""
 
 from collections.abc import Callable
 from typing import Any
 
 from trellis.core.missing import Missing, missing_function
 
-_HUB = (
-    "monitoring is not there yet: leave out Config(monitoring=...); trellis.log in the run directory tells of the run"
+_HUB = "Config(monitoring=MonitoringHub()) records a run, over the connections that executors have anyway"
+_RADIO = (
+    "what tasks use is recorded without it; for messages of your own, give remote_monitoring_radio= a RadioConfig of "
+    "your own"
 )
-_RADIO = "monitoring is not there yet, so nothing is to be sent: leave the radio out"
-_DATABASE = "monitoring is not there yet, so there is no database of a run"
+_DATABASE = "a process that MonitoringHub starts writes the database; its tables are Parsl's"
 
 
 class Database(Missing, was="writes what is monitored into tables", instead=_DATABASE): ...
@@ -21,18 +22,10 @@ class DatabaseManager(Missing, was="gathers what is monitored for the database",
 class MonitoringRouter(Missing, was="receives what radios send", instead=_HUB): ...
 
 
-class MonitoringRadioSender(Missing, was="is the base of what sends monitoring messages", instead=_RADIO): ...
-
-
 class FilesystemRadioSender(Missing, was="sends monitoring messages as files", instead=_RADIO): ...
 
 
 class HTEXRadioSender(Missing, was="sends monitoring messages through HighThroughputExecutor", instead=_RADIO): ...
-
-
-class MultiprocessingQueueRadioSender(
-    Missing, was="sends monitoring messages through a queue of processes", instead=_RADIO
-): ...
 
 
 class UDPRadioSender(Missing, was="sends monitoring messages over UDP", instead=_RADIO): ...
@@ -41,35 +34,7 @@ class UDPRadioSender(Missing, was="sends monitoring messages over UDP", instead=
 class ZMQRadioSender(Missing, was="sends monitoring messages over ZeroMQ", instead=_RADIO): ...
 
 
-class RadioConfig(Missing, was="is the base of how monitoring messages are to be sent", instead=_RADIO): ...
-
-
-class FilesystemRadio(Missing, was="asks for monitoring messages as files", instead=_RADIO): ...
-
-
-class HTEXRadio(Missing, was="asks for monitoring messages through HighThroughputExecutor", instead=_RADIO): ...
-
-
-class MultiprocessingQueueRadio(
-    Missing, was="asks for monitoring messages through a queue of processes", instead=_RADIO
-): ...
-
-
-class UDPRadio(Missing, was="asks for monitoring messages over UDP", instead=_RADIO): ...
-
-
-class MonitoringRadioReceiver(Missing, was="is the base of what receives monitoring messages", instead=_RADIO): ...
-
-
 class FilesystemRadioReceiver(Missing, was="receives monitoring messages as files", instead=_RADIO): ...
-
-
-class HTEXRadioReceiver(Missing, was="receives monitoring messages through HighThroughputExecutor", instead=_RADIO): ...
-
-
-class MultiprocessingQueueRadioReceiver(
-    Missing, was="receives monitoring messages through a queue of processes", instead=_RADIO
-): ...
 
 
 class UDPRadioReceiver(Missing, was="receives monitoring messages over UDP", instead=_RADIO): ...

@@ -1,8 +1,8 @@
 """Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
 
+from trellis.core.radios import RadioConfig
 from trellis.monitoring.message_type import MessageType
 from trellis.monitoring.missing import (
-    RadioConfig,
     get_radio,
     monitor,
     monitor_wrapper,

@@ -180,11 +180,11 @@ def test_they_are_told_of_when_the_configuration_is_loaded(load: Load, capsys: p
     assert "executor inside: Inside overrides _result_queue_worker" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["hub_address", "hub_zmq_port", "submit_monitoring_radio", "monitoring_messages"])
-def test_what_is_set_for_monitoring_is_kept_and_has_no_effect(name: str) -> None:
+@pytest.mark.parametrize("name", ["hub_address", "hub_zmq_port"])
+def test_where_a_hub_listens_is_kept_and_has_no_effect(name: str) -> None:
     here = Here()
     assert getattr(here, name) is None
-    with pytest.warns(UserWarning, match=f"executor here: {name} has no effect.*no monitoring"):
+    with pytest.warns(UserWarning, match=f"executor here: {name} has no effect: nothing listens"):
         setattr(here, name, "x")
     setattr(here, name, "x")  # once
     setattr(here, name, None)

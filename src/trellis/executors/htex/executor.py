@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trellis.core.count import CallableCount
 from trellis.core.interfaces import Attempt, ExecutorContext, Outcome, PoolLoad
 from trellis.core.places import absolute
+from trellis.core.radios import RadioConfig
 from trellis.core.reports import ExecutorReport, Standing
 from trellis.core.validation import arguments, check_type, keep_arguments, knows_former_names
 from trellis.errors import (
@@ -96,6 +97,8 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
             ``BlockIdManagerSelector()``, or one of your own.
         block_error_handler: True: give up when all blocks fail; False: never; or a function of executor and statuses.
         encrypted: encrypt and authenticate all connections (CURVE); the workers read the keys from the run directory.
+        remote_monitoring_radio: a radio of the program's own, for messages of its tasks; what these use is recorded
+            without one.
 
     Raises:
         ConfigurationError: a value cannot work; the message names the parameter.
@@ -136,6 +139,7 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         block_error_handler: bool | Callable[..., None] = True,
         encrypted: bool = True,
         worker_port: int | None = None,
+        remote_monitoring_radio: RadioConfig | None = None,
     ) -> None:
         given = arguments(locals())
         del given["provider"], given["block_error_handler"]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from trellis.core.kinds import Choice, OrNone
 from trellis.core.parameters import PROVIDER
+from trellis.core.radios import RadioConfig
 from trellis.core.validation import arguments, check, declares_parameters, keep_arguments, knows_former_names
 from trellis.core.values import MOST_COUNTED, Number
 from trellis.errors import ParameterTypeError
@@ -74,6 +75,7 @@ class MPIExecutor(HighThroughputExecutor):
         block_error_handler: bool | Callable[..., None] = True,
         encrypted: bool = True,
         worker_port: int | None = None,
+        remote_monitoring_radio: RadioConfig | None = None,
     ) -> None:
         given = arguments(locals())
         keep_arguments(self, {name: given.pop(name) for name in ("max_workers_per_block", "mpi_launcher")})

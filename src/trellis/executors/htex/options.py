@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from trellis.core.interfaces import Provider
 from trellis.core.kinds import Either, Flag, Instance, Items, OrNone, Path, Text
-from trellis.core.parameters import STORAGE_ACCESS, Host, Label
+from trellis.core.parameters import MONITORING_RADIO, STORAGE_ACCESS, Host, Label
+from trellis.core.radios import RadioConfig
 from trellis.core.validation import check, declares_parameters, parameters_of
 from trellis.core.values import LONGEST_S, MOST_COUNTED, Duration, Number, ValueRefused, shown
 from trellis.errors import ParameterValueError
@@ -118,6 +119,7 @@ class HtexParameters:
     worker_logdir_root: Annotated[str | None, OrNone(Path())]
     manager_selector: Annotated[ManagerSelector, Instance("a ManagerSelector", ManagerSelector)]
     encrypted: Annotated[bool, Flag()]
+    remote_monitoring_radio: Annotated[RadioConfig | None, MONITORING_RADIO]
 
 
 PLACEHOLDERS = [

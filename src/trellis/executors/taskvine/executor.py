@@ -18,8 +18,9 @@ from typing import Any
 from trellis.core.count import CallableCount
 from trellis.core.interfaces import Attempt, BlockLoad, ExecutorContext, Outcome, PoolLoad
 from trellis.core.kinds import OrNone
-from trellis.core.parameters import PROVIDER
+from trellis.core.parameters import MONITORING_RADIO, PROVIDER
 from trellis.core.places import absolute
+from trellis.core.radios import RadioConfig
 from trellis.core.reports import ExecutorReport, Hindrance, Standing
 from trellis.core.validation import check, check_all, knows_former_names
 from trellis.errors import BadStateException, ConfigurationError, ExecutorError, ParameterValueError, TrellisError
@@ -76,6 +77,7 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         engine: "ndcctools" drives the real TaskVine, "embedded" is part of Trellis, "auto" takes the real one where
             it is installed.
         libraries: libraries that serverless apps may name, with contexts of their own.
+        remote_monitoring_radio: a radio of the program's own, for messages of its tasks.
 
     Raises:
         ConfigurationError: a value cannot work; the message names the parameter.
@@ -100,6 +102,7 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         storage_access: Sequence[Any] | None = None,
         engine: str = "auto",
         libraries: Sequence[Library] = (),
+        remote_monitoring_radio: RadioConfig | None = None,
     ) -> None:
         owner = type(self).__name__
         self.label = label
@@ -127,6 +130,9 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         if worker_launch_method == "factory" and self.factory_config.batch_type != "local":
             provider = provider_of(self.factory_config)
         super().__init__(provider=provider, block_error_handler=True)
+        self.remote_monitoring_radio = check(
+            owner, "remote_monitoring_radio", remote_monitoring_radio, MONITORING_RADIO
+        )
         names = [library.name for library in self.libraries]
         if len(set(names)) < len(names):
             raise ParameterValueError(f"{owner}: libraries must have names of their own, not {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""Where Parsl's programs look for the ways of monitoring messages; see ``trellis.monitoring.missing``."""
+"""Ways in which monitoring messages come home, as Parsl's programs configure them."""
 
 from typing import Any
 

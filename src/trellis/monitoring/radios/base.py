@@ -1,5 +1,5 @@
-"""Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
+"""Public path of the seams of radios; they are made in ``trellis.core.radios``."""
 
-from trellis.monitoring.missing import MonitoringRadioReceiver, MonitoringRadioSender, RadioConfig
+from trellis.core.radios import MonitoringRadioReceiver, MonitoringRadioSender, RadioConfig
 
 __all__ = ["MonitoringRadioReceiver", "MonitoringRadioSender", "RadioConfig"]

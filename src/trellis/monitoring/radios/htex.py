@@ -1,5 +1,6 @@
-"""Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
+"""Public path of a radio; see ``trellis.monitoring.radios.configs`` and ``missing``."""
 
-from trellis.monitoring.missing import HTEXRadio, HTEXRadioReceiver, HTEXRadioSender
+from trellis.monitoring.missing import HTEXRadioSender
+from trellis.monitoring.radios.configs import HTEXRadio, HTEXRadioReceiver
 
 __all__ = ["HTEXRadio", "HTEXRadioReceiver", "HTEXRadioSender"]

@@ -1,6 +1,6 @@
-"""Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
+"""Public path of a radio; see ``trellis.monitoring.radios.configs`` and ``missing``."""
 
-from trellis.monitoring.missing import (
+from trellis.monitoring.radios.configs import (
     MultiprocessingQueueRadio,
     MultiprocessingQueueRadioReceiver,
     MultiprocessingQueueRadioSender,

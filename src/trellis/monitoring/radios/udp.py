@@ -1,5 +1,6 @@
-"""Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
+"""Public path of a radio; see ``trellis.monitoring.radios.configs`` and ``missing``."""
 
-from trellis.monitoring.missing import UDPRadio, UDPRadioSender
+from trellis.monitoring.missing import UDPRadioSender
+from trellis.monitoring.radios.configs import UDPRadio
 
 __all__ = ["UDPRadio", "UDPRadioSender"]

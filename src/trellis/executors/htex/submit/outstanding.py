@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 from trellis.core.interfaces import Attempt, Outcome
 from trellis.core.measurements import TaskSample
 from trellis.core.reports import Begun
+from trellis.executors.base import outermost
 from trellis.executors.common.functions import FunctionTable
 from trellis.executors.common.outcomes import deliver, tell_begun
 from trellis.executors.htex.submit.outcomes import failure, outcomes_of
@@ -127,7 +128,11 @@ class Outstanding:
         """What was seen of the tasks that have not ended here."""
         pairs = zip(message.ids, message.samples, strict=True)
         seen = ((self._attempts.get(id_), sample) for id_, sample in pairs)
-        return [TaskSample(attempt, message.at, *astuple(sample)) for attempt, sample in seen if attempt is not None]
+        return [
+            TaskSample(outermost(attempt), message.at, *astuple(sample))
+            for attempt, sample in seen
+            if attempt is not None
+        ]
 
     def where_it_runs(self, id_: int) -> Begun | None:
         """Where a task runs; None: that was not said, or it does not."""
