@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _LOOKS = 3  # in the time after which something is said: late by a third of it at most
 _LONGEST_PAUSE_S = 10.0
+# Looking at a million tasks takes half a second: no more than this part of the time is spent on it.
+_SHARE = 0.01
 _JOIN_TIMEOUT_S = 5.0  # executors answer within less
 # Tasks that an executor is asked about: of different apps, or with different resources.
 _ASKED = 3
@@ -62,14 +64,16 @@ class StallWatch:
             self._thread.join(_JOIN_TIMEOUT_S)
 
     def _work(self) -> None:
-        pause_s = min(self._patience_s / _LOOKS, _LONGEST_PAUSE_S)
+        usual_s = pause_s = min(self._patience_s / _LOOKS, _LONGEST_PAUSE_S)
         while not self._over.wait(pause_s):
             if self._kernel.cleanup_called:  # what waits now is given up
                 continue
+            begin = time.thread_time()
             try:
                 self.look(time.monotonic())
             except Exception:  # executors of other people answer as they like
                 logger.exception("looking for a standstill failed")
+            pause_s = max(usual_s, (time.thread_time() - begin) / _SHARE)
 
     def look(self, now: float) -> None:
         """Look once, and say what there is to say."""
