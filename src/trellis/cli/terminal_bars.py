@@ -68,6 +68,9 @@ class TerminalBars:
     def erase(self) -> None:
         self._stop(transient=True)
 
+    def move(self) -> None:
+        """Bars are at the end of the terminal anyway."""
+
     def close(self) -> None:
         self._stop(transient=self._transient)
 

@@ -41,6 +41,9 @@ class Display(Protocol):
     def erase(self) -> None:
         """Take away what was drawn, or leave it and draw the next elsewhere."""
 
+    def move(self) -> None:
+        """Draw the next ones where the program is now, if there are such places."""
+
     def close(self) -> None:
         """Leave what was drawn, and the terminal as it was."""
 

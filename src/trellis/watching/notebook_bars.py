@@ -35,6 +35,9 @@ class NotebookBars:
         self._handle = None
         self._drawn = ""
 
+    def move(self) -> None:
+        self.erase()
+
     def close(self) -> None:
         self.erase()
 

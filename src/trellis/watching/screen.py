@@ -47,10 +47,13 @@ class Screen:
     def add(self, source: BarSource) -> None:
         """Show the bars of one more."""
         with self._lock:
+            if self._sources:
+                self._draw()  # as it is now, for what is left behind or goes
             for over in [one for one in self._sources if one.is_over()]:
                 self._remove(over)
             self._sources.append(source)
             if len(self._sources) > 1:
+                self._call("move")
                 return
             try:
                 self._display = self._make_display()

@@ -46,6 +46,9 @@ class Drawn:
     def erase(self) -> None:
         self.calls.append("erase")
 
+    def move(self) -> None:
+        self.calls.append("move")
+
     def close(self) -> None:
         self.calls.append("close")
 
@@ -174,7 +177,8 @@ def test_sources_share_it_and_one_subject_is_shown_once(canvas: Screen, drawn: D
     canvas.remove(first)
     canvas.draw()
     canvas.remove(second)
-    assert drawn.calls == [[ONE[:4], TWO[:4]], [TWO[:4]], [TWO[:4]], "close"]
+    one, two = ONE[:4], TWO[:4]
+    assert drawn.calls == [[one], "move", [one, two], "move", [one, two], [two], [two], "close"]
 
 
 def test_sources_that_are_over_go_by_themselves(canvas: Screen, drawn: Drawn) -> None:
@@ -320,7 +324,7 @@ def test_notebooks_have_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(display, NotebookBars)
     for bars in ([ONE], [ONE], [TWO]):
         display.draw(bars)
-    display.erase()
+    display.move()  # another cell
     display.draw([TWO])
     display.close()
     assert notebook.shown == [f"new {as_html([ONE])}", f"again {as_html([TWO])}", f"new {as_html([TWO])}"]
@@ -429,7 +433,8 @@ def test_blocks_in_blocks_show_one_set_of_bars(canvas: Screen, drawn: Drawn, dfk
         with trellis.progress(dfk):
             square(2)
             canvas.draw()
-    assert drawn.calls == [[(ALL, 0, 2, 0), ("<lambda>", 0, 2, 0)]] * 2 + ["close"]
+    one, two = ([(ALL, 0, count, 0), ("<lambda>", 0, count, 0)] for count in (1, 2))
+    assert drawn.calls == [one, "move", two, two, "close"]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
