@@ -110,11 +110,8 @@ class JournalReader:
         while self.place < end:
             if self._file is None and not self._open():
                 break
-            before = self.place
             found.extend(self._frames(end))
-            if self.place < end and not self._next():
-                break
-            if self.place == before and self._file is not None:
+            if self.place >= end or not self._next():
                 break
         return found
 

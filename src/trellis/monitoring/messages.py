@@ -52,6 +52,9 @@ class RecorderSettings(msgspec.Struct, frozen=True):
     debug: bool = False
 
 
+# Exit code of a recorder that is not to be started again.
+NO_DATABASE = 3
+
 SETTINGS_FILE = "recorder.json"
 
 

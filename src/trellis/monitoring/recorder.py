@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import gc
 import logging
 import os
 import sys
@@ -18,10 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from trellis.monitoring.journal import JournalReader, remove
-from trellis.monitoring.messages import RecorderSettings
+from trellis.monitoring.messages import NO_DATABASE, RecorderSettings
 from trellis.monitoring.rows import Rows
 from trellis.monitoring.store import RecordStore
 
@@ -33,6 +34,8 @@ _LOOK_S = 0.25
 _AT_ONCE_BYTES = 2_000_000
 # Between two attempts at a database that refuses.
 _AGAIN_S = 1.0
+# Rows are many objects and no cycles: looking for those as often as usual takes as long as making the rows.
+_COLLECT_OBJECTS = 500_000
 # A program that is gone, and a database that refuses: somebody else may finish the record later.
 _PATIENCE_S = 60.0
 
@@ -54,7 +57,12 @@ class Recorder:
         self._gone_since: float | None = None
 
     def run(self) -> None:
-        """Record until the run has ended."""
+        """Record until the run has ended.
+
+        Raises:
+            ArgumentError, NoSuchModuleError, ImportError: the database's URL means nothing here.
+        """
+        self._store = RecordStore(self._settings.url)
         self._persist(self._open_store)
         store, rows = self._store, self._rows
         assert store is not None
@@ -88,8 +96,7 @@ class Recorder:
                     logger.exception("an entry of kind %s cannot be recorded", entry[0])
 
     def _open_store(self) -> None:
-        if self._store is None:
-            self._store = RecordStore(self._settings.url)
+        assert self._store is not None
         self._store.prepare()
         self._rows, place = self._store.open_run(self._settings.run_id)
         self._reader = JournalReader(self._settings.journal, place)
@@ -171,6 +178,7 @@ def lock(journal: str) -> int | None:
 def main() -> int:
     """Read the settings, and record."""
     os.nice(19)
+    gc.set_threshold(_COLLECT_OBJECTS, 10, 10)
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=RecorderSettings)
     logging.basicConfig(
         filename=settings.log,
@@ -184,6 +192,13 @@ def main() -> int:
     recorder = Recorder(settings)
     try:
         recorder.run()
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        logger.exception("no such database")
+        tell(
+            f"the run is not recorded: {hidden(settings.url)} cannot be a database ({error}); "
+            "MonitoringHub(logging_endpoint=...) takes a URL of SQLAlchemy, such as postgresql+psycopg://user@host/name"
+        )
+        return NO_DATABASE
     except Exception as error:
         logger.exception("the recorder fails")
         tell(f"the run is not recorded any more ({type(error).__name__}: {error}); see {settings.log}")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from trellis.monitoring.messages import RecorderSettings
+from trellis.monitoring.messages import NO_DATABASE, RecorderSettings
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ _PACKAGES = str(Path(__file__).resolve().parent.parent.parent)
 _YOUNG_S = 5.0
 _MOST_YOUNG_DEATHS = 3
 _AGAIN_S = 0.5
+# How long the end waits for one that has said that it cannot write.
+_COMPLAINED_S = 1.0
 
 
 class RecorderProcess:
@@ -41,10 +43,10 @@ class RecorderProcess:
     def __init__(self, settings: RecorderSettings, notify: Callable[[str], None]) -> None:
         self._settings = settings
         self._notify = notify
-        self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="trellis-recorder", daemon=True)
         self._left = False
+        self._complained = False
 
     @property
     def pid(self) -> int:
@@ -56,8 +58,7 @@ class RecorderProcess:
 
     def end(self, timeout_s: float) -> bool:
         """The run has ended: wait for the recorder to have written all of it, but not longer than that."""
-        self._ending.set()
-        self._thread.join(timeout_s)
+        self._thread.join(min(timeout_s, _COMPLAINED_S) if self._complained else timeout_s)
         if self._thread.is_alive():
             # It is left behind; its end is nobody's any more.
             self._left = True
@@ -69,7 +70,7 @@ class RecorderProcess:
         while True:
             begun = time.monotonic()
             code = self._run()
-            if code == 0 or self._left:
+            if code in (0, NO_DATABASE) or self._left:
                 return
             deaths = deaths + 1 if time.monotonic() - begun < _YOUNG_S else 1
             if deaths >= _MOST_YOUNG_DEATHS:
@@ -106,6 +107,7 @@ class RecorderProcess:
             process.stdin.close()
         with process.stdout as said:
             for line in said:
+                self._complained = True
                 self._notify(line.decode(errors="replace").strip())
         return process.wait()
 

@@ -22,7 +22,7 @@ from trellis.monitoring.rows import Row, RowBatch, Rows
 logger = logging.getLogger(__name__)
 
 # How long a transaction waits for another program's; the recorder tries again after that.
-_BUSY_S = 5.0
+_BUSY_S = 2.0
 # Two programs that begin at the same time both make the tables.
 _ATTEMPTS = 5
 

@@ -24,6 +24,8 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# In SQLite the rows of most tables lie in the order of their primary keys, and not beside an index: a third less.
+
 # -- Parsl's -----------------------------------------------------------------------------------------------------
 
 workflow = Table(
@@ -50,6 +52,7 @@ status = Table(
     Column("run_id", Text, ForeignKey("workflow.run_id"), nullable=False),
     Column("try_id", Integer, nullable=False),
     PrimaryKeyConstraint("task_id", "run_id", "task_status_name", "timestamp"),
+    sqlite_with_rowid=False,
 )
 
 task = Table(
@@ -71,6 +74,7 @@ task = Table(
     Column("task_fail_count", Integer, nullable=False),
     Column("task_fail_cost", Float, nullable=False),
     PrimaryKeyConstraint("task_id", "run_id"),
+    sqlite_with_rowid=False,
 )
 
 tries = Table(
@@ -88,6 +92,7 @@ tries = Table(
     Column("task_fail_history", Text),
     Column("task_joins", Text),
     PrimaryKeyConstraint("try_id", "task_id", "run_id"),
+    sqlite_with_rowid=False,
 )
 
 node = Table(
@@ -141,6 +146,7 @@ resource = Table(
     Column("psutil_process_num_ctx_switches_voluntary", Float),
     Column("psutil_process_num_ctx_switches_involuntary", Float),
     PrimaryKeyConstraint("try_id", "task_id", "run_id", "timestamp"),
+    sqlite_with_rowid=False,
 )
 
 # -- our own -----------------------------------------------------------------------------------------------------
