@@ -66,10 +66,6 @@ def _starter(name: str) -> Callable[..., Any]:
     return missing_function(name, __name__, was="starts what receives monitoring messages", instead=_HUB)
 
 
-def _query(name: str) -> Callable[..., Any]:
-    return missing_function(name, __name__, was="reads tables of the database", instead=_DATABASE)
-
-
 monitor_wrapper = _measured("monitor_wrapper")
 monitor = _measured("monitor")
 send_first_message = _measured("send_first_message")
@@ -85,12 +81,3 @@ start_udp_receiver = _starter("start_udp_receiver")
 udp_router_starter = _starter("udp_router_starter")
 start_zmq_receiver = _starter("start_zmq_receiver")
 zmq_router_starter = _starter("zmq_router_starter")
-
-app_counts_for_workflow = _query("app_counts_for_workflow")
-completion_times_for_workflow = _query("completion_times_for_workflow")
-nodes_for_workflow = _query("nodes_for_workflow")
-resources_for_task = _query("resources_for_task")
-resources_for_workflow = _query("resources_for_workflow")
-status_for_workflow = _query("status_for_workflow")
-tasks_for_workflow = _query("tasks_for_workflow")
-tries_for_workflow = _query("tries_for_workflow")

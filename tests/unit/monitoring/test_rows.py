@@ -131,16 +131,14 @@ def test_a_successor_goes_on_where_a_recorder_has_died(kept: int, tmp_path: Any)
 
     def record(name: str, *parts: list[Any]) -> list[Any]:
         url = f"sqlite:///{tmp_path}/{name}.db"
-        place = 0
-        for part in parts:
+        for place, part in enumerate(parts):
             store = RecordStore(url)
             store.prepare()
             found, read = store.open_run("run")
             assert read == place
             for entry in part:
                 found.handle(entry)
-            place += 1
-            store.write(found.take(place))
+            store.write(found.take(place + 1))
             store.close()
         connection = sqlite3.connect(tmp_path / f"{name}.db")
         names = ("workflow", "task", "try", "status", "trellis_task", "trellis_attempt", "trellis_failure")

@@ -1,6 +1,6 @@
-"""Public path of stand-ins; they are made in ``trellis.monitoring.missing``."""
+"""Public path of ``trellis.monitoring.queries.frames``."""
 
-from trellis.monitoring.missing import (
+from trellis.monitoring.queries.frames import (
     app_counts_for_workflow,
     completion_times_for_workflow,
     nodes_for_workflow,
