@@ -265,6 +265,9 @@ def _checked_executors(executors: Iterable[Any] | None) -> tuple[Any, ...]:
         if isinstance(executor, type):
             name = executor.__name__
             raise ParameterTypeError(f"Config: executors must hold executors, but {name} is a class: write {name}()")
+        if isinstance(executor, str):
+            advice = f"write for example HighThroughputExecutor(label={shown(executor)})"
+            raise ParameterTypeError(f"Config: executors must hold executors, not their labels: {advice}")
         if missing:
             raise ParameterTypeError(
                 f"Config: executors must hold executors, but {shown(executor)} has no {' and no '.join(missing)}"

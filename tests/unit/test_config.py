@@ -26,7 +26,7 @@ def test_the_default_is_two_threads_of_its_own() -> None:
     [
         ({"executors": 3}, "executors must be a list of executors, not int"),
         ({"executors": ThreadPoolExecutor()}, "write executors="),
-        ({"executors": ["threads"]}, "'threads' has no label"),
+        ({"executors": ["threads"]}, "not their labels: write for example .*label='threads'"),
         ({"app_cache": 1}, "app_cache must be True or False"),
         ({"checkpoint_files": "dir"}, "checkpoint_files must be a list of paths or None, not .dir"),
         ({"checkpoint_period": 3}, "checkpoint_period must be HH:MM:SS .*, or None, not 3"),
@@ -136,3 +136,8 @@ def test_a_log_of_the_users_own(tmp_path: Path) -> None:
 
     Config(initialize_logging=OwnLog()).start_logging(str(tmp_path))()
     assert calls == [(tmp_path, "parsl"), "undone"]
+
+
+def test_labels_in_place_of_executors_are_told_what_to_write() -> None:
+    with pytest.raises(ParameterTypeError, match=r"not their labels: write for example .*\(label='htex'\)"):
+        Config(executors=["htex"])

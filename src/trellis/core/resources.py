@@ -15,23 +15,24 @@ SPECIFICATION = OrNone(Table(Anything(), "what the task needs", key=Text()))
 
 # What keys are called elsewhere.
 _OTHER_NAMES = {
-    "core": "cores",
-    "cpu": "cores",
-    "cpus": "cores",
-    "num_cores": "cores",
-    "threads": "cores",
-    "gpu": "gpus",
-    "num_gpus": "gpus",
-    "mem": "memory",
-    "mem_mb": "memory",
-    "memory_mb": "memory",
-    "ram": "memory",
-    "nodes": "num_nodes",
-    "ranks": "num_ranks",
-    "walltime": "walltime_s",
-    "time": "walltime_s",
-    "timeout": "walltime_s",
-    "running_time_max": "walltime_s",
+    "core": ("cores",),
+    "cpu": ("cores",),
+    "cpus": ("cores",),
+    "num_cores": ("cores",),
+    "threads": ("cores",),
+    "gpu": ("gpus",),
+    "num_gpus": ("gpus",),
+    "mem": ("memory",),
+    "mem_mb": ("memory",),
+    "memory_mb": ("memory",),
+    "ram": ("memory",),
+    "nodes": ("num_nodes",),
+    "ranks": ("num_ranks",),
+    "walltime": ("walltime_s", "running_time_max"),
+    "time": ("walltime_s", "running_time_max"),
+    "timeout": ("walltime_s", "running_time_max"),
+    "running_time_max": ("walltime_s",),
+    "walltime_s": ("running_time_max",),
 }
 
 
@@ -40,10 +41,8 @@ def _meant(unknown: Iterable[str], kinds: Mapping[str, Kind]) -> str:
 
     found = []
     for key in sorted(unknown):
-        other = _OTHER_NAMES.get(key.lower(), "")
-        if other in kinds:
-            found.append(f"{other} for {key}")
-        elif similar := get_close_matches(key, list(kinds), 1):
+        others = [name for name in _OTHER_NAMES.get(key.lower(), ()) if name in kinds]
+        if similar := others or get_close_matches(key, list(kinds), 1):
             found.append(f"{similar[0]} for {key}")
     return f": did you mean {', '.join(found)}?" if found else ""
 

@@ -26,6 +26,7 @@ LONGEST_S = 1e9
 _TELLING = 1e6
 # Longer values are cut in messages: who gave it knows it.
 _SHOWN_CHARACTERS = 200
+_NUMBER = re.compile(r"\s*(-?\d{1,15}(?:\.\d+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 _TIME = re.compile(r"(?:(?P<days>\d{1,9})[-:])?(?P<hours>\d{1,9}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})", re.ASCII)
 
 
@@ -126,7 +127,7 @@ class Number(Kind):
         except OverflowError:
             raise ValueRefused(self._with_most()) from None
         if number is None or (self.whole and isinstance(number, float)):
-            raise ValueRefused(self, wrong_type=True, advice=_without_quotes(value, self.whole))
+            raise ValueRefused(self, wrong_type=True, advice=self._as_number(value))
         if self.infinite and number == math.inf:
             return math.inf
         if number > self.most:
@@ -135,6 +136,15 @@ class Number(Kind):
         if not number >= lowest or (self.above is not None and not number > self.above):
             raise ValueRefused(self)
         return number
+
+    def _as_number(self, value: object) -> str:
+        """What to write instead of a text that has a number."""
+        match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+        if match is None or (self.whole and "." in match[1]):
+            return ""
+        if match[2] and not (self.unit and match[2].lower().replace("ib", "b") == self.unit.lower()):
+            return ""
+        return f"write {match[1]}, without quotes"
 
     def __str__(self) -> str:
         return self._words() if self.most > _TELLING else self._with_most()
@@ -149,12 +159,6 @@ class Number(Kind):
     def _with_most(self) -> str:
         bounded = self.above is not None or self.least is not None
         return f"{self._words()}{' and' if bounded else ' of'} at most {self.most:.10g}"
-
-
-def _without_quotes(value: object, whole: bool) -> str:
-    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,15}" + ("" if whole else r"(\.\d+)?") + r"\s*", value):
-        return f"write {value.strip()}, without quotes"
-    return ""
 
 
 # What messages can carry as a count (see wire/numbers.py).

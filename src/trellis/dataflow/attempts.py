@@ -55,6 +55,8 @@ def make_attempt(record: TaskRecord, executors: Mapping[str, Executor], sink: At
     executor: Executor | None = executors.get(record.executor)
     if executor is None:
         labels = [label for label in executors if label != INTERNAL_EXECUTOR]
+        if not labels:
+            raise ValueError(f"{record.describe()} cannot run: Config(executors=[]) has no executor; give it one")
         raise ValueError(
             f"{record.describe()} asks for executor {record.executor!r}, but the executors are "
             f"{', '.join(map(repr, labels))}: name one of these in executors= of the app, or give one that label"

@@ -8,7 +8,7 @@ from typing import Any
 
 from trellis.core.foreign import can_call
 from trellis.core.kinds import Flag
-from trellis.core.validation import check
+from trellis.core.validation import check, knows_former_names
 
 
 class Launcher(ABC):
@@ -23,6 +23,7 @@ class Launcher(ABC):
     # True: what is run stands in the script as it is, so with ``debug`` bash can tell of it.
     traced: bool = False
 
+    @knows_former_names()
     def __init__(self, debug: bool = True) -> None:
         self.debug: bool = check(type(self).__name__, "debug", debug, Flag())
 

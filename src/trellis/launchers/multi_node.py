@@ -10,7 +10,7 @@ import re
 import shlex
 
 from trellis.core.kinds import Path, Text
-from trellis.core.validation import check
+from trellis.core.validation import check, knows_former_names
 from trellis.launchers.base import Launcher
 
 # Options with which users place the copies themselves.
@@ -27,6 +27,7 @@ class _SpreadLauncher(Launcher):
 
     cores = "$(getconf _NPROCESSORS_ONLN)"
 
+    @knows_former_names()
     def __init__(self, debug: bool = True, overrides: str = "") -> None:
         super().__init__(debug=debug)
         self.overrides: str = check(type(self).__name__, "overrides", overrides, Text())
@@ -72,6 +73,7 @@ class MpiExecLauncher(_SpreadLauncher):
             unless these options place them.
     """
 
+    @knows_former_names()
     def __init__(self, debug: bool = True, bind_cmd: str = "--bind-to", overrides: str = "") -> None:
         super().__init__(debug=debug, overrides=overrides)
         self.bind_cmd: str = check(type(self).__name__, "bind_cmd", bind_cmd, Text())
@@ -95,6 +97,7 @@ class MpiRunLauncher(_SpreadLauncher):
             these options place them.
     """
 
+    @knows_former_names()
     def __init__(self, debug: bool = True, bash_location: str = "/bin/bash", overrides: str = "") -> None:
         super().__init__(debug=debug, overrides=overrides)
         self.bash_location: str = check(type(self).__name__, "bash_location", bash_location, Path())

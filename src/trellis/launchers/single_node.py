@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from trellis.core.kinds import Flag, Text
-from trellis.core.validation import check
+from trellis.core.validation import check, knows_former_names
 from trellis.launchers.base import Launcher
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class WrappedLauncher(Launcher):
 
     traced = True
 
+    @knows_former_names()
     def __init__(self, prepend: str, debug: bool = True) -> None:
         super().__init__(debug=debug)
         self.prepend: str = check(type(self).__name__, "prepend", prepend, Text())
@@ -61,6 +62,7 @@ class SingleNodeLauncher(Launcher):
 
     same_host = True
 
+    @knows_former_names()
     def __init__(self, debug: bool = True, fail_on_any: bool = False) -> None:
         super().__init__(debug=debug)
         self.fail_on_any: bool = check(type(self).__name__, "fail_on_any", fail_on_any, Flag())

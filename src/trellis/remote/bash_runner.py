@@ -105,7 +105,7 @@ def _hint(stdout: IO[str] | None, stderr: IO[str] | None, inputs: object) -> str
         where = f"looked for in the directory {os.getcwd()} on host {os.uname().nodename}"
         said.append(f"of its inputs, {', '.join(map(str, absent))} cannot be found ({where})")
     if stdout is not None:
-        said.append(f"its standard output is in {stdout.name}")
+        said.append(f"its standard output is in {shell.name_of(stdout)}")
     if stderr is None:
         said.append("its standard error is in no file: give the call stderr=trellis.AUTO_LOGNAME for that")
     return "; ".join(said)

@@ -24,6 +24,9 @@ _ARGUMENT_LIMIT_BYTES = 128 * 1024 - 1
 # For processes that do not end on SIGTERM: long enough to write a last line, short against any walltime.
 _KILL_GRACE_S = 1.0
 
+# Where tasks of TaskVine have the files of absolute paths, in their own directory (see its ``sandbox_path``).
+_OUTSIDE = ".outside/"
+
 # Of a command and of its standard error, in an error.
 _COMMAND_SHOWN = 200
 _WORDS_SHOWN = 500
@@ -89,21 +92,28 @@ def end_of(stream: IO[str] | None) -> int:
     return 0 if stream is None else os.fstat(stream.fileno()).st_size
 
 
+def name_of(stream: IO[str]) -> str:
+    """A file's path as its user knows it."""
+    name = os.fsdecode(stream.name)
+    inner = name.removeprefix(_OUTSIDE)
+    return name if inner == name or inner.startswith("up/") else f"/{inner}"
+
+
 def last_words(stream: IO[str] | None, start: int) -> str:
     """Where a command's standard error is, and how what it has written since ``start`` ends. Never raises."""
     if stream is None:
         return ""
     with suppress(OSError, ValueError):
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):  # a terminal, a pipe: nothing to read there
-            return f"its standard error went to {stream.name}"
+            return f"its standard error went to {name_of(stream)}"
         with open(stream.name, "rb") as file:
             cut = os.fstat(file.fileno()).st_size - _WORDS_SHOWN
             file.seek(max(start, cut))
             words = file.read(_WORDS_SHOWN).decode(errors="replace").strip()
             if cut > start and "\n" in words:  # whole lines
                 words = words.partition("\n")[2]
-        return f"its standard error, in {stream.name}, " + (f"ends with: {words}" if words else "is empty")
-    return f"its standard error is in {stream.name}"
+        return f"its standard error, in {name_of(stream)}, " + (f"ends with: {words}" if words else "is empty")
+    return f"its standard error is in {name_of(stream)}"
 
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:

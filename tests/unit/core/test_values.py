@@ -197,3 +197,21 @@ def test_what_is_shown_is_short_and_harmless() -> None:
     assert shown("x" * 1000) == "'" + "x" * 199 + "…"
     assert shown(Broken()) == "<a Broken that cannot be shown>"
     assert shown(10**5000) == "<a int that cannot be shown>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "advice"),
+    [
+        (Number(), "3", ": write 3, without quotes"),
+        (Number(), " -2.5 ", ": write -2.5, without quotes"),
+        (Number(whole=True), "2.5", "not '2.5'"),
+        (Number(unit="GB"), "4 GiB", ": write 4, without quotes"),
+        (Number(unit="GB"), "4000MB", "not '4000MB'"),
+        (Number(), "4GB", "not '4GB'"),
+        (Number(), "three", "not 'three'"),
+    ],
+)
+def test_a_number_in_quotes_is_told_as_one_writes_it(kind: Number, value: str, advice: str) -> None:
+    with pytest.raises(ValueRefused) as caught:
+        kind(value)
+    assert caught.value.words(value).endswith(advice)

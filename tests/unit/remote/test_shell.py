@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from trellis.errors import BashExitFailure
+from trellis.executors.taskvine.front.local_files import sandbox_path
 from trellis.remote import shell
 from trellis.remote.bash_runner import BashRunner
 
@@ -91,6 +92,17 @@ def test_a_failure_tells_where_its_output_is_and_which_inputs_are_not_there(tmp_
     assert str(there) not in text
     assert f"; its standard output is in {output}; " in text
     assert text.endswith("its standard error is in no file: give the call stderr=trellis.AUTO_LOGNAME for that")
+
+
+def test_a_file_of_a_task_of_taskvine_is_called_as_its_user_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = sandbox_path("/data/why.txt")
+    assert failure("exit 3", stderr=place, stdout=sandbox_path("/data/out.txt")).endswith(
+        "; its standard error, in /data/why.txt, is empty; its standard output is in /data/out.txt"
+    )
+    assert f"in {sandbox_path('../why.txt')}, is empty" in failure("exit 3", stderr=sandbox_path("../why.txt"))
 
 
 def test_a_bash_app_may_have_a_parameter_named_self() -> None:

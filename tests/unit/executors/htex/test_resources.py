@@ -43,8 +43,10 @@ def test_equal_specifications_are_read_once() -> None:
     [
         (
             {"core": 2, "disk": 1},
-            "'core', 'disk'. A task of HighThroughputExecutor takes cores, memory, gpus, priority",
+            "'core', 'disk'. A task of HighThroughputExecutor takes cores, memory, gpus, priority, walltime_s: did you "
+            "mean cores for core",
         ),
+        ({"walltime": 1, "Ram": 2}, "did you mean memory for Ram, walltime_s for walltime"),
         ({"num_nodes": 2}, "'num_nodes'. A task of HighThroughputExecutor takes"),
         ({"cores": 0}, "'cores'. It must be a number above 0, not 0"),
         ({"cores": "2"}, "'cores'. It must be a number above 0, not '2'"),
