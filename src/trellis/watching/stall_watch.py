@@ -35,6 +35,9 @@ _ASKED = 3
 # Tasks that wait for others are looked at for futures of other people; the oldest are enough.
 _LOOKED_AT = 1_000
 
+# States of blocks in which nothing can run.
+_WITHOUT_WORKERS = frozenset(("PENDING", "HELD", "CANCELLED", "COMPLETED", "FAILED", "TIMEOUT", "MISSING", "SCALED_IN"))
+
 # Where tasks wait for a future that is no task's; no executor has this label.
 _NOWHERE = ""
 
@@ -158,9 +161,13 @@ def _is_at_work(
     report: ExecutorReport, label: str, awaited: Mapping[int, object], running: Sequence[TaskRecord]
 ) -> bool:
     """Whether an executor says that it runs more than the tasks that only wait, or nobody can tell."""
-    if report.running is None:
-        return not report.error and (report.workers > 0 or not (report.blocks or report.max_blocks == 0))
-    return report.running > sum(record.executor == label and record.id in awaited for record in running)
+    if report.running is not None:
+        return report.running > sum(record.executor == label and record.id in awaited for record in running)
+    if report.error:
+        return False
+    # One of another program's making does not count its workers; where a block runs, there may be some.
+    may_have_workers = report.workers > 0 or any(block.state not in _WITHOUT_WORKERS for block in report.blocks)
+    return may_have_workers or not (report.blocks or report.max_blocks == 0)
 
 
 def _report(executor: Executor) -> ExecutorReport:

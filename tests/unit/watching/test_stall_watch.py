@@ -151,6 +151,26 @@ def test_who_cannot_tell_is_not_suspected(tmp_path: Path) -> None:
     stage.kernel.cleanup()
 
 
+@pytest.mark.parametrize(
+    ("says", "is_told"),
+    [
+        ({"blocks": [BlockReport("0", "RUNNING"), BlockReport("1", "PENDING")]}, False),
+        ({"blocks": [BlockReport("0", "FAILED"), BlockReport("1", "PENDING")]}, True),
+        ({"blocks": [BlockReport("0", "PENDING")], "workers": 1}, False),
+        ({"max_blocks": 1}, False),
+        ({"max_blocks": 0}, True),
+        ({"error": "gone", "workers": 2}, True),
+    ],
+)
+def test_who_does_not_tell_what_runs_is_suspected_where_nothing_can(
+    stage: Stage, executor: Talking, says: dict[str, Any], is_told: bool
+) -> None:
+    executor.says = {"running": None, **says}
+    executor.hindrances = [PENDING]
+    stage.kernel.submit(app, ())
+    assert bool(stage.look(0, 30, 60)) is is_told
+
+
 def test_who_does_not_know_why_says_nothing(stage: Stage) -> None:
     stage.kernel.submit(app, ())
     assert stage.look(0, 30, 60) == []
@@ -189,7 +209,10 @@ def test_an_executor_that_breaks_when_asked_harms_nothing(stage: Stage, executor
             {"blocks": [BlockReport("0", "PENDING", "47", "pending: JobHeldUser")]},
             "you, or scheduler_options, have put the job on hold",
         ),
-        ({"blocks": [BlockReport("0", "RUNNING")]}, "block 0: its job runs, and no worker of it has come"),
+        (
+            {"blocks": [BlockReport("0", "RUNNING")], "running": 0},
+            "block 0: its job runs, and no worker of it has come",
+        ),
         ({"blocks": [BlockReport("0", "FAILED")], "max_blocks": 0}, "max_blocks is 0"),
         (
             {"managers": [ManagerReport("m", "node7", "0", 4, 0, 0, "draining")], "workers": 4, "running": 0},
