@@ -49,7 +49,7 @@ def reason_of(status: JobStatus) -> str:
     """What the batch system says of a job, in one line; of one that has failed also the likely cause."""
     text = " ".join((status.message or "").split())
     if has_failed(status):
-        if status.exit_code is not None:
+        if status.exit_code is not None and f"exit code {status.exit_code}" not in text:
             text = f"{text}, exit code {status.exit_code}" if text else f"exit code {status.exit_code}"
         cause = likely_cause(status) or _last_line(status)
         return f"{text}: {cause}" if text and cause else text or cause or ""
@@ -115,7 +115,7 @@ def _of_failed(statuses: Mapping[str, JobStatus]) -> Iterable[Hindrance]:
     by_id = dict(failed)
     for names in by_cause(failed).values():
         reason = reason_of(by_id[names[-1]])
-        yield Hindrance(_place(names, {}), f"it failed: {reason}" if reason else "it failed", "")
+        yield Hindrance(_place(names, {}), f"failed: {reason}" if reason else "failed")
 
 
 def _of_limits(known: KnownBlocks, live: Mapping[str, JobStatus]) -> Iterable[Hindrance]:

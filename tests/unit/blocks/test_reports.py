@@ -46,6 +46,11 @@ def test_a_report_has_every_block_there_has_been(tmp_path: Path) -> None:
     ]
 
 
+def test_an_exit_code_is_said_once() -> None:
+    (report,) = block_reports(known(b0=JobStatus(JobState.FAILED, "it ended with exit code 3", 3)), {})
+    assert report.reason == "it ended with exit code 3"
+
+
 def test_the_likely_cause_of_a_failure_is_named() -> None:
     status = JobStatus(JobState.MISSING, "bash: python3: command not found", 127)
     (report,) = block_reports(known(b0=status), {})

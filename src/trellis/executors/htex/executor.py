@@ -448,6 +448,8 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         client, id_ = self._client, attempt.executor_id
         if client is None or id_ is None:
             return Standing("unknown", f"executor {self.label} does not have it: it is not running, or refused it")
+        if self._executor_exception is not None:
+            return Standing("unknown", f"executor {self.label} cannot work any more: {self._executor_exception}")
         known = answer = None
         with contextlib.suppress(CommandClientBadError):
             known, answer = client.standing(id_, timeout_s)

@@ -88,7 +88,10 @@ def _place(entries: list[ManagerEntry]) -> str:
 
 _STATES: Mapping[str, tuple[str, str]] = {
     "disconnected": ("its connection broke", "when it is back, or is given up"),
-    "held": ("it is held: it gets no more tasks", "somebody has called hold_worker, or its block is about to end"),
+    "held": (
+        "it is held: hold_worker was called, or its block is about to end, and it gets no more tasks",
+        "when another manager comes: a held one stays so",
+    ),
     "draining": ("it is draining: it takes no more tasks", "it ends when what it has is done"),
     "put aside": (
         "it was put aside: its workers died one after the other, and those of others did not",

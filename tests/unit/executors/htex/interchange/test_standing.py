@@ -114,7 +114,7 @@ def test_a_held_manager(house: House) -> None:
     house.register("a")
     house(HoldRequested(["a"], []))
     house.submit(1)
-    assert why(house, 1) == "it is held: it gets no more tasks"
+    assert why(house, 1).startswith("it is held: hold_worker was called")
 
 
 def test_a_draining_manager(house: House) -> None:
