@@ -15,6 +15,7 @@ from trellis.executors.thread_waits import name_of, name_of_future, needs_thread
 # Futures that are named of those for which a thread waits.
 _MOST_NAMES = 3
 
+_SAME_POOL = "that needs a thread of the same pool"
 _ADVICE = (
     "give the pool more max_threads, make the app that waits a join_app that returns the futures, or run the inner "
     "app on another executor"
@@ -29,7 +30,18 @@ class BusyThread(NamedTuple):
     attempt: Attempt
     started_at: float
     words: str  # what it does, for people
+    waits_for: str  # what that waits for; empty: it does not wait for futures
     stuck: bool  # it waits for what needs a thread of the same pool
+
+    @property
+    def hindrances(self) -> Sequence[Hindrance]:
+        """What keeps its task from going on."""
+        if not self.waits_for:
+            return ()
+        reason = f"the task waits for {self.waits_for}"
+        if self.stuck:
+            return (Hindrance(f"thread {self.name}", f"{reason}: {_SAME_POOL}", f"perhaps never: {_ADVICE}"),)
+        return (Hindrance(f"thread {self.name}", reason, "when that has ended"),)
 
 
 def look_at_threads(
@@ -43,17 +55,17 @@ def look_at_threads(
         waiting = waiting_of(thread.ident)
         words = f"thread {thread.name} has been running {name_of(attempt)} for {now - begin:.0f} s"
         stuck = waiting is not None and needs_thread(waiting, label, futures)
-        if waiting is not None:
-            words += f", which waits for {_names(waiting.futures)}"
-            if stuck:
-                words += ": that needs a thread of the same pool"
-        found.append(BusyThread(number, thread.name, attempt, started_at, words, stuck))
+        waits_for = "" if waiting is None else _names(waiting.futures)
+        if waits_for:
+            words += f", which waits for {waits_for}" + (f": {_SAME_POOL}" if stuck else "")
+        found.append(BusyThread(number, thread.name, attempt, started_at, words, waits_for, stuck))
     return found
 
 
 def _names(futures: Sequence[Future[Any]]) -> str:
     more = len(futures) - _MOST_NAMES
-    return ", ".join(map(name_of_future, futures[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
+    oldest = sorted(futures, key=lambda future: getattr(getattr(future, "task_record", None), "id", -1))
+    return ", ".join(map(name_of_future, oldest[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def all_stuck(threads: Sequence[BusyThread], max_threads: int) -> str:

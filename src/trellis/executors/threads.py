@@ -271,7 +271,8 @@ class ThreadPoolExecutor(TrellisExecutor):
         threads = self._look(run)
         for thread in threads:
             if thread.attempt is attempt:
-                return Standing("running", thread.words, begun=self._begun(thread.number, thread.started_at))
+                begun = self._begun(thread.number, thread.started_at)
+                return Standing("running", thread.words, begun=begun, hindrances=thread.hindrances)
         if not attempt.executor_id:  # somebody has claimed it
             return Standing("unknown", "it has just ended, or is about to run, or was cancelled")
         queue = run.inbox.qsize()

@@ -192,6 +192,8 @@ def test_threads_that_all_wait_for_tasks_of_the_same_pool(make: Callable[[int], 
     tasks.until_run(1)
     tasks.until(lambda: "waits for abs" in tasks.pool.standing(attempt).text)
     assert tasks.pool.standing(attempt).text.endswith("which waits for abs: that needs a thread of the same pool")
+    (own,) = tasks.pool.standing(attempt).hindrances
+    assert own.reason == "the task waits for abs: that needs a thread of the same pool"
     hindrance = tasks.pool.standing(waits).hindrances[0]
     assert hindrance.place == "1 thread"
     assert hindrance.reason == "the only thread waits for tasks of the same pool, which no thread is left for"
@@ -210,6 +212,8 @@ def test_a_thread_that_can_go_on_is_no_standstill(make: Callable[[int], Tasks]) 
     tasks.until(lambda: "waits for hold" in tasks.pool.standing(waits).text)
     assert "same pool" not in tasks.pool.standing(waits).text  # what it waits for runs
     assert tasks.pool.report().notes == []
+    (own,) = tasks.pool.standing(waits).hindrances
+    assert (own.reason, own.until) == ("the task waits for hold", "when that has ended")
     assert tasks.pool.standing(held).stage == "running"
 
 
