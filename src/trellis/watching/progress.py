@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import threading
 import time
 from collections import Counter
@@ -88,7 +89,12 @@ class KernelBars:
         apps = [_bar(app, counts[app]) for app in self._order if app in counts]
         if not apps:
             return ()
-        return [_bar(ALL, total, _note(total, self._pace.per_s, now - self._began)), *apps]
+        return [_bar(self._title(), total, _note(total, self._pace.per_s, now - self._began)), *apps]
+
+    def _title(self) -> str:
+        """Which run it is, when there are several."""
+        runs = {id(source.subject) for source in the_screen().sources if isinstance(source, KernelBars)}
+        return f"{ALL} of run {os.path.basename(self._kernel.run_dir)}" if len(runs) > 1 else ALL
 
 
 def _bar(name: str, counts: Counts, note: str = "") -> ProgressBar:

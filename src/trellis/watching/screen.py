@@ -44,6 +44,10 @@ class Screen:
         self._last: Sequence[ProgressBar] = ()
         self._changed_at = 0.0
 
+    @property
+    def sources(self) -> Sequence[BarSource]:
+        return tuple(self._sources)
+
     def add(self, source: BarSource) -> None:
         """Show the bars of one more."""
         with self._lock:

@@ -18,6 +18,7 @@ from trellis.core.reports import ExecutorReport, Standing
 from trellis.dataflow.states import States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.watching.movement import Movement
+from trellis.watching.tasks import open_futures
 from trellis.watching.view import WatchedKernel
 
 if TYPE_CHECKING:
@@ -68,7 +69,11 @@ class StallWatch:
 
     def _work(self) -> None:
         usual_s = pause_s = min(self._patience_s / _LOOKS, _LONGEST_PAUSE_S)
+        slept_at = time.monotonic()
         while not self._over.wait(pause_s):
+            if time.monotonic() - slept_at > pause_s + self._patience_s / 2:  # the program was suspended
+                self._movement = Movement(self._patience_s)
+            slept_at = time.monotonic()
             if self._kernel.cleanup_called:  # what waits now is given up
                 continue
             begin = time.thread_time()
@@ -77,6 +82,7 @@ class StallWatch:
             except Exception:  # executors of other people answer as they like
                 logger.exception("looking for a standstill failed")
             pause_s = max(usual_s, (time.thread_time() - begin) / _SHARE)
+            slept_at = time.monotonic()
 
     def look(self, now: float) -> None:
         """Look once, and say what there is to say."""
@@ -106,8 +112,8 @@ class StallWatch:
             warning: StallWarning | None = None
             if place == _NOWHERE:
                 if not any(record.executor in at_work for record in running):
-                    future = next((f for f in records[0].depends if _is_nobodys(f)), records[0].depends[0])
-                    warning = words.of_foreign_futures(records, future, standing_s)
+                    future = next(filter(_is_nobodys, open_futures(records[0])), None)
+                    warning = None if future is None else words.of_foreign_futures(records, future, standing_s)
             elif place not in at_work and place in reports:
                 if pairs := held_up_by(running, awaited, place):
                     warning = words.of_circle(place, pairs, standing_s)
@@ -131,9 +137,9 @@ def _sorted(records: Sequence[TaskRecord]) -> tuple[list[TaskRecord], dict[str, 
             waiting.setdefault(record.executor, []).append(record)
         elif state is States.running:
             running.append(record)
-        elif state is States.pending and len(pending) < _LOOKED_AT:
+        elif state in (States.pending, States.joining) and len(pending) < _LOOKED_AT:
             pending.append(record)
-    if strays := [record for record in pending if any(_is_nobodys(future) for future in record.depends)]:
+    if strays := [record for record in pending if any(map(_is_nobodys, open_futures(record)))]:
         waiting[_NOWHERE] = strays
     return running, waiting
 

@@ -437,6 +437,19 @@ def test_blocks_in_blocks_show_one_set_of_bars(canvas: Screen, drawn: Drawn, dfk
     assert drawn.calls == [one, "move", two, two, "close"]
 
 
+def test_runs_side_by_side_are_told_apart(canvas: Screen, drawn: Drawn, dfk: DataFlowKernel, tmp_path: Path) -> None:
+    with DataFlowKernel(Config(run_dir=str(tmp_path))) as other, trellis.progress(dfk), trellis.progress(other):
+        dfk.submit(abs, (-1,), executors="manual")
+        other.submit(abs, (-1,)).result(TIMEOUT_S)
+        canvas.draw()
+    assert [bar[:3] for bar in drawn.calls[1]] == [
+        (f"{ALL} of run 000", 0, 1),
+        ("abs", 0, 1),
+        (f"{ALL} of run 001", 1, 1),
+        ("abs", 1, 1),
+    ]
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_configuration_asks_for_it(canvas: Screen, drawn: Drawn, tmp_path: Path, wanted: bool) -> None:
     with DataFlowKernel(Config(progress=wanted, run_dir=str(tmp_path))) as kernel:

@@ -6,6 +6,7 @@ import queue
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from trellis.config import Config
 from trellis.core.interfaces import Attempt
 from trellis.core.reports import Begun, BlockReport, ExecutorReport, Hindrance, ManagerReport, Standing
 from trellis.dataflow.kernel import DataFlowKernel
+from trellis.watching import stall_watch
 from trellis.watching.stall_watch import StallWatch
 
 PENDING = Hindrance("block 0 (job 47)", "the batch system has not started its job: Priority", "when it is its turn")
@@ -313,6 +315,16 @@ def test_a_future_that_nobody_completes(stage: Stage, executor: Talking) -> None
     foreign.set_result(1)
 
 
+def test_a_join_app_that_gave_a_future_nobody_completes(stage: Stage) -> None:
+    foreign: Future[Any] = Future()
+    joined = join_app(lambda: foreign, data_flow_kernel=stage.kernel)()
+    while joined.task_status() != "joining":
+        stage.settle()
+    (line,) = stage.look(0, 30, 60)
+    assert "task 0 (app <lambda>) waits for a future that is no task of this program" in line
+    foreign.set_result(1)
+
+
 def test_a_future_on_which_somebody_works(stage: Stage, executor: Talking) -> None:
     works, waits_for_task = Future[Any](), Future[Any]()
     works.set_running_or_notify_cancel()
@@ -339,6 +351,28 @@ def test_the_configuration_says_after_how_long(
     for seconds in (None, 7.5):
         DataFlowKernel(Config(stall_warning_s=seconds, run_dir=str(tmp_path))).cleanup()
     assert made == [(7.5, "begins"), (7.5, "ends")]
+
+
+def test_time_in_which_the_program_was_suspended_does_not_count(
+    stage: Stage, executor: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.hindrances = [PENDING]
+    stage.kernel.submit(app, ())
+    now, looks = 0.0, iter([10, 10, 500, 10, 10, 10])
+
+    def wait(pause_s: float) -> bool:
+        nonlocal now
+        passed = next(looks, None)
+        now += passed or 0
+        if passed == 500 or (passed == 10 and now < 540):
+            assert stage.said == []
+        return passed is None
+
+    clock = SimpleNamespace(monotonic=lambda: now, thread_time=lambda: 0.0)
+    monkeypatch.setattr(stall_watch, "time", clock)
+    monkeypatch.setattr(stage.watch, "_over", SimpleNamespace(wait=wait, is_set=lambda: False))
+    stage.watch._work()
+    assert len(stage.said) == 1
 
 
 def test_it_goes_on_after_a_failure_and_ends(
