@@ -46,6 +46,13 @@ def test_a_program_that_asks_for_no_result_says_at_its_end_what_failed(tmp_path:
     assert _says(tmp_path, "run()\nif os.fork():\n    os.wait()\n") == _TOLD
 
 
+def test_all_runs_of_a_program_are_told_of_together_once(tmp_path: Path) -> None:
+    lines = _says(tmp_path, "run()\nrun()\nrun()[0].exception()\n").splitlines()
+    assert len(lines) == 3
+    assert lines[0] == "trellis: 5 tasks failed (3 more could not run because of that); nobody has looked at the errors"
+    assert "{folder}/runs/000/trellis.log, {folder}/runs/001/trellis.log, {folder}/runs/002/trellis.log (" in lines[2]
+
+
 @pytest.mark.parametrize(
     "end",
     [

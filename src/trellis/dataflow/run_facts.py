@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,11 +19,20 @@ from trellis.version import VERSION
 
 # Modules whose versions matter, if they are loaded: nothing is imported for the log.
 _MODULES = ("cloudpickle", "msgspec", "zmq", "psutil", "sqlalchemy", "numpy")
-_HIDDEN = ("password", "secret", "token")
+# In texts of any kind: "export API_TOKEN=…", "--password …", "postgresql://user:…@host/database".
+_SECRET = re.compile(
+    r"((?:password|passwd|secret|token|api[-_]?key)[\w-]*['\"]?[=: ]+['\"]?)[^\s'\",)]+", re.IGNORECASE
+)
+_CREDENTIALS = re.compile(r"(://[^/\s:@'\"]*:)[^/\s@'\"]+@")
 
 
 def facts_of_run(config: Any) -> Iterator[str]:
-    """Lines for the log."""
+    """Lines for the log, without what looks like a secret: it is read by more people than those who run programs."""
+    for line in _facts(config):
+        yield _SECRET.sub(r"\1…", _CREDENTIALS.sub(r"\1…@", line))
+
+
+def _facts(config: Any) -> Iterator[str]:
     loaded = [f"{name} {_version(name)}" for name in _MODULES if name in sys.modules]
     yield f"Trellis {VERSION}, Python {platform.python_version()} ({sys.executable}), {', '.join(loaded)}"
     system = os.uname()
@@ -38,8 +48,7 @@ def described(owner: object, given: Mapping[str, Any]) -> str:
     """An object as one would write it."""
     values = []
     for name, value in given.items():
-        hidden = value is not None and any(word in name for word in _HIDDEN) and not isinstance(value, bool)
-        values.append(f"{name}={'…' if hidden else _value(value)}")
+        values.append(f"{name}={_value(value)}")
     return f"{type(owner).__name__}({', '.join(values)})"
 
 
