@@ -61,6 +61,7 @@ ROOMS = (
     "monitoring",
     "monitoring/queries",
     "monitoring/radios",
+    "dashboard",
     "cli",
     "jobs",
     "logconfigs",

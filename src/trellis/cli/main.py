@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trellis.cli import doctor, metrics, perf, program, runs_options, trace, vine
+from trellis.cli import dashboard, doctor, metrics, perf, program, runs_options, trace, vine
 from trellis.cli.arguments import positive
 from trellis.version import VERSION
 
@@ -75,6 +75,23 @@ def _parser() -> argparse.ArgumentParser:
         _RUN, help="run a program written for Parsl as it is: PROGRAM ARGUMENTS, or -m MODULE ARGUMENTS"
     )
     commands.add_parser(_WORKER, help="offer this host to a TaskVine manager: HOST PORT, or --project NAME")
+
+    pages = commands.add_parser(
+        "dashboard",
+        help="show recorded runs in a browser, also while they go on",
+        description="Serve pages of the runs that are recorded in a database: what fails, what waits for what, and how "
+        "busy the workers are.",
+    )
+    dashboard.add_dashboard_arguments(pages)
+    pages.set_defaults(run=dashboard.run_dashboard)
+
+    report = commands.add_parser(
+        "report",
+        help="write what is recorded of a run into one file to look at in a browser",
+        description="Write one HTML file that needs no server and no network.",
+    )
+    dashboard.add_report_arguments(report)
+    report.set_defaults(run=dashboard.run_report)
 
     status = commands.add_parser(
         "vine-status",

@@ -1,0 +1,169 @@
+"""Queries of the pages: what Trellis's own tables know beyond Parsl's; of runs of Parsl they know nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from trellis.monitoring.queries.pages_runs import RecordedRun
+from trellis.monitoring.queries.pages_source import RecordSource, to_seconds
+
+
+class AttemptMore(NamedTuple):
+    """Who ran an attempt, and what it has used."""
+
+    worker: str
+    cpu_s: float | None
+    peak_bytes: int | None
+
+
+def number_of(source: RecordSource, run: RecordedRun) -> int | None:
+    """The short number of a run in our tables."""
+    if not source.has("trellis_run"):
+        return None
+    row = source.one("SELECT run FROM trellis_run WHERE run_id = :run", {"run": run.run_id})
+    return None if row is None else int(row[0])
+
+
+def to_local(epoch_s: float) -> float:
+    """Seconds since the epoch, which our tables have, as seconds of the local clock, which Parsl's have."""
+    return to_seconds(datetime.fromtimestamp(epoch_s))
+
+
+def arguments(source: RecordSource, run: RecordedRun, task_ids: Sequence[int]) -> dict[int, str]:
+    """What tasks were called with, shortened."""
+    number = number_of(source, run)
+    if number is None or not task_ids:
+        return {}
+    listed = ", ".join(str(int(one)) for one in task_ids)
+    rows = source.rows(
+        f"SELECT task_id, arguments FROM trellis_task WHERE run = :number AND task_id IN ({listed})", {"number": number}
+    )
+    return {int(task_id): str(text) for task_id, text in rows if text}
+
+
+def resources_of(source: RecordSource, run: RecordedRun, task_id: int) -> str:
+    """What a task has asked for, as JSON."""
+    row = source.one(
+        "SELECT resources FROM trellis_task WHERE run = :number AND task_id = :task",
+        {"number": number_of(source, run) or 0, "task": task_id},
+    ) if number_of(source, run) is not None else None  # fmt: skip
+    return str(row[0]) if row is not None and row[0] else ""
+
+
+def asked(source: RecordSource, run: RecordedRun) -> dict[str, str]:
+    """What tasks of each app have asked for: the kinds there are, up to three."""
+    number = number_of(source, run)
+    if number is None:
+        return {}
+    rows = source.rows(
+        "SELECT app, resources, COUNT(*) FROM trellis_task WHERE run = :number AND resources IS NOT NULL "
+        "GROUP BY app, resources ORDER BY app, 3 DESC",
+        {"number": number},
+    )
+    found: dict[str, list[str]] = {}
+    for app, text, _ in rows:
+        found.setdefault(str(app), []).append(str(text).strip("{}").replace('"', ""))
+    return {app: " or ".join(texts[:3]) + (" …" if len(texts) > 3 else "") for app, texts in found.items()}
+
+
+def usage_by_app(source: RecordSource, run: RecordedRun) -> dict[str, tuple[float | None, float | None]]:
+    """Peak memory of the attempts of each app, and how many cores they kept busy."""
+    number = number_of(source, run)
+    if number is None:
+        return {}
+    rows = source.rows(
+        "SELECT app, MAX(peak_memory_bytes), SUM(user_s + system_s), SUM(duration_s) FROM trellis_attempt "
+        "WHERE run = :number AND user_s IS NOT NULL AND duration_s IS NOT NULL GROUP BY app",
+        {"number": number},
+    )
+    return {
+        str(app): (float(peak) if peak else None, float(used) / float(ran) if ran and used is not None else None)
+        for app, peak, used, ran in rows
+    }
+
+
+def attempts_more(source: RecordSource, run: RecordedRun, task_id: int) -> dict[int, AttemptMore]:
+    """Who ran each attempt of a task, and what it has used."""
+    number = number_of(source, run)
+    if number is None:
+        return {}
+    rows = source.rows(
+        "SELECT try_id, manager, worker, user_s + system_s, peak_memory_bytes FROM trellis_attempt "
+        "WHERE run = :number AND task_id = :task",
+        {"number": number, "task": task_id},
+    )
+    return {
+        int(attempt): AttemptMore(_worker(manager, worker), used, int(peak) if peak else None)
+        for attempt, manager, worker, used, peak in rows
+    }
+
+
+def workers_of(source: RecordSource, run: RecordedRun, start: float, stop: float) -> dict[tuple[int, int], str]:
+    """Who ran each attempt that ran between two times of the local clock."""
+    number = number_of(source, run)
+    if number is None:
+        return {}
+    shift = to_local(start) - start  # our times are those of the epoch
+    rows = source.rows(
+        "SELECT task_id, try_id, manager, worker FROM trellis_attempt WHERE run = :number AND started IS NOT NULL "
+        "AND started < :stop AND (duration_s IS NULL OR started + duration_s > :start)",
+        {"number": number, "start": start - shift - 1, "stop": stop - shift + 1},
+    )
+    return {(int(task), int(attempt)): _worker(manager, worker) for task, attempt, manager, worker in rows}
+
+
+def tracebacks(source: RecordSource, run: RecordedRun, task_id: int) -> dict[int, str]:
+    """What was written of the failures of one task, by attempt."""
+    number = number_of(source, run)
+    if number is None or not source.has("trellis_failure"):
+        return {}
+    rows = source.rows(
+        "SELECT try_id, exception, message, traceback FROM trellis_failure WHERE run = :number AND task_id = :task",
+        {"number": number, "task": task_id},
+    )
+    return {int(attempt): str(trace or f"{name}: {message}") for attempt, name, message, trace in rows}
+
+
+def states_by_number(source: RecordSource, run: RecordedRun) -> dict[str, int] | None:
+    """How many tasks are in each state; None: our tables do not say."""
+    number = number_of(source, run)
+    if number is None:
+        return None
+    rows = source.rows(
+        "SELECT state, COUNT(*) FROM trellis_task WHERE run = :number GROUP BY state", {"number": number}
+    )
+    return {str(state): int(count) for state, count in rows}
+
+
+def edges_by_app(source: RecordSource, run: RecordedRun) -> list[tuple[str, str, int]] | None:
+    """(app that is waited for, app that waits, dependencies); None: our tables do not say."""
+    number = number_of(source, run)
+    if number is None:
+        return None
+    rows = source.rows(
+        "SELECT a.app, b.app, COUNT(*) FROM trellis_dependency d "
+        "JOIN trellis_task a ON a.run = d.run AND a.task_id = d.depends_on "
+        "JOIN trellis_task b ON b.run = d.run AND b.task_id = d.task_id WHERE d.run = :number GROUP BY a.app, b.app",
+        {"number": number},
+    )
+    return [(str(before), str(after), int(count)) for before, after, count in rows]
+
+
+def dependents(source: RecordSource, run: RecordedRun, task_id: int, most: int) -> list[int] | None:
+    """The tasks that wait for this one; None: our tables do not say."""
+    number = number_of(source, run)
+    if number is None:
+        return None
+    rows = source.rows(
+        "SELECT task_id FROM trellis_dependency WHERE run = :number AND depends_on = :task ORDER BY 1 LIMIT :most",
+        {"number": number, "task": task_id, "most": most},
+    )
+    return [int(row[0]) for row in rows]
+
+
+def _worker(manager: object, worker: object) -> str:
+    name = str(manager or "")
+    short = name if len(name) <= 14 else f"{name[:12]}…"
+    return f"{short} worker {worker}".strip() if worker is not None and worker != -1 else short

@@ -1,0 +1,1 @@
+"""Monitoring databases with runs that never ran, for tests of what reads them."""
