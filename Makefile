@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-parsl test-network fuzz mutants check bench clean
+.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-monitoring test-parsl test-network fuzz mutants check bench clean
 
 venv: $(STAMP)
 
@@ -28,6 +28,10 @@ test-slurm: venv
 
 test-gridengine: venv
 	$(BIN)/python -m tests.real.gridengine.bed $(TESTS)
+
+# Recorded runs in a real PostgreSQL, and beside those that Parsl records.
+test-monitoring: venv
+	$(BIN)/python -m tests.real.monitoring.bed $(TESTS)
 
 # The real TaskVine in a root directory of Debian 13, which is kept where TRELLIS_TASKVINE_ROOT says.
 test-taskvine: venv

@@ -119,13 +119,19 @@ def parsl_environment(cache: Path, release: str) -> Path:
     return _venv(cache, f"parsl-{release}", [f"parsl=={release}"])
 
 
-def _venv(cache: Path, name: str, packages: list[str]) -> Path:
+def monitoring_environment(cache: Path, release: str) -> Path:
+    """An interpreter that has Parsl with its monitoring, and its pages, which newer releases of plotly do not draw."""
+    packages = [f"parsl[monitoring,visualization]=={release}", "plotly<6", "pandas<3"]
+    return _venv(cache, f"monitoring-{release}", packages, ("sqlalchemy", "plotly", "pandas"))
+
+
+def _venv(cache: Path, name: str, packages: list[str], not_pinned: tuple[str, ...] = ()) -> Path:
     place = cache / f"venv-{name}-{sys.version_info.major}.{sys.version_info.minor}"
     stamp = place / ".installed"
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     # Their own requirements are pinned; the rest is as Trellis is developed with.
     wanted = _REQUIREMENTS.read_text(encoding="utf-8") + "".join(f"{package}\n" for package in packages)
-    pinned = "".join(pin for pin in pins if not pin.startswith(_NOT_PINNED))
+    pinned = "".join(pin for pin in pins if not pin.lower().startswith((*_NOT_PINNED, *not_pinned)))
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted + pinned:
         return place / "bin/python"
     say(f"making {place}: less than a minute")
