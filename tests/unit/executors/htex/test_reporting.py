@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from trellis.core.interfaces import Attempt
 from trellis.core.reports import Begun, ExecutorReport, Hindrance, ManagerReport, Standing
+from trellis.errors import CommandClientBadError
+from trellis.executors import HighThroughputExecutor, MPIExecutor
 from trellis.executors.htex.reporting import executor_report, managers_by_block, task_standing
 from trellis.wire.questions import ManagerStatus, Obstacle, StandingAtManager, StandingReply, StatusReply
 
@@ -89,3 +96,46 @@ def test_nobody_answers() -> None:
 
 def test_an_odd_stage_is_unknown() -> None:
     assert task_standing(StandingReply(1, "flying", "?"), None, None, NOWHERE, []).stage == "unknown"
+
+
+# -- an executor without its processes -----------------------------------------------------------------------------
+
+
+class _Dead:
+    """A client whose interchange is gone."""
+
+    def status(self, timeout_s: float) -> StatusReply:
+        raise CommandClientBadError("it is gone")
+
+    def standing(self, id_: int, timeout_s: float) -> tuple[None, None]:
+        raise CommandClientBadError("it is gone")
+
+    def where_it_runs(self, id_: int) -> None:
+        return None
+
+    outstanding = 2
+
+
+@pytest.mark.parametrize("kind", [HighThroughputExecutor, MPIExecutor])
+def test_an_executor_that_does_not_run_says_so(kind: type[HighThroughputExecutor]) -> None:
+    executor = kind()
+    report = executor.report()
+    assert (report.error, report.kind, report.max_blocks) == ("it is not running", kind.__name__, 1)
+    attempt = Attempt(len, (), {}, sink=_NOBODY)
+    assert executor.standing(attempt).stage == "unknown"
+
+
+def test_an_executor_whose_interchange_is_gone() -> None:
+    executor = HighThroughputExecutor()
+    executor._client = _Dead()  # type: ignore[assignment]
+    attempt = Attempt(len, (), {}, sink=_NOBODY)
+    assert "it is not running, or refused it" in executor.standing(attempt).text
+    attempt.executor_id = 0
+    assert executor.standing(attempt).text == SILENT
+    assert executor.report().notes[-1].endswith("2 tasks are outstanding")
+    executor._executor_exception = RuntimeError("all blocks have failed")
+    assert executor.standing(attempt).text.endswith("cannot work any more: all blocks have failed")
+    assert executor.report().error == "all blocks have failed"
+
+
+_NOBODY: Any = None
