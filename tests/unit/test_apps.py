@@ -15,6 +15,7 @@ from trellis.apps import BashApp, JoinApp, PythonApp, bash_app, join_app, python
 from trellis.dataflow.spec import AppSpec
 from trellis.errors import ConfigurationError, NoDataFlowKernelError, ParameterTypeError
 from trellis.executors.taskvine import TaskVineExecutor
+from trellis.launchers import SingleNodeLauncher, SrunLauncher, WrappedLauncher
 from trellis.providers import LocalProvider
 from trellis.remote.bash_runner import BashRunner
 
@@ -259,6 +260,17 @@ def test_async_functions_are_refused(make: Any) -> None:
         (Config, {"retry": 1}, "Config has no parameter retry: did you mean retries.$"),
         (Config, {"xyzzy": 1}, "Config has no parameter xyzzy; there are executors, app_cache, "),
         (LocalProvider, {"tasks_per_node": 2}, "max_workers_per_node"),
+        (SrunLauncher, {"override": ""}, "SrunLauncher has no parameter override: did you mean overrides.$"),
+        (
+            SingleNodeLauncher,
+            {"on_any": True},
+            "no parameter on_any: did you mean fail_on_any.$",
+        ),
+        (
+            WrappedLauncher,
+            {"prepend": "x", "postpend": ""},
+            "no parameter postpend: did you mean prepend",
+        ),
     ],
 )
 def test_former_names_of_parameters_are_told_today_s(make: Any, arguments: dict[str, Any], words: str) -> None:

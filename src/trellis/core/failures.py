@@ -95,6 +95,8 @@ def _pattern(message: str) -> str:
 
 def _place_of(exception: BaseException) -> str:
     cause = exception.__cause__
+    if isinstance(exception, TaskExited) and cause is not None:
+        return _place_of(cause)
     if isinstance(cause, RemoteTraceback):
         return _last_place(cause.text)
     trace, place = exception.__traceback__, ""

@@ -11,10 +11,13 @@ _ADVICE = {
     errno.ENOSPC: "the disk is full: free space there, or choose another run_dir in Config",
     errno.EDQUOT: "your quota is used up: free space there, or choose another run_dir in Config",
     errno.EROFS: "the file system cannot be written to: choose another run_dir in Config",
+    errno.EACCES: "it is not allowed: choose another run_dir in Config",
+}
+# When the directory itself is made; later, the same may be said of other things.
+_ADVICE_OF_MAKING = {
     errno.ENOENT: "choose a run_dir in Config that can be made",
     errno.EEXIST: "there is a file of that name: choose another run_dir in Config",
     errno.ENOTDIR: "a part of the path is a file: choose another run_dir in Config",
-    errno.EACCES: "it is not allowed: choose another run_dir in Config",
 }
 
 
@@ -33,9 +36,10 @@ def absolute(path: str) -> str:
         ) from None
 
 
-def explained(error: OSError, directory: str) -> OSError:
-    """The same error, saying what the directory was for and what to try."""
-    advice = _ADVICE.get(error.errno or 0)
+def explained(error: OSError, directory: str, making: bool = False) -> OSError:
+    """The same error, saying what the directory was for and what to try; ``making``: it could not be made."""
+    number = error.errno or 0
+    advice = _ADVICE.get(number) or (_ADVICE_OF_MAKING.get(number) if making else None)
     if advice is None:
         return error
     said = f"the run cannot start in {directory}: {error.strerror}; {advice}"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from trellis.core.users_errors import text_of
 from trellis.dataflow.final_tasks import stream_path
 from trellis.dataflow.taskrecord import TaskRecord
-from trellis.errors import PropagatedException, RemoteError, RemoteTraceback
+from trellis.errors import PropagatedException, RemoteError, RemoteTraceback, TaskExited
 from trellis.wire.exceptions import add_place_note
 
 # An exception may be raised by many tasks, if it is one object of the user's: it does not grow without end.
@@ -69,6 +69,8 @@ def traceback_of(exception: BaseException) -> str:
     cause = exception.__cause__
     if isinstance(exception, PropagatedException | RemoteError):  # they tell it themselves
         return ""
+    if isinstance(exception, TaskExited) and cause is not None:
+        return traceback_of(cause)
     if isinstance(cause, RemoteTraceback):
         text = cause.text
     elif exception.__traceback__ is None:

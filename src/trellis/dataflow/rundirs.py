@@ -18,7 +18,7 @@ def make_rundir(path: str) -> str:
     try:
         return _make_next(base)
     except OSError as error:
-        raise explained(error, base) from error
+        raise explained(error, base, making=True) from error
 
 
 def _make_next(base: str) -> str:

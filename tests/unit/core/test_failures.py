@@ -84,6 +84,14 @@ def test_a_kind_is_of_an_app_an_exception_a_message_and_a_place() -> None:
     )
 
 
+def test_what_ended_a_task_has_the_place_where_it_was_raised() -> None:
+    try:
+        raise SystemExit(3)
+    except SystemExit as raised:
+        error = as_exception(raised, "task 3 (app f)")
+    assert kind_of("f", error).place == "test_failures.py, test_what_ended_a_task_has_the_place_where_it_was_raised"
+
+
 def test_a_task_that_was_not_run_has_the_kind_of_what_has_failed() -> None:
     first = DependencyError([(KeyError("x"), "task 1 (app f)")], 2)
     second = DependencyError([(first, "task 2 (app g)")], 3)

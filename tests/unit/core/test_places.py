@@ -45,6 +45,7 @@ def test_threads_need_no_working_directory(tmp_path: Path) -> None:
         (errno.EDQUOT, "quota"),
         (errno.EROFS, "written to"),
         (errno.EACCES, "allowed"),
+        (errno.ENOTDIR, "a part of the path is a file"),
     ],
 )
 def test_what_to_try_is_said(number: int, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,3 +70,5 @@ def test_a_full_disk_at_the_start_of_an_executor_is_explained(tmp_path: Path) ->
 def test_other_errors_stay_as_they_are() -> None:
     error = OSError(errno.EIO, "x")
     assert explained(error, "/runs") is error
+    missing = FileNotFoundError(errno.ENOENT, "x", "/usr/bin/no-such-program")  # not the directory
+    assert explained(missing, "/runs") is missing

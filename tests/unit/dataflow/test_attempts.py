@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from trellis.dataflow.attempts import RetryPolicy, note_failure
+from trellis.core.interfaces import INTERNAL_EXECUTOR
+from trellis.dataflow.attempts import RetryPolicy, make_attempt, note_failure
 from trellis.dataflow.graph import AttemptFailed, AttemptLost
 from trellis.dataflow.spec import AppSpec
 from trellis.dataflow.taskrecord import TaskRecord
@@ -78,3 +80,21 @@ def test_a_handler_that_raises_decides_the_failure() -> None:
 def test_what_may_not_be_tried_again_asks_nobody() -> None:
     policy = RetryPolicy(9, lambda *_: 0, infrastructure_retries=9)
     assert note_failure(record(), LOSSES[0], policy, may_retry=False) == AttemptFailed(7, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([INTERNAL_EXECUTOR], "task 7 (app print) cannot run: Config(executors=[]) has no executor; give it one"),
+        (
+            [INTERNAL_EXECUTOR, "a", "b"],
+            "task 7 (app print) asks for executor 'gpu', but the executors are 'a', 'b': name one of these in "
+            "executors= of the app, or give one that label",
+        ),
+    ],
+)
+def test_a_task_for_an_executor_that_is_not_there_is_told_what_there_is(labels: list[str], message: str) -> None:
+    task = record()
+    task.executor = "gpu"
+    with pytest.raises(ValueError, match=re.escape(message) + "$"):
+        make_attempt(task, dict.fromkeys(labels), None)  # type: ignore[arg-type]

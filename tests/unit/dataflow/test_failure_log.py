@@ -191,6 +191,12 @@ def test_the_log_tells_each_failure_and_sums_them_up_by_cause(dfk: DataFlowKerne
     assert f"{what} [{kind.fingerprint}]" in log
 
 
+def test_the_log_has_the_place_where_a_task_has_ended_itself(dfk: DataFlowKernel) -> None:
+    assert dfk.submit(sys.exit, (3,)).exception(TIMEOUT_S) is not None
+    assert "sys.exit(3)" in log_of(dfk)
+    assert 'threads.py", line ' in log_of(dfk)
+
+
 def test_kinds_without_end_are_put_together(dfk: DataFlowKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trellis.dataflow.failure_log._MOST_KINDS", 2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trellis.core.failures import FailureKind
 from trellis.dataflow.failure_log import FailureGroup, FailureLog
-from trellis.watching.failure_report import RunReported, words
+from trellis.watching.failure_report import RunReported, _AtExit, words
 
 
 def run(where: str, failed: int = 0, abandoned: int = 0, not_run: int = 0) -> RunReported:
@@ -55,3 +55,15 @@ def test_runs_without_failures_that_nobody_has_seen_are_not_told() -> None:
 def test_who_has_interrupted_the_program_knows_what_is_abandoned() -> None:
     assert words([run("/r/0", abandoned=2)], interrupted=True) == ()
     assert words([run("/r/0", failed=1, abandoned=2)], interrupted=True)[0].startswith("1 task failed; ")
+
+
+def test_a_run_is_kept_until_the_end_of_the_program_only_if_there_is_something_to_tell() -> None:
+    kept = _AtExit()
+    kept.add(run("/r/0"))
+    told = run("/r/1", failed=1)
+    kept.add(told)
+    kept.drop_if_seen(told)
+    kept.drop_if_seen(kept._runs[0])
+    assert kept._runs == [told]
+    kept.forget()
+    assert kept._runs == []

@@ -44,6 +44,18 @@ def attempt(id_: int = 5, **keywords: Any) -> Attempt:
     [
         (ManagerLoss("m1", "0", "nid7", [5], "its connection closed"), ManagerLost, ["m1", "nid7", "closed"]),
         (WorkerLoss("m1", 5, 3, "nid7", "killed by signal 9"), WorkerLost, ["worker 3", "nid7", "signal 9"]),
+        (
+            WorkerLoss("m1", 5, 3, "h", "signal 9 (SIGKILL), perhaps by the system for lack of memory"),
+            WorkerLost,
+            ["fewer"],
+        ),
+        (
+            WorkerLoss("m1", 5, 3, "h", "out of memory: the system killed it"),
+            WorkerLost,
+            ["have fewer workers"],
+        ),
+        (WorkerLoss("m1", 5, 3, "h", "signal 7 (SIGBUS)"), WorkerLost, ["PYTHONFAULTHANDLER=1"]),
+        (WorkerLoss("m1", 5, 3, "h", "exit code 7"), WorkerLost, ["does it call os._exit()"]),
         (TasksTimedOut("m1", [5], [2.5]), AppTimeout, ["2.5 s"]),
         (TasksCancelled([5]), CancelledError, ["cancelled"]),
         (TasksOverMemory("m1", [4, 5], [1.0, 100.0], [2.0, 130.4]), MemoryLimitExceeded, ["130 MB", "100 MB"]),
