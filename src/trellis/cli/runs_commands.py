@@ -22,6 +22,7 @@ from trellis.cli.runs_view import (
     tasks_view,
 )
 from trellis.errors import TrellisError
+from trellis.monitoring.recovery import finish_record, is_complete
 from trellis.watching import find_runs, run_file
 from trellis.watching.ask import NoAnswer, QuestionRefused, ask
 from trellis.watching.find_runs import FoundRun, NoSuchRun, find, judge, runs_below, runs_of_processes
@@ -36,6 +37,8 @@ OK, UNANSWERED, WRONG = 0, 1, 2
 # Live runs whose numbers of tasks are asked for in a list.
 _ASKED = 20
 _LIST_HELLO_S = 0.5
+# How long the list waits for the rest of a record.
+_RECORD_S = 10.0
 
 
 def run(name: str, options: argparse.Namespace) -> int:
@@ -201,7 +204,15 @@ def _runs(options: argparse.Namespace) -> int:
         StandardOutput().print(runs_view(listed))
     for words in damaged:
         complain(f"trellis runs: {words}")
+    _finish_records(runs)
     return OK
+
+
+def _finish_records(runs: list[FoundRun]) -> None:
+    """Have the rest of killed runs recorded, when what records them was killed as well."""
+    for one in runs:
+        if one.state == "killed" and not is_complete(one.directory) and not finish_record(one.directory, _RECORD_S):
+            complain(f"trellis runs: the record of {one.directory} is not complete yet; its monitoring/ says why")
 
 
 def _statuses(runs: list[FoundRun]) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ class MonitoringHub:
         self.resource_monitoring_interval = resource_monitoring_interval
         check_all(self, _KINDS)
         if importlib.util.find_spec("sqlalchemy") is None:
-            raise ConfigurationError("MonitoringHub needs SQLAlchemy: pip install 'trellis[monitoring]'")
+            raise ConfigurationError("MonitoringHub needs SQLAlchemy: pip install 'trellis-parallel[monitoring]'")
 
     def database_url(self, run_dir: str) -> str:
         """Where runs with this ``Config.run_dir`` are recorded."""

@@ -191,7 +191,7 @@ class Recording:
     def _drop(self, entries: Sequence[Entry]) -> None:
         samples = sum(entry[0] == SAMPLE for entry in entries)
         self._dropped_samples += samples
-        self._dropped_events += len(entries) - samples
+        self._dropped_events += len(entries) - samples - sum(entry[0] == DROPPED for entry in entries)
 
     def _write(self, entries: list[Entry]) -> bool:
         if self._journal is None:
