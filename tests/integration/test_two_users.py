@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import trellis
+from trellis import Config
 from trellis.executors.taskvine.projects import Project, announce
 from trellis.transport.held_directory import LOCK, _mark
 
@@ -25,6 +28,8 @@ BEGIN = f"""
 import os, sys, tempfile
 from pathlib import Path
 from trellis.errors import ConfigurationError
+from trellis.watching import run_file, socket_place
+from trellis.watching.find_runs import judge
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.projects import find
 from trellis.transport import shared_directory
@@ -164,3 +169,27 @@ def test_a_project_that_another_user_has_announced_is_not_joined(place: Path, mo
     """
     said = as_us(place, program, TRELLIS_PROJECTS_DIR=str(place))
     assert f"could have been written by another user (number {OTHER}" in said
+
+
+def test_a_run_answers_its_own_user_only(place: Path) -> None:
+    place.chmod(0o755)
+    with trellis.load(Config(run_dir=str(place / "runinfo"), report_failures=False)) as kernel:
+        said = as_us(
+            place,
+            f"""
+            from trellis.watching import run_file, socket_place
+            from trellis.watching.find_runs import judge
+            found = judge(run_file.read({kernel.run_dir!r}))
+            print(found.state, found.text, sep=": ")
+            try:
+                socket_place.connect(found.file.socket_path, 5.0)
+            except PermissionError:
+                print("closed")
+            """,
+        )
+        assert kernel.status().state == "live"
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert said.splitlines() == [
+        f"private: it is a run of user {user} (uid {os.geteuid()}), and answers that user only: ask as {user}",
+        "closed",
+    ]

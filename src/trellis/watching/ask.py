@@ -21,6 +21,8 @@ HELLO_S = 1.2
 ANSWER_S = 60.0
 # How long a silent process is looked at, to say what it does.
 _LOOK_S = 0.3
+# Of a core: on a host that is crowded, who computes gets little.
+_IS_BUSY = 0.1
 
 
 class NoAnswer(TrellisError):
@@ -98,9 +100,9 @@ def _silent(run: FoundRun, waited_s: float) -> NoAnswer:
     text = f"process {pid} ({run.file.facts.program}) has not answered within {waited_s:g} s"
     share = busy_share(pid, _LOOK_S)
     process = look(pid)
-    if share > 0.5:
+    if share > _IS_BUSY or (process is not None and process.state == "R"):
         text += (
-            f"; it uses {100 * share:.0f} % of a core: probably one call, in C, keeps Python's other threads waiting"
+            f"; it computes ({100 * share:.0f} % of a core): probably one call, in C, keeps Python's threads waiting"
         )
     elif process is not None and process.state == "D":
         text += "; it waits for a disk or a file system"

@@ -1,4 +1,4 @@
-"""Finds runs: by directory, by process, or the newest one that goes on; and says of each how it is. Asks no program.
+"""Finds runs: by directory, by process, or the newest one here; and says of each how it is. Asks no program.
 
 What is found to have been killed is written into its ``run.json``, so that it is known on other hosts as well.
 """
@@ -147,6 +147,8 @@ def _suspended_text(file: RunFile, state: str) -> str:
 def find(named: str | None) -> FoundRun:
     """The run that is meant by a directory or the number of a process; None: the newest live one of ``./runinfo``.
 
+    Where none is live there it is the last one; where there are none, the only one of this user on this host.
+
     Raises:
         NoSuchRun: there is none, or it is not clear which.
     """
@@ -180,18 +182,16 @@ def _similar(named: str) -> str:
 
 def _newest_here() -> FoundRun:
     here = runs_below(RUN_DIR) if os.path.isdir(RUN_DIR) else []
-    if any(run.state not in ("ended", "killed") for run in here):
+    if here:
         return newest(here)
-    elsewhere = [run for run in runs_of_processes() if run.directory not in {one.directory for one in here}]
+    elsewhere = runs_of_processes()
     if len(elsewhere) == 1:
         return elsewhere[0]
     if elsewhere:
         listed = "\n".join(
             f"  {run.directory}  ({run.file.facts.program}, pid {run.file.facts.pid})" for run in elsewhere
         )
-        raise NoSuchRun(f"no run of ./{RUN_DIR} goes on, but several of yours do on this host; name one:\n{listed}")
-    if here:
-        return newest(here)
+        raise NoSuchRun(f"there is no run in ./{RUN_DIR}, but several of yours go on on this host; name one:\n{listed}")
     raise NoSuchRun(
         f"there is no run: no directory {RUN_DIR} here ({os.getcwd()}), and no program of yours on this host has one "
         "going on. Name the directory of a run, or go to where the program was started"

@@ -167,7 +167,6 @@ def test_the_run_of_a_process_is_found_by_what_it_has_open(here: Path) -> None:
 
 def test_a_run_elsewhere_is_taken_if_it_is_the_only_one(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find_runs, "own_processes", lambda: [os.getpid()])
-    make(here / "runinfo" / "000", end=ENDED)
     make(here / "elsewhere" / "000")
     first = os.open(here / "elsewhere" / "000", os.O_PATH)
     try:
@@ -177,6 +176,8 @@ def test_a_run_elsewhere_is_taken_if_it_is_the_only_one(here: Path, monkeypatch:
         try:
             with pytest.raises(NoSuchRun, match=r"name one:(?s:.)*elsewhere/000(?s:.)*elsewhere/001"):
                 find(None)
+            make(here / "runinfo" / "000", end=ENDED)
+            assert name(find(None)) == "runinfo/000"
         finally:
             os.close(second)
     finally:
