@@ -41,7 +41,7 @@ def busy_share(pid: int, seconds: float) -> float:
 
 def boot_id() -> str:
     """Which life of which host this is; containers have that of their host."""
-    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
         return file.read().strip()
     return ""
 
