@@ -12,6 +12,8 @@ from trellis.watching.bars import ProgressBar
 
 # Bars at a time: more would push away what was printed.
 _MOST_BARS = 12
+# Columns for more than names, bars and numbers.
+_WIDE = 76
 
 
 class TerminalBars:
@@ -50,11 +52,13 @@ class TerminalBars:
 
     def _open(self) -> Progress:
         self._streams = (sys.stdout, sys.stderr)
+        width = self._console.width
+        note = [TextColumn("{task.fields[note]}", style="dim", markup=False)] if width >= _WIDE else []
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=min(40, max(4, width // 2 - 14))),
             TextColumn("{task.fields[count]}", justify="right", markup=False),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            *note,
             console=self._console,
             auto_refresh=False,
             transient=self._transient,

@@ -344,7 +344,18 @@ def test_html_says_what_a_reader_of_screens_needs_and_escapes_names() -> None:
 
 def terminal(**settings: Any) -> tuple[Console, io.StringIO]:
     file = io.StringIO()
-    return Console(file=file, force_terminal=True, color_system=None, width=100, **settings), file
+    settings = {"width": 100, **settings}
+    return Console(file=file, force_terminal=True, color_system=None, **settings), file
+
+
+@pytest.mark.parametrize(("width", "has_note"), [(40, False), (80, True)])
+def test_numbers_are_whole_on_narrow_terminals(width: int, has_note: bool) -> None:
+    console, file = terminal(width=width)
+    bars = TerminalBars(console)
+    bars.draw([ProgressBar("all tasks", 1_000, 200_000, 1, "1 failed, 3 s")])
+    bars.close()
+    assert "1,000 of 200,000" in file.getvalue()
+    assert ("1 failed" in file.getvalue()) is has_note
 
 
 def test_bars_on_a_terminal_and_what_is_printed_meanwhile() -> None:
