@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trellis.wire.measures import TaskSamples, TaskUse
 from trellis.wire.messages import (
     DefineFunctions,
     DismissManager,
@@ -19,7 +20,9 @@ from trellis.wire.messages import (
     Refused,
     Shutdown,
 )
-from trellis.wire.vine_watching import VineStanding, VineStandingRequest, VineTasksRunning
+from trellis.wire.numbers import Finite
+from trellis.wire.vine_watching import VineFilesSeen, VineStanding, VineStandingRequest, VineTasksRunning
+from trellis.wire.vine_watching import VineStatusRequest as VineStatusRequest
 
 # Both sides of a connection must have the same number; it changes when a message changes its meaning.
 VINE_PROTOCOL_VERSION = 3
@@ -158,12 +161,6 @@ class FetchFile(Message, tag=1007):
     file: int
 
 
-class VineStatusRequest(Message, tag=1008):
-    """Ask for a ``VineStatus``. Also from factories and status commands, which connect as workers do."""
-
-    request: int
-
-
 # -- manager -> submit side ------------------------------------------------------------------------------------
 
 
@@ -176,6 +173,7 @@ class VineResults(Message, tag=1020):
     started: list[float]  # seconds since the epoch, by the worker's host
     durations_s: list[float]
     sizes: list[int]
+    used: list[TaskUse | None] | None = None  # None: the run is not recorded
 
 
 class VineTaskFailed(Message, tag=1021):
@@ -194,6 +192,8 @@ class WorkerJoined(Message, tag=1022):
     hostname: str
     resources: Resources
     block: str = ""  # that it is of; empty: of none, or not known
+    python_version: str = ""  # empty: not known, as is 0 of the next
+    started_at: float = 0.0  # seconds since the epoch, by its host
 
 
 class WorkerLeft(Message, tag=1023):
@@ -276,6 +276,8 @@ class RegisterWorker(Message, tag=1040):
     block: str = ""
     from_factory: bool = False
     tasks: list[int] = []  # that it still has, when it comes back after a break
+    python_version: str = ""
+    started_at: Finite = 0.0  # seconds since the epoch, by its host
 
 
 class CacheUpdated(Message, tag=1041):
@@ -303,6 +305,7 @@ class CallsEnded(Message, tag=1043):
     durations_s: list[float]
     sizes: list[int]
     measured: list[Resources] = []  # what each used at most, where that was measured
+    used: list[TaskUse | None] | None = None  # from its beginning to its end; None: the run is not recorded
 
 
 class TaskFailed(Message, tag=1044):
@@ -362,6 +365,7 @@ class WelcomeWorker(Message, tag=1060):
     import_paths: list[str]
     heartbeat_period_s: float
     idle_timeout_s: float
+    sample_every_s: float = 0.0  # seconds between two looks at the tasks that run; 0: none
 
 
 class GetFile(Message, tag=1062):
@@ -457,6 +461,8 @@ ToVineClient = (
     | VineStatus
     | VineStanding
     | VineTasksRunning
+    | VineFilesSeen
+    | TaskSamples
 )
 FromVineWorker = (
     RegisterWorker
@@ -472,6 +478,7 @@ FromVineWorker = (
     | WorkerLeaving
     | VineStatusRequest
     | VineTasksRunning
+    | TaskSamples
 )
 ToVineWorker = (
     WelcomeWorker

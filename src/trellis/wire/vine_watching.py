@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from trellis.wire.measures import Bytes
 from trellis.wire.message import Message
 from trellis.wire.numbers import Finite
 from trellis.wire.questions import Obstacle
+
+
+class VineStatusRequest(Message, tag=1008):
+    """Ask for a ``VineStatus``. Also from factories and status commands, which connect as workers do."""
+
+    request: int
 
 
 class VineStandingRequest(Message, tag=1009):
@@ -36,3 +45,22 @@ class VineTasksRunning(Message, tag=1049):
     worker: str
     ids: list[int]
     started: list[Finite]  # seconds since the epoch, by the worker's host
+
+
+class SeenFile(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What has become of a file or a library at a worker."""
+
+    name: str
+    kind: str  # "file", "url", "temp", "buffer", "task output", "library", "environment"
+    worker: str  # empty: the manager
+    event: str  # "transferred", "cached", "lost", "removed", "started", "failed"
+    size: Bytes
+    source: str  # from whom it came
+    at: Finite  # seconds since the epoch, by the manager's host
+    seconds: Finite = 0.0  # that it took
+
+
+class VineFilesSeen(Message, tag=1028):
+    """What has become of files and libraries since the last message. When the run is recorded."""
+
+    files: list[SeenFile]

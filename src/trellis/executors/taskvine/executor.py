@@ -42,6 +42,7 @@ from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import DEFAULT_PORT, TaskVineManagerConfig
 from trellis.executors.taskvine.parameters import FORMER_NAMES, KINDS
 from trellis.executors.taskvine.projects import Project, announce, withdraw
+from trellis.executors.taskvine.recording import VineRecording
 from trellis.executors.taskvine.reporting import (
     executor_report,
     factory_hindrances,
@@ -143,6 +144,7 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         self._notify: Callable[[str], None] = logger.warning
         self._workers: dict[str, WorkerJoined] = {}
         self._last_status: VineStatus | None = None
+        self._recording: VineRecording | None = None
 
     # -- start and end -----------------------------------------------------------------------------------------
 
@@ -163,6 +165,9 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         if self._client is not None:
             return
         context = self._told(context)
+        measurements = context.measurements
+        self._recording = None if measurements is None else VineRecording(self.label, measurements)
+        self._sample_every_s = measurements.interval_s if measurements is not None and self.monitor_resources() else 0.0
         self._notify, self._last_blocks = context.notify or logger.warning, {}
         engine, reason = choose_engine(self.engine)
         logger.info("executor %s uses the %s engine of TaskVine: %s", self.label, engine.name, reason)
@@ -196,9 +201,13 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
             lambda held, value: self._calls.kept(held, value),
             lambda tasks: self._calls.ended(tasks),
         )
+        if self._recording is not None:
+            callbacks = callbacks._replace(sampled=self._recording.sampled, files_seen=self._recording.files)
         client = VineClient(self.label, process, settings, callbacks)
         ports = client.start()
-        self._calls = Calls(client, config, self.function_exec_mode, self.run_dir, self._for_this_host)
+        self._calls = Calls(
+            client, config, self.function_exec_mode, self.run_dir, self._for_this_host, self._recording is not None
+        )
         is_known = config.address is not None or self._for_this_host
         addresses = [config.address or "127.0.0.1"] if is_known else reachable_addresses()
         near = "127.0.0.1" if settings.worker_address == EVERYWHERE else settings.worker_address
@@ -290,6 +299,8 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
             tune=tune,
             project_name=config.project_name,
             scheduler=config.scheduler,
+            recorded=self._recording is not None,
+            sample_every_s=self._sample_every_s,
             client_name=secrets.token_hex(16),
         )
 
@@ -353,10 +364,14 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
 
     def _on_worker_joined(self, message: WorkerJoined) -> None:
         self._workers[message.worker] = message
+        if self._recording is not None:
+            self._recording.joined(message)
         logger.info("worker %s on %s joined: %s", message.worker, message.hostname, message.resources)
 
     def _on_worker_left(self, message: WorkerLeft) -> None:
         self._workers.pop(message.worker, None)
+        if self._recording is not None:
+            self._recording.left(message.worker)
         logger.info("worker %s on %s is gone: %s", message.worker, message.hostname, message.reason)
         self._look_soon()
 

@@ -28,6 +28,8 @@ class VineSettings(msgspec.Struct):
     tune: dict[str, float]
     project_name: str | None = None
     scheduler: str = "files"  # or "time", "worst", "rand"
+    recorded: bool = False  # what becomes of files is told
+    sample_every_s: float = 0.0  # between two looks at the tasks that run; 0: none
     client_name: str = ""  # the submit side's; nobody else is listened to at its port. Empty: whoever speaks
 
 

@@ -24,6 +24,7 @@ from trellis.executors.taskvine.front.specification import check_specification, 
 from trellis.executors.taskvine.front.temp_results import ResultHere, TempResult
 from trellis.executors.taskvine.library import Library
 from trellis.executors.taskvine.manager_config import TaskVineManagerConfig
+from trellis.executors.taskvine.remote.runner import RECORDED
 from trellis.staging.files import File
 from trellis.wire.payload import dump_call
 from trellis.wire.vine import LibrarySpec, Mount, Resources, TaskShape
@@ -43,6 +44,7 @@ class Calls:
         default_mode: of tasks that do not say theirs.
         logs: see ``FileTable``.
         same_host: all workers are on this host.
+        recorded: what tasks use is to be told.
     """
 
     def __init__(
@@ -52,12 +54,13 @@ class Calls:
         default_mode: str,
         logs: str,
         same_host: bool = False,
+        recorded: bool = False,
     ) -> None:
         self._same_host = same_host
         self._client = client
         self._config = config
         self._default_mode = default_mode
-        self._variables = tuple((config.env_vars or {}).items())
+        self._variables = tuple((config.env_vars or {}).items()) + (((RECORDED, "1"),) if recorded else ())
         self._functions = FunctionTable(client.define, client.forget)
         self._files = FileTable(
             client.declare,

@@ -26,7 +26,9 @@ from trellis.executors.common.service_process import ServiceProcess
 from trellis.executors.taskvine.front.outcomes import failure
 from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, PreparedTask, VineCallbacks
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
+from trellis.executors.taskvine.task_use import usage
 from trellis.wire.codec import Buffer, Payload, encode_checked, encode_header, pack, payload_buffers, unpack
+from trellis.wire.measures import TaskSamples
 from trellis.wire.messages import DrainBlocks
 from trellis.wire.vine import (
     CancelVineTasks,
@@ -49,7 +51,7 @@ from trellis.wire.vine import (
     WorkerJoined,
     WorkerLeft,
 )
-from trellis.wire.vine_watching import VineStanding, VineStandingRequest, VineTasksRunning
+from trellis.wire.vine_watching import VineFilesSeen, VineStanding, VineStandingRequest, VineTasksRunning
 
 
 class VineClient(ServiceClient[VinePorts, PreparedTask]):
@@ -232,6 +234,10 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
                     reply.set_result(message)
             case VineTasksRunning():
                 self._on_running(message)
+            case TaskSamples():
+                self._callbacks.sampled(message, self._attempts(message.ids))
+            case VineFilesSeen():
+                self._callbacks.files_seen(message)
             case _:
                 assert_never(message)
 
@@ -243,6 +249,9 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
                 self._begun[id_] = begun = Begun(*place, message.worker, 0, started)
                 news.append((held.attempt, begun))
         tell_begun(news)
+
+    def _attempts(self, ids: Sequence[int]) -> dict[int, Attempt]:
+        return {id_: held.attempt for id_ in ids if (held := self._outstanding.get(id_)) is not None}
 
     @staticmethod
     def _answer(reply: Future[Any], message: FileFetched, payloads: list[Payload]) -> None:
@@ -262,7 +271,9 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
             if held is None:
                 continue
             ended.append(held)
-            info = RunInfo(*place, message.worker, 0, message.started[position], message.durations_s[position])
+            use = None if message.used is None else usage(message.used[position])
+            times = message.started[position], message.durations_s[position]
+            info = RunInfo(*place, message.worker, 0, *times, use)
             if held.result_file >= 0 and position not in failed:
                 outcome = Outcome(None, None, info)
             else:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from trellis.core.interfaces import Attempt
 from trellis.errors import TrellisError
 from trellis.wire.codec import Payload
+from trellis.wire.measures import TaskSamples
 from trellis.wire.vine import Mount, WorkerJoined, WorkerLeft
+from trellis.wire.vine_watching import VineFilesSeen
 
 
 class PreparedTask(NamedTuple):
@@ -44,3 +46,6 @@ class VineCallbacks(NamedTuple):
     kept: Callable[[OutstandingTask, Any], Any]
     # These have their outcomes, whatever they are.
     ended: Callable[[list[OutstandingTask]], None]
+    # When the run is recorded: tasks were looked at (with those attempts that have not ended); files came or went.
+    sampled: Callable[[TaskSamples, dict[int, Attempt]], None] = lambda message, attempts: None
+    files_seen: Callable[[VineFilesSeen], None] = lambda message: None

@@ -35,7 +35,7 @@ class TempResult:
 
         content = self._fetch(self.number).result(timeout)
         try:
-            kind, buffers, _, _ = parse_payload(content)
+            kind, buffers, *_ = parse_payload(content)
         except ValueError as error:
             raise TaskVineTaskFailure(f"the result did not come whole: {error}", "input_missing") from None
         if kind == ERROR:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from trellis.executors.common.accelerators import accelerator_variables
-from trellis.executors.taskvine.remote import guard
+from trellis.executors.taskvine.remote import guard, runner
 from trellis.executors.taskvine.remote.fit import MARK
 from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount, Resources, TaskShape
 
@@ -48,7 +48,7 @@ FUNCTION, ARGUMENTS, RESULT = (f"{OWN}/{name}" for name in ("function", "argumen
 REPORT = f"{OWN}/report"
 ENVIRONMENT = f"{OWN}/environment"
 FIT = f"{OWN}/fit.py"
-_HEAD_BYTES = 21
+_HEAD_BYTES = runner._HEAD.size
 # Printed by the shell when the interpreter ended otherwise than by its own will.
 _EXIT_MARK = "trellis: exit code"
 

@@ -34,6 +34,7 @@ NO_TIME = b"T"
 _AGAIN_S = 1.0
 
 _functions: dict[int, Callable[..., Any] | BaseException] = {}
+_recorded = False
 _no_context = ""
 _library = 0  # process id
 
@@ -80,8 +81,8 @@ def trellis_context(
     An error is kept for the calls: TaskVine would only try again and again. When it takes longer than ``timeout_s``,
     that is an error, too; and where Python code does not go on at all, the library ends, and says where it was.
     """
-    global _no_context, _library
-    _library = os.getpid()
+    global _no_context, _library, _recorded
+    _library, _recorded = os.getpid(), runner.is_recorded()
     # The worker kills a library by its process group, and waits for that. It has asked for this group as well, but
     # that fails when this process was faster; then nobody would be killed, and the worker would wait for ever.
     with contextlib.suppress(OSError):
@@ -148,6 +149,7 @@ def trellis_call(
     os.environ["PWD"] = os.getcwd()
     started, begin, sandbox = time.time(), time.perf_counter(), os.getcwd()
     kind = runner.RESULT
+    before = runner.used() if _recorded else runner.NOT_MEASURED
     try:
         _set_limit(limit_s)
         guard.protect_inputs()
@@ -171,6 +173,7 @@ def trellis_call(
         trace = error.__traceback__
         kind, buffers = runner.ERROR, runner._dump_exception(error.with_traceback(trace and trace.tb_next))
     duration_s = time.perf_counter() - begin
+    use = runner.since(before) if _recorded else runner.NOT_MEASURED
     _flush()
     os.chdir(sandbox)
     problem = guard.settle_outputs(outputs)
@@ -178,10 +181,10 @@ def trellis_call(
         kind, buffers = guard.NO_FILE, (problem.encode(),)
     if result_path:
         os.makedirs(os.path.dirname(result_path) or ".", exist_ok=True)
-        runner.write_payload(result_path, kind, buffers, started, duration_s)
+        runner.write_payload(result_path, kind, buffers, started, duration_s, use)
         if kind == runner.RESULT:
             buffers = ()
-    return encode(kind, buffers, started, duration_s)
+    return encode(kind, buffers, started, duration_s, use)
 
 
 def _search(packs: list[str]) -> None:
@@ -212,10 +215,18 @@ def _flush() -> None:
             continue
 
 
-def encode(kind: bytes, buffers: tuple[Any, ...], started: float = 0.0, duration_s: float = 0.0) -> bytes:
+def encode(
+    kind: bytes,
+    buffers: tuple[Any, ...],
+    started: float = 0.0,
+    duration_s: float = 0.0,
+    use: tuple[float, float, int, int, int] = runner.NOT_MEASURED,
+) -> bytes:
     """A payload as ``runner.write_payload`` writes it."""
     lengths = [memoryview(buffer).nbytes for buffer in buffers]
-    head = runner._HEAD.pack(kind, len(buffers), started, duration_s) + b"".join(map(runner._LENGTH.pack, lengths))
+    head = runner._HEAD.pack(kind, len(buffers), started, duration_s, *use) + b"".join(
+        map(runner._LENGTH.pack, lengths)
+    )
     return b"".join([head, *buffers])
 
 

@@ -252,6 +252,7 @@ class NdcctoolsService:
                 [end.started for end in batch],
                 [end.duration_s for end in batch],
                 sizes,
+                None if all(end.used is None for end in batch) else [end.used for end in batch],
             )
             self._send(header, frames)
 

@@ -19,7 +19,9 @@ from trellis.executors.taskvine.ndcctools.member import NO_CONTEXT, NO_TIME, enc
 from trellis.executors.taskvine.ndcctools.temp_book import MOST_REMAKINGS, TempBook, maker_of
 from trellis.executors.taskvine.ndcctools.waiting import WorkerNeed
 from trellis.executors.taskvine.remote import fit, guard, runner
+from trellis.executors.taskvine.task_use import use_of
 from trellis.wire.codec import Payload, payload_buffers
+from trellis.wire.measures import TaskUse
 from trellis.wire.payload import loads
 from trellis.wire.vine import ON_IMPORT_PATH, LibrarySpec, Mount, TaskShape, VineTaskFailed
 
@@ -50,6 +52,7 @@ class Done(NamedTuple):
     started: float
     duration_s: float
     payload: Payload
+    used: TaskUse | None = None  # when that was measured
 
 
 class _Held(NamedTuple):
@@ -378,8 +381,8 @@ class TaskBook:
     def _read_regular(self, held: _Held) -> Done | VineTaskFailed:
         content = held.report.contents() or b""
         if held.new.result_file >= 0 and content[:1] == runner.RESULT:  # the head of what stays there
-            _, _, started, duration_s = runner._HEAD.unpack(content)
-            content = encode(runner.RESULT, (b"",), started, duration_s)
+            _, _, started, duration_s, *use = runner._HEAD.unpack(content)
+            content = encode(runner.RESULT, (b"",), started, duration_s, tuple(use))
         return self._read(held, content)
 
     def _read_call(self, held: _Held) -> Done | VineTaskFailed:
@@ -395,7 +398,7 @@ class TaskBook:
     def _read(self, held: _Held, content: bytes) -> Done | VineTaskFailed:
         task = held.task
         try:
-            kind, buffers, started, duration_s = runner.parse_payload(content)
+            kind, buffers, started, duration_s, use = runner.parse_payload(content)
         except ValueError:
             return self._failed(held, "")
         if kind == NO_CONTEXT:
@@ -410,7 +413,7 @@ class TaskBook:
             if held.library:
                 self._libraries.worked(held.library)
             payload = buffers[0] if len(buffers) == 1 else buffers
-            return Done(held.new.id, task.addrport or "", failed, started, duration_s, payload)
+            return Done(held.new.id, task.addrport or "", failed, started, duration_s, payload, use_of(use))
         missing = self._files.missing(mount.file for mount in held.new.outputs)
         return self._failed(held, f"missing: {', '.join(missing)}" if missing else "")
 

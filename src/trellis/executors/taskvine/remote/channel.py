@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 from typing import NamedTuple
 
 from trellis.transport.shared_files import Writer, delete, is_reference, read
@@ -22,8 +23,20 @@ INLINE_BYTES = MAX_MESSAGE_BYTES // 4  # smaller payloads are in the message its
 # Beyond the kinds of ``wire.stream``:
 SETUP = 20  # worker -> library: how it shall work; buffers: settings, context function, its arguments
 KILL = 21  # worker -> library: end call `id`
+PIDS = 23  # worker -> library: say which process each call is; library -> worker: buffer 0 says it, in JSON
 DIED = 22  # library -> worker: the process of call `id` ended without a result; buffer 0 says how
-# FUNCTION has a second buffer: directories to search for imports, in JSON.
+# FUNCTION has a second buffer: directories to search for imports, in JSON. So have RESULT and ERROR of a run that is
+# recorded: what the call has used, see ``dump_use``.
+_USE = struct.Struct("<ddqqq")
+
+
+def dump_use(use: tuple[float, float, int, int, int]) -> bytes:
+    """What ``runner.used`` gives, as bytes."""
+    return _USE.pack(*use)
+
+
+def load_use(data: Buffer) -> tuple[float, float, int, int, int]:
+    return _USE.unpack(data)
 
 
 class ChannelMessage(NamedTuple):

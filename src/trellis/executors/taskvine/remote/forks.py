@@ -154,6 +154,10 @@ class Forks(Generic[M]):
         self._free.append(child.slot)
         return Ended(child.message, child.pid, status, usage, bool(self._answered[child.slot.number]))
 
+    def pids(self) -> dict[int, int]:
+        """The children, by the ids of the messages that they were made for."""
+        return {child.message.id: child.pid for child in self._children.values()}
+
     def kill(self, id_: int) -> None:
         """The child that was made for the message with this id, with all that it has started; none is no error."""
         for child in self._children.values():

@@ -23,10 +23,10 @@ from trellis.core.users_errors import describe
 from trellis.errors import DeserializationError
 from trellis.executors.common.lifeline import die_with_starter
 from trellis.executors.common.process_title import show_as
-from trellis.executors.taskvine.remote.channel import DIED, KILL, SETUP, Channel, ChannelMessage
+from trellis.executors.taskvine.remote.channel import DIED, KILL, PIDS, SETUP, Channel, ChannelMessage, dump_use
 from trellis.executors.taskvine.remote.context import keep
 from trellis.executors.taskvine.remote.forks import Ended, Forks, flush_output
-from trellis.executors.taskvine.remote.runner import add_import_paths
+from trellis.executors.taskvine.remote.runner import NOT_MEASURED, add_import_paths, is_recorded, since, used
 from trellis.wire import stream
 from trellis.wire.codec import Payload
 from trellis.wire.payload import dump_exception, dump_result, load_call, load_function
@@ -72,6 +72,7 @@ class LibraryServer:
         self._channel = channel
         self._functions = _Functions()
         self._home = "."
+        self._recorded = is_recorded()
         self._waiting: collections.deque[ChannelMessage] = collections.deque()
 
     def run(self) -> None:
@@ -113,6 +114,7 @@ class LibraryServer:
     def _call(self, message: ChannelMessage) -> None:
         """Run a call here, and send its result."""
         sandbox, arguments = message.payloads
+        before = used() if self._recorded else NOT_MEASURED
         started, begin = time.time(), time.perf_counter()
         kind = stream.RESULT
         result: Payload
@@ -125,7 +127,8 @@ class LibraryServer:
             kind, result = stream.ERROR, dump_exception(error, skip_frames=2)
         duration_s = time.perf_counter() - begin
         try:
-            self._channel.send(kind, message.id, 0, (result,), started, duration_s)
+            payloads = (result, dump_use(since(before))) if self._recorded else (result,)
+            self._channel.send(kind, message.id, 0, payloads, started, duration_s)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -169,6 +172,8 @@ class LibraryServer:
                 self._on_message(event)
                 if event.kind == KILL:
                     forks.kill(event.id)
+                elif event.kind == PIDS:
+                    self._channel.send(PIDS, payloads=(msgspec.json.encode(forks.pids()),))
 
     def _call_in_child(self, message: ChannelMessage) -> None:
         self._channel.rename(f"result-{os.getpid()}")

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_HEAD = Struct("<cIdd")  # kind, number of buffers, time of start (seconds since the epoch), duration in seconds
+# Kind, number of buffers, time of start (seconds since the epoch), duration in seconds; what was used: see ``used``.
+_HEAD = Struct("<cIddddqqq")
+NOT_MEASURED = (0.0, 0.0, 0, 0, 0)
+# Variable that says that what a task uses is to be told.
+RECORDED = "TRELLIS_RECORDED"
 _LENGTH = Struct("<Q")
 RESULT, ERROR, CALL = b"R", b"E", b"C"
 # Smaller buffers stay within the pickle.
@@ -36,7 +40,12 @@ _ALIAS_PATH = "/trellis/as_parsl/on_path"
 
 
 def write_payload(
-    path: str, kind: bytes, buffers: tuple[Any, ...], started: float = 0.0, duration_s: float = 0.0
+    path: str,
+    kind: bytes,
+    buffers: tuple[Any, ...],
+    started: float = 0.0,
+    duration_s: float = 0.0,
+    use: tuple[float, float, int, int, int] = NOT_MEASURED,
 ) -> None:
     """A payload's buffers into a file, which is there whole or not at all.
 
@@ -45,14 +54,18 @@ def write_payload(
     """
     lengths = [memoryview(buffer).nbytes for buffer in buffers]
     with open(path + ".part", "wb") as file:
-        file.write(_HEAD.pack(kind, len(buffers), started, duration_s) + b"".join(map(_LENGTH.pack, lengths)))
+        file.write(_HEAD.pack(kind, len(buffers), started, duration_s, *use) + b"".join(map(_LENGTH.pack, lengths)))
         for buffer in buffers:
             file.write(buffer)
     os.rename(path + ".part", path)
 
 
-def read_payload(path: str, content: bool = True) -> tuple[bytes, tuple[Any, ...], float, float]:
-    """Kind, buffers, time of start and duration. Without ``content``: no buffers. A FIFO there is not waited for.
+def read_payload(
+    path: str, content: bool = True
+) -> tuple[bytes, tuple[Any, ...], float, float, tuple[float, float, int, int, int]]:
+    """Kind, buffers (none without ``content``), time of start, duration, and what was used.
+
+    A FIFO there is not waited for.
 
     Raises:
         OSError: the file cannot be read.
@@ -62,7 +75,7 @@ def read_payload(path: str, content: bool = True) -> tuple[bytes, tuple[Any, ...
         return _read(file, os.fstat(file.fileno()).st_size, content)
 
 
-def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float]:
+def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float, tuple[float, float, int, int, int]]:
     """What ``read_payload`` gives, from a file's content.
 
     Raises:
@@ -71,9 +84,12 @@ def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float]:
     return _read(BytesIO(data), len(data), True)
 
 
-def _read(file: Any, size: int, content: bool) -> tuple[bytes, tuple[Any, ...], float, float]:
+def _read(
+    file: Any, size: int, content: bool
+) -> tuple[bytes, tuple[Any, ...], float, float, tuple[float, float, int, int, int]]:
     head = file.read(_HEAD.size) or b""
-    kind, count, started, duration_s = _HEAD.unpack(head) if len(head) == _HEAD.size else (b"", 0, 0.0, 0.0)
+    whole = len(head) == _HEAD.size
+    kind, count, started, duration_s, *use = _HEAD.unpack(head) if whole else (b"", 0, 0.0, 0.0, *NOT_MEASURED)
     table = file.read(count * _LENGTH.size)
     lengths = [length for (length,) in _LENGTH.iter_unpack(table[: len(table) // _LENGTH.size * _LENGTH.size])]
     if not kind or len(lengths) != count or size != len(head) + len(table) + sum(lengths):
@@ -83,7 +99,7 @@ def _read(file: Any, size: int, content: bool) -> tuple[bytes, tuple[Any, ...], 
         buffer = bytearray(length)
         file.readinto(buffer)
         buffers.append(buffer)
-    return kind, tuple(buffers), started, duration_s
+    return kind, tuple(buffers), started, duration_s, tuple(use)
 
 
 def load_result_file(path: str) -> Any:
@@ -91,7 +107,7 @@ def load_result_file(path: str) -> Any:
 
     Raises RuntimeError: it has an error there: it ran again because its result was lost, and failed then.
     """
-    kind, buffers, _, _ = read_payload(path)
+    kind, buffers, *_ = read_payload(path)
     if kind == ERROR:
         raise RuntimeError(f"a result was lost, and its task failed when it ran again:\n{_load(buffers)[1]}")
     return _load(buffers)
@@ -405,6 +421,35 @@ def hold_lifeline(lifeline: int) -> None:
     os._exit(1)
 
 
+def is_recorded() -> bool:
+    """Whether what tasks use is to be told; their own code does not see that."""
+    return bool(os.environ.pop(RECORDED, ""))
+
+
+def used() -> tuple[float, float, int, int, int]:
+    """What this process has used so far, with its children that have ended.
+
+    Seconds in user and system mode, the largest resident memory, and what was read and written, in bytes.
+    """
+    import resource
+
+    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    peak = max(own.ru_maxrss, ended.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
+    try:
+        with open("/proc/self/io", "rb", 0) as file:
+            words = file.read().split(None, 4)
+        read, written = int(words[1]), int(words[3])
+    except (OSError, ValueError, IndexError):  # not Linux, or forbidden
+        read = written = 0
+    return own.ru_utime + ended.ru_utime, own.ru_stime + ended.ru_stime, peak, read, written
+
+
+def since(before: tuple[float, float, int, int, int]) -> tuple[float, float, int, int, int]:
+    """What was used since ``used`` gave that; the largest memory is that of the process."""
+    user_s, system_s, peak, read, written = used()
+    return user_s - before[0], system_s - before[1], peak, read - before[3], written - before[4]
+
+
 def add_import_paths() -> None:
     """Add the import paths of the user's program, after our own; those of what was packed for it, before.
 
@@ -444,6 +489,7 @@ def main(settle: Callable[..., Any] | None = None) -> None:
     if lifeline:
         hold_lifeline(int(lifeline[0]))
     add_import_paths()
+    recorded = is_recorded()
     started, begin = time.time(), time.perf_counter()
     kind = RESULT
     try:
@@ -453,7 +499,8 @@ def main(settle: Callable[..., Any] | None = None) -> None:
     except BaseException as error:  # sys.exit() in a task ends the task with this error
         kind, buffers = ERROR, _dump_exception(error)
     kind, buffers = settle(kind, buffers) if settle else (kind, buffers)
-    write_payload(result_path, kind, buffers, started, time.perf_counter() - begin)
+    duration_s = time.perf_counter() - begin
+    write_payload(result_path, kind, buffers, started, duration_s, used() if recorded else NOT_MEASURED)
     for output in (sys.stdout, sys.stderr):
         try:
             output.flush()

@@ -51,7 +51,7 @@ def call(
     event = member.event(7, data, arguments, function_path, packs or [], result_path, outputs or [], limit_s)
     read = pickle.loads(event)
     assert read["fn_kwargs"] == {}
-    kind, buffers, _, _ = runner.parse_payload(library.trellis_call(*read["fn_args"]))
+    kind, buffers, *_ = runner.parse_payload(library.trellis_call(*read["fn_args"]))
     return kind, buffers[0] if buffers else b""
 
 

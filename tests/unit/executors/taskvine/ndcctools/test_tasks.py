@@ -193,7 +193,7 @@ def test_of_a_result_that_stays_the_head_is_enough(books: Books) -> None:
     books.files.declare(FileSpec(3, "temp", "", "workflow"), b"")
     task = books.add(result_file=3)
     assert task.outputs[mapping.RESULT].made_of == ("temp",)
-    task.outputs[mapping.REPORT].content = result(1)[:21]
+    task.outputs[mapping.REPORT].content = result(1)[: mapping._HEAD_BYTES]
     done = books.end(task)
     assert isinstance(done, Done)
     assert (done.started, done.duration_s) == (5.0, 0.5)

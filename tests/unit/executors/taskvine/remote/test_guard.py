@@ -134,7 +134,7 @@ def run(sandbox: Path, function: Any, *args: Any, **variables: str) -> subproces
 
 
 def end(sandbox: Path) -> tuple[bytes, Any]:
-    kind, buffers, _, _ = runner.read_payload(str(sandbox / ".trellis/result"))
+    kind, buffers, *_ = runner.read_payload(str(sandbox / ".trellis/result"))
     return kind, load_result(buffers[0]) if kind == runner.RESULT else bytes(buffers[0]).decode()
 
 

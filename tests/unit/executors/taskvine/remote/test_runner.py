@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,31 @@ def test_a_cloudpickle_that_works_otherwise_is_asked_itself(monkeypatch: pytest.
 
 def test_payload_is_a_file_that_is_whole(tmp_path: Path) -> None:
     path = str(tmp_path / "p")
-    runner.write_payload(path, runner.RESULT, (b"one", memoryview(b"second")), 1.5, 2.5)
-    whole = (runner.RESULT, (bytearray(b"one"), bytearray(b"second")), 1.5, 2.5)
+    use = (0.5, 0.25, 7, 8, 9)
+    runner.write_payload(path, runner.RESULT, (b"one", memoryview(b"second")), 1.5, 2.5, use)
+    whole = (runner.RESULT, (bytearray(b"one"), bytearray(b"second")), 1.5, 2.5, use)
     assert runner.read_payload(path) == whole
     assert runner.parse_payload(Path(path).read_bytes()) == whole
-    assert runner.read_payload(path, content=False) == (runner.RESULT, (), 1.5, 2.5)
+    assert runner.read_payload(path, content=False) == (runner.RESULT, (), 1.5, 2.5, use)
     assert os.listdir(tmp_path) == ["p"]
+
+
+def test_what_is_used_is_counted(tmp_path: Path) -> None:
+    before = runner.used()
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        continue
+    (tmp_path / "x").write_bytes(bytes(100_000))
+    user_s, system_s, peak, _, written = runner.since(before)
+    assert user_s + system_s >= 0.04
+    assert peak > 1_000_000
+    assert written >= 100_000
+
+
+def test_whether_a_run_is_recorded_is_not_seen_by_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(runner.RECORDED, "1")
+    assert runner.is_recorded()
+    assert not runner.is_recorded()
 
 
 @pytest.mark.parametrize("cut", [0, 5, 30, -1])

@@ -51,6 +51,14 @@ class FileRegistry:
     def level(self, name: str) -> str:
         return self._files[name][0].level
 
+    def describe(self, name: str) -> tuple[str, str]:
+        """Name for people, and kind, of a file that may be forgotten already."""
+        if name not in self._files:
+            return name, "file"
+        spec, _ = self._files[name]
+        kind = "environment" if spec.fit else "task output" if spec.made else spec.kind
+        return spec.source or name, kind
+
     def order(self, name: str, source: str, level: str, size: int) -> GetFile:
         """What tells a worker to get a file from there."""
         spec, named = self._files[name]

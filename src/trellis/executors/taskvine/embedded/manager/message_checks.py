@@ -10,6 +10,7 @@ from collections.abc import Sequence, Sized
 from typing import assert_never
 
 from trellis.errors import BadMessage
+from trellis.wire.measures import TaskSamples
 from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions, Heartbeat, Shutdown
 from trellis.wire.vine import (
     KINDS,
@@ -50,6 +51,8 @@ def check_worker_message(message: FromVineWorker) -> None:
     match message:
         case CallsEnded():
             _same_length(message.ids, message.started, message.durations_s, message.sizes)
+            if message.used is not None:
+                _same_length(message.ids, message.used)
             if message.measured:
                 _same_length(message.ids, message.measured)
             if any(not 0 <= position < len(message.ids) for position in message.failed):
@@ -79,6 +82,8 @@ def check_worker_message(message: FromVineWorker) -> None:
             _check_registration(message)
         case VineTasksRunning():
             _same_length(message.ids, message.started)
+        case TaskSamples():
+            _same_length(message.ids, message.samples)
         case Heartbeat() | CacheFailed() | LibraryDown() | WorkerLeaving() | VineStatusRequest():
             pass
         case _:

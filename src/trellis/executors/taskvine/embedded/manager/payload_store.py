@@ -15,6 +15,7 @@ from trellis.errors import BadMessage
 from trellis.executors.common.known_functions import KnownDefinitions, KnownFunctions
 from trellis.executors.taskvine.embedded.manager import events
 from trellis.wire.codec import Buffer, Payload, encode_header, pack
+from trellis.wire.measures import TaskUse
 from trellis.wire.messages import ForgetFunctions
 from trellis.wire.vine import (
     CallsEnded,
@@ -59,6 +60,7 @@ class _Result(msgspec.Struct):
     started: float
     duration_s: float
     payload: Payload
+    used: TaskUse | None
 
 
 class VinePayloads:
@@ -210,9 +212,14 @@ class VinePayloads:
     def ended(self, worker: str, message: CallsEnded, payloads: Sequence[Payload]) -> None:
         """Results have come; they are kept until they are reported or dropped."""
         failed = set(message.failed)
+        used = message.used or [None] * len(message.ids)
         for position, id_ in enumerate(message.ids):
             self._results.setdefault(id_, {})[worker] = _Result(
-                position in failed, message.started[position], message.durations_s[position], payloads[position]
+                position in failed,
+                message.started[position],
+                message.durations_s[position],
+                payloads[position],
+                used[position],
             )
 
     def report(self, worker: str, ids: list[int], kept: Sequence[int] = ()) -> Frames:
@@ -229,6 +236,7 @@ class VinePayloads:
             [result.started for result in results],
             [result.duration_s for result in results],
             sizes,
+            None if all(result.used is None for result in results) else [result.used for result in results],
         )
         return [encode_header(header), *frames]
 

@@ -8,6 +8,7 @@ costs, is said in ``message_policy``.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import assert_never
@@ -18,10 +19,12 @@ from trellis.executors.common.message_policy import Client, Peers, header_of
 from trellis.executors.taskvine.embedded.manager import effects, events
 from trellis.executors.taskvine.embedded.manager.effects import Effect
 from trellis.executors.taskvine.embedded.manager.file_registry import FileRegistry, Named
+from trellis.executors.taskvine.embedded.manager.file_watch import FileWatch
 from trellis.executors.taskvine.embedded.manager.message_checks import check_client_message, check_worker_message
 from trellis.executors.taskvine.embedded.manager.payload_store import Frames, VinePayloads
 from trellis.executors.taskvine.embedded.manager.relay import Relay
-from trellis.executors.taskvine.embedded.manager.standing import is_running_at, standing_of
+from trellis.executors.taskvine.embedded.manager.seen_workers import joined, running, welcome
+from trellis.executors.taskvine.embedded.manager.standing import standing_of
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
 from trellis.executors.taskvine.embedded.manager.status import status_of
 from trellis.executors.taskvine.embedded.manager.transactions import Transactions
@@ -29,6 +32,7 @@ from trellis.executors.taskvine.embedded.manager.transfer_counters import MANAGE
 from trellis.executors.taskvine.settings import VineSettings
 from trellis.executors.taskvine.split_messages import refusals
 from trellis.wire.codec import Buffer, Decoder, encode_header, pack, unpack
+from trellis.wire.measures import TaskSamples
 from trellis.wire.messages import (
     DefineFunctions,
     DismissManager,
@@ -67,8 +71,6 @@ from trellis.wire.vine import (
     VineStatusRequest,
     VineTaskFailed,
     VineTasks,
-    WelcomeWorker,
-    WorkerJoined,
     WorkerLeaving,
     WorkerLeft,
 )
@@ -86,9 +88,10 @@ class VineManagerProtocol:
         settings: of which only names, paths and heartbeats matter here.
         state: the machine.
         log: told of what happens to tasks, workers, libraries and files.
+        epoch: what time it was, in seconds since the epoch, when the clock of ``now`` was 0.
     """
 
-    def __init__(self, settings: VineSettings, state: VineManagerState, log: Transactions) -> None:
+    def __init__(self, settings: VineSettings, state: VineManagerState, log: Transactions, epoch: float = 0.0) -> None:
         self._settings = settings
         self._state = state
         self._log = log
@@ -98,6 +101,7 @@ class VineManagerProtocol:
         self._files = FileRegistry()
         self._payloads = VinePayloads(state.file_name, self._files.level)
         self._transfers = TransferCounters()
+        self._watch = FileWatch(settings.recorded, epoch, self._files.describe, self._to_client)
         self._relay = Relay(self._holders, self._to_worker, self._send_piece)
         self._from_client: Decoder[FromVineClient] = Decoder(FromVineClient)
         self._from_worker: Decoder[FromVineWorker] = Decoder(FromVineWorker)
@@ -118,7 +122,8 @@ class VineManagerProtocol:
 
     def next_deadline(self) -> float | None:
         """When ``on_deadline`` wants to be called; None: nothing is."""
-        return self._state.next_deadline()
+        due, files_due = self._state.next_deadline(), self._watch.due
+        return due if files_due == math.inf else files_due if due is None else min(due, files_due)
 
     def is_new(self, peer: bytes, connection: int) -> bool:
         """Whether this peer has not spoken on this connection: then first tell of all connections that were closed.
@@ -165,7 +170,10 @@ class VineManagerProtocol:
 
     def on_deadline(self, now: float) -> None:
         self._now = now
-        self._handle(events.DeadlinePassed())
+        self._watch.flush(now)
+        due = self._state.next_deadline()
+        if due is None or now >= due:
+            self._handle(events.DeadlinePassed())
 
     def on_files_named(self, files: Sequence[FileSpec], named: list[Named], now: float) -> None:
         """Files have their names: what was said since they were declared is heard now."""
@@ -313,6 +321,7 @@ class VineManagerProtocol:
             case CacheUpdated(names=names, sizes=sizes, seconds=seconds):
                 sent = self._transfers.arrived(name, names, sizes, seconds)
                 self._log.cached(name, names, sizes, seconds, sent)
+                self._watch.cached(name, names, sizes, seconds, self._now)
                 self._handle(events.CacheUpdated(name, names, sizes))
             case SendFile():
                 # A file of this host, or one that only other workers have.
@@ -329,29 +338,27 @@ class VineManagerProtocol:
                 self._handle(events.TaskFailed(name, id_, status, reason, *failure))
             case CacheFailed(name=file, reason=reason):
                 self._transfers.failed(name, file)
+                self._watch.failed(name, file, self._now)
                 self._handle(events.CacheFailed(name, file, reason))
             case LibraryUp(instance=instance, slots=slots):
                 self._log.library_up(name, instance)
+                self._watch.library(name, instance, "started", self._now)
                 self._handle(events.LibraryUp(name, instance, slots))
             case LibraryDown(instance=instance):
                 self._log.library_down(name, instance)
+                self._watch.library(name, instance, "failed", self._now)
                 self._handle(events.LibraryDown(name, instance, message.reason, message.timed_out))
             case WorkerLeaving(reason=reason):
                 logger.info("worker %s leaves: %s", name, reason)
                 self._handle(events.WorkerLeft(name, reason))
-            case VineTasksRunning():
-                self._on_running(name, message)
+            case VineTasksRunning() | TaskSamples():
+                self._handle(events.WorkerHeard(name))
+                if (news := running(self._state.store.tasks, name, message)) is not None:
+                    self._to_client(news)
             case VineStatusRequest():
                 pass
             case _:
                 assert_never(message)
-
-    def _on_running(self, name: str, message: VineTasksRunning) -> None:
-        self._handle(events.WorkerHeard(name))
-        tasks, pairs = self._state.store.tasks, zip(message.ids, message.started, strict=True)
-        known = {id_: when for id_, when in pairs if id_ in tasks and is_running_at(tasks[id_], name)}
-        if known:
-            self._to_client(VineTasksRunning(name, list(known), list(known.values())))
 
     def _on_calls_ended(self, name: str, message: CallsEnded, frames: list[Buffer]) -> None:
         self._payloads.ended(name, message, unpack(message.sizes, frames))
@@ -398,6 +405,7 @@ class VineManagerProtocol:
             case events.OrderFile(worker, name, source):
                 self._order_file(worker, name, source)
             case events.EvictFiles(worker, names):
+                self._watch.removed(worker, names, self._now)
                 self._to_worker(worker, Evict(names))
             case events.ForgetFiles(names):
                 self._files.forget(names)
@@ -413,6 +421,7 @@ class VineManagerProtocol:
                     self._effects.append(effects.BringContent(request, worker, name))
             case events.StartLibrary(worker, library, instance, resources):
                 self._log.library_sent(worker, library, instance, resources)
+                self._watch.library_sent(library, instance)
                 self._send_all((worker, each) for each in self._payloads.start_library(action))
             case events.StopLibrary(worker, instance):
                 self._to_worker(worker, StopLibrary(instance))
@@ -441,9 +450,8 @@ class VineManagerProtocol:
         self._payloads.worker_came(worker)
         settings, registration = self._settings, self._state.store.workers[worker].registration
         self._log.connected(worker, registration.transfer_address, registration.resources)
-        welcome = WelcomeWorker(settings.import_paths, settings.heartbeat_period_s, settings.worker_timeout_s)
-        self._to_worker(worker, welcome)
-        self._to_client(WorkerJoined(worker, registration.hostname, registration.resources, registration.block))
+        self._to_worker(worker, welcome(settings))
+        self._to_client(joined(registration))
 
     def _on_worker_left(self, left: WorkerLeft) -> None:
         worker = left.worker
@@ -452,6 +460,7 @@ class VineManagerProtocol:
         self._log.disconnected(worker, left.reason)
         self._payloads.worker_left(worker)
         self._transfers.left(worker)
+        self._watch.left(worker)
         self._relay.worker_left(worker)
         self._to_client(left)
         self._effects.append(effects.DropSource(worker))
@@ -461,6 +470,7 @@ class VineManagerProtocol:
         peer = self._state.store.workers.get(source)
         if peer is not None:
             source = peer.registration.transfer_address
+        self._watch.ordered(worker, name, source if peer is None else peer.name)
         self._transfers.ordered(worker, name, WORKER if peer is not None else URL if source else MANAGER)
         self._to_worker(worker, self._files.order(name, source, file.level, file.size))
 

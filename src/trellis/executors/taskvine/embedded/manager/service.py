@@ -62,7 +62,7 @@ class VineManagerService:
         self._loop = Loop()
         self._log = Transactions.below(Path(settings.logdir))
         state = VineManagerState(machine_settings(settings), random.Random())
-        self._protocol = VineManagerProtocol(settings, state, self._log)
+        self._protocol = VineManagerProtocol(settings, state, self._log, time.time() - time.monotonic())
         self._perform_all = EffectLoop(self._protocol.effects, self._perform)
         self._files = ManagerFiles(Path(settings.logdir) / "spool")
         self._namer = FileNamer(self._loop, self._files.spool, self._on_named)

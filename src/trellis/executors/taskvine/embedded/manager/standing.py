@@ -54,10 +54,6 @@ def standing_of(store: Store, request: int, id_: int, now: float) -> VineStandin
             assert_never(place)
 
 
-def is_running_at(task: VineTask, worker: str) -> bool:
-    return isinstance(task.place, Running) and task.place.worker == worker and not task.recovers
-
-
 def _have(names: Iterable[str]) -> str:
     return "is not there yet" if len(list(names)) == 1 else "are not there yet"
 

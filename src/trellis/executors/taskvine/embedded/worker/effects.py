@@ -35,6 +35,14 @@ class MeasureTasks(NamedTuple):
     tasks: dict[int, float]
 
 
+class SampleTasks(NamedTuple):
+    """Look at what tasks use, and say ``on_sampled``. Fields: see the machine's action."""
+
+    processes: list[int]
+    direct: dict[int, int]
+    forking: list[int]
+
+
 class StartLibrary(NamedTuple):
     """Start an instance: ``on_library_ready``, and once ``on_library_ended``."""
 
@@ -125,6 +133,7 @@ Effect = (
     StartProcess
     | KillProcess
     | MeasureTasks
+    | SampleTasks
     | StartLibrary
     | KillLibrary
     | SendCall

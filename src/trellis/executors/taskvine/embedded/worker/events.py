@@ -234,6 +234,21 @@ class ReportRunning:
 
 
 @dataclass(slots=True)
+class SampleTasks:
+    """Look at what tasks use that run.
+
+    Args:
+        processes: tasks with processes of their own.
+        direct: calls that are their library's process, by instance.
+        forking: instances that run calls in children.
+    """
+
+    processes: list[int]
+    direct: dict[int, int]
+    forking: list[int]
+
+
+@dataclass(slots=True)
 class SendHeartbeat:
     pass
 
@@ -260,6 +275,7 @@ Action = (
     | ReportLibraryDown
     | MeasureTasks
     | ReportRunning
+    | SampleTasks
     | SendHeartbeat
     | Exit
 )

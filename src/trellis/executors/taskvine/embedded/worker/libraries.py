@@ -19,7 +19,7 @@ from trellis.executors.taskvine.embedded.worker.processes import after, in_envir
 from trellis.executors.taskvine.embedded.worker.sandbox import Collected, Sandbox
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.remote import runner, trees
-from trellis.executors.taskvine.remote.channel import KILL, SETUP, ChannelMessage
+from trellis.executors.taskvine.remote.channel import KILL, PIDS, SETUP, ChannelMessage
 from trellis.executors.taskvine.remote.library import LibrarySetup
 from trellis.transport.service import Loop
 from trellis.wire import stream
@@ -168,6 +168,14 @@ class LibraryProcess:
 
     def kill_call(self, id_: int) -> None:
         self._process.send(KILL, id_)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.child.pid
+
+    def ask_pids(self) -> None:
+        """Ask for the processes of the calls that run: it answers with a message of this kind."""
+        self._process.send(PIDS)
 
     def kill(self) -> None:
         self._process.child.kill()

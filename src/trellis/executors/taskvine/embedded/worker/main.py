@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import platform
 import secrets
 import shutil
 import signal
@@ -146,6 +147,9 @@ def _connect_and_serve(
             [],
             options.block,
             options.from_factory,
+            [],
+            platform.python_version(),
+            time.time(),
         )
         period_s = options.heartbeat_threshold / 4
         settings = VineWorkerSettings(period_s, options.heartbeat_threshold, options.timeout, options.measure)

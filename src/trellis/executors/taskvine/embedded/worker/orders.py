@@ -8,6 +8,7 @@ from typing import NamedTuple
 from trellis.errors import BadMessage
 from trellis.executors.taskvine.embedded.content import is_cache_name
 from trellis.wire.codec import Buffer, Payload, unpack
+from trellis.wire.measures import TaskUse
 from trellis.wire.vine import ON_IMPORT_PATH, Resources, RunTasks, StartLibrary, TaskShape
 
 
@@ -40,6 +41,7 @@ class TaskEnd(NamedTuple):
     made: list[tuple[str, int]]  # outputs that are in the cache now, and their sizes in bytes
     spoilt: list[str]  # inputs that it has written to
     beside: int = 0  # other tasks that ended with it, when the process that they were copies of did
+    used: TaskUse | None = None  # when that was measured
 
     @property
     def there(self) -> bool:
@@ -58,6 +60,7 @@ class CallEnd(NamedTuple):
     made: list[tuple[str, int]]  # as in ``TaskEnd``
     spoilt: list[str]
     missing: str  # why an output, or the result, cannot be had; empty: all are there
+    used: TaskUse | None = None  # when that was measured
 
 
 class LibraryStart(NamedTuple):

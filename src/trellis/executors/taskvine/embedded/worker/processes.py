@@ -19,6 +19,7 @@ from trellis.executors.taskvine.embedded.worker.sandbox import Sandbox
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
 from trellis.executors.taskvine.embedded.worker.zygotes import Fork, Zygotes
 from trellis.executors.taskvine.remote import runner, trees
+from trellis.executors.taskvine.task_use import use_of
 from trellis.transport.service import Loop
 from trellis.wire.codec import Buffer, Payload, payload_buffers
 from trellis.wire.vine import Resources
@@ -134,10 +135,10 @@ class Processes:
         start, kept = process.start, process.start.result_name
         spoilt = process.sandbox.spoilt()
         try:
-            kind, buffers, started, duration_s = runner.read_payload(str(result), content=not kept)
+            kind, buffers, started, duration_s, use = runner.read_payload(str(result), content=not kept)
             failed = kind == runner.ERROR
             if failed and kept:
-                _, buffers, _, _ = runner.read_payload(str(result))
+                _, buffers, *_ = runner.read_payload(str(result))
         except (OSError, ValueError):
             made, _ = process.sandbox.collect(start.outputs, failed=True)
             words, beside = process.child.words(), process.child.beside
@@ -153,7 +154,13 @@ class Processes:
                 made.append((entry.name, entry.size))
             except OSError as error:
                 missing = f"its result cannot be kept: {error}"
-        return TaskEnd(code, process.child.reason, payload, failed, started, duration_s, missing, made, spoilt)
+        reason, known = process.child.reason, use_of(use)
+        return TaskEnd(code, reason, payload, failed, started, duration_s, missing, made, spoilt, used=known)
+
+    def pid_of(self, id_: int) -> int | None:
+        """The process of a task; None: it has ended, or is just beginning."""
+        process = self._running.get(id_)
+        return None if process is None else process.child.pid
 
     def measure(self, id_: int, suspicious_mb: float) -> Resources:
         """What a task uses now: memory of all its processes (see ``memory_use.memory_mb``), disk in its sandbox."""

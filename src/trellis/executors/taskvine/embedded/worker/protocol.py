@@ -7,11 +7,12 @@ the machine, and what travels with tasks: orders wait by the ids of their tasks 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from trellis.errors import BadMessage
 from trellis.executors.common.message_policy import header_of
+from trellis.executors.common.proc_usage import ProcessUse
 from trellis.executors.taskvine.embedded.worker import effects, events
 from trellis.executors.taskvine.embedded.worker.effects import Effect
 from trellis.executors.taskvine.embedded.worker.orders import (
@@ -26,6 +27,7 @@ from trellis.executors.taskvine.embedded.worker.orders import (
 from trellis.executors.taskvine.embedded.worker.reports import Reports
 from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings, VineWorkerState
 from trellis.wire.codec import Buffer, Decoder, encode_header, unpack
+from trellis.wire.measures import Sample, TaskSamples
 from trellis.wire.messages import DefineFunctions, DismissManager, ForgetFunctions, Heartbeat, Refused
 from trellis.wire.vine import (
     UNKNOWN,
@@ -188,6 +190,7 @@ class VineWorkerProtocol:
         self._effects.append(effects.UseImportPaths(message.import_paths))
         settings = self._settings
         settings.heartbeat_period_s = min(settings.heartbeat_period_s, message.heartbeat_period_s)
+        settings.sample_every_s = message.sample_every_s
         if settings.idle_timeout_s is None:
             settings.idle_timeout_s = message.idle_timeout_s
         self.state = self._machine(settings, self._now)
@@ -256,7 +259,9 @@ class VineWorkerProtocol:
         for action in self.state.handle(ended, now):
             if isinstance(action, events.ReportEnded):
                 assert end.payload is not None
-                self._reports.results.add(id_, end.failed, end.started, end.duration_s, end.payload, action.used)
+                self._reports.results.add(
+                    id_, end.failed, end.started, end.duration_s, end.payload, (action.used, end.used)
+                )
                 self._reports.gathered(now)
             else:
                 self._perform(action)
@@ -264,6 +269,13 @@ class VineWorkerProtocol:
     def on_measured(self, id_: int, used: Resources, now: float) -> None:
         self._now = now
         self._handle(events.Measured(id_, used))
+
+    def on_sampled(self, uses: Mapping[int, ProcessUse], now: float) -> None:
+        """Tasks and calls were looked at; of those that have ended meanwhile nothing is said."""
+        there = set(self.state.tasks)
+        found = {id_: Sample(*use) for id_, use in uses.items() if id_ in there}
+        if found:
+            self._reports.send(TaskSamples(self._name, list(found), list(found.values()), self._epoch + now))
 
     # -- libraries and their calls -----------------------------------------------------------------------------
 
@@ -293,7 +305,7 @@ class VineWorkerProtocol:
             self._handle(events.CallDied(instance, end.id, 0, end.missing, "output_missing"))
             return
         if self.state.counts(end.id):
-            self._reports.results.add(end.id, end.failed, end.started, end.duration_s, end.payload, UNKNOWN)
+            self._reports.results.add(end.id, end.failed, end.started, end.duration_s, end.payload, (UNKNOWN, end.used))
         self._handle(events.CallsEnded(instance, [end.id]))
         self._reports.gathered(now, self.state.waiting_calls(instance))
 
@@ -348,6 +360,8 @@ class VineWorkerProtocol:
             case events.ReportRunning(since):
                 times = [self._epoch + when for when in since.values()]
                 self._reports.send(VineTasksRunning(self._name, list(since), times))
+            case events.SampleTasks(processes, direct, forking):
+                self._effects.append(effects.SampleTasks(processes, direct, forking))
             case events.SendHeartbeat():
                 self._reports.send(Heartbeat())
             case events.Exit():

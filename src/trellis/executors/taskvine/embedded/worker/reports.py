@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from trellis.executors.common.result_batch import ResultBatch
 from trellis.wire.codec import Buffer, encode_header
+from trellis.wire.measures import TaskUse
 from trellis.wire.messages import Message
 from trellis.wire.vine import UNKNOWN, CacheUpdated, CallsEnded, Resources
 
@@ -23,7 +24,8 @@ class Reports:
 
     def __init__(self, send: Callable[[list[Buffer]], None]) -> None:
         self._send_frames = send
-        self.results: ResultBatch[Resources] = ResultBatch()  # each with what it used at most
+        # Each with what it used at most, and over all, where these were measured.
+        self.results: ResultBatch[tuple[Resources, TaskUse | None]] = ResultBatch()
         self.due = math.inf
 
     def send(self, message: Message) -> None:
@@ -47,8 +49,16 @@ class Reports:
         self.due = math.inf
         if len(self.results):
             ended = self.results.take()
-            measured = [] if all(used is UNKNOWN for used in ended.notes) else ended.notes
-            header = CallsEnded(ended.ids, ended.failed, ended.started, ended.durations_s, ended.sizes, measured)
+            measured, used = map(list, zip(*ended.notes, strict=True))
+            header = CallsEnded(
+                ended.ids,
+                ended.failed,
+                ended.started,
+                ended.durations_s,
+                ended.sizes,
+                [] if all(each is UNKNOWN for each in measured) else measured,
+                None if all(each is None for each in used) else used,
+            )
             self._send_frames([encode_header(header), *ended.frames])
 
     def made(self, made: Sequence[tuple[str, int]], seconds: float) -> None:

@@ -5,12 +5,14 @@ It never opens what tasks carry. Started by ``worker.main`` (or ``trellis vine-w
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable
 from typing import assert_never
 
 from trellis.executors.common.lifeline import Lifeline
+from trellis.executors.common.proc_usage import uses_of
 from trellis.executors.taskvine.embedded.effect_loop import EffectLoop
 from trellis.executors.taskvine.embedded.pieces import read_piece
 from trellis.executors.taskvine.embedded.worker import effects
@@ -26,7 +28,8 @@ from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings
 from trellis.executors.taskvine.embedded.worker.task_environment import TaskEnvironments
 from trellis.executors.taskvine.embedded.worker.transfers import Transfers
 from trellis.executors.taskvine.embedded.worker.workspace import Workspace
-from trellis.executors.taskvine.remote.channel import DIED, ChannelMessage
+from trellis.executors.taskvine.remote.channel import DIED, PIDS, ChannelMessage, load_use
+from trellis.executors.taskvine.task_use import use_of
 from trellis.transport.context import Context
 from trellis.transport.endpoint import ClientEndpoint
 from trellis.transport.inbox import Inbox
@@ -211,6 +214,19 @@ class WorkerService:
         self._protocol.on_process_ended(id_, end, time.monotonic())
         self._perform_all()
 
+    def _sample(self, processes: list[int], direct: dict[int, int], forking: list[int]) -> None:
+        pids = {id_: self._processes.pid_of(id_) for id_ in processes}
+        pids |= {id_: self._libraries[n].pid for n, id_ in direct.items() if n in self._libraries}
+        self._look_at({id_: pid for id_, pid in pids.items() if pid is not None})
+        for instance in forking:
+            if instance in self._libraries:
+                self._libraries[instance].ask_pids()
+
+    def _look_at(self, pids: dict[int, int]) -> None:
+        uses = uses_of(pids.values())
+        found = {id_: uses[pid] for id_, pid in pids.items() if pid in uses}
+        self._protocol.on_sampled(found, time.monotonic())
+
     # -- libraries ---------------------------------------------------------------------------------------------
 
     def _start_library(self, start: LibraryStart) -> None:
@@ -253,19 +269,23 @@ class WorkerService:
                 self._protocol.on_library_ready(instance, time.monotonic())
             case _ if message.kind == DIED:
                 self._on_call_death(instance, message)
+            case _ if message.kind == PIDS:
+                pids = json.loads(bytes(message.payloads[0]))
+                self._look_at({int(id_): pid for id_, pid in pids.items()})
         self._perform_all()
 
     def _collect(self, instance: int, message: ChannelMessage) -> CallEnd:
         id_, failed, library = message.id, message.kind == stream.ERROR, self._libraries[instance]
         spoilt = self._remove(library.spoilt(id_))
         times = message.started, message.duration_s
+        use = use_of(load_use(message.payloads[1])) if len(message.payloads) > 1 else None
         try:
             payload = library.open(message.payloads[0])
         except OSError as error:
             made = library.discard(id_)
             return CallEnd(id_, failed, *times, b"", made, spoilt, f"its result cannot be had: {error}")
         (made, missing), is_kept = library.collect(id_, None if failed else payload)
-        return CallEnd(id_, failed, *times, b"" if is_kept else payload, made, spoilt, missing)
+        return CallEnd(id_, failed, *times, b"" if is_kept else payload, made, spoilt, missing, use)
 
     def _on_call_death(self, instance: int, message: ChannelMessage) -> None:
         library = self._libraries[instance]
@@ -296,6 +316,8 @@ class WorkerService:
             case effects.MeasureTasks(tasks):
                 for id_, suspicious_mb in tasks.items():
                     self._protocol.on_measured(id_, self._processes.measure(id_, suspicious_mb), time.monotonic())
+            case effects.SampleTasks(processes, direct, forking):
+                self._sample(processes, direct, forking)
             case effects.StartLibrary(start):
                 self._start_library(start)
             case effects.KillLibrary(instance):

@@ -42,6 +42,7 @@ class VineWorkerSettings:
     heartbeat_threshold_s: float
     idle_timeout_s: float | None  # 0: never; None: what the manager says
     measures: bool = False  # also tasks without a limit
+    sample_every_s: float = 0.0  # between two looks at all that runs, for the record of the run; 0: nobody records it
 
 
 @dataclass(slots=True)
@@ -119,6 +120,7 @@ class VineWorkerState:
         self._liveness = Liveness(settings.heartbeat_period_s, settings.heartbeat_threshold_s, now)
         self._held: list[Event] = []  # orders of the manager that came in this worker's sleep
         self._next_measure = now + MEASURE_S
+        self._next_sample = now + settings.sample_every_s if settings.sample_every_s > 0 else math.inf
         self._idle_since: float | None = now
         self._exited = False
 
@@ -145,7 +147,7 @@ class VineWorkerState:
         if self._idle_since is not None and settings.idle_timeout_s:
             due.append(self._idle_since + settings.idle_timeout_s)
         if self._tasks or self._instances:  # while there are calls, their libraries are looked at
-            due.append(self._next_measure)
+            due += [self._next_measure, self._next_sample]
         due += [task.ends_at for task in self._tasks.values() if task.ends_at is not None and task.ending is None]
         due += [ends_at for _, _, ends_at in self._limited_calls()]
         due += [library.ready_by for library in self._libraries.values() if library.starting]
@@ -395,7 +397,24 @@ class VineWorkerState:
             actions += [events.MeasureTasks(measured)] if measured else []
             news = self._begun(now - TOLD_AFTER_S)
             actions += [events.ReportRunning(news)] if news else []
+        if now >= self._next_sample:
+            self._next_sample = now + settings.sample_every_s
+            sample = self._sample()
+            actions += [sample] if sample is not None else []
         return actions
+
+    def _sample(self) -> Action | None:
+        """What to look at now; None: nothing runs."""
+        busy = {number: library for number, library in self._libraries.items() if library.running}
+        direct = {
+            number: id_
+            for number, library in busy.items()
+            for id_, call in library.calls.items()
+            if library.direct and call.since is not None
+        }
+        forking = [number for number, library in busy.items() if not library.direct]
+        sample = events.SampleTasks(list(self._tasks), direct, forking)
+        return sample if self._tasks or busy else None
 
     def _begun(self, before: float) -> dict[int, float]:
         """Tasks and calls that began before this, of which that was not told: since when they run."""

@@ -9,6 +9,7 @@ import pytest
 
 from trellis.executors.taskvine.embedded.worker.reports import HOLD_S, Reports
 from trellis.wire.codec import Decoder
+from trellis.wire.measures import TaskUse
 from trellis.wire.messages import Heartbeat, Message
 from trellis.wire.vine import UNKNOWN, CacheUpdated, CallsEnded, FromVineWorker
 
@@ -45,8 +46,8 @@ def reports(wire: Wire) -> Reports:
     return Reports(wire.send)
 
 
-def end(reports: Reports, id_: int, waiting: int) -> None:
-    reports.results.add(id_, False, 0.0, 0.0, b"", UNKNOWN)
+def end(reports: Reports, id_: int, waiting: int, use: TaskUse | None = None) -> None:
+    reports.results.add(id_, False, 0.0, 0.0, b"", (UNKNOWN, use))
     reports.gathered(Clock.now, waiting)
 
 
@@ -55,6 +56,16 @@ def test_a_result_that_nothing_waits_behind_goes_at_once(reports: Reports, wire:
     reports.send_due(clock.now)
     assert wire.results() == [[1]]
     assert reports.due == math.inf
+
+
+def test_what_tasks_used_is_told_when_one_was_measured(reports: Reports, wire: Wire, clock: Clock) -> None:
+    use = TaskUse(1.0, 0.5, 7, 8, 9)
+    end(reports, 1, waiting=5)
+    end(reports, 2, waiting=5, use=use)
+    reports.send_results()
+    end(reports, 3, waiting=5)
+    reports.send_results()
+    assert [message.used for message in wire.messages if isinstance(message, CallsEnded)] == [[None, use], None]
 
 
 def test_results_wait_for_others_while_their_library_has_enough_to_do(
