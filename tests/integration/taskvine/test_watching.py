@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
+import pytest
 
-from tests.integration.taskvine.vines import CALL, WAIT_S, running, wait_for
-from trellis.core.interfaces import Attempt, Outcome
+from tests.integration.taskvine.vines import CALL, WAIT_S, new_executor, running, wait_for
+from trellis.core.interfaces import Attempt, ExecutorContext, Outcome
+from trellis.core.measurements import FileSeen, Measurement, NodeSeen, TaskSample
 from trellis.core.reports import Begun, Standing
-from trellis.executors.taskvine import TaskVineExecutor
+from trellis.executors.taskvine import Library, TaskVineExecutor
+from trellis.staging.files import File
+
+M = TypeVar("M")
 
 
 def wait_until_there(path: str) -> str:
@@ -91,6 +97,62 @@ def test_tasks_that_run_and_wait_are_told_where_they_are(tmp_path: Path) -> None
         assert {outcome.run_info.block_id for _, outcome in sink.outcomes if outcome.run_info} == {worker.block_id}
         assert executor.standing(first).text == "executor vine does not have it any more: it has ended"
     assert executor.report(0.1).error == "it is not running"
+
+
+class Record:
+    """What executors measure."""
+
+    interval_s = 0.2
+
+    def __init__(self) -> None:
+        self.taken: list[Measurement] = []
+
+    def take(self, batch: Sequence[Measurement]) -> None:
+        self.taken += batch
+
+    def of(self, kind: type[M]) -> list[M]:
+        return [each for each in list(self.taken) if isinstance(each, kind)]
+
+
+def wait_and_use(path: str, inputs: Sequence[File] = (), outputs: Sequence[File] = ()) -> str:
+    content = b"x" * 20_000_000
+    while not os.path.exists(path):
+        time.sleep(0.02)
+    for file in outputs:
+        Path(file.filepath).write_bytes(content[:1_000])
+    return os.environ.get("TRELLIS_RECORDED", "not seen")
+
+
+def test_what_is_measured_when_a_run_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").write_text("some")
+    record, sink, go = Record(), Sink(), tmp_path / "go"
+    executor = new_executor(cores=3, libraries=[Library("direct", exec_mode="direct", cores=1)])
+    executor.start(ExecutorContext(run_dir=str(tmp_path), run_id="test", measurements=record))
+    try:
+        files = {"inputs": [File("in")], "outputs": [File("out")]}
+        for resources in ({"cores": 1}, CALL, {**CALL, "library": "direct"}):
+            mine = files if "cores" in resources else {}
+            executor.launch(Attempt(wait_and_use, (str(go),), mine, sink=sink, resources=resources))
+        wait_for(lambda: len({each.attempt for each in record.of(TaskSample) if each.resident_bytes > 1_000_000}) == 3)
+        go.touch()
+        wait_for(lambda: len(sink.outcomes) == 3)
+        infos = [outcome.run_info for _, outcome in sink.outcomes]
+        assert [outcome.value for _, outcome in sink.outcomes] == ["not seen"] * 3
+        assert all(info and info.usage and info.usage.peak_memory_bytes > 20_000_000 for info in infos)
+        wait_for(lambda: any(file.name.endswith("/out") for file in record.of(FileSeen)))
+    finally:
+        executor.shutdown()
+    seen = {(Path(file.name).name, file.kind, file.event) for file in record.of(FileSeen)}
+    assert seen >= {
+        ("in", "file", "transferred"),
+        ("out", "task output", "cached"),
+        ("trellis-library", "library", "started"),
+        ("direct", "library", "started"),
+    }
+    (node,) = [node for node in record.of(NodeSeen) if node.active]
+    assert (node.executor, node.cpus, node.workers, node.memory_bytes) == ("vine", 3, 3, 1000 * 2**20)
+    assert node.python_version == platform.python_version()
 
 
 def test_a_task_that_no_worker_takes_says_how_to_start_one(tmp_path: Path) -> None:

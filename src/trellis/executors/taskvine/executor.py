@@ -145,6 +145,7 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         self._workers: dict[str, WorkerJoined] = {}
         self._last_status: VineStatus | None = None
         self._recording: VineRecording | None = None
+        self._sample_every_s = 0.0
 
     # -- start and end -----------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    Use = tuple[float, float, int, int, int]
+
 # Kind, number of buffers, time of start (seconds since the epoch), duration in seconds; what was used: see ``used``.
 _HEAD = Struct("<cIddddqqq")
 NOT_MEASURED = (0.0, 0.0, 0, 0, 0)
@@ -45,7 +47,7 @@ def write_payload(
     buffers: tuple[Any, ...],
     started: float = 0.0,
     duration_s: float = 0.0,
-    use: tuple[float, float, int, int, int] = NOT_MEASURED,
+    use: Use = NOT_MEASURED,
 ) -> None:
     """A payload's buffers into a file, which is there whole or not at all.
 
@@ -60,9 +62,7 @@ def write_payload(
     os.rename(path + ".part", path)
 
 
-def read_payload(
-    path: str, content: bool = True
-) -> tuple[bytes, tuple[Any, ...], float, float, tuple[float, float, int, int, int]]:
+def read_payload(path: str, content: bool = True) -> tuple[bytes, tuple[Any, ...], float, float, Use]:
     """Kind, buffers (none without ``content``), time of start, duration, and what was used.
 
     A FIFO there is not waited for.
@@ -75,7 +75,7 @@ def read_payload(
         return _read(file, os.fstat(file.fileno()).st_size, content)
 
 
-def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float, tuple[float, float, int, int, int]]:
+def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float, Use]:
     """What ``read_payload`` gives, from a file's content.
 
     Raises:
@@ -84,9 +84,7 @@ def parse_payload(data: bytes) -> tuple[bytes, tuple[Any, ...], float, float, tu
     return _read(BytesIO(data), len(data), True)
 
 
-def _read(
-    file: Any, size: int, content: bool
-) -> tuple[bytes, tuple[Any, ...], float, float, tuple[float, float, int, int, int]]:
+def _read(file: Any, size: int, content: bool) -> tuple[bytes, tuple[Any, ...], float, float, Use]:
     head = file.read(_HEAD.size) or b""
     whole = len(head) == _HEAD.size
     kind, count, started, duration_s, *use = _HEAD.unpack(head) if whole else (b"", 0, 0.0, 0.0, *NOT_MEASURED)
@@ -426,7 +424,7 @@ def is_recorded() -> bool:
     return bool(os.environ.pop(RECORDED, ""))
 
 
-def used() -> tuple[float, float, int, int, int]:
+def used() -> Use:
     """What this process has used so far, with its children that have ended.
 
     Seconds in user and system mode, the largest resident memory, and what was read and written, in bytes.
@@ -444,7 +442,7 @@ def used() -> tuple[float, float, int, int, int]:
     return own.ru_utime + ended.ru_utime, own.ru_stime + ended.ru_stime, peak, read, written
 
 
-def since(before: tuple[float, float, int, int, int]) -> tuple[float, float, int, int, int]:
+def since(before: Use) -> Use:
     """What was used since ``used`` gave that; the largest memory is that of the process."""
     user_s, system_s, peak, read, written = used()
     return user_s - before[0], system_s - before[1], peak, read - before[3], written - before[4]

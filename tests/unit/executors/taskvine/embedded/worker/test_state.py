@@ -32,6 +32,7 @@ from trellis.executors.taskvine.embedded.worker.events import (
     ReportLibraryDown,
     ReportLibraryUp,
     ReportRunning,
+    SampleTasks,
     SendCalls,
     SendHeartbeat,
     StartLibrary,
@@ -269,6 +270,21 @@ def test_nothing_is_told_of_what_ends_within_a_second(it: Worker) -> None:
     it.at(0.9, ProcessEnded(1, 0, "", True))
     it.at(10.0, DeadlinePassed())
     assert it.running == []
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_what_runs_is_looked_at_for_the_record_of_the_run(it: Worker, direct: bool) -> None:
+    it.state = VineWorkerState(VineWorkerSettings(PERIOD_S, THRESHOLD_S, IDLE_S, sample_every_s=0.6), 0.0)
+    assert it.state.next_deadline() == PERIOD_S  # nothing runs
+    assert it.at(0.3, DeadlinePassed()) == []
+    it.do(TaskReceived(1, ANY))
+    library(it, direct=direct).do(CallsReceived(0, [2, 3]))
+    assert it.state.next_deadline() == 0.6
+    sample = SampleTasks([1], {0: 2}, []) if direct else SampleTasks([1], {}, [0])
+    assert it.at(0.6, DeadlinePassed()) == [sample]
+    assert it.at(0.7, DeadlinePassed()) == []
+    it.do(ProcessEnded(1, 0, "", True), CallsEnded(0, [2]), CallsEnded(0, [3]))
+    assert it.at(3.0, DeadlinePassed()) == []
 
 
 # -- the manager, and time -----------------------------------------------------------------------------------------
