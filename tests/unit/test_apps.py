@@ -12,10 +12,13 @@ import pytest
 import trellis
 from trellis import AppFuture, Config, HighThroughputExecutor, ThreadPoolExecutor
 from trellis.apps import BashApp, JoinApp, PythonApp, bash_app, join_app, python_app
+from trellis.concurrent import ParslPoolExecutor
+from trellis.dataflow.memoization import BasicMemoizer
 from trellis.dataflow.spec import AppSpec
 from trellis.errors import ConfigurationError, NoDataFlowKernelError, ParameterTypeError
-from trellis.executors.taskvine import TaskVineExecutor
+from trellis.executors.taskvine import TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
 from trellis.launchers import SingleNodeLauncher, SrunLauncher, WrappedLauncher
+from trellis.monitoring.hub import MonitoringHub
 from trellis.providers import LocalProvider
 from trellis.remote.bash_runner import BashRunner
 
@@ -260,6 +263,15 @@ def test_async_functions_are_refused(make: Any) -> None:
         (Config, {"retry": 1}, "Config has no parameter retry: did you mean retries.$"),
         (Config, {"xyzzy": 1}, "Config has no parameter xyzzy; there are executors, app_cache, "),
         (LocalProvider, {"tasks_per_node": 2}, "max_workers_per_node"),
+        (TaskVineManagerConfig, {"prt": 1}, "TaskVineManagerConfig has no parameter prt: did you mean port.$"),
+        (
+            TaskVineFactoryConfig,
+            {"min_worker": 1},
+            "no parameter min_worker: did you mean min_workers.$",
+        ),
+        (MonitoringHub, {"hub_adress": "x"}, "MonitoringHub has no parameter hub_adress: did you mean hub_address.$"),
+        (ParslPoolExecutor, {"confg": 1}, "ParslPoolExecutor has no parameter confg: did you mean config.$"),
+        (BasicMemoizer, {"memoise": True}, "BasicMemoizer has no parameter memoise: did you mean memoize.$"),
         (SrunLauncher, {"override": ""}, "SrunLauncher has no parameter override: did you mean overrides.$"),
         (
             SingleNodeLauncher,

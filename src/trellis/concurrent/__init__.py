@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from trellis.apps import PythonApp
 from trellis.core.kinds import Function, Instance, OrNone
 from trellis.core.parameters import EXECUTORS, ITERABLES, KERNEL
-from trellis.core.validation import check
+from trellis.core.validation import check, knows_former_names
 from trellis.core.values import MOST_COUNTED, Duration, Number
 from trellis.dataflow.dflow import DataFlowKernelLoader
 from trellis.dataflow.kernel import DataFlowKernel
@@ -46,6 +46,7 @@ class ParslPoolExecutor(Executor):
         ValueError: not exactly one of ``config`` and ``dfk`` is given.
     """
 
+    @knows_former_names()
     def __init__(
         self,
         config: Config | None = None,

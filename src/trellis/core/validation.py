@@ -94,10 +94,16 @@ def knows_former_names(**advice: str) -> Callable[[Callable[P, R]], Callable[P, 
     return decorate
 
 
+def answers_misspelt_names(owner: type[T]) -> type[T]:
+    """Class decorator, of dataclasses for example: as ``knows_former_names`` of its constructor."""
+    owner.__init__ = knows_former_names()(owner.__init__)  # type: ignore[method-assign]
+    return owner
+
+
 def _advice(name: str, advice: Mapping[str, str], known: Mapping[str, object]) -> str:
     if name in advice:
         return f" any more: {advice[name]}"
-    return similar_names(name, [one for one in known if one != "self"])
+    return similar_names(name, [one for one in known if one not in ("self", "cls")])
 
 
 def similar_names(name: str, known: Sequence[str]) -> str:

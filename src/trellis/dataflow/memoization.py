@@ -14,7 +14,7 @@ from trellis.core.foreign import overridden
 from trellis.core.kinds import Flag
 from trellis.core.missing import Missing
 from trellis.core.parameters import CHECKPOINT_KINDS
-from trellis.core.validation import check, check_all
+from trellis.core.validation import check, check_all, knows_former_names
 from trellis.core.values import Span
 from trellis.dataflow.checkpoint import (
     CheckpointWriter,
@@ -145,6 +145,7 @@ class BasicMemoizer(Memoizer):
         ParameterTypeError: a parameter has the wrong type.
     """
 
+    @knows_former_names()
     def __init__(
         self,
         *,

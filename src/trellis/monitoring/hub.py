@@ -6,7 +6,7 @@ import importlib.util
 import os
 
 from trellis.core.kinds import Flag, Items, OrNone, Text
-from trellis.core.validation import check_all
+from trellis.core.validation import check_all, knows_former_names
 from trellis.core.values import Duration, Kind, Number
 from trellis.errors import ConfigurationError
 
@@ -48,6 +48,7 @@ class MonitoringHub:
         ConfigurationError: SQLAlchemy is not installed.
     """
 
+    @knows_former_names()
     def __init__(
         self,
         hub_address: str | None = None,

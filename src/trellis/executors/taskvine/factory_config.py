@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trellis.core.kinds import Choice, OrNone, Path, Text
-from trellis.core.validation import check_all
+from trellis.core.validation import answers_misspelt_names, check_all
 from trellis.core.values import MOST_COUNTED, Duration, Kind, Number
 from trellis.errors import ParameterValueError
 
@@ -14,6 +14,7 @@ DEFAULT_EXECUTABLE = "vine_worker"
 BATCH_TYPES = ("local", "slurm", "condor", "sge", "uge", "pbs", "torque", "lsf")
 
 
+@answers_misspelt_names
 @dataclass
 class TaskVineFactoryConfig:
     """How workers are started. Times in seconds, memory and disk in MB.

@@ -8,7 +8,7 @@ from typing import Any
 
 from trellis.core.kinds import Anything, Choice, Flag, OrNone, Path, Table, Text
 from trellis.core.parameters import NAMES, Host, Variable
-from trellis.core.validation import check, check_all
+from trellis.core.validation import answers_misspelt_names, check, check_all
 from trellis.core.values import MOST_COUNTED, Kind, Number
 from trellis.errors import ParameterValueError
 from trellis.executors.taskvine.library import LIBRARY_KINDS, Library
@@ -20,6 +20,7 @@ ALGORITHMS = ("max-xput", "bucketing", "max")
 _LIBRARY_KEYS = ("num_slots", "cores", "memory", "disk", "gpus", "exec_mode", "context_timeout_s")
 
 
+@answers_misspelt_names
 @dataclass
 class TaskVineManagerConfig:
     """How tasks are managed. Sizes in MB.
