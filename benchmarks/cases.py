@@ -14,7 +14,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from benchmarks import measure, processes, taskvine, work
+from benchmarks import measure, monitoring, processes, taskvine, work
 from benchmarks.figures import SIZES
 from benchmarks.session import WORKERS, Effort, Figures, Session, System
 from benchmarks.systems import SYSTEMS
@@ -306,6 +306,9 @@ CASES = {
         copies,
         alone=True,
         repeats=1,
+    ),
+    "monitoring": Case(
+        "tasks that are recorded", ("trellis", "parsl"), bare=monitoring.recorded, repeats=1, seconds=20.0
     ),
     "vine-data": Case("files and results that stay", ("vine-direct",), bare=taskvine.data, repeats=1, seconds=20.0),
     **{
