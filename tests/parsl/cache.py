@@ -106,8 +106,8 @@ def _wheel(place: Path, requirement: str) -> Path:
 
 def environment(cache: Path) -> Path:
     """The interpreter that runs Parsl's tests on Trellis: it has what both need, and neither of them."""
-    needs = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    python = _venv(cache, "trellis", needs)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = _venv(cache, "trellis", [*project["dependencies"], *project["optional-dependencies"]["monitoring"]])
     (packages,) = python.parents[1].glob("lib/python3*/site-packages")
     shutil.copy(_SERVED / f"{_FINDER}.py", packages)
     (packages / f"{_FINDER}.pth").write_text(f"import {_FINDER}\n", encoding="utf-8")

@@ -290,6 +290,8 @@ class HighThroughputExecutor(HtexParameters, ParslAttributes, BlockExecutor, Rep
         self.stop_judging_blocks()
         # Managers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
         client.close(timeout)
+        if self._nodes_seen is not None:
+            self._nodes_seen.end(time.time())
         self.stop_blocks()
         self._started_with = None
 

@@ -31,6 +31,11 @@ class NodesSeen:
         if node is not None:
             self._measurements.take([self._seen(node[0], False, now)])
 
+    def end(self, now: float) -> None:
+        """The executor ends, and with it all managers."""
+        for manager in [*self._nodes]:
+            self.lost(manager, now)
+
     def heard(self, managers: Sequence[ManagerStatus], now: float) -> None:
         """Take what the interchange says of all that are there: changes are recorded."""
         seen = []

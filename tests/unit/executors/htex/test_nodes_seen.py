@@ -44,3 +44,19 @@ def test_a_manager_comes_is_held_and_goes() -> None:
         came._replace(active=False, last_heard=108.0),
         came._replace(active=False, last_heard=120.0),
     ]
+
+
+def test_all_go_with_the_executor() -> None:
+    record = Record()
+    nodes = NodesSeen("htex", record)
+    nodes.joined(JOINED, 100.0)
+    nodes.lost("m", 110.0)
+    nodes.joined(JOINED, 120.0)
+    nodes.end(130.0)
+    nodes.end(140.0)
+    assert [(seen.active, seen.last_heard) for seen in record.taken] == [
+        (True, 100.0),
+        (False, 110.0),
+        (True, 120.0),
+        (False, 130.0),
+    ]
