@@ -13,6 +13,7 @@ from trellis.core.reports import ExecutorReport
 from trellis.core.users_errors import describe
 from trellis.dataflow.final_tasks import IS_FINAL
 from trellis.dataflow.states import States
+from trellis.watching.amounts import count
 from trellis.watching.facts import facts
 from trellis.watching.pace import Pace
 from trellis.watching.snapshot import AppTasks, RunStatus
@@ -101,8 +102,12 @@ def _worth_telling(reports: Mapping[str, ExecutorReport], tasks: Mapping[str, in
             continue
         knows = (report.queued, report.assigned, report.running) != (None, None, None)
         if not knows and tasks[label]:
-            report = replace(report, notes=(*report.notes, f"{tasks[label]} tasks were given to it and have not ended"))
+            report = replace(report, notes=(*report.notes, _has_tasks(tasks[label])))
         yield report
+
+
+def _has_tasks(number: int) -> str:
+    return f"{count(number, 'task')} given to it {'has' if number == 1 else 'have'} not ended"
 
 
 def ask_all(executors: Mapping[str, Executor], timeout_s: float) -> dict[str, ExecutorReport]:

@@ -112,7 +112,7 @@ def test_of_an_executor_that_knows_nothing_the_kernel_says_what_it_has(
 ) -> None:
     played.answers = lambda: ExecutorReport("played", "Played", 0)
     apps.simulate(), apps.simulate()
-    assert kernel.status().executors[0].notes == ("2 tasks were given to it and have not ended",)
+    assert kernel.status().executors[0].notes == ("2 tasks given to it have not ended",)
 
 
 def test_how_long_it_takes_follows_from_the_rate(apps: Apps, played: Played, kernel: DataFlowKernel) -> None:
