@@ -173,12 +173,12 @@ def test_a_task_that_fits_no_node(tmp_path: Path) -> None:
 
 def test_long_tasks_that_run_and_others_behind_them(tmp_path: Path) -> None:
     """The first look at which all wait is right after the start, when nothing has stood long enough."""
-    with run(tmp_path, ThreadPoolExecutor(), htex(), stall_warning_s=0.3) as console:
+    with run(tmp_path, ThreadPoolExecutor(), htex(), stall_warning_s=1) as console:
         work().result(TIMEOUT_S)  # the start itself may take longer than that
         while not console.lines.empty():
             console.lines.get()
-        futures = [work(2), work(0)]
-        futures += [python_app(time.sleep, executors=["threads"])(2.0) for _ in range(3)]
+        futures = [work(2.5), work()]
+        futures += [python_app(time.sleep, executors=["threads"])(2.5) for _ in range(3)]
         for future in futures:
             future.result(TIMEOUT_S)
         assert console.lines.empty()
@@ -213,10 +213,10 @@ def test_a_task_that_fits_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_long_tasks_of_taskvine_are_no_standstill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with run(tmp_path, vine(), stall_warning_s=0.3) as console:
+    with run(tmp_path, vine(), stall_warning_s=1) as console:
         call().result(TIMEOUT_S)
         while not console.lines.empty():
             console.lines.get()
-        for future in [call(2), call()]:
+        for future in [call(2.5), call()]:
             future.result(TIMEOUT_S)
         assert console.lines.empty()
