@@ -21,7 +21,7 @@ import msgspec
 
 from trellis.core.measurements import Measurement, TaskSample
 from trellis.core.users_errors import describe
-from trellis.dataflow.notes import TaskNotes, encode_rest
+from trellis.dataflow.notes import SUBMITTED, TaskNotes, encode_rest, shown_call
 from trellis.monitoring.hub import MonitoringHub
 from trellis.monitoring.journal import JournalWriter
 from trellis.monitoring.messages import (
@@ -220,6 +220,8 @@ class Recording:
             self._encoder.encode(entry)
         except Exception:
             try:
+                if entry[0] == SUBMITTED and isinstance(entry[-1], tuple):  # a large int among the arguments
+                    entry = (*entry[:-1], {"arguments": shown_call(entry[-1], {})})
                 return [_as_text(value) for value in entry]
             except Exception:
                 self._drop([entry])

@@ -39,13 +39,14 @@ class RowBatch(NamedTuple):
 class _Task:
     """A task that is not final: its rows, as far as they are known."""
 
-    __slots__ = ("app", "attempt", "number", "own", "running", "task", "tries", "try_")
+    __slots__ = ("app", "attempt", "before", "number", "own", "running", "task", "tries", "try_")
 
     def __init__(self, number: int, app: str) -> None:
         self.number = number
         self.app = app
         self.tries = 0  # attempts launched
         self.running = False  # "running" has been said of the last attempt
+        self.before: float | None = None  # when the attempt before it started
         self.task: list[Any] = []
         self.try_: list[Any] = []
         self.own: list[Any] = []
@@ -253,6 +254,7 @@ class Rows:
         self._old_tries.append(tuple(old))
         if task.attempt is not None:
             self._old_attempts.append(tuple(task.attempt))
+            task.before = task.attempt[_STARTED]
             task.attempt = None
         task.try_ = [old[0] + 1, task.number, self._run_id, None, None, old[_TRY_EXECUTOR], None, None, None, "", None]
         task.running = False
@@ -340,7 +342,10 @@ class Rows:
             task.try_[_JOINS] = ",".join(map(str, change.get("joins", ())))
             self._now(task, "joining", self._stamp(at))
             return
-        self._ended(number, at, change.get("run_info"), exception)
+        info = change.get("run_info")
+        if info is not None and info[4] == task.before:  # this attempt has not run: it is what is known of the last
+            info = None
+        self._ended(number, at, info, exception)
         if state == States.fail_retryable:
             self._now(task, "fail_retryable", self._stamp(at))
             self._next_try(task)

@@ -88,6 +88,14 @@ def test_an_attempt_that_failed_and_another() -> None:
     assert batch.added["trellis_failure"] == [(3, 0, 0, 13.0, "app", "abc", "ValueError", "no", None, False)]
 
 
+def test_an_attempt_that_could_not_be_launched_has_not_run() -> None:
+    retried = [CHANGED, 0, 13.0, States.fail_retryable, {"failure": FAILURE, "run_info": RAN}]
+    failed = [CHANGED, 0, 14.0, States.failed, {"failure": FAILURE, "run_info": RAN}]
+    batch = rows(*SIMPLE[:2], retried, failed).take(0)
+    assert batch.replaced["try"][1] == (1, 0, "run", None, None, "htex", None, None, 14.0, "ValueError('no')", None)
+    assert [state[0] for state in states(batch)].count("running") == 1
+
+
 def test_a_task_that_is_cancelled_and_what_comes_too_late() -> None:
     made = rows(*SIMPLE[:2], [CHANGED, 0, 13.0, States.cancelled, {"failure": FAILURE}], SIMPLE[2])
     batch = made.take(0)
