@@ -46,7 +46,8 @@ def take_status(kernel: WatchedKernel, pace: Pace, timeout_s: float = 1.0) -> Ru
         apps=apps,
         rate_per_s=rate,
         mean_rate_per_s=pace.mean_per_s,
-        eta_s=remaining / rate if rate and remaining else None,
+        # How long those take that run is not known from how fast others were.
+        eta_s=remaining / rate if rate and remaining > states[States.running.name] else None,
         executors=tuple(_worth_telling(reports, _at_executors(kernel))),
         failures=tuple(snapshot(one.record, one) for one in list(final.failed)[-_FAILURES:]),
         notes=(_ENDING,) if kernel.cleanup_called else (),

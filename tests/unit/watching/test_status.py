@@ -131,6 +131,18 @@ def test_how_long_it_takes_follows_from_the_rate(apps: Apps, played: Played, ker
     assert kernel.status().mean_rate_per_s
 
 
+def test_when_only_tasks_that_run_are_left_no_time_is_foretold(
+    apps: Apps, played: Played, kernel: DataFlowKernel
+) -> None:
+    first, last = apps.simulate(), apps.simulate()
+    kernel._watch.pace.note(time.monotonic() - 5, 2, 0)
+    played.end(first)
+    first.result()
+    played.begin(last)
+    status = kernel.status()
+    assert (bool(status.rate_per_s), status.remaining, status.eta_s) == (True, 1, None)
+
+
 def test_while_it_is_cleaned_up_it_says_so(played: Played, tmp_path: Path) -> None:
     kernel = kernel_of(played, tmp_path)
     seen: list[Any] = []
