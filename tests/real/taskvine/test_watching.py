@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
-from tests.integration.taskvine.test_watching import Sink, launch
+from tests.integration.taskvine.test_watching import Record, Sink, launch, wait_and_use
+from tests.integration.taskvine.vines import CALL
 from tests.real.programs import wait_for
 from tests.real.taskvine.conftest import Start
-from trellis.executors.taskvine import Library
+from trellis.core.interfaces import Attempt, ExecutorContext
+from trellis.core.measurements import FileSeen, NodeSeen, TaskSample
+from trellis.executors.taskvine import Library, TaskVineExecutor, TaskVineFactoryConfig, TaskVineManagerConfig
+from trellis.staging.files import File
 
 
 def test_tasks_that_run_and_wait_are_told_where_they_are(start: Start, tmp_path: Path) -> None:
@@ -45,6 +50,41 @@ def test_tasks_that_run_and_wait_are_told_where_they_are(start: Start, tmp_path:
     executor.cancel(large)
     go.touch()
     wait_for("all have ended", lambda: len(sink.outcomes) == 4)
+
+
+def test_what_is_measured_when_a_run_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").write_text("some")
+    record, sink, go = Record(), Sink(), tmp_path / "go"
+    executor = TaskVineExecutor(
+        "vine",
+        engine="ndcctools",
+        libraries=[Library("direct", exec_mode="direct", cores=1, memory=100, disk=100)],
+        manager_config=TaskVineManagerConfig(
+            port=0, library_config={"num_slots": 1, "cores": 1, "memory": 100, "disk": 100}
+        ),
+        factory_config=TaskVineFactoryConfig(cores=3, memory=1000, disk=2000),
+    )
+    executor.start(ExecutorContext(run_dir=str(tmp_path), run_id="test", measurements=record))
+    try:
+        files = {"inputs": [File("in")], "outputs": [File("out")]}
+        for resources in ({"cores": 1, "memory": 200, "disk": 200}, CALL, {**CALL, "library": "direct"}):
+            mine = files if "cores" in resources else {}
+            executor.launch(Attempt(wait_and_use, (str(go),), mine, sink=sink, resources=resources))
+        wait_for("all are sampled", lambda: len({sample.attempt for sample in record.of(TaskSample)}) == 3)
+        go.touch()
+        wait_for("all have ended", lambda: len(sink.outcomes) == 3)
+        assert [outcome.value for _, outcome in sink.outcomes] == ["not seen"] * 3
+        infos = [outcome.run_info for _, outcome in sink.outcomes]
+        assert all(info and info.usage and info.usage.peak_memory_bytes > 20_000_000 for info in infos)
+        wait_for("the output is told of", lambda: "out" in {file.name for file in record.of(FileSeen)})
+    finally:
+        executor.shutdown()
+    seen = {(file.name, file.kind, file.event) for file in record.of(FileSeen)}
+    assert seen >= {("in", "file", "transferred"), ("out", "task output", "transferred")}
+    assert ("library", "started") in {(kind, event) for _, kind, event in seen}
+    (node,) = [node for node in record.of(NodeSeen) if node.active]
+    assert (node.executor, node.cpus, node.memory_bytes) == ("vine", 3, 1000 * 2**20)
 
 
 def slow_context(path: str) -> dict[str, Any]:

@@ -76,6 +76,10 @@ class LibraryBook:
         entry = self._specs.get(name)
         return None if entry is None else entry[0]
 
+    def installed(self) -> list[str]:
+        """Names of those that TaskVine knows."""
+        return list(self._known)
+
     def trouble(self, name: str) -> str:
         """How the library ended that was the last to end, when no call has ended in it since."""
         return self._last_words.get(name, "")

@@ -6,10 +6,12 @@ import re
 
 from trellis.executors.taskvine.ndcctools import hung_workers
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
+from trellis.executors.taskvine.ndcctools.files_seen import files_in
 from trellis.executors.taskvine.ndcctools.placements import Placements
 from trellis.executors.taskvine.ndcctools.task_book import TaskBook
 from trellis.executors.taskvine.ndcctools.waiting import Waiting
 from trellis.executors.taskvine.ndcctools.workers import WorkerBook
+from trellis.wire.vine_watching import SeenFile
 
 # After a worker is gone, its process is looked for so long, so often.
 _HUNG_FOR_S = 120.0
@@ -38,8 +40,12 @@ def starts_to_tell(log: bytes) -> list[str]:
 class Rounds:
     """Gives what the user should know; all clocks are the caller's."""
 
-    def __init__(self, vine: TaskVine, tasks: TaskBook, workers: WorkerBook, placements: Placements) -> None:
+    def __init__(
+        self, vine: TaskVine, tasks: TaskBook, workers: WorkerBook, placements: Placements, recorded: bool = False
+    ) -> None:
         self._placements = placements
+        self._recorded = recorded
+        self._files: list[SeenFile] = []
         self._vine = vine
         self._tasks = tasks
         self._workers = workers
@@ -63,9 +69,16 @@ class Rounds:
             tasks, running = len(self._tasks), self._vine.statistics().tasks_on_workers
             news = self._news_of_log()
             self._placements.read(news)
+            if self._recorded:
+                self._files += files_in(news, self._tasks.installed())
             notices += starts_to_tell(news)
             notices += self._waiting.look(now, tasks, running, self._workers.allocations(), self._tasks.needs())
         return notices
+
+    def take_files(self) -> list[SeenFile]:
+        """What has become of files since the last time, when the run is recorded."""
+        files, self._files = self._files, []
+        return files
 
     def _news_of_log(self) -> bytes:
         try:

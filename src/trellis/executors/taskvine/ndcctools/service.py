@@ -7,6 +7,7 @@ process lives; ports on standard output. Tasks, workers and files are TaskVine's
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ from typing import assert_never
 
 from trellis.errors import BadMessage, ConfigurationError
 from trellis.executors.common.message_policy import Client, header_of
+from trellis.executors.common.proc_usage import uses_of
 from trellis.executors.taskvine.manager_main import run_manager
 from trellis.executors.taskvine.ndcctools import mapping
 from trellis.executors.taskvine.ndcctools.adapter import TaskVine
@@ -26,6 +28,7 @@ from trellis.executors.taskvine.ndcctools.fetches import Fetched, Fetches
 from trellis.executors.taskvine.ndcctools.file_book import FileBook
 from trellis.executors.taskvine.ndcctools.library_book import LibraryBook
 from trellis.executors.taskvine.ndcctools.links import Links
+from trellis.executors.taskvine.ndcctools.local_tasks import local_tasks
 from trellis.executors.taskvine.ndcctools.placements import Placements
 from trellis.executors.taskvine.ndcctools.rounds import Rounds
 from trellis.executors.taskvine.ndcctools.task_book import Done, NewTask, TaskBook
@@ -39,6 +42,7 @@ from trellis.transport.endpoint import ServerEndpoint
 from trellis.transport.keys import load_server_keys
 from trellis.transport.service import TURN, Loop
 from trellis.wire.codec import Buffer, Decoder, encode_header, pack, unpack
+from trellis.wire.measures import Sample, TaskSamples
 from trellis.wire.messages import DefineFunctions, DrainBlocks, ForgetFunctions, Message, Shutdown
 from trellis.wire.vine import (
     CancelVineTasks,
@@ -57,7 +61,7 @@ from trellis.wire.vine import (
     VineTasks,
     WorkerLeft,
 )
-from trellis.wire.vine_watching import VineStandingRequest, VineTasksRunning
+from trellis.wire.vine_watching import VineFilesSeen, VineStandingRequest, VineTasksRunning
 
 logger = logging.getLogger("trellis.vine.manager")
 
@@ -113,8 +117,9 @@ class NdcctoolsService:
         self._ends: list[Done | VineTaskFailed] = []  # to be reported
         self._report_at = 0.0
         self._look_at = 0.0
+        self._sample_at = 0.0 if settings.sample_every_s > 0 else math.inf
         self._placements = Placements()
-        self._rounds = Rounds(self._vine, self._tasks, self._workers, self._placements)
+        self._rounds = Rounds(self._vine, self._tasks, self._workers, self._placements, settings.recorded)
         wanted = int(settings.tune.get("wait-for-workers", settings.wait_for_workers))
         self._asked = AskedTasks(self._tasks, self._workers, self._placements, wanted, bool(mode))
         self._running = True
@@ -221,9 +226,22 @@ class NdcctoolsService:
             self._send(news)
         for notice in self._rounds.look(now):
             self._send(VineNotice(notice))
+        if files := self._rounds.take_files():
+            self._send(VineFilesSeen(files))
         self._asked.look(len(rows))
         self._placements.look(rows, time.time())
         self._tell_running()
+        if now >= self._sample_at:
+            self._sample_at = now + self._settings.sample_every_s
+            self._sample()
+
+    def _sample(self) -> None:
+        """Look at the tasks that run on this host, all at once."""
+        pids = {n: pid for n, pid in local_tasks(self._vine.port).items() if self._tasks.is_call(n) is not None}
+        uses = uses_of(pids.values())
+        found = {self._tasks.id_of(n): Sample(*uses[pid]) for n, pid in pids.items() if pid in uses}
+        if found:
+            self._send(TaskSamples("", list(found), list(found.values()), time.time()))
 
     def _tell_running(self) -> None:
         by_worker: dict[str, dict[int, float]] = {}

@@ -297,6 +297,10 @@ class TaskBook:
         found = {file: self.known(maker) for file, maker in makers.items()}
         return {self._files.name(file): maker for file, maker in found.items() if maker is not None}
 
+    def installed(self) -> list[str]:
+        """Names of the libraries that calls have named."""
+        return self._libraries.installed()
+
     def library(self, name: str) -> LibrarySpec | None:
         return self._libraries.spec(name)
 
