@@ -167,7 +167,8 @@ def _executor(executor: Answer) -> Iterator[Any]:
     busy = sum(manager["busy"] for manager in managers) if managers else executor["running"]
     workers = executor["workers"]
     parts = [count(workers, "worker") if busy is None else f"{busy:,} of {count(workers, 'worker')} busy"]
-    if not workers and (executor["queued"], executor["assigned"], executor["running"]) == (None, None, None):
+    tells_more = workers or blocks or executor["error"]
+    if not tells_more and (executor["queued"], executor["assigned"], executor["running"]) == (None, None, None):
         parts = ["tells nothing of its workers"]
     parts += [f"{executor[name]:,} {words}" for name, words in _PLACES if executor[name]]
     if managers:

@@ -118,6 +118,8 @@ def test_status_before_there_are_tasks(kernel: DataFlowKernel, say: Say) -> None
 def test_an_executor_that_cannot_work_says_why(kernel: DataFlowKernel, played: Played, say: Say) -> None:
     played.answers = lambda: ExecutorReport("played", "Played", 0, error="no block can start")
     assert "  cannot work any more: no block can start" in say("status")[1]
+    played.answers = lambda: ExecutorReport("played", "Played", 0)
+    assert "played Played  tells nothing of its workers" in say("status")[1].splitlines()
 
 
 def test_tasks(kernel: DataFlowKernel, apps: Apps, played: Played, say: Say) -> None:
