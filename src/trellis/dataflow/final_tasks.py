@@ -9,6 +9,7 @@ import os
 from collections import defaultdict, deque
 from typing import Any, NamedTuple
 
+from trellis.core.users_errors import is_interrupt
 from trellis.dataflow.states import FINAL_STATES, States
 from trellis.dataflow.taskrecord import TaskRecord
 from trellis.futures import DataFuture
@@ -35,8 +36,13 @@ def stream_path(stream: Any) -> str:
         stream = stream[0] if stream else ""
     if isinstance(stream, DataFuture):
         stream = stream.file_obj
-    path = getattr(stream, "filepath", stream)
-    return os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    try:
+        path = getattr(stream, "filepath", stream)
+        return os.fsdecode(path) if isinstance(path, str | os.PathLike) else ""
+    except BaseException as error:  # an object of the user's
+        if is_interrupt(error):
+            raise
+        return ""
 
 
 def _no_tasks() -> dict[States, int]:

@@ -307,7 +307,6 @@ class TaskRunner:
                 has_callbacks = future._set_cancelled()
             else:
                 self._note_failure(record, exception)
-                self.final_tasks.note_failure(record)
                 has_callbacks = future.end_with_exception(exception)
             if has_callbacks:  # later: dependents and other tasks do not wait for what users do there
                 self._thread.call_back(future)
@@ -321,11 +320,15 @@ class TaskRunner:
             return self._graph.handle(self._done(record.id, exception is not None))
 
     def _note_failure(self, record: TaskRecord, exception: BaseException) -> None:
+        self.final_tasks.note_failure(record)
         if self._closed and type(exception) is DataFlowException:  # see _abandon
             self._failures.note_abandoned(record)
             return
-        note_where(record, exception)
-        self._failures.note(record, exception)
+        try:
+            note_where(record, exception)
+            self._failures.note(record, exception)
+        except Exception:  # whatever is noted: its future must end
+            logger.exception("the failure of %s could not be noted", record.describe())
 
     # -- outcomes, on the runner's thread ----------------------------------------------------------------------
 
