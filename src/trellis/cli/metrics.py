@@ -26,7 +26,8 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the metrics; gives the exit code, 1 when the run does not answer."""
+    """Write the metrics; gives the exit code: 1 when the run does not answer, 2 when there is none."""
+    from trellis.watching.find_runs import NoSuchRun
     from trellis.watching.metrics import as_prometheus
 
     try:
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         _write(as_prometheus(status), options.output)
     except (TrellisError, OSError) as error:
         print(f"trellis metrics: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, NoSuchRun) else 1
     if trouble:
         print(f"trellis metrics: {trouble}", file=sys.stderr)
     return 1 if trouble else 0

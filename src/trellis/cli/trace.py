@@ -51,11 +51,13 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the trace; gives the exit code."""
+    from trellis.watching.find_runs import NoSuchRun
+
     try:
         count = _write(options)
     except (TrellisError, OSError) as error:
         print(f"trellis trace: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, NoSuchRun) else 1
     if options.output != "-":
         print(f"{options.output}: {count:,} attempts; open it at https://ui.perfetto.dev or chrome://tracing")
     return 0

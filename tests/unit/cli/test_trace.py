@@ -160,7 +160,7 @@ def test_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) 
     ):
         assert main(["trace", "--database", database]) == 1
         assert words in capsys.readouterr().err
-    assert main(["trace", "nowhere"]) == 1
+    assert main(["trace", "nowhere"]) == 2
     assert "trellis trace: nowhere is neither" in capsys.readouterr().err
     assert not (tmp_path / "trace.json").exists()
 
@@ -225,5 +225,5 @@ def test_metrics_of_a_run_that_was_killed(kernel: DataFlowKernel, tmp_path: Path
 
 
 def test_metrics_of_nothing(tmp_path: Path, capsys: Any) -> None:
-    assert main(["metrics", str(tmp_path)]) == 1
+    assert main(["metrics", str(tmp_path)]) == 2
     assert "trellis metrics: " in capsys.readouterr().err
