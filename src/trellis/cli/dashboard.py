@@ -38,7 +38,9 @@ def add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", nargs="?", default="runinfo", metavar="RUN_DIR", help="as for trellis dashboard")
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="the file (%(default)s)")
-    parser.add_argument("--run", default="", metavar="RUN_ID", help="the run, when there are several (the latest)")
+    parser.add_argument(
+        "--run", dest="run_id", default="", metavar="RUN_ID", help="the run, when there are several (the latest)"
+    )
 
 
 def run_dashboard(options: argparse.Namespace) -> int:
@@ -80,7 +82,7 @@ def run_report(options: argparse.Namespace) -> int:
     try:
         source, rundir = open_place(options.place)
         try:
-            write_report(source, options.run or run_of(source, rundir), options.output)
+            write_report(source, options.run_id or run_of(source, rundir), options.output)
         finally:
             source.close()
     except (ConfigurationError, OSError) as error:

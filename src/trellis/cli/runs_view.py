@@ -22,6 +22,7 @@ _FINAL = [state.name for state in FINAL_STATES]
 _BAD = ("failed", "dep_fail")
 # Managers that a status lists one by one; `trellis blocks` lists all.
 _MANAGERS = 8
+_ERROR_IN_A_LIST = 200  # characters
 _TASKS_IN_A_LIST = 12
 
 
@@ -221,7 +222,7 @@ def _failures(status: Answer) -> Iterator[Any]:
     yield Text("failed", "bold red").append(f"  {count(failed, 'task')}; the last ones:", "dim")
     for task in status["failures"]:
         on = f" on {plain(task['hostname'])}" if task["hostname"] else ""
-        yield hanging("  ", Text(f"task {task['task_id']} (app {plain(task['app'])}){on}: {plain(task['error'])}"))
+        yield hanging("  ", Text(f"task {task['task_id']} (app {plain(task['app'])}){on}: {_brief(task['error'])}"))
     yield Text("  more: trellis tasks --failed, trellis explain TASK", "dim")
 
 
@@ -272,8 +273,14 @@ def _about(task: Answer) -> str:
         return f"waits for {shown}" + (f" and {len(waits) - _TASKS_IN_A_LIST} more" if waits[_TASKS_IN_A_LIST:] else "")
     if task["error"]:
         attempts = f"attempt {task['attempt']}; before: " if task["state"] in ("launched", "running") else ""
-        return f"{attempts}{task['error']}"
+        return f"{attempts}{_brief(task['error'])}"
     return ""
+
+
+def _brief(error: str) -> str:
+    """What a list tells of an error; ``trellis explain`` tells all."""
+    text = plain(error)
+    return text if len(text) <= _ERROR_IN_A_LIST else f"{text[:_ERROR_IN_A_LIST]}…"
 
 
 def explanation_view(answer: Answer) -> Group:

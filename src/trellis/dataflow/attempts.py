@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trellis.core.failures import as_exception
+from trellis.core.failures import as_exception, in_words
 from trellis.core.interfaces import INTERNAL_EXECUTOR, Attempt, AttemptSink, Executor, Outcome
 from trellis.core.users_errors import repr_of
 from trellis.dataflow.call_values import check_values
@@ -103,6 +103,7 @@ def note_failure(
     """
     record.fail_count += 1
     record.fail_history.append(repr_of(exception))
+    record.failure = in_words(exception)
     if not may_retry:
         cost = NEVER_RETRY
     elif policy.handler is not None:
@@ -134,6 +135,7 @@ def give_up(record: TaskRecord, memoizer: Memoizer, *, forget: bool) -> None:
     future = record.app_fu
     assert future is not None
     exception = abandoned(record)
+    record.failure = str(exception)
     record.status = States.failed
     try:
         if record.memoize:

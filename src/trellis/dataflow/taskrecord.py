@@ -29,6 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "exec_fu": None,
     "fail_cost": 0.0,
     "fail_count": 0,
+    "failure": "",
     "from_memo": None,
     "hashsum": None,
     "joins": None,
@@ -63,6 +64,7 @@ class TaskRecord:
         "fail_cost",
         "fail_count",
         "fail_history",
+        "failure",
         "from_memo",
         "func",
         "func_name",
@@ -101,6 +103,7 @@ class TaskRecord:
         fail_cost: float
         fail_count: int
         fail_history: list[str]
+        failure: str  # the last one, in words
         from_memo: bool | None
         func: Callable[..., Any]
         func_name: str

@@ -119,9 +119,9 @@ def _ended(record: TaskRecord) -> str:
         return "has succeeded: its result came from a memo or a checkpoint"
     if record.status is States.cancelled:
         return "was cancelled"
-    cause = record.fail_history[-1] if record.fail_history else "no reason is known"
+    cause = record.failure or "no reason is known"
     if record.status is States.dep_fail:
-        return f"has not run, because something it depends on has failed: {cause}"
+        return f"has not run: {cause}"
     attempts = f", {count(record.fail_count, 'attempt')}" if record.fail_count > 1 else ""
     return f"has failed{where}{attempts}: {cause}"
 

@@ -17,8 +17,6 @@ from trellis.errors import ParameterValueError
 from trellis.watching.snapshot import TaskList, TaskSnapshot
 from trellis.watching.view import WatchedKernel
 
-# Of an exception's text.
-_SHOWN = 500
 # Tasks that one task waits for, in its snapshot.
 _DEPENDENCIES = 1000
 
@@ -47,7 +45,6 @@ def snapshot(record: TaskRecord, failed: KeptFailure | None = None) -> TaskSnaps
         stdout, stderr = failed.stdout, failed.stderr
     else:
         stdout, stderr = (stream_path(future.stdout), stream_path(future.stderr)) if future is not None else ("", "")
-    history = record.fail_history
     return TaskSnapshot(
         task_id=record.id,
         app=record.func_name,
@@ -64,7 +61,7 @@ def snapshot(record: TaskRecord, failed: KeptFailure | None = None) -> TaskSnaps
         running_since=begun.started_at if begun is not None and state is States.running else None,
         duration_s=info.duration_s if info is not None and state in IS_FINAL else None,
         waits_for=tasks_behind(open_futures(record)[:_DEPENDENCIES], record.dfk),
-        error=_shortened(history[-1]) if history else "",
+        error=record.failure,
         failed_attempts=record.fail_count,
         stdout=stdout,
         stderr=stderr,
@@ -155,7 +152,3 @@ def _notes(kernel: WatchedKernel, wanted: frozenset[States], apps: list[str] | N
 
 def _seconds(time: datetime | None) -> float | None:
     return None if time is None else time.timestamp()
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -107,7 +107,7 @@ def test_status(kernel: DataFlowKernel, apps: Apps, played: Played, say: Say) ->
     assert "  block 1 (job 4712) PENDING: Priority" in lines
     assert "  manager 9c1b on node8 is held" in lines
     assert "  ! the queue is long" in lines
-    assert "  task 0 (app simulate) on node7: ValueError('too [red]large[/red]\\n\\x1b[31m')" in lines
+    assert "  task 0 (app simulate) on node7: ValueError: too [red]large[/red]  [31m" in lines
     assert "\x1b" not in out
 
 

@@ -115,7 +115,7 @@ def test_earlier_attempts_are_told(apps: Apps, played: Played) -> None:
         "earlier attempts have failed (1 of 1 retries used):",
         "  attempt 1: ValueError('too large')",
     )
-    assert explanation.task.error == "ValueError('too large')"
+    assert explanation.task.error == "ValueError: too large"
 
 
 def test_tasks_that_have_ended(apps: Apps, played: Played) -> None:
@@ -129,11 +129,11 @@ def test_tasks_that_have_ended(apps: Apps, played: Played) -> None:
     dependent.exception()
     assert good.explain().text == "task 0 (app simulate) has succeeded on node7, in 0.5 s"
     assert (
-        bad.explain().text == "task 1 (app simulate) has failed on node7, in 0.5 s, 2 attempts: ValueError('too small')"
+        bad.explain().text == "task 1 (app simulate) has failed on node7, in 0.5 s, 2 attempts: ValueError: too small"
     )
     assert cancelled.explain().text == "task 2 (app simulate) was cancelled"
     assert dependent.explain().text.startswith(
-        "task 3 (app simulate) has not run, because something it depends on has failed: DependencyError("
+        "task 3 (app simulate) has not run: DependencyError: dependencies of task 3 failed because of task 1"
     )
 
 

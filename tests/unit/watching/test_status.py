@@ -79,7 +79,7 @@ def test_the_last_failures_are_in_it(apps: Apps, played: Played, kernel: DataFlo
     first, second = kernel.status().failures
     assert (first.task_id, first.error, first.hostname, first.stdout) == (
         1,
-        "ValueError('too large')",
+        "ValueError: too large",
         "node7",
         str(tmp_path / "out"),
     )
