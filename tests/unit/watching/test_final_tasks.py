@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from trellis.futures import DataFuture
 from trellis.staging.files import File
 
 
+class BytesPath(os.PathLike[bytes]):
+    def __fspath__(self) -> bytes:
+        return b"/x/out.txt"
+
+
 @pytest.mark.parametrize(
     ("stream", "path"),
     [
@@ -21,6 +27,7 @@ from trellis.staging.files import File
         ((Path("/x/out.txt"), "a"), "/x/out.txt"),
         (Path("/x/out.txt"), "/x/out.txt"),
         (File("/x/out.txt"), "/x/out.txt"),
+        (BytesPath(), "/x/out.txt"),
         ((), ""),
         (-1, ""),
         (object(), ""),
