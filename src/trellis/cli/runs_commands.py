@@ -78,6 +78,7 @@ def _unanswered(error: NoAnswer) -> dict[str, Any]:
         "total": end.total if end is not None and end.how == "cleanup" else None,
         "states": dict(end.states) if end is not None else {},
         "apps": as_json(end.apps) if end is not None else [],
+        "abandoned": end.abandoned if end is not None else 0,
     }
 
 

@@ -64,10 +64,15 @@ def end_view(status: Answer) -> Group:
     return lines(
         _head(status),
         _progress(status) if status["total"] else None,
+        _abandoned(status["abandoned"]) if status["abandoned"] else None,
         Text(plain(text), "yellow") if text and status["state"] != "ended" else None,
         Text() if status["apps"] else None,
         _apps(status["apps"]) if status["apps"] else None,
     )
+
+
+def _abandoned(number: int) -> Text:
+    return Text(f"{number:,} of the failed ones had not ended when the run did (abandoned)", "yellow")
 
 
 def status_line(status: Answer) -> str:

@@ -38,6 +38,7 @@ class RunEnd:
     total: int = 0
     states: Mapping[str, int] = field(default_factory=dict)
     apps: Sequence[AppTasks] = ()
+    abandoned: int = 0  # of the failed tasks, those that had not ended when the run did
 
 
 @dataclass(frozen=True, slots=True)

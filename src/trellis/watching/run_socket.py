@@ -118,7 +118,8 @@ class RunSocket:
         from trellis.watching.status import count_tasks, in_order
 
         states, apps = count_tasks(self._kernel)
-        end = RunEnd("cleanup", time.time(), states.total(), in_order(states), apps)
+        abandoned = sum(group.count for group in self._kernel.failures.abandoned)
+        end = RunEnd("cleanup", time.time(), states.total(), in_order(states), apps, abandoned)
         try:
             run_file.write(replace(began, end=end))
         except OSError as error:  # the directory may have been removed

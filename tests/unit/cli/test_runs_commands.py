@@ -234,16 +234,18 @@ def test_where_there_are_no_runs_that_is_said(say: Say, tmp_path: Path) -> None:
 def test_an_ended_run_tells_how_it_ended_and_answers_nothing_else(played: Played, tmp_path: Path, say: Say) -> None:
     kernel = kernel_of(played, tmp_path / "runinfo")
     has_failed(Apps(kernel), played)
+    Apps(kernel).simulate()
     kernel.cleanup()
     code, out, _ = say("status")
     assert code == 0
     assert "  ended " in out.splitlines()[0]
-    assert "tasks  1 of 1 tasks, 1 failed" in out.splitlines()
+    assert "tasks  2 of 2 tasks, 2 failed" in out.splitlines()
+    assert "1 of the failed ones had not ended when the run did (abandoned)" in out.splitlines()
     code, out, err = say("tasks")
     assert (code, out) == (1, "")
     assert err.splitlines()[0] == "trellis tasks: runinfo/000: it has ended"
     code, told = objects(say, "status")
-    assert (code, told["state"], told["states"]) == (0, "ended", {"failed": 1})
+    assert (code, told["state"], told["states"], told["abandoned"]) == (0, "ended", {"failed": 2}, 1)
 
 
 def test_one_that_was_killed_is_told_with_an_exit_code(played: Played, tmp_path: Path, say: Say) -> None:

@@ -157,7 +157,7 @@ def test_at_the_end_the_file_says_how_it_went_and_the_socket_is_gone(played: Pla
     assert run.state == "ended"
     end = run.file.end
     assert end is not None
-    assert (end.total, end.states) == (2, {"exec_done": 1, "failed": 1})
+    assert (end.total, end.states, end.abandoned) == (2, {"exec_done": 1, "failed": 1}, 1)
     assert [app.app for app in end.apps] == ["simulate", "stubborn"]
     assert os.listdir(kernel.run_dir) == ["run.json"]
     with pytest.raises(NoAnswer) as refused:
