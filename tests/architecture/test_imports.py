@@ -35,6 +35,7 @@ SUBPROCESS = (
     "trellis.executors.htex",
     "trellis.executors.taskvine",
     "trellis.monitoring.recorder_process",
+    "trellis.dashboard.server_process",
     "trellis.providers",
     "trellis.utils",  # execute_wait
 )

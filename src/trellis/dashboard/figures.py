@@ -59,7 +59,7 @@ def _rounded(values: Series, digits: int = 2) -> Series:
     return [round(value, digits) for value in values]
 
 
-def states(bins: Bins, series: Mapping[str, Series]) -> Figure:
+def states(bins: Bins, series: Mapping[str, Series], run: RecordedRun) -> Figure:
     """Tasks by state over time."""
     there = {state: series[state] for state in _STACK if any(series.get(state, ()))}
     times = [stamp(at) for at in [bins.start, *bins.ends]]
@@ -71,9 +71,10 @@ def states(bins: Bins, series: Mapping[str, Series]) -> Figure:
         }
         for state, values in there.items()
     ]  # fmt: skip
+    when = "Now" if run.live else "At the end"
     last = ", ".join(f"{count(values[-1])} {state_words(state)}" for state, values in there.items() if values[-1])
     return _figure(
-        data, f"At the end: {last or 'no tasks'}.", ["until", *map(state_words, there)], _table(bins, there),
+        data, f"{when}: {last or 'no tasks'}.", ["until", *map(state_words, there)], _table(bins, there),
         yaxis={"title": {"text": "tasks"}, "rangemode": "tozero"}, hovermode="x unified",
     )  # fmt: skip
 
@@ -189,7 +190,7 @@ def blocks(changes: Sequence[BlockState], run: RecordedRun) -> Figure:
     ]  # fmt: skip
     names = sorted({name for parts in spans.values() for name, _, _ in parts}, key=_natural)
     return _figure(
-        data, f"{len(names)} blocks.", ["block", "state", "since", "job"], rows[:200],
+        data, f"{len(names)} block{'s' if len(names) != 1 else ''}.", ["block", "state", "since", "job"], rows[:200],
         barmode="overlay", xaxis={"type": "date"}, height=90 + 24 * min(max(len(names), 2), 40),
         yaxis={"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True},
     )  # fmt: skip
@@ -239,7 +240,7 @@ def _bars(found: TaskStream, apps: Sequence[str], span: Mapping[str, Any]) -> Fi
                 "x": [max(1000 * (bar.ended - bar.begun), 0.1) for bar, _ in chosen],
                 "marker": {
                     "color": colours[app],
-                    "line": {"width": [2 if bar.failed else 0.5 for bar, _ in chosen],
+                    "line": {"width": [2 if bar.failed else 0 for bar, _ in chosen],
                              "color": ["@failed" if bar.failed else "@paper" for bar, _ in chosen]},
                     "pattern": {"shape": ["x" if bar.failed else "" for bar, _ in chosen], "fgcolor": "@failed",
                                 "size": 6, "fillmode": "overlay"},

@@ -177,7 +177,7 @@ class Pages:
 
     def _states(self, run: RecordedRun) -> figures.Figure:
         bins = Bins.of(run, _BINS)
-        return figures.states(bins, pages_overview.states_over_time(self.source, run, bins))
+        return figures.states(bins, pages_overview.states_over_time(self.source, run, bins), run)
 
     def _rate(self, run: RecordedRun) -> figures.Figure:
         bins = Bins.of(run, _BINS // 2)

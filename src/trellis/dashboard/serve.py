@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
+import json
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+import time
 from typing import Any
 
 from trellis.dashboard.guard import TOKEN, Guard
@@ -75,28 +74,28 @@ def serve(app: Any, listening: socket.socket, ends: threading.Event | None = Non
         server.run(sockets=[listening])
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Serve one database until standard input closes; print the link when it can be opened."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--database", required=True)
-    parser.add_argument("--run", default="")
-    options = parser.parse_args(words)
+def main() -> int:
+    """Serve the database that standard input names, until that closes; say the link when it can be opened."""
+    settings = json.loads(sys.stdin.buffer.readline() or b"{}")
+    if not settings:  # whoever started this has ended
+        return 1
     from trellis.dashboard.application import Application
     from trellis.dashboard.pages import Pages
 
     host = "127.0.0.1"
     guard = Guard.of(host)
     try:
+        source = _open(settings["database"], settings["run"])
         listening = listen(host, None)
-        source = _open(options.database)
     except ConfigurationError as error:
-        _say(f"error: {error}")
+        _say(f"{error}")
         return 1
-    _say(link(host, listening, guard, f"/run/{options.run}/overview" if options.run else "/"))
+    _say(link(host, listening, guard, f"/run/{settings['run']}/overview"))
     ends = threading.Event()
 
     def wait_for_end() -> None:
-        os.read(0, 1)
+        while sys.stdin.buffer.read(1):
+            pass
         ends.set()
 
     threading.Thread(target=wait_for_end, daemon=True).start()
@@ -112,16 +111,18 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _open(where: str, patience_s: float = 20.0) -> Any:
-    """The database, which whoever records the run may not have made yet."""
-    import time
-
+def _open(where: str, run_id: str, patience_s: float = 20.0) -> Any:
+    """The database, which whoever records the run may not have made yet, or not put the run into."""
+    from trellis.monitoring.queries.pages_runs import run
     from trellis.monitoring.queries.pages_source import RecordSource
 
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            return RecordSource(where)
+            source = RecordSource(where)
+            while run(source, run_id, alive=True) is None and time.monotonic() < deadline:
+                time.sleep(0.2)
+            return source
         except ConfigurationError:
             if time.monotonic() > deadline:
                 raise

@@ -48,9 +48,14 @@ class RunWatch:
             from trellis.monitoring.hub import MonitoringHub
             from trellis.monitoring.recording import Recording
 
-            recording = Recording(self._kernel, config.monitoring or MonitoringHub())
+            hub = config.monitoring or MonitoringHub()
+            recording = Recording(self._kernel, hub)
             self.measurements = recording
             parts.append(recording)
+            if config.dashboard:
+                from trellis.dashboard.server_process import DashboardServer
+
+                parts.append(DashboardServer(self._kernel, hub.database_url(config.run_dir)))
         if config.stall_warning_s is not None:
             from trellis.watching.stall_watch import StallWatch
 

@@ -56,20 +56,10 @@ class AppSummary:
 
 def apps(source: RecordSource, run: RecordedRun) -> list[AppSummary]:
     """All apps of a run, that which took most time first."""
-    values = {"run": run.run_id}
     found: dict[str, AppSummary] = {}
-    for app, number in source.rows(
-        "SELECT task_func_name, COUNT(*) FROM task WHERE run_id = :run GROUP BY task_func_name", values
-    ):
-        found[str(app)] = AppSummary(str(app), number)
-    names = ", ".join(f"'{name}'" for name in FINAL)
-    for app, state, number in source.rows(
-        "SELECT t.task_func_name, s.task_status_name, COUNT(DISTINCT s.task_id) FROM status s "
-        "JOIN task t ON t.run_id = s.run_id AND t.task_id = s.task_id "
-        f"WHERE s.run_id = :run AND s.task_status_name IN ({names}) GROUP BY t.task_func_name, s.task_status_name",
-        values,
-    ):
-        summary = found.setdefault(str(app), AppSummary(str(app)))
+    for app, state, number in _states_by_app(source, run):
+        summary = found.setdefault(app, AppSummary(app))
+        summary.tasks += number
         if state in ("failed", "dep_fail"):
             summary.failed += number
         elif state in ("exec_done", "memo_done"):
@@ -83,20 +73,34 @@ def apps(source: RecordSource, run: RecordedRun) -> list[AppSummary]:
     return sorted(found.values(), key=lambda summary: (-summary.total_s, summary.app))
 
 
-def _add_durations(source: RecordSource, run: RecordedRun, found: dict[str, AppSummary]) -> None:
-    launched, begun, returned = (
-        source.seconds(f"y.task_try_time_{name}") for name in ("launched", "running", "returned")
+def _states_by_app(source: RecordSource, run: RecordedRun) -> list[tuple[str, str, int]]:
+    """How many tasks of each app have ended in each state; all others have none."""
+    own = pages_own.number_of(source, run)
+    if own is not None:
+        rows = source.rows(
+            "SELECT app, state, COUNT(*) FROM trellis_task WHERE run = :number GROUP BY app, state", {"number": own}
+        )
+        return [(str(app), str(state), int(number)) for app, state, number in rows]
+    names = ", ".join(f"'{name}'" for name in FINAL)
+    ended = (
+        f"SELECT DISTINCT task_id, task_status_name FROM status WHERE run_id = :run AND task_status_name IN ({names})"
     )
+    rows = source.rows(
+        f"SELECT t.task_func_name, COALESCE(s.task_status_name, ''), COUNT(*) FROM task t LEFT JOIN ({ended}) s "
+        "ON s.task_id = t.task_id WHERE t.run_id = :run GROUP BY t.task_func_name, COALESCE(s.task_status_name, '')",
+        {"run": run.run_id},
+    )
+    return [(str(app), str(state), int(number)) for app, state, number in rows]
+
+
+def _add_durations(source: RecordSource, run: RecordedRun, found: dict[str, AppSummary]) -> None:
     ladder = " ".join(f"WHEN ran < {limit!r} THEN {index}" for index, limit in enumerate(LIMITS))
     rows = source.rows(
-        f"SELECT app, class, COUNT(*), SUM(bad), SUM(ran), MIN(ran), MAX(ran), SUM(waited) FROM ("
+        "SELECT app, class, COUNT(*), SUM(bad), SUM(ran), MIN(ran), MAX(ran), SUM(waited) FROM ("
         f"SELECT app, bad, ran, waited, CASE {ladder} ELSE {len(LIMITS)} END AS class FROM ("
-        f"SELECT t.task_func_name AS app, CASE WHEN COALESCE(y.task_fail_history, '') = '' THEN 0 ELSE 1 END AS bad, "
-        f"{returned} - {begun} AS ran, {begun} - COALESCE({launched}, {begun}) AS waited "
-        'FROM "try" y JOIN task t ON t.run_id = y.run_id AND t.task_id = y.task_id '
-        "WHERE y.run_id = :run AND y.task_try_time_running IS NOT NULL AND y.task_try_time_returned IS NOT NULL"
-        ") a) b GROUP BY app, class",
-        {"run": run.run_id},
+        "SELECT app, bad, e - b AS ran, CASE WHEN b > h THEN b - h ELSE 0 END AS waited "
+        f"FROM {pages_own.ran(source, run)} y WHERE e IS NOT NULL) a) c GROUP BY app, class",
+        pages_own.run_values(source, run),
     )
     for app, index, number, bad, ran, shortest, longest, waited in rows:
         summary = found.setdefault(str(app), AppSummary(str(app)))

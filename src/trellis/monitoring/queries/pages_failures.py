@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from trellis.core.failures import pattern
+from trellis.monitoring.queries import pages_own
 from trellis.monitoring.queries.pages_runs import RecordedRun
 from trellis.monitoring.queries.pages_source import RecordSource
 
@@ -32,11 +33,14 @@ class RecordedFailures:
     last: float = 0.0
     hosts: Counter[str] = field(default_factory=Counter)
     examples: list[int] = field(default_factory=list)  # ids of tasks
+    traceback: str = ""  # of the first one
     followers: bool = False  # these have not run, because others had failed
 
 
 def failures(source: RecordSource, run: RecordedRun) -> list[RecordedFailures]:
     """Groups, the largest first; tasks that never ran because others had failed come last."""
+    if pages_own.number_of(source, run) is not None:
+        return _own(source, run)
     at = source.seconds("COALESCE(y.task_try_time_returned, y.task_try_time_launched)")
     rows = source.rows(
         "SELECT t.task_func_name, y.task_fail_history, COALESCE(y.hostname, ''), COUNT(*), MIN(y.task_id), "
@@ -63,6 +67,45 @@ def failures(source: RecordSource, run: RecordedRun) -> list[RecordedFailures]:
         group.followers = group.followers or name in _FOLLOWERS
         if len(group.examples) < _EXAMPLES:
             group.examples.append(int(example))
+    return sorted(groups.values(), key=lambda group: (group.followers, -group.final, -group.attempts, group.app))
+
+
+def _own(source: RecordSource, run: RecordedRun) -> list[RecordedFailures]:
+    """The same by our table of failures, which has fingerprints and tracebacks."""
+    values = pages_own.run_values(source, run)
+    rows = source.rows(
+        "SELECT f.fingerprint, f.app, MIN(f.exception), COUNT(*), SUM(CASE WHEN f.final THEN 1 ELSE 0 END), MIN(f.at), "
+        "MAX(f.at), MIN(f.task_id) FROM trellis_failure f WHERE f.run = :number GROUP BY f.fingerprint, f.app",
+        values,
+    )
+    groups: dict[tuple[str, str], RecordedFailures] = {}
+    for mark, app, name, number, final, first, last, example in rows:
+        shown = {**values, "mark": mark, "app": app, "task": example}
+        told = source.rows(
+            "SELECT message, traceback FROM trellis_failure WHERE run = :number AND fingerprint = :mark AND app = :app "
+            "AND task_id = :task ORDER BY at LIMIT 1",
+            shown,
+        )[0]
+        tasks = source.rows(
+            "SELECT DISTINCT task_id FROM trellis_failure WHERE run = :number AND fingerprint = :mark AND app = :app "
+            f"ORDER BY task_id LIMIT {_EXAMPLES}",
+            shown,
+        )
+        group = RecordedFailures(mark, app, name, f"{name}: {told[0]}", number, int(final or 0))
+        group.first, group.last = pages_own.to_local(first), pages_own.to_local(last)
+        group.traceback = str(told[1] or "")
+        group.examples = [int(row[0]) for row in tasks]
+        group.followers = name in _FOLLOWERS
+        groups[mark, app] = group
+    for mark, app, host, number in source.rows(
+        "SELECT f.fingerprint, f.app, COALESCE(a.hostname, ''), COUNT(*) FROM trellis_failure f "
+        "LEFT JOIN trellis_attempt a "
+        "ON a.run = f.run AND a.task_id = f.task_id AND a.try_id = f.try_id WHERE f.run = :number "
+        "GROUP BY f.fingerprint, f.app, COALESCE(a.hostname, '')",
+        values,
+    ):
+        if (mark, app) in groups:
+            groups[mark, app].hosts[str(host)] += number
     return sorted(groups.values(), key=lambda group: (group.followers, -group.final, -group.attempts, group.app))
 
 

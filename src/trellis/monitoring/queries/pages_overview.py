@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from trellis.monitoring.queries import pages_own
 from trellis.monitoring.queries.pages_runs import FINAL, RecordedRun
 from trellis.monitoring.queries.pages_source import RecordSource
 
@@ -119,29 +120,19 @@ def _per_bin(
 
 # -- how busy ----------------------------------------------------------------------------------------------------
 
-_ATTEMPTS = """\
-SELECT {keys}, CASE WHEN y.b < :start THEN :start ELSE y.b END AS b, y.e AS e FROM (
-    SELECT task_id, run_id, hostname, task_executor, {begun} AS b, COALESCE({returned}, :until) AS e
-    FROM "try" WHERE run_id = :run AND task_try_time_running IS NOT NULL AND task_executor <> '_parsl_internal'
-) y {join} WHERE y.b < :stop AND y.e > :start"""
-_JOIN = "JOIN task t ON t.run_id = y.run_id AND t.task_id = y.task_id"
-
 
 def busy(
-    source: RecordSource, run: RecordedRun, bins: Bins, keys: Sequence[str] = ("app",)
+    source: RecordSource, run: RecordedRun, bins: Bins, keys: Sequence[Literal["app", "host"]] = ("app",)
 ) -> dict[tuple[str, ...], Series]:
     """How many attempts ran, on average over each bin, by app or host or both."""
-    columns = {"app": "t.task_func_name", "host": "COALESCE(y.hostname, '')"}
-    attempts = _ATTEMPTS.format(
-        keys=", ".join(f"{columns[key]} AS k{number}" for number, key in enumerate(keys)),
-        begun=source.seconds("task_try_time_running"),
-        returned=source.seconds("task_try_time_returned"),
-        join=_JOIN if "app" in keys else "",
+    chosen = ", ".join(f"{key} AS k{number}" for number, key in enumerate(keys))
+    attempts = (
+        f"SELECT {chosen}, CASE WHEN b < :start THEN :start ELSE b END AS b, COALESCE(e, :until) AS e "
+        f"FROM {pages_own.ran(source, run)} y WHERE b < :stop AND COALESCE(e, :until) > :start"
     )
     names = ", ".join(f"k{number}" for number in range(len(keys)))
     values: dict[str, object] = {
-        "run": run.run_id,
-        "until": run.until,
+        **pages_own.run_values(source, run),
         "start": bins.start,
         "width": bins.width,
         "stop": bins.start + bins.width * bins.number,
@@ -150,8 +141,9 @@ def busy(
     def events(column: str, where: str = "") -> list[tuple[tuple[str, ...], int, int, float]]:
         index = source.whole(f"({column} - :start) / :width")
         rows = source.rows(
-            f"SELECT {names}, {index} AS bin, COUNT(*), SUM({column} - :start) FROM ({attempts}) a {where} "
-            f"GROUP BY {names}, bin",
+            # Times are made once for each attempt, and not wherever they are compared.
+            f"WITH a AS MATERIALIZED ({attempts}) SELECT {names}, {index} AS bin, COUNT(*), SUM({column} - :start) "
+            f"FROM a {where} GROUP BY {names}, bin",
             values,
         )
         return [(tuple(map(str, row[:-3])), int(row[-3]), int(row[-2]), float(row[-1])) for row in rows]

@@ -126,17 +126,6 @@ def tracebacks(source: RecordSource, run: RecordedRun, task_id: int) -> dict[int
     return {int(attempt): str(trace or f"{name}: {message}") for attempt, name, message, trace in rows}
 
 
-def states_by_number(source: RecordSource, run: RecordedRun) -> dict[str, int] | None:
-    """How many tasks are in each state; None: our tables do not say."""
-    number = number_of(source, run)
-    if number is None:
-        return None
-    rows = source.rows(
-        "SELECT state, COUNT(*) FROM trellis_task WHERE run = :number GROUP BY state", {"number": number}
-    )
-    return {str(state): int(count) for state, count in rows}
-
-
 def edges_by_app(source: RecordSource, run: RecordedRun) -> list[tuple[str, str, int]] | None:
     """(app that is waited for, app that waits, dependencies); None: our tables do not say."""
     number = number_of(source, run)
@@ -161,6 +150,42 @@ def dependents(source: RecordSource, run: RecordedRun, task_id: int, most: int) 
         {"number": number, "task": task_id, "most": most},
     )
     return [int(row[0]) for row in rows]
+
+
+def ran(source: RecordSource, run: RecordedRun) -> str:
+    """SQL for the attempts that have begun, by either kind of tables: who, where, from ``b`` to ``e``, and how.
+
+    Columns: task_id, try_id, app, host, block, label, h (when it was handed over), b, e (None: it runs), bad (1: it
+    failed). Ours have how long an attempt ran by the clock of its host; by Parsl's it lasts until its outcome has come.
+    Needs ``run_values``.
+    """
+    if number_of(source, run) is not None:
+        return (
+            "(SELECT task_id, try_id, app, COALESCE(hostname, '') AS host, COALESCE(block_id, '') AS block, "
+            "executor AS label, launched + :shift AS h, started + :shift AS b, "
+            "CASE WHEN duration_s IS NOT NULL THEN started + duration_s "
+            "ELSE returned END + :shift AS e, CASE WHEN exception IS NULL THEN 0 ELSE 1 END AS bad "
+            "FROM trellis_attempt WHERE run = :number AND started IS NOT NULL AND executor <> '_parsl_internal')"
+        )
+    begun, returned = source.seconds("y.task_try_time_running"), source.seconds("y.task_try_time_returned")
+    return (
+        "(SELECT y.task_id AS task_id, y.try_id AS try_id, t.task_func_name AS app, COALESCE(y.hostname, '') AS host, "
+        f"COALESCE(y.block_id, '') AS block, y.task_executor AS label, "
+        f"{source.seconds('y.task_try_time_launched')} AS h, {begun} AS b, {returned} AS e, "
+        "CASE WHEN COALESCE(y.task_fail_history, '') = '' THEN 0 ELSE 1 END AS bad "
+        'FROM "try" y JOIN task t ON t.run_id = y.run_id AND t.task_id = y.task_id WHERE y.run_id = :run '
+        "AND y.task_try_time_running IS NOT NULL AND y.task_executor <> '_parsl_internal')"
+    )
+
+
+def run_values(source: RecordSource, run: RecordedRun) -> dict[str, object]:
+    """What queries with ``ran`` need."""
+    number = number_of(source, run)
+    values: dict[str, object] = {"run": run.run_id, "until": run.until}
+    # Our times are those of the epoch, and are wanted as those of the local clock.
+    if number is None:
+        return values
+    return {"number": number, "shift": to_local(run.began) - run.began, "until": run.until}
 
 
 def _worker(manager: object, worker: object) -> str:

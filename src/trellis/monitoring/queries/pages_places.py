@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from trellis.monitoring.queries import pages_own
 from trellis.monitoring.queries.pages_runs import RecordedRun
 from trellis.monitoring.queries.pages_source import RecordSource
 
@@ -45,15 +46,11 @@ class WorkerFiles(NamedTuple):
 
 def host_work(source: RecordSource, run: RecordedRun) -> list[HostWork]:
     """Sums by host, block and executor; attempts that never ran have no host."""
-    begun, returned = source.seconds("task_try_time_running"), source.seconds("task_try_time_returned")
     rows = source.rows(
-        "SELECT COALESCE(hostname, ''), COALESCE(block_id, ''), task_executor, COUNT(*), "
-        "SUM(CASE WHEN COALESCE(task_fail_history, '') = '' THEN 0 ELSE 1 END), "
-        "SUM(CASE WHEN task_try_time_returned IS NULL THEN 1 ELSE 0 END), "
-        f'SUM(COALESCE({returned}, :until) - {begun}) FROM "try" '
-        "WHERE run_id = :run AND task_try_time_running IS NOT NULL AND task_executor <> '_parsl_internal' "
-        "GROUP BY COALESCE(hostname, ''), COALESCE(block_id, ''), task_executor ORDER BY 1, 2, 3",
-        {"run": run.run_id, "until": run.until},
+        "SELECT host, block, label, COUNT(*), SUM(bad), SUM(CASE WHEN e IS NULL THEN 1 ELSE 0 END), "
+        f"SUM(COALESCE(e, :until) - b) FROM {pages_own.ran(source, run)} y "
+        "GROUP BY host, block, label ORDER BY 1, 2, 3",
+        pages_own.run_values(source, run),
     )
     return [
         HostWork(str(host), str(block), str(label), int(number), int(failed), int(running), float(busy_s or 0.0))

@@ -106,8 +106,28 @@ def counts_of_runs(source: RecordSource) -> dict[str, RunCounts]:
     }
 
 
+def own_states(source: RecordSource, run_id: str) -> dict[str, int] | None:
+    """The same by our table of tasks; None: the run is not there."""
+    if not source.has("trellis_run"):
+        return None
+    row = source.one("SELECT run FROM trellis_run WHERE run_id = :run", {"run": run_id})
+    if row is None:
+        return None
+    rows = source.rows(
+        "SELECT state, COUNT(*) FROM trellis_task WHERE run = :number GROUP BY state", {"number": row[0]}
+    )
+    found: dict[str, int] = {}
+    for state, number in rows:
+        name = "pending" if state == "fail_retryable" else str(state)
+        found[name] = found.get(name, 0) + int(number)
+    return found
+
+
 def states_of_tasks(source: RecordSource, run_id: str) -> dict[str, int]:
     """How many tasks are in each state. Those that a dead run has left behind are in the state they were left in."""
+    own = own_states(source, run_id)
+    if own is not None:
+        return {state: own[state] for state in STATES if own.get(state)}
     values = {"run": run_id}
     total = source.rows("SELECT COUNT(*) FROM task WHERE run_id = :run", values)[0][0]
     names = ", ".join(f"'{name}'" for name in FINAL)

@@ -63,38 +63,21 @@ def _pairs(found: dict[tuple[str, ...], Series]) -> dict[tuple[str, str], Series
     return {(key[0], key[1]): series for key, series in found.items()}
 
 
-_OVERLAPS = (
-    "y.run_id = :run AND y.task_try_time_running IS NOT NULL AND y.task_executor <> '_parsl_internal' "
-    "AND y.task_try_time_running < :stop AND (y.task_try_time_returned IS NULL OR y.task_try_time_returned > :start)"
-)
-
-
 def _count(source: RecordSource, run: RecordedRun, start: float, stop: float) -> int:
-    values = {"run": run.run_id, "start": source.moment(start), "stop": source.moment(stop)}
-    return int(source.rows(f'SELECT COUNT(*) FROM "try" y WHERE {_OVERLAPS}', values)[0][0])
+    values = {**pages_own.run_values(source, run), "start": start, "stop": stop}
+    sql = f"SELECT COUNT(*) FROM {pages_own.ran(source, run)} y WHERE b < :stop AND COALESCE(e, :until) > :start"
+    return int(source.rows(sql, values)[0][0])
 
 
 def _bars(source: RecordSource, run: RecordedRun, start: float, stop: float) -> list[AttemptBar]:
-    begun, returned = source.seconds("y.task_try_time_running"), source.seconds("y.task_try_time_returned")
     rows = source.rows(
-        f"SELECT y.task_id, y.try_id, t.task_func_name, COALESCE(y.hostname, ''), COALESCE(y.block_id, ''), "
-        f"y.task_executor, {begun}, {returned}, CASE WHEN COALESCE(y.task_fail_history, '') = '' THEN 0 ELSE 1 END "
-        'FROM "try" y JOIN task t ON t.run_id = y.run_id AND t.task_id = y.task_id '
-        f"WHERE {_OVERLAPS} ORDER BY 7",
-        {"run": run.run_id, "start": source.moment(start), "stop": source.moment(stop)},
+        f"SELECT task_id, try_id, app, host, block, label, b, e, bad FROM {pages_own.ran(source, run)} y "
+        "WHERE b < :stop AND COALESCE(e, :until) > :start ORDER BY b",
+        {**pages_own.run_values(source, run), "start": start, "stop": stop},
     )
     return [
         AttemptBar(
-            task,
-            attempt,
-            str(app),
-            str(host),
-            str(block),
-            str(label),
-            begins,
-            ends or run.until,
-            bool(bad),
-            ends is None,
+            task, attempt, str(app), str(host), str(block), str(label), begins, ends or run.until, bool(bad), not ends
         )
         for task, attempt, app, host, block, label, begins, ends, bad in rows
     ]
