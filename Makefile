@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-monitoring test-parsl test-network fuzz mutants check bench clean
+.PHONY: venv demo test test-slurm test-gridengine test-taskvine test-monitoring test-parsl test-network test-browser fuzz mutants check bench clean
 
 venv: $(STAMP)
 
@@ -45,6 +45,10 @@ test-parsl: venv
 # A second host (a namespace of the network), and a cable that is cut: skipped unless root.
 test-network: venv
 	TRELLIS_TEST_BED=network $(BIN)/pytest tests/real/network $(TESTS)
+
+# Every page of the dashboard in a real Chromium from Debian's packages. TRELLIS_SCREENSHOTS=DIR keeps pictures of them.
+test-browser: venv
+	$(BIN)/python -m tests.real.browser.bed $(TESTS)
 
 # A million malformed messages. make fuzz FUZZ="--frames 10000 --seed 2" passes options on.
 fuzz: venv
