@@ -82,7 +82,7 @@ def outcomes_of(
 
 
 def _usage(used: TaskUse | None) -> Usage | None:
-    return None if used is None else Usage(*astuple(used))
+    return None if used is None else Usage._make(astuple(used))
 
 
 def failure(cause: object, attempt: Attempt, label: str) -> BaseException:
