@@ -140,13 +140,14 @@ def test_what_is_measured_when_a_run_is_recorded(tmp_path: Path, monkeypatch: py
         infos = [outcome.run_info for _, outcome in sink.outcomes]
         assert [outcome.value for _, outcome in sink.outcomes] == ["not seen"] * 3
         assert all(info and info.usage and info.usage.peak_memory_bytes > 20_000_000 for info in infos)
-        wait_for(lambda: any(file.name.endswith("/out") for file in record.of(FileSeen)))
+        wait_for(lambda: any(file.name.endswith("/out") and not file.worker for file in record.of(FileSeen)))
     finally:
         executor.shutdown()
     seen = {(Path(file.name).name, file.kind, file.event) for file in record.of(FileSeen)}
     assert seen >= {
         ("in", "file", "transferred"),
         ("out", "task output", "cached"),
+        ("out", "task output", "transferred"),
         ("trellis-library", "library", "started"),
         ("direct", "library", "started"),
     }

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from trellis.core.interfaces import Attempt, Outcome
+from trellis.core.interfaces import Attempt, Outcome, RunInfo
+from trellis.core.measurements import Usage
+from trellis.core.reports import Begun
 from trellis.errors import ExecutorError, TaskVineManagerFailure, TrellisError
 from trellis.executors.common.pulse import Pulse
 from trellis.executors.taskvine.front.client import VineClient
@@ -19,7 +21,10 @@ from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, 
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
 from trellis.transport.keys import create_keys
 from trellis.wire.codec import Buffer, encode_header
-from trellis.wire.vine import Mount, VineResults
+from trellis.wire.measures import TaskUse
+from trellis.wire.payload import dump_result
+from trellis.wire.vine import Mount, Resources, VineResults, WorkerJoined
+from trellis.wire.vine_watching import VineTasksRunning
 
 WAIT_S = 20
 
@@ -65,7 +70,11 @@ class FakeManager:
 class Sink:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
+        self.running: list[tuple[Attempt, Begun]] = []
         self._come = threading.Condition()
+
+    def begun(self, attempts: Sequence[tuple[Attempt, Begun]]) -> None:
+        self.running += attempts
 
     def deliver(self, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
         with self._come:
@@ -171,6 +180,27 @@ def test_questions_to_a_dead_manager_fail(house: House) -> None:
 def test_a_manager_that_does_not_answer_is_not_waited_for(house: House) -> None:
     with pytest.raises(TimeoutError):
         house.client.status(0.01)
+    with pytest.raises(TimeoutError):
+        house.client.standing(1, 0.01)
+
+
+def test_it_is_known_where_tasks_run_until_they_have_ended(tmp_path: Path) -> None:
+    client = House(tmp_path).client
+    sink = Sink()
+    attempt = Attempt(len, (), {}, sink=sink)
+    client._outstanding[5] = OutstandingTask(attempt, 0, [], -1)
+    client._on_message(WorkerJoined("w", "h", Resources(), "b"), [])
+    client._on_message(VineTasksRunning("w", [5, 6], [1.0, 2.0]), [])
+    begun = Begun("h", "b", "w", 0, 1.0)
+    assert sink.running == [(attempt, begun)]
+    assert (client.where_it_runs(5), client.where_it_runs(6)) == (begun, None)
+    use = TaskUse(1.0, 2.0, 3, 4, 5)
+    payload = dump_result(7)
+    client._on_message(VineResults("w", [5], [], [1.0], [0.5], [len(payload)], [use]), [payload])
+    (outcome,) = sink.outcomes
+    assert outcome.run_info == RunInfo("h", "b", "w", 0, 1.0, 0.5, Usage(1.0, 2.0, 3, 4, 5))
+    assert client.where_it_runs(5) is None
+    assert not client.has(5)
 
 
 def test_a_manager_that_is_silent_for_too_long_is_killed_and_its_tasks_fail(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from trellis.executors.taskvine.embedded.manager.replicas import CachedFile
 from trellis.wire.vine_watching import SeenFile, VineFilesSeen
 
 # What is gathered goes to the submit side after so long, or when it is so much: each message costs the program time.
@@ -63,10 +64,10 @@ class FileWatch:
         for name in names if self._recorded else ():
             self._add(worker, name, "removed", "", now)
 
-    def came_home(self, name: str, worker: str, now: float) -> None:
+    def came_home(self, name: str, file: CachedFile | None, now: float) -> None:
         """A file is on the manager's host now."""
-        if self._recorded:
-            self._add("", name, "transferred", worker, now)
+        if self._recorded and file is not None:
+            self._add("", name, "transferred", min(file.ready, default=""), now, file.size)
 
     def library_sent(self, library: str, instance: int) -> None:
         if self._recorded:

@@ -197,6 +197,7 @@ class VineManagerProtocol:
         self._now = now
         if is_here:
             self._files.came_home(name)
+            self._watch.came_home(name, self._state.store.replicas.get(name), now)
         self._handle(events.CameHome(name, error))
 
     def on_content(self, request: int, error: str, content: bytes) -> None:

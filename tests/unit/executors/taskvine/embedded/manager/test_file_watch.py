@@ -7,6 +7,7 @@ import math
 import pytest
 
 from trellis.executors.taskvine.embedded.manager.file_watch import _MOST, FileWatch
+from trellis.executors.taskvine.embedded.manager.replicas import CachedFile
 from trellis.wire.vine_watching import SeenFile, VineFilesSeen
 
 
@@ -47,9 +48,10 @@ def test_a_file_that_does_not_come_has_failed_and_one_that_was_there_is_lost(it:
 
 def test_files_are_removed_and_come_home(it: Gathered) -> None:
     it.watch.removed("w", ["a"], 1.0)
-    it.watch.came_home("b", "w", 2.0)
-    seen = [(each.name, each.worker, each.event, each.source) for each in it.flushed()]
-    assert seen == [("/a", "w", "removed", ""), ("/b", "", "transferred", "w")]
+    it.watch.came_home("b", CachedFile("b", "file", "/b", "workflow", 9, True, ready={"w"}), 2.0)
+    it.watch.came_home("c", None, 2.0)
+    seen = [(each.name, each.worker, each.event, each.source, each.size) for each in it.flushed()]
+    assert seen == [("/a", "w", "removed", "", 0), ("/b", "", "transferred", "w", 9)]
 
 
 def test_libraries_start_and_fail(it: Gathered) -> None:
@@ -87,7 +89,7 @@ def test_nothing_is_gathered_of_a_run_that_nobody_records() -> None:
     it.watch.cached("w", ["a"], [7], [0.5], 5.0)
     it.watch.failed("w", "a", 5.0)
     it.watch.removed("w", ["a"], 5.0)
-    it.watch.came_home("a", "w", 5.0)
+    it.watch.came_home("a", CachedFile("a", "file", "/a", "workflow", 9, True), 5.0)
     it.watch.library_sent("sim", 3)
     it.watch.library("w", 3, "started", 1.0)
     assert it.flushed() == []

@@ -18,6 +18,7 @@ from trellis.executors.taskvine.embedded.manager.protocol import VineManagerProt
 from trellis.executors.taskvine.embedded.manager.state import VineManagerState
 from trellis.executors.taskvine.embedded.manager.transactions import Transactions
 from trellis.wire.codec import Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.measures import Sample, TaskSamples
 from trellis.wire.messages import DefineFunctions, DismissManager, ForgetFunctions, Heartbeat, Message, Shutdown
 from trellis.wire.vine import (
     CacheFailed,
@@ -52,6 +53,7 @@ from trellis.wire.vine import (
     WorkerLeaving,
     WorkerLeft,
 )
+from trellis.wire.vine_watching import SeenFile, VineFilesSeen, VineStandingRequest, VineTasksRunning
 
 TO_CLIENT: Decoder[Any] = Decoder(ToVineClient)
 TO_WORKER: Decoder[Any] = Decoder(ToVineWorker)
@@ -179,6 +181,71 @@ def test_a_result_that_comes_twice_is_reported_once(manager: Manager) -> None:
     assert len(said(manager.worker("w", ended(5), b"x"), CLIENT)) == 1
     assert manager.worker("w", ended(5), b"x") == []
     assert manager.protocol.kept == (0, 0)
+
+
+# -- for people who watch ------------------------------------------------------------------------------------------
+
+SAMPLE = Sample(7, 0.5, 1, 2.0, 3.0, 4, 5, 6, 7, "running", "3", 8, 9)
+
+
+def test_what_runs_is_passed_on_as_far_as_it_is_known_to_be_there(manager: Manager) -> None:
+    manager.join("w")
+    manager.join("x", connection=2)
+    manager.submit(5)
+    at = manager.state.store.tasks[5].place.worker  # type: ignore[union-attr]
+    other = "x" if at == "w" else "w"
+    connection = {"w": 1, "x": 2}
+    told = manager.worker(at, VineTasksRunning("", [5, 9], [1.0, 2.0]), connection=connection[at])
+    assert said(told, CLIENT) == [VineTasksRunning(at, [5], [1.0])]
+    sampled = manager.worker(at, TaskSamples("", [9, 5], [SAMPLE, SAMPLE], 3.0), connection=connection[at])
+    assert said(sampled, CLIENT) == [TaskSamples(at, [5], [SAMPLE], 3.0)]
+    assert manager.worker(other, VineTasksRunning("", [5], [1.0]), connection=connection[other]) == []
+
+
+@pytest.mark.parametrize(
+    "bad", [VineTasksRunning("w", [1, 2], [0.0]), TaskSamples("w", [1], [], 0.0)], ids=lambda bad: type(bad).__name__
+)
+def test_a_worker_whose_words_do_not_belong_together_is_given_up(manager: Manager, bad: Message) -> None:
+    manager.join("w")
+    assert [type(each) for each in said(manager.worker("w", bad), "w")] == [DismissManager]
+
+
+def test_it_is_told_where_a_task_is_also_while_files_are_read(manager: Manager) -> None:
+    manager.submit(5)
+    (waits,) = said(manager.client(VineStandingRequest(3, 5)), CLIENT)
+    assert (waits.request, waits.stage, waits.position) == (3, "queued", 0)
+    manager.client(DeclareFiles([a_file(1)], []), b"abc")
+    manager.submit(6)
+    (unheard,) = said(manager.client(VineStandingRequest(4, 6)), CLIENT)
+    assert unheard.text == "the manager has not come to it: it reads files that tasks have named"
+    manager.named(a_file(1))
+    (heard,) = said(manager.client(VineStandingRequest(5, 6)), CLIENT)
+    assert heard.position == 1
+
+
+def test_a_status_tells_what_keeps_tasks_waiting(manager: Manager) -> None:
+    manager.client(InstallLibraries([LibrarySpec("lib")], []), b"")
+    manager.client(DefineShapes([1], [TaskShape("serverless", "c", ONE_CORE, library="lib")]))
+    manager.join("w")
+    manager.client(VineTasks([5], [0], [1], []), b"x")
+    (status,) = said(manager.client(VineStatusRequest(1)), CLIENT)
+    assert status.notes == ["library lib is not ready: it is starting"]
+    assert (status.workers[0].state, status.workers[0].assigned) == ("active", 0)
+
+
+def test_files_and_libraries_are_told_of_when_the_run_is_recorded() -> None:
+    manager = Manager(recorded=True)
+    manager.client(VineStatusRequest(0))
+    manager.client(DefineFunctions([0], []), b"function")
+    manager.client(DefineShapes([0], [TaskShape("regular", "c", ONE_CORE)]))
+    manager.join("w")
+    manager.declare(a_file(1))
+    manager.submit(5, inputs={0: [Mount(1, "in")]})
+    manager.worker("w", CacheUpdated(["f1"], [3], [0.5]))
+    assert manager.protocol.next_deadline() == 0.5
+    manager.protocol.on_deadline(0.5)
+    (news,) = [each for each in said(manager._effects(), CLIENT) if isinstance(each, VineFilesSeen)]
+    assert news.files == [SeenFile("f1", "buffer", "w", "transferred", 3, "", 0.0, 0.5)]
 
 
 # -- the submit side -----------------------------------------------------------------------------------------------

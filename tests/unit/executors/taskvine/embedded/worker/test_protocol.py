@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz.frames import Frames
+from trellis.executors.common.proc_usage import ProcessUse
 from trellis.executors.taskvine.embedded.worker import effects
 from trellis.executors.taskvine.embedded.worker.effects import Effect
 from trellis.executors.taskvine.embedded.worker.orders import CallEnd, TaskEnd
@@ -14,6 +15,7 @@ from trellis.executors.taskvine.embedded.worker.protocol import VineWorkerProtoc
 from trellis.executors.taskvine.embedded.worker.reports import HOLD_S
 from trellis.executors.taskvine.embedded.worker.state import VineWorkerSettings
 from trellis.wire.codec import Decoder, Payload, encode_header, pack, unpack
+from trellis.wire.measures import Sample, TaskSamples
 from trellis.wire.messages import DefineFunctions, DismissManager, ForgetFunctions, Heartbeat, Message, Refused
 from trellis.wire.vine import (
     VINE_PROTOCOL_VERSION,
@@ -41,6 +43,7 @@ from trellis.wire.vine import (
     WelcomeWorker,
     WorkerLeaving,
 )
+from trellis.wire.vine_watching import VineTasksRunning
 
 FROM_WORKER: Decoder[Any] = Decoder(FromVineWorker)
 ONE_CORE = Resources(cores=1)
@@ -94,6 +97,24 @@ class Worker:
 @pytest.fixture
 def worker() -> Worker:
     return Worker()
+
+
+def test_what_runs_is_told_with_the_time_by_this_hosts_clock() -> None:
+    it = Worker()
+    it.protocol._epoch = 1_000.0
+    it.run(5)
+    it.protocol.on_deadline(1.5)
+    assert VineTasksRunning("w", [5], [1_000.0]) in it.effects()
+
+
+def test_samples_are_of_what_is_still_there() -> None:
+    it = Worker()
+    it.run(5)
+    use = ProcessUse(7, 0.5, 1, 2.0, 3.0, 4, 5, 6, 7, "running", "3", 8, 9)
+    it.protocol.on_sampled({5: use, 9: use}, 2.0)
+    assert it.effects() == [TaskSamples("w", [5], [Sample(*use)], 2.0)]
+    it.protocol.on_sampled({9: use}, 2.0)
+    assert it.effects() == []
 
 
 def _frames(message: Any, payloads: tuple[Payload, ...]) -> list[Any]:
