@@ -85,7 +85,7 @@ def test_tasks_that_run_and_wait_are_told_where_they_are(tmp_path: Path) -> None
         try:
             silent = executor.report(0.2)
             assert (silent.workers, silent.running) == (1, None)
-            assert "does not answer" in silent.notes[0]
+            assert "it is stopped (SIGSTOP)" in silent.notes[0]
             assert executor.standing(first, 0.2).begun == begun
             assert executor.standing(second, 0.2).stage == "unknown"
         finally:

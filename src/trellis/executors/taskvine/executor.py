@@ -25,6 +25,7 @@ from trellis.core.reports import ExecutorReport, Hindrance, Standing
 from trellis.core.validation import check, check_all, knows_former_names
 from trellis.errors import BadStateException, ConfigurationError, ExecutorError, ParameterValueError, TrellisError
 from trellis.executors.block_executor import BlockExecutor
+from trellis.executors.common import host
 from trellis.executors.common.import_paths import import_paths
 from trellis.executors.common.listening import EVERYWHERE, listening_address
 from trellis.executors.common.loopback import check_loopback
@@ -47,6 +48,7 @@ from trellis.executors.taskvine.reporting import (
     executor_report,
     factory_hindrances,
     hand_hindrances,
+    silence,
     task_standing,
 )
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
@@ -422,6 +424,7 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
             None if self.provider is None else self.provider.max_blocks,
             ("" if self._client else "it is not running") if error is None else str(error),
             [f"factory: {factory}"] if factory else [],
+            "" if status is not None else self._silence(),
         )
 
     def standing(self, attempt: Attempt, timeout_s: float = 1.0) -> Standing:
@@ -435,7 +438,12 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         with contextlib.suppress(TimeoutError, TrellisError):
             answer = client.standing(id_, timeout_s)
         where = client.place_of("" if answer is None else answer.worker)
-        return task_standing(answer, client.where_it_runs(id_), where, self._why_no_workers())
+        silent = "" if answer is not None else self._silence()
+        return task_standing(answer, client.where_it_runs(id_), where, self._why_no_workers(), silent)
+
+    def _silence(self) -> str:
+        client = self._client
+        return silence(client is not None and host.is_stopped(client.process.pid))
 
     def _why_no_workers(self) -> list[Hindrance]:
         """Why there are no other workers than those that are connected."""

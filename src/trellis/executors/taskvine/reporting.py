@@ -11,7 +11,11 @@ from trellis.wire.vine import VineStatus, WorkerStatus
 from trellis.wire.vine_watching import VineStanding
 
 _STAGES = ("unknown", "queued", "assigned", "running")
-_SILENT = "the manager does not answer: it is stopped, or very busy"
+
+
+def silence(stopped: bool) -> str:
+    """Why there is no answer, as far as that can be seen."""
+    return f"the manager does not answer: it is {'stopped (SIGSTOP)' if stopped else 'very busy, or being started'}"
 
 
 def executor_report(
@@ -24,6 +28,7 @@ def executor_report(
     max_blocks: int | None,
     error: str,
     notes: Sequence[str],
+    silent: str = "",
 ) -> ExecutorReport:
     """How the executor is.
 
@@ -32,14 +37,15 @@ def executor_report(
         is_new: whether it said so just now.
         outstanding: tasks without an outcome.
         notes: of what starts workers.
+        silent: why there is no answer.
     """
     if status is None or error:
-        silent = [] if error else [f"{_SILENT}; {outstanding} tasks are outstanding"]
-        silent += notes
-        return ExecutorReport(label, kind, 0, blocks=blocks, max_blocks=max_blocks, error=error, notes=silent)
+        unknown = [] if error else [f"{silent}; {outstanding} tasks are outstanding"]
+        unknown += notes
+        return ExecutorReport(label, kind, 0, blocks=blocks, max_blocks=max_blocks, error=error, notes=unknown)
     managers = [_worker(worker) for worker in status.workers]
     assigned = sum(worker.assigned for worker in status.workers)
-    old = [] if is_new else [f"{_SILENT}: what is told of workers is older; {outstanding} tasks are outstanding"]
+    old = [] if is_new else [f"{silent}: what is told of workers is older; {outstanding} tasks are outstanding"]
     leaving = [f"worker {each.name} on {each.hostname} is {each.state}" for each in managers if each.state != "active"]
     return ExecutorReport(
         label,
@@ -76,6 +82,7 @@ def task_standing(
     begun: Begun | None,
     where: tuple[str, str],
     others: Sequence[Hindrance],
+    silent: str = "",
 ) -> Standing:
     """Where a task is.
 
@@ -84,12 +91,13 @@ def task_standing(
         begun: what was said when it had been running for a while.
         where: host and block of the worker that has it; empty when they are not known.
         others: why it does not run at workers that are not there.
+        silent: why there is no answer.
     """
     if answer is None:
         if begun is not None:
-            text = f"worker {begun.manager_id} on {begun.hostname} runs it, as was said before; {_SILENT}"
+            text = f"worker {begun.manager_id} on {begun.hostname} runs it, as was said before; {silent}"
             return Standing("running", text, begun=begun)
-        return Standing("unknown", _SILENT, hindrances=[Hindrance("manager", _SILENT), *others])
+        return Standing("unknown", silent, hindrances=[Hindrance("manager", silent), *others])
     if answer.stage == "running":
         if begun is None or begun.manager_id != answer.worker:
             begun = Begun(*where, answer.worker, 0, time.time() - answer.running_s)

@@ -9,7 +9,13 @@ import pytest
 from trellis.core.reports import Begun, BlockReport, Hindrance, ManagerReport
 from trellis.executors.taskvine import reporting
 from trellis.executors.taskvine.factory_keeper import last_worker_end
-from trellis.executors.taskvine.reporting import executor_report, factory_hindrances, hand_hindrances, task_standing
+from trellis.executors.taskvine.reporting import (
+    executor_report,
+    factory_hindrances,
+    hand_hindrances,
+    silence,
+    task_standing,
+)
 from trellis.wire.questions import Obstacle
 from trellis.wire.vine import Resources, VineStatus, WorkerStatus
 from trellis.wire.vine_watching import VineStanding
@@ -18,7 +24,7 @@ FOUR = Resources(4, 400, 1_000, 0)
 WORKER = WorkerStatus("w", "h", FOUR, FOUR, 5, {}, 0, 0.0, 0.0, "b", False, 2, "draining", 1.5)
 STATUS = VineStatus(0, 3, 5, 9, 0, [WORKER], 0, 0, 0, 0, 0, 0, [], ["library sim is not ready: it is starting"])
 BEGUN = Begun("h", "b", "w", 0, 100.0)
-SILENT = "the manager does not answer: it is stopped, or very busy"
+SILENT = "the manager does not answer: it is stopped (SIGSTOP)"
 WHY = Hindrance("factory", "why", "")
 
 
@@ -32,10 +38,10 @@ def test_a_report_counts_what_waits_and_runs() -> None:
 
 
 def test_a_report_without_an_answer_has_what_was_known() -> None:
-    report = executor_report("vine", "TaskVineExecutor", STATUS, False, 8, [], None, "", [])
+    report = executor_report("vine", "TaskVineExecutor", STATUS, False, 8, [], None, "", [], SILENT)
     assert (report.queued, report.assigned, report.running, report.workers) == (None, None, None, 4)
     assert report.notes[0] == f"{SILENT}: what is told of workers is older; 8 tasks are outstanding"
-    nothing = executor_report("vine", "TaskVineExecutor", None, False, 8, [], None, "", [])
+    nothing = executor_report("vine", "TaskVineExecutor", None, False, 8, [], None, "", [], SILENT)
     assert (nothing.workers, nothing.notes) == (0, [f"{SILENT}; 8 tasks are outstanding"])
 
 
@@ -67,11 +73,16 @@ def test_a_task_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_an_answer_what_is_known_is_said() -> None:
-    known = task_standing(None, BEGUN, ("", ""), [WHY])
+    known = task_standing(None, BEGUN, ("", ""), [WHY], SILENT)
     assert (known.stage, known.begun) == ("running", BEGUN)
     assert known.text == f"worker w on h runs it, as was said before; {SILENT}"
-    unknown = task_standing(None, None, ("", ""), [WHY])
+    unknown = task_standing(None, None, ("", ""), [WHY], SILENT)
     assert (unknown.stage, unknown.hindrances) == ("unknown", [Hindrance("manager", SILENT), WHY])
+
+
+def test_a_silent_manager_that_is_stopped_is_said_to_be() -> None:
+    assert silence(True) == SILENT
+    assert silence(False) == "the manager does not answer: it is very busy, or being started"
 
 
 def test_an_answer_of_another_version_is_no_fault() -> None:

@@ -220,7 +220,8 @@ class VineClient(ServiceClient[VinePorts, PreparedTask]):
             case WorkerJoined():
                 self._places[message.worker] = (message.hostname, message.block)
                 self._callbacks.worker_joined(message)
-            case WorkerLeft():
+            case WorkerLeft(worker=worker):
+                self._begun = {id_: begun for id_, begun in self._begun.items() if begun.manager_id != worker}
                 self._callbacks.worker_left(message)
             case VineNotice(text=text):
                 self._callbacks.notice(text)

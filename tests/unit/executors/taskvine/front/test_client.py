@@ -23,7 +23,7 @@ from trellis.transport.keys import create_keys
 from trellis.wire.codec import Buffer, encode_header
 from trellis.wire.measures import TaskUse
 from trellis.wire.payload import dump_result
-from trellis.wire.vine import Mount, Resources, VineResults, WorkerJoined
+from trellis.wire.vine import Mount, Resources, VineResults, WorkerJoined, WorkerLeft
 from trellis.wire.vine_watching import VineTasksRunning
 
 WAIT_S = 20
@@ -194,6 +194,9 @@ def test_it_is_known_where_tasks_run_until_they_have_ended(tmp_path: Path) -> No
     begun = Begun("h", "b", "w", 0, 1.0)
     assert sink.running == [(attempt, begun)]
     assert (client.where_it_runs(5), client.where_it_runs(6)) == (begun, None)
+    client._on_message(WorkerLeft("w", "h", "gone", 1), [])
+    assert client.where_it_runs(5) is None
+    client._on_message(VineTasksRunning("w", [5], [1.0]), [])
     use = TaskUse(1.0, 2.0, 3, 4, 5)
     payload = dump_result(7)
     client._on_message(VineResults("w", [5], [], [1.0], [0.5], [len(payload)], [use]), [payload])
