@@ -38,7 +38,7 @@ def read_until(fd: int, words: str) -> str:
             break
         if not data:
             break
-        text += data.decode()
+        text += data.decode(errors="replace")  # a character may come in two pieces
     return text
 
 
