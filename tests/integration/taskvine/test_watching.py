@@ -154,6 +154,7 @@ def test_what_is_measured_when_a_run_is_recorded(tmp_path: Path, monkeypatch: py
     (node,) = [node for node in record.of(NodeSeen) if node.active]
     assert (node.executor, node.cpus, node.workers, node.memory_bytes) == ("vine", 3, 3, 1000 * 2**20)
     assert node.python_version == platform.python_version()
+    assert [each.active for each in record.of(NodeSeen)] == [True, False]
 
 
 def test_a_task_that_no_worker_takes_says_how_to_start_one(tmp_path: Path) -> None:

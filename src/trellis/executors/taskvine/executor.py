@@ -323,6 +323,8 @@ class TaskVineExecutor(BlockExecutor, RepresentationMixin):
         self.stop_judging_blocks()
         # Workers are dismissed first: they end by themselves while the batch system is told to cancel their jobs.
         client.close(timeout)
+        if self._recording is not None:
+            self._recording.close()
         self._calls.close()
         if self._factory is not None:
             self._factory.close(timeout)

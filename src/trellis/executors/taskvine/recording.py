@@ -41,6 +41,11 @@ class VineRecording:
         if message is not None:
             self._measurements.take([self._node(message, False)])
 
+    def close(self) -> None:
+        """The executor has ended, and its workers with it."""
+        for worker in list(self._workers):
+            self.left(worker)
+
     def _node(self, message: WorkerJoined, active: bool) -> NodeSeen:
         cores = max(1, int(message.resources.cores or 1))
         return NodeSeen(

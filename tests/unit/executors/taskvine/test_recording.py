@@ -45,6 +45,13 @@ def test_workers_come_and_go(it: VineRecording, record: Record) -> None:
     assert record.taken == [here, here._replace(active=False)]
 
 
+def test_workers_end_with_their_executor(it: VineRecording, record: Record) -> None:
+    it.joined(JOINED)
+    it.close()
+    it.close()
+    assert [node.active for node in record.taken if isinstance(node, NodeSeen)] == [True, False]
+
+
 def test_what_a_worker_does_not_say_is_made_up_where_it_must_be(it: VineRecording, record: Record) -> None:
     it.joined(WorkerJoined("w", "h", Resources()))
     assert record.taken == [NodeSeen("vine", "w", "h", "", 1, 0, True, 1, "", 100.0, 100.0)]
