@@ -243,7 +243,16 @@ class Pages:
             return None
         key = str(details.task_id)
         before, after = details.needs[:12], details.needed_by[:12]
-        nodes = [Box(key, f"{details.app} {key}", state_words(details.state), "", details.state, True)]
+        nodes = [
+            Box(
+                key,
+                f"{details.app} {key}",
+                state_words(details.state),
+                "",
+                details.state,
+                details.state in pages_runs.FAILED,
+            )
+        ]
         nodes += [
             Box(str(one.task_id), f"{one.app} {one.task_id}", state_words(one.state), f"{one.task_id}", one.state)
             for one in [*before, *after]
