@@ -22,23 +22,24 @@ def square(x):
 with trellis.load(Config(executors=[ThreadPoolExecutor(max_threads=4)], progress=True)):
     for future in square.map(range(40), progress=True):
         future.result()
+    time.sleep(0.5)  # the bars are drawn a moment later
     print("a line of the program")
     while "wait" in sys.argv:
         square(1).result()
 """
 
 
-def read_until(fd: int, words: str) -> str:
-    """What comes on a terminal, down to these words, or to its end if they are empty."""
-    text = ""
-    while not words or words not in text:
-        try:
-            data = os.read(fd, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not data:
-            break
-        text += data.decode(errors="replace")  # a character may come in two pieces
+def read_until(fd: int, *words: str) -> str:
+    """What comes on a terminal until these words have come, one after the other; without any: all that comes."""
+    text, place = "", 0
+    for word in words or ("\0",):
+        while (found := text.find(word, place)) < 0:
+            try:
+                data = os.read(fd, 65536)
+            except OSError:  # the other side is closed
+                return text
+            text += data.decode(errors="replace")  # a character may come in two pieces
+        place = found + len(word)
     return text
 
 
@@ -52,9 +53,9 @@ def test_on_a_terminal_and_interrupted_there(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = start(tmp_path, theirs, "wait")
     os.close(theirs)
-    shown = read_until(ours, "a line of the program")
+    shown = read_until(ours, "40 of 40", "a line of the program", "all tasks")
     process.send_signal(signal.SIGINT)
-    shown += read_until(ours, "")
+    shown += read_until(ours)
     process.wait(TIMEOUT_S)
     os.close(ours)
     assert "square.map" in shown
