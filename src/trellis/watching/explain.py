@@ -99,7 +99,9 @@ def _twin(kernel: WatchedKernel, record: TaskRecord) -> TaskRecord | None:
 
 def _at_executor(record: TaskRecord, standing: Standing | None) -> str:
     tried = f", attempt {record.try_id + 1}" if record.try_id else ""
-    begun = record.begun if record.status is States.running else standing.begun if standing is not None else None
+    begun = record.begun if record.status is States.running else None
+    if standing is not None and standing.stage != "unknown":  # it may wait again: its worker has died
+        begun = standing.begun or (begun if standing.stage == "running" else None)
     if begun is not None:
         place = f"{begun.hostname}, {begun.manager_id}" if begun.manager_id else begun.hostname
         return f"runs on {place}, for {ago(begun.started_at)}{tried}"

@@ -148,6 +148,15 @@ def test_an_executor_that_raises_or_knows_where_it_runs(apps: Apps, played: Play
     assert " runs on node9, for " in future.explain().text
 
 
+def test_a_task_whose_worker_has_died_waits_again(apps: Apps, played: Played) -> None:
+    future = apps.simulate()
+    played.begin(future)
+    played.stands = lambda _: Standing("running", "it runs")
+    assert " runs on node7, m1, for " in future.explain().text
+    played.stands = lambda _: Standing("queued", "it waits in the queue")
+    assert future.explain().text.endswith(": it waits in the queue")
+
+
 def test_a_task_can_be_given_by_number_future_or_record(apps: Apps, kernel: DataFlowKernel) -> None:
     future = apps.simulate()
     texts = {kernel.explain(task).task.task_id for task in (0, future, future.task_record)}
