@@ -177,6 +177,7 @@ def test_failures_with_one_cause_are_one_group(source: RecordSource, ended: Reco
     last = {row[1]: row[9] for row in made.rows["try"]}
     assert values.final == sum(1 for text in last.values() if text.startswith("ValueError"))
     assert 206 in values.examples
+    assert len(set(values.examples)) == len(values.examples)
 
 
 @pytest.mark.parametrize(

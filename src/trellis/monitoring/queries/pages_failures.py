@@ -65,7 +65,7 @@ def failures(source: RecordSource, run: RecordedRun) -> list[RecordedFailures]:
         group.last = max(group.last, last or group.last)
         group.hosts[str(host)] += number
         group.followers = group.followers or name in _FOLLOWERS
-        if len(group.examples) < _EXAMPLES:
+        if len(group.examples) < _EXAMPLES and int(example) not in group.examples:  # attempts may be on several hosts
             group.examples.append(int(example))
     return sorted(groups.values(), key=lambda group: (group.followers, -group.final, -group.attempts, group.app))
 
