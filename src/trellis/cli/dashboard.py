@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,9 @@ def run_report(options: argparse.Namespace) -> int:
     try:
         source, rundir = open_place(options.place)
         try:
-            write_report(source, options.run_id or run_of(source, rundir), options.output)
+            run_id = options.run_id or run_of(source, rundir)
+            _complete(source, run_id)
+            write_report(source, run_id, options.output)
         finally:
             source.close()
     except (ConfigurationError, OSError) as error:
@@ -120,6 +123,20 @@ def run_of(source: RecordSource, rundir: str) -> str:
         if Path(run.rundir).absolute() == Path(rundir):
             return run.run_id
     return ""
+
+
+def _complete(source: RecordSource, run_id: str) -> None:
+    """Wait for the rest of the record of a run that is over; ``run_id`` empty: the latest."""
+    from trellis.cli.record_ends import complete_record
+    from trellis.monitoring.queries.pages_runs import runs
+    from trellis.watching.find_runs import judge
+    from trellis.watching.run_file import RunFileError, read
+
+    found = next((run for run in runs(source) if run_id in ("", run.run_id)), None)
+    if found is not None:
+        with contextlib.suppress(RunFileError):  # it was recorded elsewhere, or by Parsl
+            if judge(read(found.rundir)).state in ("ended", "killed"):
+                complete_record("trellis report", found.rundir)
 
 
 def _port(text: str) -> int:

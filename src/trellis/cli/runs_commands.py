@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trellis.cli.display import StandardOutput, complain
+from trellis.cli.record_ends import complete_record
 from trellis.cli.runs_view import (
     blocks_view,
     cancellation_view,
@@ -22,7 +23,7 @@ from trellis.cli.runs_view import (
     tasks_view,
 )
 from trellis.errors import TrellisError
-from trellis.monitoring.recovery import finish_record, is_complete
+from trellis.monitoring.recovery import is_complete
 from trellis.watching import find_runs, run_file
 from trellis.watching.ask import NoAnswer, QuestionRefused, ask
 from trellis.watching.find_runs import FoundRun, NoSuchRun, find, judge, runs_below, runs_of_processes
@@ -37,8 +38,6 @@ OK, UNANSWERED, WRONG = 0, 1, 2
 # Live runs whose numbers of tasks are asked for in a list.
 _ASKED = 20
 _LIST_HELLO_S = 0.5
-# How long the list waits for the rest of a record.
-_RECORD_S = 10.0
 
 
 def run(name: str, options: argparse.Namespace) -> int:
@@ -215,8 +214,8 @@ def _runs(options: argparse.Namespace) -> int:
 def _finish_records(runs: list[FoundRun]) -> None:
     """Have the rest of killed runs recorded, when what records them was killed as well."""
     for one in runs:
-        if one.state == "killed" and not is_complete(one.directory) and not finish_record(one.directory, _RECORD_S):
-            complain(f"trellis runs: the record of {one.directory} is not complete yet; its monitoring/ says why")
+        if one.state == "killed" and not is_complete(one.directory):
+            complete_record("trellis runs", one.directory)
 
 
 def _statuses(runs: list[FoundRun]) -> list[dict[str, Any]]:

@@ -107,6 +107,10 @@ def _spans(run_named: str | None, database: str | None) -> Iterator[Iterator[Att
 
     found = find(run_named) if run_named is not None or database is None else None
     run_id = found.file.facts.run_id if found is not None else None
+    if found is not None and found.state in ("ended", "killed"):
+        from trellis.cli.record_ends import complete_record
+
+        complete_record("trellis trace", found.directory)
     if database is None:
         assert found is not None
         beside = os.path.join(os.path.dirname(os.path.abspath(found.directory)), _DATABASE)

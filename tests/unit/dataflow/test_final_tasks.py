@@ -41,7 +41,7 @@ class Bytes(os.PathLike[bytes]):
         (Hostile(RuntimeError), ""),
         (Hostile(SystemExit), ""),
     ],
-    ids=repr,
+    ids=["none", "empty", "text", "pair", "path", "bytes", "number", "raises", "exits"],
 )
 def test_the_path_of_a_stream(stream: Any, path: str) -> None:
     assert stream_path(stream) == path
