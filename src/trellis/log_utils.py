@@ -79,7 +79,7 @@ def set_file_logger(
     Returns:
         A function that takes the handler away again and closes the file.
     """
-    return attach(FileHandler(filename, encoding="utf-8"), name, level, format_string)
+    return attach(FileHandler(filename, encoding="utf-8", errors="backslashreplace"), name, level, format_string)
 
 
 def attach(handler: logging.Handler, name: str, level: int, format_string: str | None = None) -> Callable[[], None]:

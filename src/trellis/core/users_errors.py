@@ -9,10 +9,15 @@ class EndedBySignal(SystemExit):
     """A signal ends the program: no task has raised this."""
 
 
+def encodable(text: str) -> str:
+    """A text with halves of characters, as names of files may have them, as escapes: logs and databases take it."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def text_of(error: BaseException) -> str:
     """An error's message, or a placeholder: its ``__str__`` may raise anything, even what would end a program."""
     try:
-        return str.__str__(str(error))  # of a subclass of str, only the text
+        return encodable(str.__str__(str(error)))  # of a subclass of str, only the text
     except BaseException:
         return "(its message cannot be shown)"
 
@@ -20,7 +25,7 @@ def text_of(error: BaseException) -> str:
 def repr_of(error: BaseException) -> str:
     """The ``repr`` of an error, as careful as ``text_of``."""
     try:
-        return str.__str__(repr(error))
+        return encodable(str.__str__(repr(error)))
     except BaseException:
         return f"{type(error).__name__}(its words cannot be shown)"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from trellis.core.failures import FailureKind, in_words, kind_of
 from trellis.core.light_future import LightFuture
+from trellis.core.users_errors import encodable
 from trellis.dataflow.arguments import futures_of_join, has_failed
 from trellis.dataflow.failure_words import place_notes, traceback_of, where_it_ran, where_output_is
 from trellis.dataflow.states import States
@@ -78,7 +79,7 @@ class FailureLog:
         if count <= _SHOWN:
             where = "" if record.status is States.dep_fail else f" ({where_it_ran(record)}{where_output_is(record)})"
             more = traceback_of(exception) + place_notes(exception) if count == 1 else ""
-            logger.error("%s%s%s", what, where, more)
+            logger.error("%s", encodable(f"{what}{where}{more}"))
         if count == _SHOWN:
             logger.error("further failures of app %s with %s are counted, but not logged one by one", *kind[:2])
 

@@ -108,3 +108,7 @@ def test_a_fingerprint_is_the_same_for_one_kind_and_another_for_others() -> None
 
 def test_an_exception_that_cannot_be_shown_has_a_fingerprint() -> None:
     assert len(fingerprint("f", Odd())) == 12
+
+
+def test_halves_of_characters_are_escaped() -> None:
+    assert in_words(ValueError("caf\udce9")) == "ValueError: caf\\udce9"
