@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trellis.core.reports import ExecutorReport, Hindrance, Standing
+from trellis.core.users_errors import encodable
 
 # How a run is, as far as can be told from here. "elsewhere": on another host, so that nothing more can be said;
 # "silent": its process is there and does not answer; "killed": its process has gone without a word; "private": it is of
@@ -156,7 +157,9 @@ def as_json(value: Any) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return {name: as_json(getattr(value, name)) for name in value._fields}
     if isinstance(value, Mapping):
-        return {str(key): as_json(element) for key, element in value.items()}
+        return {encodable(str(key)): as_json(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(element) for element in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, int | float | bool | None):
+        return value
+    return encodable(str(value))  # names of files may hold what JSON does not

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.unit.watching.played import Apps, Played, kernel_of, until
@@ -220,3 +221,7 @@ def test_a_task_that_runs_tells_where(apps: Apps, played: Played, kernel: DataFl
     (task,) = list_tasks(kernel).tasks
     assert (task.hostname, task.manager, task.worker, task.block_id) == ("node7", "m1", 3, "0")
     assert task.running_since is not None
+
+
+def test_halves_of_characters_do_not_spoil_the_answer() -> None:
+    assert msgspec.json.encode(as_json({"caf\udce9": ["/out\udce9", 1]})) == b'{"caf\\\\udce9":["/out\\\\udce9",1]}'
