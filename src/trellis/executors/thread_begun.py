@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from trellis.core.interfaces import Attempt
 from trellis.core.reports import Begun
-from trellis.executors.common.outcomes import tell_begun
+from trellis.executors.common.sinks import tell_begun
 
 # Of tasks that have been running for so long people are told that they run; it is looked for such ones as often.
 SAY_RUNNING_S = 1.0

@@ -1,11 +1,8 @@
-"""What has come of attempts, from what workers send, handed to those who wait for it."""
+"""What has come of attempts, from what workers send."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from trellis.core.interfaces import Attempt, AttemptSink, Outcome, RunInfo
-from trellis.core.reports import Begun
+from trellis.core.interfaces import Outcome, RunInfo
 from trellis.wire.codec import Payload
 from trellis.wire.payload import load_exception, load_result
 
@@ -18,23 +15,3 @@ def outcome_of(payload: Payload, failed: bool, run_info: RunInfo) -> Outcome:
         return Outcome(load_result(payload), None, run_info)
     except Exception as error:
         return Outcome(None, error, run_info)
-
-
-def deliver(outcomes: Iterable[tuple[Attempt, Outcome]]) -> None:
-    """Each sink gets all of its outcomes at once."""
-    sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Outcome]]]] = {}
-    for pair in outcomes:
-        sink = pair[0].sink
-        sinks.setdefault(id(sink), (sink, []))[1].append(pair)
-    for sink, pairs in sinks.values():
-        sink.deliver(pairs)
-
-
-def tell_begun(attempts: Iterable[tuple[Attempt, Begun]]) -> None:
-    """Each sink hears of all of its attempts at once."""
-    sinks: dict[int, tuple[AttemptSink, list[tuple[Attempt, Begun]]]] = {}
-    for pair in attempts:
-        sink = pair[0].sink
-        sinks.setdefault(id(sink), (sink, []))[1].append(pair)
-    for sink, pairs in sinks.values():
-        sink.begun(pairs)

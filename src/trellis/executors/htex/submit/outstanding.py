@@ -17,7 +17,7 @@ from trellis.core.measurements import TaskSample
 from trellis.core.reports import Begun
 from trellis.executors.base import outermost
 from trellis.executors.common.functions import FunctionTable
-from trellis.executors.common.outcomes import deliver, tell_begun
+from trellis.executors.common.sinks import deliver, tell_begun
 from trellis.executors.htex.submit.outcomes import failure, outcomes_of
 from trellis.executors.htex.submit.task_messages import TaskPayload
 from trellis.transport.shared_files import Arguments, delete, is_large, is_reference

@@ -19,10 +19,11 @@ from trellis.errors import (
     TaskVineTaskFailure,
     TrellisError,
 )
-from trellis.executors.common.outcomes import deliver, outcome_of, tell_begun
+from trellis.executors.common.outcomes import outcome_of
 from trellis.executors.common.pulse import asking_period
 from trellis.executors.common.service_client import Cancel, Patience, Send, ServiceAddress, ServiceClient
 from trellis.executors.common.service_process import ServiceProcess
+from trellis.executors.common.sinks import deliver, tell_begun
 from trellis.executors.taskvine.front.outcomes import failure
 from trellis.executors.taskvine.front.outstanding_tasks import OutstandingTask, PreparedTask, VineCallbacks
 from trellis.executors.taskvine.settings import VinePorts, VineSettings
