@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -159,7 +159,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> subprocess.Popen[str]:
+def program(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     process = subprocess.Popen(
         [sys.executable, str(tmp_path / "program.py"), str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -167,7 +167,8 @@ def program(tmp_path: Path) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert "9]" in process.stdout.readline()
     assert "waits" in process.stdout.readline()
-    return process
+    yield process
+    end(process)
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -179,8 +180,8 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def test_a_program_that_is_killed_leaves_a_record_that_says_so(program: subprocess.Popen[str], tmp_path: Path) -> None:
     database = tmp_path / "monitoring.db"
-    (recorder,) = recorders(psutil.Process(program.pid))
     wait_until(lambda: count(database, "launched") == 11, "all tasks are recorded")
+    (recorder,) = recorders(psutil.Process(program.pid))
     end(program)
     wait_until(lambda: not recorder.is_running() or recorder.status() == psutil.STATUS_ZOMBIE, "the recorder ends")
     assert rows(database, "SELECT state FROM trellis_run") == [("lost",)]

@@ -11,6 +11,7 @@ import pytest
 from trellis.errors import ConfigurationError, InvalidResourceSpecification
 from trellis.executors import HighThroughputExecutor, MPIExecutor
 from trellis.launchers import SimpleLauncher, SingleNodeLauncher, SrunLauncher
+from trellis.monitoring.radios.configs import HTEXRadio
 from trellis.providers import LocalProvider, SlurmProvider
 
 # Parameters that make no sense when a worker has whole nodes.
@@ -65,6 +66,7 @@ def test_parameters_reach_its_base() -> None:
         "block_error_handler": False,
         "encrypted": False,
         "worker_port": 50003,
+        "remote_monitoring_radio": HTEXRadio(),
     }
     assert set(values) == set(inspect.signature(MPIExecutor).parameters)
     executor = MPIExecutor(**values)
