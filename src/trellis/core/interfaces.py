@@ -104,7 +104,7 @@ class RunInfo(NamedTuple):
     worker: int  # rank of the worker at its manager
     started_at: float  # seconds since the epoch, by that host's clock
     duration_s: float
-    usage: Usage | None = None  # when the run is recorded, and the executor can tell
+    usage: Usage | None = None  # when the run is recorded, the executor can tell, and it was not very short
 
 
 class Attempt:

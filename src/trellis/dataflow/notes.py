@@ -1,7 +1,7 @@
-"""What a record of a run is told of its tasks: one small tuple for each thing that happens, and how it becomes bytes.
+"""What a record of a run is told of its tasks: one small note for each thing that happens, and how it becomes bytes.
 
-The threads that run tasks make the tuples, of plain values, and put them into a queue. What a call was given and why
-it failed is wrapped as it is (``Call``, ``Failure``): its text is made later, by whoever encodes the tuples, with
+The threads that run tasks make the notes, of plain values, and put them into a queue. What a call was given and why
+it failed is wrapped as it is (``Call``, ``Failure``): its text is made later, by whoever encodes the notes, with
 ``encode_rest``. No ``repr`` of a user's is asked, except of what is given as ``inputs`` and ``outputs``, and of errors.
 """
 
@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
+
+import msgspec
 
 from trellis.core.failures import kind_of
 from trellis.core.interfaces import RunInfo
@@ -45,7 +47,38 @@ _TRACEBACK = 20_000
 # Of containers among the arguments, so many elements are shown.
 _ELEMENTS = 5
 
-Note = tuple[Any, ...]
+
+class Note(msgspec.Struct, array_like=True, gc=False):
+    """Base of notes: arrays when they are encoded. None is part of a cycle, so the garbage collector need not look."""
+
+    kind: int
+    task_id: int
+    at: float
+
+
+class _Submitted(Note):
+    app: str
+    executor: str
+    memoize: bool
+    call: Any
+
+
+class _Told(Note):  # of kinds with one value
+    told: Any
+
+
+class _ToldTwo(Note):
+    first: Any
+    second: Any
+
+
+class _Begun(Note):
+    hostname: str
+    block_id: str
+    manager_id: str
+    worker: int
+    started_at: float
+
 
 _NUMBERS = frozenset({int, float, bool, type(None)})
 
@@ -59,34 +92,36 @@ class TaskNotes:
 
     def submitted(self, record: TaskRecord) -> None:
         now = time.time()
-        self._note((SUBMITTED, record.id, now, record.func_name, record.executor, record.memoize, call_of(record)))
+        self._note(
+            _Submitted(SUBMITTED, record.id, now, record.func_name, record.executor, record.memoize, call_of(record))
+        )
 
     def launched(self, record: TaskRecord) -> None:
-        self._note((LAUNCHED, record.id, time.time(), record.executor, launch_of(record)))
+        self._note(_ToldTwo(LAUNCHED, record.id, time.time(), record.executor, launch_of(record)))
 
     def begun(self, record: TaskRecord, begun: Begun) -> None:
-        self._note((BEGUN, record.id, time.time(), *begun))
+        self._note(_Begun(BEGUN, record.id, time.time(), *begun))
 
     def ended(self, record: TaskRecord, exception: BaseException | None, run_info: RunInfo | None) -> None:
         """Called when an attempt has ended. Of one that is followed by a final state, that note tells."""
         if record.join and exception is None:
-            self._note((ENDED, record.id, time.time(), run_info))
+            self._note(_Told(ENDED, record.id, time.time(), run_info))
 
-    def changed(self, record: TaskRecord, exception: BaseException | None) -> None:
+    def changed(self, record: TaskRecord, exception: BaseException | None = None) -> None:
         """Called when a task joins, or is tried again."""
         run_info = record.run_info if exception is not None else None
         change = change_of(record, record.status, exception, run_info)
-        self._note((CHANGED, record.id, time.time(), record.status, change))
+        self._note(_ToldTwo(CHANGED, record.id, time.time(), record.status, change))
 
     def finished(self, record: TaskRecord, state: States, exception: BaseException | None) -> None:
         if state is States.exec_done:
             if record.join:
-                self._note((CHANGED, record.id, time.time(), state, None))
+                self._note(_ToldTwo(CHANGED, record.id, time.time(), state, None))
             else:
-                self._note((DONE, record.id, time.time(), record.run_info))
+                self._note(_Told(DONE, record.id, time.time(), record.run_info))
             return
         run_info = record.run_info if state is States.failed and not record.join else None
-        self._note((CHANGED, record.id, time.time(), state, change_of(record, state, exception, run_info)))
+        self._note(_ToldTwo(CHANGED, record.id, time.time(), state, change_of(record, state, exception, run_info)))
 
 
 class Call:

@@ -92,6 +92,10 @@ class Observer(Protocol):
         """Take what has happened since the last call, in order. Not called with nothing."""
 
 
+# Of ``Observers`` and ``TaskNotes``.
+_SAME = ("submitted", "launched", "begun", "changed", "finished")
+
+
 class Observers:
     """The observers of one kernel, and what they are still to be told.
 
@@ -102,6 +106,7 @@ class Observers:
     def __init__(self, notify: Callable[[str], None]) -> None:
         self._notify = notify
         self.watching = False  # whether there is any, or a record: who runs tasks asks before noting something
+        self.sees_ends = False  # whether the ends of attempts matter that are followed by a final state
         self._notes: TaskNotes | None = None  # for the record of the run
         self._observers: tuple[Observer, ...] = ()
         self._complained: set[str] = set()  # about observers of these names
@@ -175,6 +180,17 @@ class Observers:
         with self._lock:
             self._notes = notes
             self.watching = notes is not None or bool(self._observers)
+            self._choose_way()
+
+    def _choose_way(self) -> None:
+        """Make notes without the way through here when there is a record alone: it is gone for each task."""
+        notes = self._notes
+        self.sees_ends = bool(self._observers)
+        if notes is not None and not self._observers:
+            vars(self).update({name: getattr(notes, name) for name in _SAME})
+        else:
+            for name in _SAME:
+                vars(self).pop(name, None)
 
     def add(self, observer: Observer) -> None:
         """Tell one more from now on."""
@@ -184,6 +200,7 @@ class Observers:
             if self._thread is None:
                 self._thread = _Teller(self._tell)
             self.watching = True
+            self._choose_way()
 
     def remove(self, observer: Observer) -> None:
         """Tell one no more, when it has been told what has happened until now. Nothing happens if it is not there."""
@@ -211,6 +228,7 @@ class Observers:
             self.watching = self._notes is not None
             self._thread.end()
             self._thread = None
+        self._choose_way()
 
     def _tell(self) -> None:
         with self._lock:

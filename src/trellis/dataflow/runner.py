@@ -371,7 +371,7 @@ class TaskRunner:
         record.run_info = outcome.run_info
         record.try_time_returned = datetime.now()
         exception = outcome.exception
-        if self._observers.watching:
+        if self._observers.watching and (record.join or self._observers.sees_ends):
             with self._lock:  # it may be cancelled at the same time
                 self._observers.ended(record, exception, outcome.run_info)
         record.attempt = None

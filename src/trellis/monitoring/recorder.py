@@ -38,6 +38,7 @@ _AGAIN_S = 1.0
 _COLLECT_OBJECTS = 500_000
 # A program that is gone, and a database that refuses: somebody else may finish the record later.
 _PATIENCE_S = 60.0
+_NICE = 19
 
 
 class Recorder:
@@ -175,9 +176,16 @@ def lock(journal: str) -> int | None:
     return number
 
 
+def _give_way() -> None:
+    """Take what processors have left. Linux weighs sessions against each other first, and this is one of its own."""
+    os.nice(_NICE)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(_NICE))
+
+
 def main() -> int:
     """Read the settings, and record."""
-    os.nice(19)
+    _give_way()
     gc.set_threshold(_COLLECT_OBJECTS, 10, 10)
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=RecorderSettings)
     logging.basicConfig(

@@ -21,7 +21,7 @@ import msgspec
 
 from trellis.core.measurements import Measurement, TaskSample
 from trellis.core.users_errors import describe
-from trellis.dataflow.notes import SUBMITTED, TaskNotes, encode_rest, shown_call
+from trellis.dataflow.notes import SUBMITTED, Note, TaskNotes, encode_rest, shown_call
 from trellis.monitoring.hub import MonitoringHub
 from trellis.monitoring.journal import JournalWriter
 from trellis.monitoring.messages import (
@@ -188,12 +188,13 @@ class Recording:
         if dropped != self._told_dropped and self._write([(DROPPED, *dropped)]):
             self._told_dropped = dropped
 
-    def _drop(self, entries: Sequence[Entry]) -> None:
-        samples = sum(entry[0] == SAMPLE for entry in entries)
+    def _drop(self, entries: Sequence[Entry | Note]) -> None:
+        kinds = [entry.kind if isinstance(entry, Note) else entry[0] for entry in entries]
+        samples = kinds.count(SAMPLE)
         self._dropped_samples += samples
-        self._dropped_events += len(entries) - samples - sum(entry[0] == DROPPED for entry in entries)
+        self._dropped_events += len(entries) - samples - kinds.count(DROPPED)
 
-    def _write(self, entries: list[Entry]) -> bool:
+    def _write(self, entries: Sequence[Entry | Note]) -> bool:
         if self._journal is None:
             return False
         try:
@@ -215,11 +216,12 @@ class Recording:
             return False
         return True
 
-    def _encodable(self, entry: Entry) -> Entry | None:
+    def _encodable(self, entry: Entry | Note) -> Entry | Note | None:
         try:
             self._encoder.encode(entry)
         except Exception:
             try:
+                entry = msgspec.structs.astuple(entry) if isinstance(entry, Note) else entry
                 if entry[0] == SUBMITTED and isinstance(entry[-1], tuple):  # a large int among the arguments
                     entry = (*entry[:-1], {"arguments": shown_call(entry[-1], {})})
                 return [_as_text(value) for value in entry]

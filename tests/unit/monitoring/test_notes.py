@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 
 from trellis.core.interfaces import RunInfo
 from trellis.dataflow.notes import (
@@ -73,7 +74,7 @@ def test_numbers_go_as_they_are_and_the_rest_is_written_later() -> None:
     notes = TaskNotes()
     for task in (record(), record(1, 2.0, None), record("text"), record(x=1)):
         notes.submitted(task)
-    calls = [note[-1] for note in notes.noted]
+    calls = [note[-1] for note in map(astuple, notes.noted)]
     assert calls[:2] == [None, (1, 2.0, None)]
     assert all(type(call) is Call for call in calls[2:])
     assert encode_rest(calls[2]) == {"arguments": "'text'"}
@@ -94,7 +95,7 @@ def test_three_notes_for_a_simple_task() -> None:
     task.run_info = info
     notes.ended(task, None, info)
     notes.finished(task, States.exec_done, None)
-    assert [(note[0], note[1], *note[3:]) for note in notes.noted] == [
+    assert [(note[0], note[1], *note[3:]) for note in map(astuple, notes.noted)] == [
         (SUBMITTED, 7, "app", "here", False, None),
         (LAUNCHED, 7, "here", None),
         (DONE, 7, info),
@@ -108,7 +109,7 @@ def test_a_failure() -> None:
     error.__cause__ = RemoteTraceback("there\n")
     notes = TaskNotes()
     notes.finished(task, States.failed, error)
-    (note,) = notes.noted
+    (note,) = map(astuple, notes.noted)
     assert note[0] == CHANGED
     failure = note[-1]["failure"]
     task.fail_count = 9  # later

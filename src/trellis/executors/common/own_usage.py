@@ -15,6 +15,9 @@ from trellis.core.process_end import peak_bytes
 
 # A task that is shorter cannot fill much memory, and looking for its peak would take a part of its time.
 _LONG_S = 0.01
+# A task that is shorter is not looked at, which would take longer than the task. Of what it used the time is known well
+# enough: it is not counted for the next one; bytes are.
+SHORT_S = 0.001
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _RESET_PEAK = b"5"  # to clear_refs: the peak counts from now
 _STRUCT = struct.Struct("<ddqqq")
@@ -50,6 +53,7 @@ class OwnUsage:
         self._read = self._written = 0
         self._user_s = self._system_s = 0.0
         self._children_peak = 0
+        self._short_s = 0.0  # of tasks that were not looked at
         self.take(1.0)
 
     def take(self, duration_s: float) -> Used:
@@ -61,12 +65,16 @@ class OwnUsage:
             self._children_peak = ended.ru_maxrss
             peak = max(peak, peak_bytes(ended))
         read, written = self._take_bytes()
-        used = Used(max(0.0, user_s - self._user_s), max(0.0, system_s - self._system_s), peak, read, written)
-        self._user_s, self._system_s = user_s, system_s
+        before_s = self._user_s + self._short_s
+        used = Used(max(0.0, user_s - before_s), max(0.0, system_s - self._system_s), peak, read, written)
+        self._user_s, self._system_s, self._short_s = user_s, system_s, 0.0
         return used
 
     def take_dumped(self, duration_s: float) -> bytes:
-        """Give what ``take`` does, for ``load_used``."""
+        """Give what ``take`` does, for ``load_used``; nothing for a task that was short."""
+        if duration_s < SHORT_S:
+            self._short_s += duration_s
+            return b""
         return dump_used(self.take(duration_s))
 
     def _take_peak(self, own: resource.struct_rusage, duration_s: float) -> int:

@@ -191,10 +191,11 @@ class Worker:
             kind, result = stream.ERROR, dump_exception(error, skip_frames=2)
         duration_s = time.perf_counter() - begin
         buffers = payload_buffers(result)
-        if self._measure is None:
-            self._send(kind, id_, started, duration_s, buffers)
+        used = b"" if self._measure is None else self._measure(duration_s)
+        if used:
+            self._send(kind, id_, started, duration_s, (*buffers, used), stream.WITH_USAGE)
         else:
-            self._send(kind, id_, started, duration_s, (*buffers, self._measure(duration_s)), stream.WITH_USAGE)
+            self._send(kind, id_, started, duration_s, buffers)
 
     def _send(
         self, kind: int, id_: int, started: float, duration_s: float, buffers: tuple[Buffer, ...], other: int = 0
