@@ -47,7 +47,7 @@ def block_reports(known: KnownBlocks, managers: Mapping[str, int]) -> list[Block
 
 def reason_of(status: JobStatus) -> str:
     """What the batch system says of a job, in one line; of one that has failed also the likely cause."""
-    text = " ".join((status.message or "").split())
+    text = " ".join((status.message or "").split()).removeprefix(f"{status.state.name.lower()}: ")
     if has_failed(status):
         if status.exit_code is not None and f"exit code {status.exit_code}" not in text:
             text = f"{text}, exit code {status.exit_code}" if text else f"exit code {status.exit_code}"

@@ -42,7 +42,7 @@ def test_a_report_has_every_block_there_has_been(tmp_path: Path) -> None:
     assert block_reports(blocks, {"1": 2}) == [
         BlockReport("0", "FAILED", "100", "exit code 1: something odd: 17", 0, 5.0),
         BlockReport("1", "RUNNING", "101", "", 2, 5.0),
-        BlockReport("2", "PENDING", "102", "pending: Priority", 0, 5.0),
+        BlockReport("2", "PENDING", "102", "Priority", 0, 5.0),
     ]
 
 
@@ -63,7 +63,7 @@ def test_the_likely_cause_of_a_failure_is_named() -> None:
 def test_a_block_that_waits_as_jobs_do() -> None:
     assert only(known(b0=pending("pending: Priority"))) == Hindrance(
         "block 0 (job 100)",
-        "the batch system has not started its job: pending: Priority",
+        "the batch system has not started its job: Priority",
         "when it is its turn in the batch system's queue",
     )
     assert only(known(b0=pending())).reason == "its job has not started yet"
@@ -71,7 +71,7 @@ def test_a_block_that_waits_as_jobs_do() -> None:
 
 def test_a_block_that_waits_for_something_gets_a_hint() -> None:
     found = only(known(b0=pending("pending: QOSMaxJobsPerUserLimit")))
-    assert found.reason.endswith("pending: QOSMaxJobsPerUserLimit")
+    assert found.reason.endswith("job: QOSMaxJobsPerUserLimit")
     assert "limit of your account" in found.until
 
 
