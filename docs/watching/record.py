@@ -82,7 +82,7 @@ class Session:
 
     def shown(self, text: str) -> str:
         """Without the name of a directory that nobody else has, and without what ends lines invisibly."""
-        text = re.sub(r"/tmp/tmp\w*", "/home/ann/ensemble", text.replace(str(self.directory), "/home/ann/ensemble"))
+        text = re.sub(r"/tmp/tmp\w*", "/scratch/ensemble", text.replace(str(self.directory), "/scratch/ensemble"))
         return "\n".join(line.rstrip() for line in text.strip("\n").split("\n"))
 
 
