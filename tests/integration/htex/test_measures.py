@@ -108,7 +108,11 @@ def test_each_attempt_tells_what_it_has_used(start: Start) -> None:
     assert large.peak_memory_bytes > 300 * _MB > small.peak_memory_bytes > 100 * _MB
     assert (large.written_bytes, small.written_bytes) == (2_000_000, 1_000_000)
     assert large.user_s + large.system_s > 0
-    assert record.usage(executor, len, "no").written_bytes == 0
+    assert record.usage(executor, time.sleep, 0.01).written_bytes == 0
+    short = record.run(executor, len, "it")  # is not looked at: that would take longer than the task
+    assert short.value == 2
+    assert short.run_info is not None
+    assert short.run_info.usage is None
     assert not record.samples  # as there is no interval
 
 
