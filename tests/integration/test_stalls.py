@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,8 +66,9 @@ def inner() -> int:
 
 
 @python_app(executors=["threads"])
-def outer(times: int = 1) -> Any:
-    return sum(inner().result() for _ in range(times))
+def outer(all_run: threading.Barrier) -> Any:
+    all_run.wait(TIMEOUT_S)  # else the inner task of the first may find a thread
+    return inner().result()
 
 
 @python_app(executors=["htex"])
@@ -103,8 +105,9 @@ def joins_inside(depth: int) -> Any:
 def test_nested_apps_on_full_threads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {"executors": [ThreadPoolExecutor()], "run_dir": str(tmp_path), "stall_warning_s": SOON_S}
     with DataFlowKernelLoader.load(Config(**settings)) as kernel:  # type: ignore[arg-type]
+        all_run = threading.Barrier(2)
         for _ in range(2):
-            outer()
+            outer(all_run)
         deadline, said = time.monotonic() + TIMEOUT_S, ""
         while "nothing has moved" not in said and "nothing moves" not in said:
             assert time.monotonic() < deadline

@@ -426,7 +426,10 @@ def test_queues_and_processes_have_parsls_names() -> None:
 def test_a_process_is_ended_by_steps() -> None:
     ends_by_itself = ForkProcess(target=int)
     has_to_be_killed = ForkProcess(target=ignore_the_end)
-    for process, limit_s in ((ends_by_itself, 30), (has_to_be_killed, 0.2)):
+    for process, limit_s in (
+        (ends_by_itself, 30),
+        (has_to_be_killed, 2),
+    ):
         process.start()
         join_terminate_close_proc(process, timeout=limit_s)
         with pytest.raises(ValueError, match="closed"):

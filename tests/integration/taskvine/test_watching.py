@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import signal
@@ -53,8 +54,13 @@ def launch(executor: TaskVineExecutor, sink: Sink, path: Path, **resources: Any)
 
 
 def manager_pid() -> int:
-    (found,) = [child for child in psutil.Process().children() if "vine manager" in " ".join(child.cmdline())]
-    return found.pid
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # another test's, which has just ended
+            if "vine manager" in " ".join(child.cmdline()):
+                found.append(child.pid)
+    (pid,) = found
+    return pid
 
 
 def test_tasks_that_run_and_wait_are_told_where_they_are(tmp_path: Path) -> None:
